@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Apache Airflow provider for AssemblyAI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PACKAGE = "airflow_provider_assemblyai"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """
+    Describe this provider to Airflow.
+
+    Every Airflow process calls this at start-up, so it imports nothing.
+    """
+    return {
+        "package-name": "airflow-provider-assemblyai",
+        "name": "AssemblyAI",
+        "description": "Speech to text with `AssemblyAI <https://www.assemblyai.com/docs>`__ in Airflow DAGs.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": "AssemblyAI",
+                "external-doc-url": "https://www.assemblyai.com/docs",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {"integration-name": "AssemblyAI", "python-modules": [f"{_PACKAGE}.hooks.assemblyai"]},
+        ],
+        "operators": [
+            {
+                "integration-name": "AssemblyAI",
+                "python-modules": [f"{_PACKAGE}.operators.transcribe", f"{_PACKAGE}.operators.transcripts"],
+            },
+        ],
+        "sensors": [
+            {"integration-name": "AssemblyAI", "python-modules": [f"{_PACKAGE}.sensors.transcript"]},
+        ],
+        "triggers": [
+            {"integration-name": "AssemblyAI", "python-modules": [f"{_PACKAGE}.triggers.transcript"]},
+        ],
+        "connection-types": [
+            {
+                "connection-type": "assemblyai",
+                "hook-class-name": f"{_PACKAGE}.hooks.assemblyai.AssemblyAIHook",
+                "hook-name": "AssemblyAI",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "port", "schema"],
+                    "relabeling": {"password": "API Key", "host": "Host Override"},
+                    "placeholders": {"host": "only for a proxy or the local emulator, e.g. http://127.0.0.1:8765"},
+                },
+                "conn-fields": {
+                    "region": {
+                        "label": "Region",
+                        "description": "Where the audio is processed and kept. One choice switches every host.",
+                        "schema": {"type": ["string", "null"], "enum": ["us", "eu"], "default": "us"},
+                    },
+                    "streaming_edge": {
+                        "label": "Edge-routed streaming",
+                        "description": (
+                            "US only: open streaming sessions on the nearest edge. Lower latency, but the audio "
+                            "may be processed in another region."
+                        ),
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                    },
+                    "allow_insecure_http": {
+                        "label": "Allow plain HTTP",
+                        "description": "Send the key over http:// to a host override that is not on this machine.",
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                    },
+                },
+            }
+        ],
+    }
