@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ends sessions of processes once whoever asked for them is gone.
+
+Reads one session id a line. When standard input closes, because its writer is finished or was killed, each
+session gets SIGTERM, time to end well, then SIGKILL. Standard library only, and no import of ours: it must
+start at once and outlive everything else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+
+# Seconds between asking nicely and not asking. The scheduler waits for its running tasks that long, too.
+GRACE = 15.0
+
+_never = threading.Event()
+
+
+def session_members(sessions: set[int]) -> list[int]:
+    """Ids of the living processes of these sessions; a zombie only waits for its parent to look."""
+    members = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with suppress(OSError):  # it ended while we were looking
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
+                # The command name in brackets may itself hold brackets and blanks.
+                state, _parent, _group, session = stat.read().rpartition(")")[2].split()[:4]
+            if int(session) in sessions and state not in "ZX":
+                members.append(int(entry))
+    return members
+
+
+def _signal_all(sessions: set[int], number: signal.Signals) -> None:
+    for pid in session_members(sessions):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _all_gone(sessions: set[int], seconds: float) -> bool:
+    """Whether all ended; tells every process of a session whose leader is gone as soon as it is seen."""
+    deadline = time.monotonic() + seconds
+    while members := session_members(sessions):
+        if time.monotonic() >= deadline:
+            return False
+        orphaned = sessions - set(members)
+        _signal_all(orphaned, signal.SIGTERM)
+        _never.wait(0.1)
+    return True
+
+
+def end(sessions: set[int], grace: float) -> None:
+    # The leaders first: a scheduler that is asked nicely ends its own workers in the right order.
+    for leader in sessions:
+        with suppress(ProcessLookupError):
+            # A stopped process would never act on the request to end.
+            os.kill(leader, signal.SIGCONT)
+            os.kill(leader, signal.SIGTERM)
+    if _all_gone(sessions, grace):
+        return
+    deadline = time.monotonic() + grace
+    while session_members(sessions) and time.monotonic() < deadline:
+        _signal_all(sessions, signal.SIGKILL)
+        _never.wait(0.1)
+
+
+def main() -> None:
+    # Ctrl-C and `kill` are for the writer; whatever ends it ends us in the right order.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    grace = float(sys.argv[1])
+    end({int(line) for line in sys.stdin if line.strip()}, grace)
+
+
+if __name__ == "__main__":
+    main()

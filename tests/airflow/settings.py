@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of the Airflow under test, all of it in one place.
+
+What differs from Airflow's defaults is there for one of three reasons, named at each group. None of it
+changes what a task does: no task is run in another way than a user's would be.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+CONNECTION_ID = "assemblyai_default"
+
+EMULATOR_COMMAND = (
+    *(sys.executable, "-m", "airflow_provider_assemblyai.emulator"),
+    *("--engine", "whisper", "--port", "0"),
+)
+
+# Component -> arguments of `airflow`. Log servers are left out: they have fixed ports, so that two test runs
+# could not go side by side, and the api-server reads the same files.
+COMPONENTS = {
+    "api-server": ("api-server", "--host", "127.0.0.1", "--port", "{port}"),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours without anything that would steer Airflow, reach a real account, or detour the loopback."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(("AIRFLOW", "ASSEMBLYAI", "PYTEST")) and name.upper() != "NO_PROXY"
+    }
+    return kept | {
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def airflow_environment(home: Path, port: int, dag_folders: Mapping[str, Path]) -> dict[str, str]:
+    bundles = [
+        {
+            "name": name,
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(folder)},
+        }
+        for name, folder in dag_folders.items()
+    ]
+    by_section = {
+        "core": {
+            "executor": "LocalExecutor",
+            "parallelism": "4",
+            "load_examples": "False",
+            "dags_are_paused_at_creation": "False",
+            "dags_folder": str(home / "dags"),
+            "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
+            "simple_auth_manager_all_admins": "True",
+            "test_connection": "Enabled",
+            "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "dagbag_import_timeout": "120",  # patience, as below
+        },
+        "database": {"sql_alchemy_conn": f"sqlite:///{home}/airflow.db"},
+        "api": {"secret_key": secrets.token_hex(16), "base_url": f"http://127.0.0.1:{port}"},
+        "api_auth": {"jwt_secret": secrets.token_hex(32)},
+        # Haste: the scheduler looks for work more often, and files that do not change are not read again and
+        # again, which on two cores is the largest cost of an idle Airflow. A new file is seen at once.
+        "scheduler": {
+            "scheduler_idle_sleep_time": "0.3",
+            "scheduler_health_check_threshold": "90",
+        },
+        "dag_processor": {
+            "dag_bundle_config_list": json.dumps(bundles),
+            "refresh_interval": "5",
+            "min_file_process_interval": "600",
+            "parsing_processes": "1",
+            "dag_file_processor_timeout": "180",
+            "health_check_threshold": "90",
+        },
+        # Patience: a starved machine must be slow, not wrong.
+        "triggerer": {"triggerer_health_check_threshold": "90", "runner_health_check_threshold": "90"},
+        "workers": {"execution_api_timeout": "30"},
+    }
+    settings = {
+        f"AIRFLOW__{section.upper()}__{name.upper()}": value
+        for section, options in by_section.items()
+        for name, value in options.items()
+    }
+    return clean_environment() | {"AIRFLOW_HOME": str(home)} | settings
