@@ -51,7 +51,9 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {
                     "hidden-fields": ["login", "port", "schema"],
                     "relabeling": {"password": "API Key", "host": "Host Override"},
-                    "placeholders": {"host": "only for a proxy or the local emulator, e.g. http://127.0.0.1:8765"},
+                    "placeholders": {
+                        "host": "only for a proxy or the local emulator, e.g. http://127.0.0.1:8765"
+                    },
                 },
                 "conn-fields": {
                     "region": {

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A request and its reply as values, and every decision about them.
+
+``client.py`` has one loop for requests and one for httpx; whatever both must agree on is here: what an
+answer means (:meth:`Call.result`), what may be sent again (:func:`may_repeat`) and when
+(:func:`wait_before`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, Generic, Protocol, TypeVar
+
+from airflow_provider_assemblyai.api.errors import (
+    ApiError,
+    AssemblyAIError,
+    AuthenticationError,
+    NotFoundError,
+    RateLimitError,
+    TransportError,
+    UnexpectedReply,
+    clean,
+)
+
+T = TypeVar("T")
+
+#: Seconds. Longer waits than this are left to whoever can wait without holding anything.
+MAX_BACKOFF = 60.0
+
+_RATE_TEXT = re.compile(r"\brate\b|too many requests|limit exceeded|throttl", re.IGNORECASE)
+_UNKNOWN_ID_TEXT = re.compile(r"transcript lookup error|transcript id not found", re.IGNORECASE)
+
+
+class Product(Enum):
+    """Which of the region's hosts serves a call."""
+
+    SPEECH = "speech"
+    GATEWAY = "gateway"
+    TOKEN = "token"
+
+
+class Body(Protocol):
+    """
+    Bytes to upload; opened anew for every attempt, because each must start from byte 0.
+
+    ``size`` is the number of bytes, or None if unknown (the body is then sent chunked).
+    """
+
+    @property
+    def size(self) -> int | None: ...
+
+    def open(self) -> Iterable[bytes]: ...
+
+
+@dataclass(frozen=True)
+class Reply:
+    """
+    What came back.
+
+    :param status: HTTP status code.
+    :param headers: header values by lower-case name.
+    :param content: the body, undecoded.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def request_id(self) -> str | None:
+        for name in ("x-request-id", "request-id", "x-amzn-requestid", "x-amz-cf-id"):
+            if name in self.headers:
+                return clean(self.headers[name])
+        return None
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the service asked us to wait; it may say so as a number or as a date."""
+        value = self.headers.get("retry-after", "").strip()
+        if not value:
+            return None
+        try:
+            return max(0.0, float(value))
+        except ValueError:
+            until = _date(value)
+            now = _date(self.headers.get("date", ""))
+            # Both in the service's own time: our clock may be wrong.
+            return max(0.0, (until - now).total_seconds()) if until and now else None
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", errors="replace")
+
+    def json(self) -> dict[str, Any]:
+        """
+        Return the body as an object.
+
+        :raises UnexpectedReply: if it is anything else.
+        """
+        try:
+            value = json.loads(self.content)
+        except ValueError:
+            raise UnexpectedReply(
+                f"The answer is not JSON ({self.headers.get('content-type', 'no content type')}, "
+                f"{len(self.content)} bytes{_named(self.request_id)})."
+            ) from None
+        if not isinstance(value, dict):
+            raise UnexpectedReply(f"The answer is JSON but not an object{_named(self.request_id)}.")
+        return value
+
+    def error_text(self) -> str:
+        """Return what the service said was wrong, in one clean line; empty if it said nothing readable."""
+        try:
+            body = json.loads(self.content)
+        except ValueError:
+            return "" if self.text.lstrip().startswith("<") else clean(self.text)
+        if not isinstance(body, dict):
+            return ""
+        for name in ("error", "message", "detail"):
+            if isinstance(body.get(name), str):
+                return clean(body[name])
+        return ""
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(value)
+    except ValueError:
+        return None
+
+
+def _named(request_id: str | None) -> str:
+    return f", request id {request_id}" if request_id else ""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """
+    One request to the service, as data.
+
+    :param product: which host it goes to.
+    :param method: HTTP method.
+    :param path: path below the host.
+    :param read: turns a good reply into the value of this call.
+    :param query: query parameters; None values are left out.
+    :param json: a body to send as JSON.
+    :param body: bytes to upload instead.
+    :param repeatable: False for a paid request: it is sent again only if it surely was not accepted.
+    :param follow: makes the next call out of this one's value, for calls that come in pages.
+    """
+
+    product: Product
+    method: str
+    path: str
+    read: Callable[[Reply], T]
+    query: Mapping[str, str | int | None] = field(default_factory=dict)
+    json: Mapping[str, Any] | None = None
+    body: Body | None = None
+    repeatable: bool = True
+    follow: Callable[[T], Call[T] | None] | None = None
+
+    @property
+    def params(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self.query.items() if value is not None}
+
+    @property
+    def read_timeout(self) -> float:
+        """Seconds to wait for the answer: 30, and for an upload one more for each 500 kB."""
+        if self.body is None:
+            return 30.0
+        return 60.0 + (2_200_000_000 if self.body.size is None else self.body.size) / 500_000
+
+    def result(self, reply: Reply) -> T:
+        """
+        Return the value of this call.
+
+        :raises ApiError: or one of its subclasses, for an HTTP error.
+        :raises UnexpectedReply: if the answer cannot be read.
+        """
+        if 200 <= reply.status < 300 and reply.status != 202:
+            try:
+                return self.read(reply)
+            except UnexpectedReply as error:
+                raise UnexpectedReply(f"{self.method} {self.path}: {error}") from None
+        raise self._error(reply)
+
+    def _error(self, reply: Reply) -> AssemblyAIError:
+        said = reply.error_text()
+        what = f"{self.method} {self.path}: HTTP {reply.status}"
+        facts: dict[str, Any] = {
+            "status": reply.status,
+            "request_id": reply.request_id,
+            "retry_after": reply.retry_after,
+        }
+        tail = (
+            f"{f': {said}' if said else ''}{f' (request id {reply.request_id})' if reply.request_id else ''}."
+        )
+        if reply.status == 401:
+            return AuthenticationError(f"{what}, the API key was refused{tail}", **facts)
+        if reply.status == 404 or (reply.status == 400 and _UNKNOWN_ID_TEXT.search(said)):
+            return NotFoundError(f"{what}, not known here{tail}", **facts)
+        if reply.status == 429 or (reply.status == 403 and _RATE_TEXT.search(said)):
+            return RateLimitError(f"{what}, too many requests{tail}", **facts)
+        if 300 <= reply.status < 400:
+            # Following it could carry the key to another host.
+            return ApiError(f"{what}, a redirect, which is not followed: check the host{tail}", **facts)
+        if reply.status == 202:
+            return ApiError(f"{what}, not ready yet{tail}", **facts)
+        return ApiError(f"{what}{tail}", **facts)
+
+
+def may_repeat(call: Call[Any], error: BaseException) -> bool:
+    """
+    Tell whether ``call`` may be sent again after ``error``.
+
+    A paid call is repeated only if it surely was not accepted: after a rate limit answer, or when no
+    connection was made. Any 5xx, 503 included, may come from a proxy after the job was accepted.
+    """
+    if isinstance(error, TransportError):
+        return call.repeatable or not error.sent
+    if isinstance(error, RateLimitError):
+        return True
+    if isinstance(error, ApiError):
+        # 422 is how a broken upload is answered; sending the same bytes again has helped others.
+        broken_upload = error.status == 422 and call.body is not None
+        return call.repeatable and (error.retryable or broken_upload)
+    return False
+
+
+def wait_before(attempt: int, error: BaseException | None, jitter: float) -> float:
+    """
+    Return the seconds to wait before sending again.
+
+    :param attempt: how many times the call was sent so far, from 1.
+    :param error: what the last one ended with.
+    :param jitter: a random number from 0 to 1.
+    """
+    if isinstance(error, ApiError) and error.retry_after is not None:
+        # Never earlier than asked; a little later, so that many callers do not come back at once.
+        return error.retry_after + jitter * min(1.0, 0.1 + error.retry_after / 10)
+    ceiling: float = min(MAX_BACKOFF, 2.0 ** (attempt - 1))
+    return ceiling * (0.5 + jitter / 2)

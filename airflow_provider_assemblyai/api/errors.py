@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Every error of this package, and whether running the same task again can help.
+
+::
+
+    AssemblyAIError            .retryable  may the same task succeed later?
+    ├─ InvalidInput            no      refused here, before anything was paid for; also a ValueError
+    ├─ StorageError            yes     the audio or the results could not be read or written
+    ├─ TransportError          yes     no reply; .sent: the service may have received the request
+    ├─ ApiError                202, 408, 429, 5xx   .status  .request_id  .retry_after
+    │   ├─ AuthenticationError no      401
+    │   ├─ NotFoundError       no      404, and the 400 that means an unknown transcript id
+    │   └─ RateLimitError      yes     429, and the 403 that means the same
+    ├─ UnexpectedReply         no      an answer we cannot read: not JSON, no id, an unknown status
+    ├─ TranscriptFailed        by .failure   the job ended with status "error"   .transcript_id  .reason
+    ├─ TranscriptNotReady      yes     asked for the results of a job that is still running
+    ├─ TranscriptDeleted       no      the record was scrubbed: its text is gone
+    ├─ TranscriptTimeout       yes     our own deadline passed; the job goes on and is billed
+    ├─ ServiceUnreachable      yes     nobody could tell us the state of the job for too long
+    └─ WatchRefused            no      the service would not tell: wrong key, unknown id, wrong host
+
+Facts are attributes; nobody has to read them out of the message. Service texts pass through
+:func:`clean` before they become part of one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+#: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
+Failure = Literal["source", "policy", "server", "upload"]
+
+_URL = re.compile(r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+", re.IGNORECASE)
+_MAX_TEXT = 500
+
+
+class AssemblyAIError(Exception):
+    """Base of all errors raised by this package."""
+
+    retryable = False
+
+
+class InvalidInput(AssemblyAIError, ValueError):
+    """An argument that cannot work, refused before anything was sent or paid for."""
+
+
+class StorageError(AssemblyAIError):
+    """A file store did not answer, or answered with a fault. A retry helps."""
+
+    retryable = True
+
+
+class TransportError(AssemblyAIError):
+    """
+    No reply arrived.
+
+    :param sent: whether the service may have received the request (a lost answer), as opposed to a
+        connection that was never made.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class ApiError(AssemblyAIError):
+    """
+    The service answered with an HTTP error.
+
+    :param status: HTTP status code.
+    :param request_id: the service's id of this request, if it sent one; name it to support.
+    :param retry_after: seconds the service asked us to wait, if it did.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, request_id: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+        # 202: the redacted audio is still being made.
+        self.retryable = status in (202, 408, 429) or status >= 500
+
+
+class AuthenticationError(ApiError):
+    """The API key is missing or wrong. A retry does not help."""
+
+
+class NotFoundError(ApiError):
+    """The transcript id is unknown to this account on this host. A retry does not help."""
+
+
+class RateLimitError(ApiError):
+    """Too many requests. Nothing was done or billed, so the same request may be sent again later."""
+
+    def __init__(
+        self, message: str, *, status: int, request_id: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, status=status, request_id=request_id, retry_after=retry_after)
+        self.retryable = True
+
+
+class UnexpectedReply(AssemblyAIError):
+    """An answer that does not look like AssemblyAI's. A retry does not help: check host and proxy."""
+
+
+class TranscriptFailed(AssemblyAIError):
+    """
+    The job ended with status ``error``; such a job is not billed.
+
+    :param transcript_id: id of the failed job.
+    :param reason: the service's own words, URLs without their query and user part.
+    :param failure: the class of the reason; only ``server`` is worth another submission.
+    """
+
+    def __init__(self, transcript_id: str, reason: str, failure: Failure) -> None:
+        hint = {
+            "source": "The service could not use the audio: check that the file or URL holds readable audio.",
+            "policy": "The audio does not meet a threshold set in config.",
+            "server": "The fault is on the service's side: submitting again can help.",
+            "upload": "The uploaded bytes were not audio as sent.",
+        }[failure]
+        super().__init__(f"Transcript {transcript_id} failed: {reason.rstrip('.')}. {hint}")
+        self.transcript_id = transcript_id
+        self.reason = reason
+        self.failure = failure
+        self.retryable = failure == "server"
+
+
+class TranscriptNotReady(AssemblyAIError):
+    """The results were asked for while the job is still queued or processing. A retry helps."""
+
+    retryable = True
+
+    def __init__(self, transcript_id: str, status: str) -> None:
+        super().__init__(
+            f"Transcript {transcript_id} is still {status}. Put a TranscriptSensor before this task."
+        )
+        self.transcript_id = transcript_id
+
+
+class TranscriptDeleted(AssemblyAIError):
+    """The transcript was deleted: only a scrubbed record is left. A retry does not help."""
+
+    def __init__(self, transcript_id: str) -> None:
+        super().__init__(f"Transcript {transcript_id} was deleted from the service; its text cannot be had.")
+        self.transcript_id = transcript_id
+
+
+class TranscriptTimeout(AssemblyAIError):
+    """Our deadline passed. The job goes on, is billed, and can be picked up by its id later."""
+
+    retryable = True
+
+    def __init__(self, transcript_id: str, region: str) -> None:
+        super().__init__(
+            f"Transcript {transcript_id} was not finished in time. The job goes on and is billed; "
+            f"a TranscriptSensor with this id (region {region}) picks it up."
+        )
+        self.transcript_id = transcript_id
+
+
+class ServiceUnreachable(AssemblyAIError):
+    """The state of a job could not be read for a while, which says nothing about the job. A retry helps."""
+
+    retryable = True
+
+    def __init__(self, transcript_id: str, detail: str) -> None:
+        super().__init__(
+            f"The state of transcript {transcript_id} could not be read: {detail} The job itself goes on."
+        )
+        self.transcript_id = transcript_id
+
+
+class WatchRefused(AssemblyAIError):
+    """The service would not tell the state of a job: wrong key, unknown id, wrong host."""
+
+
+def strip_url(url: str) -> str:
+    """Return ``url`` without user part, query and fragment: what may be shown of a URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(unreadable URL)"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def clean(text: str, secrets: Iterable[str] = ()) -> str:
+    """
+    Make a text of the service fit for messages and logs.
+
+    :param text: what the service said.
+    :param secrets: values, such as the API key, that are masked if the service repeats them.
+    :return: one line of at most 500 characters, every URL without its query and user part.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    text = _URL.sub(lambda match: strip_url(match[0]), " ".join(text.split()))
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

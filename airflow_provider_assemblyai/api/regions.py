@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The one table of hosts: a region switches every product together.
+
+https://www.assemblyai.com/docs/getting-started/cloud-endpoints-and-data-residency
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """
+    Where each product of the service is.
+
+    :param region: ``us`` or ``eu``: where data is processed and kept.
+    :param speech: base URL of pre-recorded speech to text (``/v2``).
+    :param gateway: base URL of the LLM Gateway and Speech Understanding (``/v1``).
+    :param streaming: base URL of streaming sockets (``wss``).
+    :param token: base URL that hands out temporary streaming tokens.
+    :param overridden: whether the hosts came from the connection, not from the table.
+    """
+
+    region: str
+    speech: str
+    gateway: str
+    streaming: str
+    token: str
+    overridden: bool = False
+
+
+REGIONS = {
+    "us": Hosts(
+        region="us",
+        speech="https://api.assemblyai.com",
+        gateway="https://llm-gateway.assemblyai.com",
+        streaming="wss://streaming.us.assemblyai.com",
+        token="https://streaming.us.assemblyai.com",
+    ),
+    "eu": Hosts(
+        region="eu",
+        speech="https://api.eu.assemblyai.com",
+        gateway="https://llm-gateway.eu.assemblyai.com",
+        streaming="wss://streaming.eu.assemblyai.com",
+        token="https://streaming.eu.assemblyai.com",
+    ),
+}
+
+#: The edge-routed streaming host may process audio in any region, so it is never the default.
+EDGE_STREAMING = "streaming.assemblyai.com"
+
+
+def check_region(region: object) -> str:
+    """
+    Return the region in its canonical spelling.
+
+    :param region: ``us`` or ``eu`` in any case; None and an empty string mean ``us``.
+    :raises InvalidInput: for any other value.
+    """
+    if region is None or region == "":
+        return "us"
+    name = region.strip().lower() if isinstance(region, str) else region
+    if not isinstance(name, str) or name not in REGIONS:
+        raise InvalidInput(f"Unknown AssemblyAI region {region!r}: choose one of {', '.join(REGIONS)}.")
+    return name
+
+
+def hosts_for(
+    region: object, *, override: str | None = None, edge: bool = False, allow_insecure_http: bool = False
+) -> Hosts:
+    """
+    Choose the hosts of all products at once.
+
+    :param region: ``us`` (default) or ``eu``.
+    :param override: base URL that serves every product: a proxy, or the local emulator.
+    :param edge: open streaming sessions on the edge-routed host (US only).
+    :param allow_insecure_http: accept a plain ``http`` override that is not on this machine.
+    :raises InvalidInput: for an unknown region, or an override that would send the key in clear.
+    """
+    hosts = REGIONS[check_region(region)]
+    if edge:
+        if hosts.region != "us":
+            raise InvalidInput("Edge-routed streaming leaves the chosen region: it needs region 'us'.")
+        hosts = replace(hosts, streaming=f"wss://{EDGE_STREAMING}", token=f"https://{EDGE_STREAMING}")
+    if not override:
+        return hosts
+    base = _check_override(override, allow_insecure_http=allow_insecure_http)
+    socket = base.replace("http", "ws", 1)
+    return Hosts(hosts.region, speech=base, gateway=base, streaming=socket, token=base, overridden=True)
+
+
+def _check_override(override: str, *, allow_insecure_http: bool) -> str:
+    try:
+        parts = urlsplit(override.strip())
+        port = parts.port
+    except ValueError:
+        raise InvalidInput("The host override is not a URL.") from None
+    shown = strip_url(override.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(
+            f"The host override {shown!r} must start with http:// or https:// and name a host."
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InvalidInput(f"The host override {shown!r} must not hold a user, a query or a fragment.")
+    if parts.scheme == "http" and not (allow_insecure_http or is_loopback(parts.hostname)):
+        raise InvalidInput(
+            f"The host override {shown!r} would send the API key in clear: use https://, or set "
+            "allow_insecure_http in the connection's extra."
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port is None else f"{host}:{port}"
+    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_public(host: str) -> bool:
+    """Tell whether the service could reach ``host``: not an address or name of a private network."""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        private = (".local", ".localhost", ".internal", ".lan", ".home", ".corp", ".svc", ".test", ".invalid")
+        return "." in host and not f".{host}".endswith(private)

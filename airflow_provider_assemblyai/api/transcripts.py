@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Pre-recorded speech to text: every ``/v2`` endpoint, one function each.
+
+Requests and replies stay dicts: a parameter that the service adds tomorrow passes through today.
+https://www.assemblyai.com/docs/api-reference/overview
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+from urllib.parse import parse_qs, urlsplit
+
+from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply
+from airflow_provider_assemblyai.api.errors import (
+    Failure,
+    InvalidInput,
+    TranscriptDeleted,
+    TranscriptFailed,
+    TranscriptNotReady,
+    UnexpectedReply,
+    clean,
+)
+
+#: Sent when ``config`` names no model, because the service's own default has changed before.
+DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")
+
+#: The service's limit for an upload, and for a file that it fetches by URL.
+MAX_UPLOAD_BYTES = 2_200_000_000
+MAX_URL_BYTES = 5_000_000_000
+
+Status = Literal["queued", "processing", "completed", "error"]
+
+
+class TranscriptConfig(TypedDict, total=False):
+    """
+    What can be asked for beside the audio; one line per parameter, passed through untouched.
+
+    The annotations are also the local check: a value of another type is refused before it is sent,
+    as the service surely would. Parameters that are not listed here are passed through unchecked.
+    """
+
+    speech_models: list[str]
+    speech_model: str
+    language_code: str
+    language_codes: list[str]
+    language_detection: bool
+    language_confidence_threshold: float
+    language_detection_options: dict[str, Any]
+    domain: str
+    prompt: str
+    keyterms_prompt: list[str]
+    keyterms_prompt_options: dict[str, Any]
+    temperature: float
+    remove_audio_tags: str
+    word_boost: list[str]
+    boost_param: str
+    audio_start_from: int
+    audio_end_at: int
+    speech_threshold: float
+    punctuate: bool
+    format_text: bool
+    disfluencies: bool
+    filter_profanity: bool
+    custom_spelling: list[dict[str, Any]]
+    speaker_labels: bool
+    speakers_expected: int
+    speaker_options: dict[str, Any]
+    multichannel: bool
+    dual_channel: bool
+    auto_highlights: bool
+    sentiment_analysis: bool
+    entity_detection: bool
+    iab_categories: bool
+    content_safety: bool
+    content_safety_confidence: int
+    auto_chapters: bool
+    summarization: bool
+    summary_model: str
+    summary_type: str
+    speech_understanding: dict[str, Any]
+    redact_pii: bool
+    redact_pii_policies: list[str]
+    redact_pii_sub: str
+    redact_pii_audio: bool
+    redact_pii_audio_quality: str
+    redact_pii_audio_options: dict[str, Any]
+    redact_pii_return_unredacted: bool
+    redact_static_entities: dict[str, Any]
+    webhook_url: str
+    webhook_auth_header_name: str
+    webhook_auth_header_value: str
+
+
+class Word(TypedDict, total=False):
+    """A recognised word; times in milliseconds."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+    speaker: str | None
+    channel: str
+
+
+class Transcript(TypedDict, total=False):
+    """The parts of a transcript that this package reads; the rest of the reply is kept as it came."""
+
+    id: str
+    status: Status
+    error: str | None
+    audio_url: str
+    text: str | None
+    words: list[Word] | None
+    utterances: list[dict[str, Any]] | None
+    confidence: float | None
+    audio_duration: int | None
+    audio_channels: int
+    language_code: str
+    speech_model_used: str | None
+    metadata: dict[str, Any] | None
+
+
+class Row(TypedDict, total=False):
+    """A transcript as the list shows it: no text, no words."""
+
+    id: str
+    resource_url: str
+    status: Status
+    created: str
+    completed: str | None
+    audio_url: str
+    error: str | None
+
+
+class Page(TypedDict):
+    """One page of the list, newest first."""
+
+    page_details: dict[str, Any]
+    transcripts: list[Row]
+
+
+# --- endpoints -------------------------------------------------------------------------------------------
+
+
+def upload(body: Body) -> Call[str]:
+    """Hand over audio bytes; gives a URL that only the same project can submit, for about 24 hours."""
+    return Call(Product.SPEECH, "POST", "/v2/upload", read=_upload_url, body=body)
+
+
+def submit(audio_url: str, config: Mapping[str, Any]) -> Call[Transcript]:
+    """Start a job. It is billed, cannot be cancelled, and has no idempotency key: never repeat it blindly."""
+    models = {"speech_models": list(DEFAULT_SPEECH_MODELS)} if _no_model(config) else {}
+    request: dict[str, Any] = {**config, **models, "audio_url": audio_url}
+    return Call(Product.SPEECH, "POST", "/v2/transcript", read=_transcript, json=request, repeatable=False)
+
+
+def get(transcript_id: str) -> Call[Transcript]:
+    """Read a transcript, whole: an hour of audio is megabytes."""
+    return Call(Product.SPEECH, "GET", _path(transcript_id), read=_transcript)
+
+
+def list_page(
+    *,
+    limit: int = 200,
+    status: Status | None = None,
+    created_on: str | None = None,
+    before_id: str | None = None,
+    after_id: str | None = None,
+) -> Call[Page]:
+    """
+    Read a page of the account's transcripts of the last 90 days, newest first.
+
+    Pages follow each other towards older transcripts; see ``Client.pages``.
+
+    :param limit: rows a page, 1 to 200.
+    :param status: only rows with this status.
+    :param created_on: only rows of this day, ``YYYY-MM-DD``.
+    :param before_id: only rows older than this transcript.
+    :param after_id: only rows newer than this transcript.
+    """
+
+    def older(page: Page) -> Call[Page] | None:
+        # The service calls the way to older rows "prev". Of the address only the id is used: the host
+        # stays ours, also behind a proxy.
+        url = page["page_details"].get("prev_url")
+        oldest = parse_qs(urlsplit(url).query).get("before_id") if isinstance(url, str) else None
+        if not oldest or not page["transcripts"]:
+            return None
+        return list_page(
+            limit=limit, status=status, created_on=created_on, before_id=oldest[0], after_id=after_id
+        )
+
+    query: dict[str, str | int | None] = {
+        "limit": limit,
+        "status": status,
+        "created_on": created_on,
+        "before_id": before_id,
+        "after_id": after_id,
+    }
+    return Call(Product.SPEECH, "GET", "/v2/transcript", read=_page, query=query, follow=older)
+
+
+def delete(transcript_id: str) -> Call[Transcript]:
+    """Scrub the transcript and remove its uploaded audio. Deleting twice is fine."""
+    return Call(Product.SPEECH, "DELETE", _path(transcript_id), read=_transcript)
+
+
+def srt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
+    """Read the subtitles as SubRip."""
+    return _export(transcript_id, "srt", _text, {"chars_per_caption": chars_per_caption})
+
+
+def vtt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
+    """Read the subtitles as WebVTT."""
+    return _export(transcript_id, "vtt", _text, {"chars_per_caption": chars_per_caption})
+
+
+def sentences(transcript_id: str) -> Call[dict[str, Any]]:
+    """Read the transcript cut into sentences."""
+    return _export(transcript_id, "sentences", Reply.json)
+
+
+def paragraphs(transcript_id: str) -> Call[dict[str, Any]]:
+    """Read the transcript cut into paragraphs."""
+    return _export(transcript_id, "paragraphs", Reply.json)
+
+
+def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]]:
+    """
+    Find words, numbers or phrases of up to five words.
+
+    :param words: what to look for.
+    """
+    if isinstance(words, str) or not words:
+        raise InvalidInput("word_search needs a list of words or phrases.")
+    return _export(transcript_id, "word-search", Reply.json, {"words": ",".join(words)})
+
+
+def redacted_audio(transcript_id: str) -> Call[str]:
+    """Ask for the link to the redacted audio. It lives about half an hour: fetch it at once."""
+    return _export(transcript_id, "redacted-audio", _redacted_url)
+
+
+def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] | None = None) -> Call[Any]:
+    return Call(Product.SPEECH, "GET", f"{_path(transcript_id)}/{what}", read=read, query=query or {})
+
+
+# --- reading replies -------------------------------------------------------------------------------------
+
+
+def _transcript(reply: Reply) -> Transcript:
+    record = reply.json()
+    if not isinstance(record.get("id"), str):
+        raise UnexpectedReply("the answer holds no transcript id.")
+    if record.get("status") not in ("queued", "processing", "completed", "error"):
+        raise UnexpectedReply(
+            f"transcript {record['id']} has the unknown status {clean(repr(record.get('status')))}."
+        )
+    return record  # type: ignore[return-value]
+
+
+def _page(reply: Reply) -> Page:
+    page = reply.json()
+    if not isinstance(page.get("transcripts"), list) or not isinstance(page.get("page_details"), dict):
+        raise UnexpectedReply("the answer is not a list of transcripts.")
+    return page  # type: ignore[return-value]
+
+
+def _upload_url(reply: Reply) -> str:
+    return _string(reply, "upload_url")
+
+
+def _redacted_url(reply: Reply) -> str:
+    return _string(reply, "redacted_audio_url")
+
+
+def _string(reply: Reply, name: str) -> str:
+    value = reply.json().get(name)
+    if not isinstance(value, str) or not value:
+        raise UnexpectedReply(f"the answer holds no {name}.")
+    return value
+
+
+def _text(reply: Reply) -> str:
+    return reply.text
+
+
+# --- checks before anything is sent ----------------------------------------------------------------------
+
+_ID = re.compile(r"[0-9a-z]{6,16}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def check_id(value: object) -> str:
+    """
+    Return ``value`` if it can be a transcript id.
+
+    :raises InvalidInput: if it is anything else, so that no request is spent on it.
+    """
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidInput(f"{clean(repr(value))} is not a transcript id.")
+    return value
+
+
+def _path(transcript_id: str) -> str:
+    return f"/v2/transcript/{check_id(transcript_id)}"
+
+
+def _no_model(config: Mapping[str, Any]) -> bool:
+    return config.get("speech_models") is None and config.get("speech_model") is None
+
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "a Boolean"),
+    "int": ((int,), "an integer"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a string"),
+    "list": ((list, tuple), "a list"),
+    "dict": ((dict,), "an object"),
+}
+
+
+def check_config(config: object) -> dict[str, Any]:
+    """
+    Return a copy of ``config`` after refusing what the service is certain to refuse.
+
+    :raises InvalidInput: if it is not a dict, names the audio, or gives a known parameter a wrong type.
+    """
+    if config is None:
+        return {}
+    if not isinstance(config, Mapping):
+        raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
+    for name, value in config.items():
+        if not isinstance(name, str):
+            raise InvalidInput(f"config: the parameter name {name!r} is not a string.")
+        if name == "audio_url":
+            raise InvalidInput("config must not hold audio_url: the audio is the operator's own argument.")
+        annotation = TranscriptConfig.__annotations__.get(name)
+        if annotation is None or value is None:
+            continue
+        kind = annotation.__forward_arg__.partition("[")[0]
+        types, wanted = _TYPES[kind]
+        if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+            raise InvalidInput(f"config: {name} must be {wanted}, not {type(value).__name__}.")
+    if "speech_models" in config and config["speech_models"] is not None and not config["speech_models"]:
+        raise InvalidInput("config: speech_models must name at least one model.")
+    return dict(config)
+
+
+# --- what a transcript says ------------------------------------------------------------------------------
+
+_FAILURES: tuple[tuple[str, Failure], ...] = (
+    ("server error", "server"),
+    ("internal", "server"),
+    ("transcoding failed. file type application/json", "upload"),
+    ("audio speech threshold", "policy"),
+    ("detected language", "policy"),
+)
+
+
+def failure_of(reason: str) -> Failure:
+    """Class the text of a failed job. Anything unknown is put on the source: resubmitting costs money."""
+    said = reason.lower()
+    return next((failure for prefix, failure in _FAILURES if said.startswith(prefix)), "source")
+
+
+def is_deleted(transcript: Mapping[str, Any]) -> bool:
+    """Tell whether only the scrubbed record of a deleted transcript is left."""
+    return transcript.get("audio_url") == "http://deleted_by_user" or bool(transcript.get("is_deleted"))
+
+
+def require_completed(transcript: Transcript) -> None:
+    """
+    Return if the transcript holds results.
+
+    :raises TranscriptFailed: the job ended with ``error``.
+    :raises TranscriptNotReady: it is still queued or processing.
+    :raises TranscriptDeleted: only the scrubbed record is left.
+    """
+    if transcript["status"] == "error":
+        reason = clean(transcript.get("error") or "no reason given")
+        raise TranscriptFailed(transcript["id"], reason, failure_of(reason))
+    if is_deleted(transcript):
+        raise TranscriptDeleted(transcript["id"])
+    if transcript["status"] != "completed":
+        raise TranscriptNotReady(transcript["id"], transcript["status"])
+
+
+def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
+    """Return what the service did differently from what was asked: it says so in ``metadata`` only."""
+    metadata = transcript.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return []
+    found = [metadata.get("warning")]
+    for entry in metadata.get("warnings") or ():
+        found.append(entry.get("message") if isinstance(entry, Mapping) else entry)
+    return list(dict.fromkeys(clean(text) for text in found if isinstance(text, str) and text))

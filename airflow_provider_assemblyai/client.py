@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The only module that opens a socket: :class:`Client` (requests) and :class:`AsyncClient` (httpx).
+
+Each has one request loop. What both must agree on (what an answer means, what may be sent again, when)
+is decided in ``api/call.py``; here bytes go out, and a :class:`Reply` or a :class:`TransportError`
+comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import requests
+from requests.auth import AuthBase
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
+
+from airflow_provider_assemblyai import __version__
+from airflow_provider_assemblyai.api.call import Call, Product, Reply, may_repeat, wait_before
+from airflow_provider_assemblyai.api.errors import (
+    ApiError,
+    InvalidInput,
+    TransportError,
+    clean,
+    strip_url,
+)
+from airflow_provider_assemblyai.api.regions import Hosts
+
+T = TypeVar("T")
+
+_CONNECT_TIMEOUT: Final = 10.0
+#: While a body is being sent, urllib3 applies the connect timeout to each block.
+_UPLOAD_CONNECT_TIMEOUT: Final = 60.0
+_BLOCK: Final = 1 << 20
+_HEADERS: Final = {"User-Agent": f"airflow-provider-assemblyai/{__version__}"}
+
+#: Seconds during which a failing request is repeated, if it may be.
+PATIENCE: Final = 120.0
+
+
+def check_key(key: object) -> str:
+    """
+    Return ``key`` if it can be an API key.
+
+    :raises InvalidInput: without repeating the key.
+    """
+    if not isinstance(key, str) or not key:
+        raise InvalidInput("The API key is empty: put it into the connection's password.")
+    if any(character.isspace() for character in key):
+        raise InvalidInput("The API key holds white space or a line break: paste it again, without any.")
+    if not key.isascii() or not key.isprintable():
+        raise InvalidInput("The API key holds characters that no key has: paste it again.")
+    return key
+
+
+class _Base:
+    """What both clients share: where to, with which key, for how long."""
+
+    def __init__(self, key: str, hosts: Hosts, *, patience: float = PATIENCE) -> None:
+        self._key = check_key(key)
+        self.hosts = hosts
+        self.patience = patience
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.hosts.speech} region={self.hosts.region}>"
+
+    def _url(self, call: Call[Any]) -> str:
+        base = {
+            Product.SPEECH: self.hosts.speech,
+            Product.GATEWAY: self.hosts.gateway,
+            Product.TOKEN: self.hosts.token,
+        }[call.product]
+        return base + call.path
+
+    def _masked(self, content: bytes) -> bytes:
+        # The service may echo what it was sent; the key must not get further than this.
+        return content.replace(self._key.encode(), b"***")
+
+    def _lost(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
+        host = urlsplit(self._url(call)).netloc
+        detail = clean(str(error), [self._key])
+        happened = "no answer from" if sent else "no connection to"
+        return TransportError(f"{call.method} {call.path}: {happened} {host} ({detail}).", sent=sent)
+
+    def _policy(self, call: Call[Any]) -> dict[str, Any]:
+        """Return the retry arguments of tenacity, which serve both loops."""
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            return wait_before(state.attempt_number, error, random.random())
+
+        def stop(state: RetryCallState) -> bool:
+            # Not "has the time run out" but "would it": a long Retry-After is reported, not slept through.
+            elapsed = state.seconds_since_start or 0.0
+            return elapsed + state.upcoming_sleep > self.patience
+
+        def again(error: BaseException) -> bool:
+            return may_repeat(call, error)
+
+        return {"retry": retry_if_exception(again), "wait": wait, "stop": stop, "reraise": True}
+
+
+class _Sized:
+    """Blocks of a known total; requests sends anything without a length as chunks."""
+
+    def __init__(self, blocks: Iterable[bytes], size: int) -> None:
+        self._blocks = blocks
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._blocks)
+
+
+class _RawKey(AuthBase):
+    """Sends the raw key. As ``auth`` and not as a header, because a ``.netrc`` file would replace that."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._key
+        return request
+
+
+class Client(_Base):
+    """
+    Sends calls and waits for the answer; for workers.
+
+    :param key: API key.
+    :param hosts: where the products are.
+    :param patience: seconds during which a failing request is repeated, if it may be.
+    :param pause: waits between two attempts; seconds.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        hosts: Hosts,
+        *,
+        patience: float = PATIENCE,
+        pause: Callable[[float], object] | None = None,
+    ) -> None:
+        super().__init__(key, hosts, patience=patience)
+        self._pause = pause or time.sleep
+        self._session = requests.Session()
+        self._session.auth = _RawKey(self._key)
+        self._session.headers.update(_HEADERS)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def send(self, call: Call[T]) -> T:
+        """
+        Send ``call``, again if it may be and failed, and return its value.
+
+        :raises TransportError: no answer; ``sent`` tells whether the request may have arrived.
+        :raises ApiError: the service refused; see ``retryable``.
+        :raises UnexpectedReply: the answer cannot be read.
+        """
+        for attempt in Retrying(sleep=self._wait, **self._policy(call)):
+            with attempt:
+                return call.result(self._exchange(call))
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    def _wait(self, seconds: float) -> None:
+        self._pause(seconds)
+
+    def pages(self, call: Call[T]) -> Iterator[T]:
+        """Yield the value of ``call`` and of all that follow it."""
+        following: Call[T] | None = call
+        while following is not None:
+            value = self.send(following)
+            yield value
+            following = following.follow(value) if following.follow else None
+
+    def _exchange(self, call: Call[Any]) -> Reply:
+        headers: dict[str, str] = {}
+        data: Iterable[bytes] | None = None
+        if call.body is not None:
+            headers["Content-Type"] = "application/octet-stream"
+            size = call.body.size
+            data = call.body.open() if size is None else _Sized(call.body.open(), size)
+        connect = _CONNECT_TIMEOUT if data is None else _UPLOAD_CONNECT_TIMEOUT
+        try:
+            answer = self._session.request(
+                call.method,
+                self._url(call),
+                params=call.params,
+                json=call.json,
+                data=data,
+                headers=headers,
+                timeout=(connect, call.read_timeout),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise self._lost(call, error, sent=not _never_connected(error)) from None
+        received = {name.lower(): value for name, value in answer.headers.items()}
+        return Reply(answer.status_code, received, self._masked(answer.content))
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Tell whether the request cannot have left: requests hides that in urllib3's reason."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
+
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
+        return True
+    cause: object = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError | SSLError)
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    # Loading the CA bundle takes 30 ms and more; every client of this process shares one.
+    return httpx.create_ssl_context()
+
+
+class AsyncClient(_Base):
+    """
+    Sends calls without blocking the event loop; for triggers.
+
+    Use it as ``async with``. The parameters are those of :class:`Client`.
+    """
+
+    async def __aenter__(self) -> AsyncClient:
+        context = await asyncio.to_thread(_tls)
+        self._http = httpx.AsyncClient(
+            auth=self._authorize, headers=_HEADERS, verify=context, follow_redirects=False
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """Send ``call`` as :meth:`Client.send` does."""
+        async for attempt in AsyncRetrying(sleep=asyncio.sleep, **self._policy(call)):
+            with attempt:
+                reply = await self._exchange(call)
+                if len(reply.content) > 64 * 1024:
+                    # Parsing megabytes would stall every other trigger of this process.
+                    return await asyncio.to_thread(call.result, reply)
+                return call.result(reply)
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    async def pages(self, call: Call[T]) -> AsyncIterator[T]:
+        """Yield the value of ``call`` and of all that follow it."""
+        following: Call[T] | None = call
+        while following is not None:
+            value = await self.send(following)
+            yield value
+            following = following.follow(value) if following.follow else None
+
+    def _authorize(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = self._key
+        return request
+
+    async def _exchange(self, call: Call[Any]) -> Reply:
+        headers: dict[str, str] = {}
+        content = None
+        if call.body is not None:
+            headers["Content-Type"] = "application/octet-stream"
+            content = _blocks(call)
+            if call.body.size is not None:
+                headers["Content-Length"] = str(call.body.size)
+        connect = _CONNECT_TIMEOUT if content is None else _UPLOAD_CONNECT_TIMEOUT
+        try:
+            answer = await self._http.request(
+                call.method,
+                self._url(call),
+                params=call.params,
+                json=call.json,
+                content=content,
+                headers=headers,
+                timeout=httpx.Timeout(call.read_timeout, connect=connect),
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            raise self._lost(call, error, sent=False) from None
+        except httpx.HTTPError as error:
+            raise self._lost(call, error, sent=True) from None
+        received = {name.lower(): value for name, value in answer.headers.items()}
+        return Reply(answer.status_code, received, self._masked(answer.content))
+
+
+async def _blocks(call: Call[Any]) -> AsyncIterator[bytes]:
+    assert call.body is not None
+    blocks = iter(call.body.open())
+    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+        yield block
+
+
+def download(url: str, *, deadline: float = 600.0) -> Iterator[bytes]:
+    """
+    Fetch a URL without the API key, in blocks.
+
+    :param url: a link that the service handed out, or audio that the service could not reach itself.
+    :param deadline: seconds for the whole transfer.
+    :raises TransportError: the transfer broke or took too long; a retry helps.
+    :raises ApiError: the host answered with an HTTP error.
+    """
+    shown = strip_url(url)
+    end = time.monotonic() + deadline
+    try:
+        with requests.get(url, headers=_HEADERS, stream=True, timeout=(_CONNECT_TIMEOUT, 60.0)) as answer:
+            if answer.status_code != 200:
+                raise ApiError(f"GET {shown}: HTTP {answer.status_code}.", status=answer.status_code)
+            for block in answer.iter_content(_BLOCK):
+                if time.monotonic() > end:
+                    raise TransportError(f"GET {shown}: not finished in {deadline:.0f} s.", sent=True)
+                yield block
+    except requests.RequestException as error:
+        raise TransportError(f"GET {shown}: {clean(str(error))}.", sent=True) from None

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an Airflow Connection to clients of the service, and from our errors to Airflow's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseHook,
+    Connection,
+)
+
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.call import Call
+from airflow_provider_assemblyai.api.errors import (
+    ApiError,
+    AssemblyAIError,
+    AuthenticationError,
+    InvalidInput,
+    TransportError,
+    UnexpectedReply,
+)
+from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback
+from airflow_provider_assemblyai.client import AsyncClient, Client, check_key
+
+T = TypeVar("T")
+
+
+class AssemblyAIHook(BaseHook):
+    """
+    Calls AssemblyAI with the key and region of an Airflow Connection.
+
+    Every endpoint is a function in :mod:`airflow_provider_assemblyai.api`, sent with :meth:`send`::
+
+        hook = AssemblyAIHook()
+        found = hook.send(transcripts.word_search(transcript_id, ["invoice", "due date"]))
+
+    :param assemblyai_conn_id: the connection: password = API key, extra ``region`` = ``us`` or ``eu``.
+    :param region: the region to use instead of the connection's, to follow a job that was made there.
+
+    https://www.assemblyai.com/docs/api-reference/overview
+    """
+
+    conn_name_attr = "assemblyai_conn_id"
+    default_conn_name = "assemblyai_default"
+    conn_type = "assemblyai"
+    hook_name = "AssemblyAI"
+
+    def __init__(self, assemblyai_conn_id: str = default_conn_name, region: str | None = None) -> None:
+        super().__init__()
+        self.assemblyai_conn_id = assemblyai_conn_id
+        self._region = region
+
+    @cached_property
+    def client(self) -> Client:
+        """
+        The client of this hook, made at first use.
+
+        :raises InvalidInput: the connection is missing or cannot work.
+        """
+        with _missing(self.assemblyai_conn_id):
+            connection = self.get_connection(self.assemblyai_conn_id)
+        return Client(*self._settings(connection, connection.extra_dejson))
+
+    def get_conn(self) -> Client:
+        """Return the client of this hook."""
+        return self.client
+
+    @property
+    def region(self) -> str:
+        """The region that calls of this hook go to."""
+        return self.client.hosts.region
+
+    def send(self, call: Call[T]) -> T:
+        """
+        Send a call and return its value; see :meth:`airflow_provider_assemblyai.client.Client.send`.
+
+        :param call: made by a function of :mod:`airflow_provider_assemblyai.api`.
+        """
+        return self.client.send(call)
+
+    def pages(self, call: Call[T]) -> Iterator[T]:
+        """
+        Yield the value of a call and of all pages that follow it.
+
+        :param call: for example ``transcripts.list_page(status="completed")``.
+        """
+        return self.client.pages(call)
+
+    async def async_client(self) -> AsyncClient:
+        """Return a new client for an event loop; use it as ``async with``."""
+        with _missing(self.assemblyai_conn_id):
+            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
+        return AsyncClient(*self._settings(connection, await get_async_extra_dejson(connection)))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make one cheap authenticated call and say in a sentence what was found."""
+        try:
+            with _missing(self.assemblyai_conn_id):
+                connection = self.get_connection(self.assemblyai_conn_id)
+            key, hosts = self._settings(connection, connection.extra_dejson)
+        except InvalidInput as error:
+            return False, str(error)
+        with Client(key, hosts, patience=0) as client:
+            return _find_out(client)
+
+    def _settings(self, connection: Connection, extra: Mapping[str, Any]) -> tuple[str, Hosts]:
+        try:
+            key = check_key(connection.password)
+            hosts = hosts_for(
+                self._region or extra.get("region"),
+                override=_override(connection),
+                edge=_is_true(extra.get("streaming_edge")),
+                allow_insecure_http=_is_true(extra.get("allow_insecure_http")),
+            )
+        except InvalidInput as error:
+            raise InvalidInput(f"Connection {self.assemblyai_conn_id!r}: {error}") from None
+        return key, hosts
+
+
+def _override(connection: Connection) -> str | None:
+    """Return the base URL in the connection, which a form, a JSON and a URI spell differently."""
+    host = (connection.host or "").strip()
+    if not host:
+        return None
+    if "://" not in host:
+        named = urlsplit(f"//{host}").hostname or ""
+        scheme = connection.schema if connection.schema in ("http", "https") else None
+        host = f"{scheme or ('http' if is_loopback(named) else 'https')}://{host}"
+    if connection.port and urlsplit(host).port is None:
+        parts = urlsplit(host)
+        host = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
+    return host
+
+
+def _is_true(value: object) -> bool:
+    # A connection given as a URI has only strings.
+    return value is True or str(value).strip().lower() in ("true", "1", "yes", "on")
+
+
+@contextmanager
+def _missing(conn_id: str) -> Iterator[None]:
+    try:
+        yield
+    except AirflowNotFoundException:
+        raise InvalidInput(
+            f"Connection {conn_id!r} is not defined: create one of type AssemblyAI with the API key as password."
+        ) from None
+
+
+def _find_out(client: Client) -> tuple[bool, str]:
+    host = urlsplit(client.hosts.speech).netloc
+    where = f"{client.hosts.region.upper()}, {host}"
+    try:
+        client.send(transcripts.list_page(limit=1))
+    except AuthenticationError:
+        return (
+            False,
+            f"The API key was refused by {host}: check the key, and that it is used without 'Bearer'.",
+        )
+    except TransportError:
+        if client.hosts.overridden:
+            return False, f"Nothing answers at the host override {host}: check the host and that it is up."
+        return False, f"{host} cannot be reached: check the network, the proxy and the firewall."
+    except UnexpectedReply:
+        return False, f"{host} answers, but not as AssemblyAI does: check the host override."
+    except ApiError as error:
+        if error.status in (404, 405) or 300 <= error.status < 400:
+            return False, f"{host} answers, but not as AssemblyAI does (HTTP {error.status}): check the host."
+        return False, f"{host} was reached but did not do the call: {error}"
+    return True, f"The API key works and the account is reachable ({where})."
+
+
+@contextmanager
+def fail_fast() -> Iterator[None]:
+    """
+    Let Airflow retry only what a retry can help; the one seam between our errors and Airflow's.
+
+    :raises AirflowFailException: from any error of ours that is not retryable.
+    """
+    try:
+        yield
+    except AssemblyAIError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error

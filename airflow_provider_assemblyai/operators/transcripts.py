@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be done with a transcript that exists: write its files, delete it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath
+
+from airflow_provider_assemblyai import results
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.results import Format, Summary
+from airflow_provider_assemblyai.storage import Outputs
+
+
+class TranscriptExportOperator(BaseOperator):
+    """
+    Write the files of a completed transcript.
+
+    :param transcript_id: its id, or what a task of this package returned for it (templated).
+    :param output_path: directory or object store prefix (templated).
+    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
+        ``redacted_audio`` (templated).
+    :param name: what the files are named, without extension (templated). Default: the transcript id.
+    :param chars_per_caption: characters a subtitle line may have.
+    :param push_text: whether the returned summary holds the text.
+    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
+        connection's (templated).
+    :param assemblyai_conn_id: the connection to use (templated).
+    :return: a :class:`airflow_provider_assemblyai.results.Summary`.
+    :raises AirflowFailException: a retry cannot help: an unknown id, a failed or deleted transcript.
+    :raises AssemblyAIError: a retry can help: the job is still running, the service or store is not there.
+
+    https://www.assemblyai.com/docs/api-reference/transcripts
+    """
+
+    template_fields: Sequence[str] = (
+        "transcript_id",
+        "output_path",
+        "formats",
+        "name",
+        "region",
+        "assemblyai_conn_id",
+    )
+    ui_color = "#dbe9ff"
+
+    def __init__(
+        self,
+        *,
+        transcript_id: str | Mapping[str, Any],
+        output_path: str | ObjectStoragePath,
+        formats: Sequence[Format] = results.DEFAULT_FORMATS,
+        name: str | None = None,
+        chars_per_caption: int | None = None,
+        push_text: bool = False,
+        region: str | None = None,
+        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
+        retries: int = 2,
+        retry_delay: timedelta = timedelta(seconds=30),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        self.transcript_id = transcript_id
+        self.output_path = output_path
+        self.formats = formats
+        self.name = name
+        self.chars_per_caption = results.check_chars_per_caption(chars_per_caption)
+        self.push_text = push_text
+        self.region = region
+        self.assemblyai_conn_id = assemblyai_conn_id
+
+    def execute(self, context: Context) -> Summary:
+        with fail_fast():
+            transcript_id, region = results.identify(self.transcript_id, self.region)
+            formats = results.check_formats(self.formats)
+            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+            if self.name is not None and (not self.name or "/" in self.name):
+                raise InvalidInput("name must not be empty or hold a slash: the place is output_path.")
+            # Without a name of the user's the id names the files, which no other mapped task has.
+            index = None if self.name is None else context["ti"].map_index
+            outputs = Outputs.at(self.output_path, self.name or transcript_id, index)
+            transcript = hook.send(transcripts.get(transcript_id))
+            transcripts.require_completed(transcript)
+            written = results.export(
+                hook.send, transcript, outputs, formats, chars_per_caption=self.chars_per_caption
+            )
+            return results.summarize(transcript, hook.region, push_text=self.push_text, outputs=written)
+
+
+class TranscriptDeleteOperator(BaseOperator):
+    """
+    Delete a transcript and its uploaded audio from the service. Deleting twice is fine.
+
+    :param transcript_id: its id, or what a task of this package returned for it (templated).
+    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
+        connection's (templated).
+    :param assemblyai_conn_id: the connection to use (templated).
+    :return: the transcript id.
+    :raises AirflowFailException: a retry cannot help: an unknown id, a refused key.
+    :raises AssemblyAIError: a retry can help: the job is still running, the service is not there.
+
+    https://www.assemblyai.com/docs/api-reference/transcripts/delete
+    """
+
+    template_fields: Sequence[str] = ("transcript_id", "region", "assemblyai_conn_id")
+    ui_color = "#ffe3db"
+
+    def __init__(
+        self,
+        *,
+        transcript_id: str | Mapping[str, Any],
+        region: str | None = None,
+        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
+        retries: int = 2,
+        retry_delay: timedelta = timedelta(seconds=30),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        self.transcript_id = transcript_id
+        self.region = region
+        self.assemblyai_conn_id = assemblyai_conn_id
+
+    def execute(self, context: Context) -> str:
+        with fail_fast():
+            transcript_id, region = results.identify(self.transcript_id, self.region)
+            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+            status = hook.send(transcripts.get(transcript_id))["status"]
+            if status not in ("completed", "error"):
+                # What the service does with a running job that is deleted is not known; it bills it.
+                raise TranscriptNotReady(transcript_id, status)
+            hook.send(transcripts.delete(transcript_id))
+            self.log.info("Transcript %s was deleted from region %s.", transcript_id, hook.region)
+            return transcript_id

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for a transcript that somebody else submitted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    Context,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_assemblyai import results
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.results import Summary
+from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
+from airflow_provider_assemblyai.watching import Event, check_seconds, require_done
+
+
+class TranscriptSensor(BaseSensorOperator):
+    """
+    Wait until a transcript is completed; a failed one fails the task.
+
+    :param transcript_id: its id, or what a task of this package returned for it (templated).
+    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
+        connection's (templated).
+    :param push_text: whether the returned summary holds the text, if it has at most 256 KiB.
+    :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
+        default_deferrable`` of the Airflow configuration.
+    :param poke_interval: seconds between two looks; in deferrable mode between the first ones.
+    :param timeout: seconds to wait, as in every sensor.
+    :param assemblyai_conn_id: the connection to use (templated).
+    :return: a :class:`airflow_provider_assemblyai.results.Summary`.
+    :raises AirflowSensorTimeout: the time is over; with ``soft_fail`` the task is skipped.
+    :raises AirflowFailException: a retry cannot help: a failed transcript, an unknown id, a refused key.
+    :raises AssemblyAIError: a retry can help.
+
+    https://www.assemblyai.com/docs/api-reference/transcripts/get
+    """
+
+    template_fields: Sequence[str] = ("transcript_id", "region", "assemblyai_conn_id")
+    ui_color = "#dbe9ff"
+
+    def __init__(
+        self,
+        *,
+        transcript_id: str | Mapping[str, Any],
+        region: str | None = None,
+        push_text: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: float | timedelta = 15.0,
+        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
+        retries: int = 2,
+        retry_delay: timedelta = timedelta(seconds=30),
+        **kwargs: Any,
+    ) -> None:
+        check_seconds("poke_interval", poke_interval)
+        super().__init__(poke_interval=poke_interval, retries=retries, retry_delay=retry_delay, **kwargs)
+        self.transcript_id = transcript_id
+        self.region = region
+        self.push_text = push_text
+        self.deferrable = deferrable
+        self.assemblyai_conn_id = assemblyai_conn_id
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        summary = self._look()
+        return PokeReturnValue(is_done=summary is not None, xcom_value=summary)
+
+    def _look(self) -> Summary | None:
+        with fail_fast():
+            transcript_id, region = results.identify(self.transcript_id, self.region)
+            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+            transcript = hook.send(transcripts.get(transcript_id))
+            if transcript["status"] in ("queued", "processing"):
+                return None
+            transcripts.require_completed(transcript)
+            return results.summarize(transcript, hook.region, push_text=self.push_text)
+
+    def execute(self, context: Context) -> Summary:
+        if not self.deferrable:
+            return super().execute(context)  # type: ignore[no-any-return]
+        with self._as_in_poke_mode():
+            summary = None
+            try:
+                summary = self._look()
+            except AssemblyAIError as error:
+                if not self.silent_fail:
+                    raise
+                self.log.warning("The first look failed, the triggerer goes on looking: %s", error)
+            if summary is None:
+                self._defer()
+            return summary
+
+    def _defer(self) -> NoReturn:
+        with fail_fast():
+            transcript_id, region = results.identify(self.transcript_id, self.region)
+            region = AssemblyAIHook(self.assemblyai_conn_id, region).region
+            self.defer(
+                trigger=TranscriptTrigger(
+                    transcript_id,
+                    self.assemblyai_conn_id,
+                    region,
+                    self.poke_interval,
+                    time.time() + self.timeout,
+                ),
+                method_name="execute_complete",
+                kwargs={"region": region},
+                # A backstop only: the trigger's own deadline ends with a better message.
+                timeout=timedelta(seconds=self.timeout + 120),
+            )
+
+    def execute_complete(self, context: Context, event: Event, region: str | None = None) -> Summary:
+        """Go on after the trigger has fired."""
+        with self._as_in_poke_mode(), fail_fast():
+            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+            try:
+                transcript_id = require_done(event, hook.region)
+            except TranscriptTimeout as error:
+                raise AirflowSensorTimeout(str(error)) from error
+            transcript = hook.send(transcripts.get(transcript_id))
+            transcripts.require_completed(transcript)
+            return results.summarize(transcript, hook.region, push_text=self.push_text)
+
+    @contextmanager
+    def _as_in_poke_mode(self) -> Iterator[None]:
+        """Treat errors as the loop of the base class does, which a deferrable sensor does not pass."""
+        try:
+            yield
+        except (AirflowSensorTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped instead of failing: {error}") from error
+            raise
+        except AssemblyAIError as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped instead of failing: {error}") from error
+            raise

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Waiting for a transcript, as decisions only: no I/O, no clock, no Airflow.
+
+The blocking loop of the operator and the trigger both drive a :class:`Watch`, so they cannot drift:
+it is told what was seen and when, and answers "keep waiting" or "here is the event".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+from airflow_provider_assemblyai.api.errors import (
+    AssemblyAIError,
+    AuthenticationError,
+    InvalidInput,
+    NotFoundError,
+    ServiceUnreachable,
+    TranscriptTimeout,
+    UnexpectedReply,
+    WatchRefused,
+    clean,
+)
+
+#: ``done``: terminal, completed or not; read it to learn which.
+Outcome = Literal["done", "timeout", "unreachable", "refused"]
+
+_LONGEST_INTERVAL = 30.0
+_GROWTH = 1.25
+#: Seconds that failing to ask is borne, from the last answer that could be read.
+PATIENCE = 600.0
+#: A trigger that fires within moments of the deferral can meet the scheduler's own bookkeeping of it.
+FIRST_LOOK = 2.0
+_EARLY = 4.0
+
+
+def check_seconds(name: str, value: object) -> float:
+    """
+    Return a duration in seconds.
+
+    :param name: the argument it came from, for the message.
+    :param value: a number of seconds or a ``timedelta``.
+    :raises InvalidInput: it is not a number, not finite, or not above zero.
+    """
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InvalidInput(f"{name} must be a positive number of seconds, not {clean(repr(value))}.")
+    return float(value)
+
+
+class Event(TypedDict):
+    """What a wait ended with: ids and a clean sentence, never text of the transcript."""
+
+    transcript_id: str
+    outcome: Outcome
+    detail: str
+
+
+@dataclass
+class Watch:
+    """
+    Waits for one transcript.
+
+    :param transcript_id: what is waited for.
+    :param poll_interval: seconds between the first looks; later ones grow to 30 s or to this, whichever
+        is longer.
+    :param deadline: seconds since the epoch; absolute, because a trigger moves between processes.
+    :param patience: seconds that failing to ask is borne.
+    """
+
+    transcript_id: str
+    poll_interval: float
+    deadline: float
+    patience: float = PATIENCE
+    _looks: int = field(default=0, init=False)
+    _not_before: float = field(default=0.0, init=False)
+    _failing_since: float | None = field(default=None, init=False)
+
+    def delay(self, now: float, jitter: float) -> float:
+        """
+        Return the seconds until the next look.
+
+        :param now: seconds since the epoch.
+        :param jitter: a random number from 0 to 1, so that many watches do not look at the same moment.
+        """
+        longest = max(self.poll_interval, _LONGEST_INTERVAL)
+        # The exponent is capped: a float overflows after some thousand looks, and a watch may last days.
+        interval = min(longest, self.poll_interval * _GROWTH ** min(self._looks, 64))
+        if self._looks == 0:
+            # Most files are done in seconds, whatever the interval is for the long ones.
+            interval = max(FIRST_LOOK, min(interval, _EARLY))
+        wait = max(interval * (1 + jitter / 5), self._not_before - now)
+        # One last look at the deadline itself: the job may have ended in between.
+        return max(0.0, min(wait, self.deadline - now))
+
+    def saw(self, transcript: Mapping[str, Any], now: float) -> Event | None:
+        """Take in an answer; return the event if waiting is over."""
+        self._looks += 1
+        self._failing_since = None
+        if transcript["status"] in ("completed", "error"):
+            return self._event("done", str(transcript["status"]))
+        return self._event("timeout", str(transcript["status"])) if now >= self.deadline else None
+
+    def failed(self, error: AssemblyAIError, now: float) -> Event | None:
+        """Take in that asking failed, which says nothing about the job; return the event if it is final."""
+        self._looks += 1
+        if isinstance(error, AuthenticationError | NotFoundError | UnexpectedReply) or not error.retryable:
+            return self._event("refused", clean(str(error)))
+        if now >= self.deadline:
+            return self._event("timeout", clean(str(error)))
+        since = self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - since >= self.patience:
+            return self._event("unreachable", clean(str(error)))
+        self._not_before = now + (getattr(error, "retry_after", None) or 0.0)
+        return None
+
+    def _event(self, outcome: Outcome, detail: str) -> Event:
+        return {"transcript_id": self.transcript_id, "outcome": outcome, "detail": detail}
+
+
+def require_done(event: object, region: str) -> str:
+    """
+    Return the transcript id of an event that says "done".
+
+    :param event: what a trigger or a blocking wait ended with.
+    :param region: the job's region, named in messages.
+    :raises TranscriptTimeout: the deadline passed; a retry helps.
+    :raises ServiceUnreachable: asking failed for too long; a retry helps.
+    :raises WatchRefused: the service refused to answer; a retry does not help.
+    :raises UnexpectedReply: the event is not one of ours.
+    """
+    if not isinstance(event, Mapping) or not isinstance(event.get("transcript_id"), str):
+        raise UnexpectedReply(f"The trigger ended without a usable event ({type(event).__name__}).")
+    transcript_id: str = event["transcript_id"]
+    detail = str(event.get("detail", ""))
+    match event.get("outcome"):
+        case "done":
+            return transcript_id
+        case "timeout":
+            raise TranscriptTimeout(transcript_id, region)
+        case "unreachable":
+            raise ServiceUnreachable(transcript_id, detail)
+        case "refused":
+            raise WatchRefused(f"Transcript {transcript_id} cannot be watched. {detail}")
+        case other:
+            raise UnexpectedReply(f"The trigger ended with the unknown outcome {clean(repr(other))}.")
