@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import urlsplit
 
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import outcome, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.transcripts import Transcript
@@ -105,7 +105,7 @@ def summarize(
     :param push_text: whether to include the text, if it is not too long.
     :param outputs: format -> URI of what was written.
     """
-    warnings = transcripts.warnings_of(transcript)
+    warnings = outcome.warnings_of(transcript)
     text = transcript.get("text") if push_text and transcript["status"] == "completed" else None
     if text is not None and len(text.encode()) > MAX_XCOM_TEXT:
         warnings.append(

@@ -8,6 +8,7 @@ https://www.assemblyai.com/docs/api-reference/overview
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
@@ -15,11 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import (
-    Failure,
     InvalidInput,
-    TranscriptDeleted,
-    TranscriptFailed,
-    TranscriptNotReady,
     UnexpectedReply,
     clean,
 )
@@ -326,10 +323,16 @@ def check_config(config: object) -> dict[str, Any]:
     """
     Return a copy of ``config`` after refusing what the service is certain to refuse.
 
+    :param config: a dict, or a JSON object as text: that is what ``{{ params.config | tojson }}`` gives.
     :raises InvalidInput: if it is not a dict, names the audio, or gives a known parameter a wrong type.
     """
     if config is None:
         return {}
+    if isinstance(config, str):
+        try:
+            config = json.loads(config)
+        except ValueError:
+            raise InvalidInput("config is text, but not a JSON object.") from None
     if not isinstance(config, Mapping):
         raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
     for name, value in config.items():
@@ -347,53 +350,3 @@ def check_config(config: object) -> dict[str, Any]:
     if "speech_models" in config and config["speech_models"] is not None and not config["speech_models"]:
         raise InvalidInput("config: speech_models must name at least one model.")
     return dict(config)
-
-
-# --- what a transcript says ------------------------------------------------------------------------------
-
-_FAILURES: tuple[tuple[str, Failure], ...] = (
-    ("server error", "server"),
-    ("internal", "server"),
-    ("transcoding failed. file type application/json", "upload"),
-    ("audio speech threshold", "policy"),
-    ("detected language", "policy"),
-)
-
-
-def failure_of(reason: str) -> Failure:
-    """Class the text of a failed job. Anything unknown is put on the source: resubmitting costs money."""
-    said = reason.lower()
-    return next((failure for prefix, failure in _FAILURES if said.startswith(prefix)), "source")
-
-
-def is_deleted(transcript: Mapping[str, Any]) -> bool:
-    """Tell whether only the scrubbed record of a deleted transcript is left."""
-    return transcript.get("audio_url") == "http://deleted_by_user" or bool(transcript.get("is_deleted"))
-
-
-def require_completed(transcript: Transcript) -> None:
-    """
-    Return if the transcript holds results.
-
-    :raises TranscriptFailed: the job ended with ``error``.
-    :raises TranscriptNotReady: it is still queued or processing.
-    :raises TranscriptDeleted: only the scrubbed record is left.
-    """
-    if transcript["status"] == "error":
-        reason = clean(transcript.get("error") or "no reason given")
-        raise TranscriptFailed(transcript["id"], reason, failure_of(reason))
-    if is_deleted(transcript):
-        raise TranscriptDeleted(transcript["id"])
-    if transcript["status"] != "completed":
-        raise TranscriptNotReady(transcript["id"], transcript["status"])
-
-
-def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
-    """Return what the service did differently from what was asked: it says so in ``metadata`` only."""
-    metadata = transcript.get("metadata")
-    if not isinstance(metadata, Mapping):
-        return []
-    found = [metadata.get("warning")]
-    for entry in metadata.get("warnings") or ():
-        found.append(entry.get("message") if isinstance(entry, Mapping) else entry)
-    return list(dict.fromkeys(clean(text) for text in found if isinstance(text, str) and text))

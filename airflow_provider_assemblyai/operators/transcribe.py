@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf, mask_secret
 
 from airflow_provider_assemblyai import results, storage
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import outcome, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
@@ -198,7 +198,7 @@ class TranscribeOperator(BaseOperator):
                 return transcript
 
     def _finish(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> Summary:
-        transcripts.require_completed(transcript)
+        outcome.require_completed(transcript)
         outputs: dict[str, str] = {}
         if self.output_path is not None:
             outputs = results.export(

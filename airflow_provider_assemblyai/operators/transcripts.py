@@ -10,7 +10,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath
 
 from airflow_provider_assemblyai import results
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import outcome, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.results import Format, Summary
@@ -84,7 +84,7 @@ class TranscriptExportOperator(BaseOperator):
             index = None if self.name is None else context["ti"].map_index
             outputs = Outputs.at(self.output_path, self.name or transcript_id, index)
             transcript = hook.send(transcripts.get(transcript_id))
-            transcripts.require_completed(transcript)
+            outcome.require_completed(transcript)
             written = results.export(
                 hook.send, transcript, outputs, formats, chars_per_caption=self.chars_per_caption
             )

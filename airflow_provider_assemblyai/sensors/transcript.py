@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_assemblyai import results
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import outcome, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.results import Summary
@@ -85,7 +85,7 @@ class TranscriptSensor(BaseSensorOperator):
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
                 return None
-            transcripts.require_completed(transcript)
+            outcome.require_completed(transcript)
             return results.summarize(transcript, hook.region, push_text=self.push_text)
 
     def execute(self, context: Context) -> Summary:
@@ -130,7 +130,7 @@ class TranscriptSensor(BaseSensorOperator):
             except TranscriptTimeout as error:
                 raise AirflowSensorTimeout(str(error)) from error
             transcript = hook.send(transcripts.get(transcript_id))
-            transcripts.require_completed(transcript)
+            outcome.require_completed(transcript)
             return results.summarize(transcript, hook.region, push_text=self.push_text)
 
     @contextmanager
