@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sockets under the server: found by their peer, so that a fault can break one off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+
+class Connections:
+    """The open connections of a server."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], Connection] = {}
+
+    def opened(self, peer: tuple[str, int], connection: Connection) -> None:
+        """Remember a connection."""
+        self._open[peer] = connection
+
+    def closed(self, peer: tuple[str, int]) -> None:
+        """Forget a connection."""
+        self._open.pop(peer, None)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def find(self, scope: Any) -> Connection | None:
+        """The connection that a request came in on.
+
+        :param scope: the request's ASGI scope.
+        """
+        client = scope.get("client")
+        return self._open.get(tuple(client)) if client else None
+
+    def break_all(self) -> None:
+        """Break all connections off."""
+        for connection in list(self._open.values()):
+            connection.break_off()
+
+
+class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's protocol with a way to end it without an answer."""
+
+    registry: Connections
+    lost: asyncio.Event
+    _peer: tuple[str, int] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.lost = asyncio.Event()
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self._peer = (str(peer[0]), int(peer[1]))
+            self.registry.opened(self._peer, self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._peer is not None:
+            self.registry.closed(self._peer)
+        self.lost.set()
+        super().connection_lost(exc)
+
+    def break_off(self) -> None:
+        """End the connection with a TCP reset, as a crashed peer or a cutting firewall would."""
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                # No lingering: the kernel sends RST instead of FIN, and drops what is not sent yet.
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+def protocol(registry: Connections) -> type[Connection]:
+    """A protocol class that registers its connections.
+
+    :param registry: where to.
+    """
+    return type("RegisteredConnection", (Connection,), {"registry": registry})

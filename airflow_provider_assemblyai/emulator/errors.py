@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the service says when it refuses: HTTP answers and the texts of failed jobs."""
+
+from __future__ import annotations
+
+UNAUTHORIZED = "Authentication error, API token missing/invalid"
+NOT_FOUND = "Not found"
+METHOD_NOT_ALLOWED = "Method not allowed"
+UNKNOWN_TRANSCRIPT = "Transcript lookup error, transcript id not found"
+FOREIGN_UPLOAD = "Cannot access uploaded file"
+TOO_MANY_REQUESTS = "Too Many Requests"
+SERVER_ERROR = "Internal Server Error"
+NOT_COMPLETED = "This transcript is not completed, so there is nothing to export"
+DELETED = "This transcript has been deleted"
+STILL_RUNNING = "This transcript cannot be deleted before it is completed or has ended in an error"
+NO_REDACTED_AUDIO = (
+    "A redacted audio file for this transcript ID doesn't exist. "
+    "Try submitting the transcript again with redact_pii_audio set to true."
+)
+REDACTED_AUDIO_PENDING = (
+    "Transcription is still in progress. Redacted audio will be available after it has completed."
+)
+
+# Only the bucket behind the upload and redacted-audio links speaks XML.
+ACCESS_DENIED_XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+
+
+class ApiError(Exception):
+    """A request that is refused.
+
+    :param status: HTTP status of the answer.
+    :param message: value of the ``error`` key of the answer's JSON body.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class JobError(Exception):
+    """A job that ends with status ``error``; the text is what a client reads in ``error``."""
+
+
+def forbidden_download(url: str, reason: str = "403 Client Error: Forbidden") -> JobError:
+    """The file's host answered, with a refusal.
+
+    :param url: the ``audio_url`` of the job.
+    :param reason: the refusal, as status, class and phrase.
+    """
+    return JobError(f"Download error to {url}, {reason} for url: {url}")
+
+
+def failed_download(url: str) -> JobError:
+    """The file's host could not be reached or broke off."""
+    return JobError(
+        f"Download error, unable to download {url}. "
+        "Please make sure the file exists and is accessible from the internet."
+    )
+
+
+def inaccessible_file(url: str) -> JobError:
+    """There is nothing to read at the address."""
+    return JobError(f"Download error, unable to access file at {url}")
+
+
+def not_audio(media_type: str, description: str) -> JobError:
+    """The file holds something else than sound."""
+    return JobError(f"File does not appear to contain audio. File type is {media_type} ({description})")
+
+
+def too_short() -> JobError:
+    """Below the service's minimum of 160 milliseconds."""
+    return JobError("Audio duration is too short.")
+
+
+def below_speech_threshold(found: float, wanted: float) -> JobError:
+    """Less speech in the file than ``speech_threshold`` asks for."""
+    return JobError(
+        f"Audio speech threshold {found:.4f} is below the requested speech threshold value {float(wanted)}"
+    )
+
+
+def below_language_confidence(language: str, found: float, wanted: float) -> JobError:
+    """The detected language is less certain than ``language_confidence_threshold`` asks for."""
+    return JobError(
+        f"detected language '{language}', confidence {found:.4f}, "
+        f"is below the requested confidence threshold value of '{wanted}'"
+    )
+
+
+def no_spoken_audio() -> JobError:
+    """Language detection on silence."""
+    return JobError("language_detection cannot be performed on files with no spoken audio")
+
+
+def transcoding_failed(media_type: str) -> JobError:
+    """What became of an upload whose body was encoded for a form or as JSON."""
+    return JobError(f"Transcoding failed. File type {media_type}")
+
+
+def server_fault() -> JobError:
+    """The one failure that is worth submitting again, unchanged."""
+    return JobError("Server error, developers have been alerted")
+
+
+#: Classes of job errors that a marker or a fault rule can ask for.
+JOB_ERROR_CLASSES = (
+    "download",
+    "download_unable",
+    "access",
+    "html",
+    "short",
+    "threshold",
+    "language",
+    "no_speech",
+    "transcoding",
+    "server",
+)
+
+
+def job_error(name: str, url: str) -> JobError:
+    """A job error on demand.
+
+    :param name: one of :data:`JOB_ERROR_CLASSES`.
+    :param url: the ``audio_url`` of the job.
+    :raises KeyError: for an unknown name.
+    """
+    return {
+        "download": forbidden_download(url),
+        "download_unable": failed_download(url),
+        "access": inaccessible_file(url),
+        "html": not_audio("text/html", "HTML document, ASCII text"),
+        "short": too_short(),
+        "threshold": below_speech_threshold(0.9461, 1.0),
+        "language": below_language_confidence("bg", 0.2949, 0.4),
+        "no_speech": no_spoken_audio(),
+        "transcoding": transcoding_failed("application/json"),
+        "server": server_fault(),
+    }[name]

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Personal data in a transcript, found with patterns.
+
+This is a subset for tests, not a privacy tool: the policies named in :data:`POLICIES` are looked for,
+every other policy is accepted and finds nothing. Names are found only after words such as "my name
+is", "Mr" or "this is". The service finds far more.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from airflow_provider_assemblyai.emulator.engines import Word
+
+_MONTH = (
+    "January|February|March|April|May|June|July|August|September|October|November|December|"
+    "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
+)
+_DIGIT = "zero|oh|one|two|three|four|five|six|seven|eight|nine"
+
+# Order counts: what an earlier pattern has taken, a later one cannot take again.
+POLICIES: Mapping[str, re.Pattern[str]] = {
+    name: re.compile(pattern)
+    for name, pattern in {
+        "email_address": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+        "url": r"(?:https?://|www\.)\S+",
+        "ip_address": r"\b\d{1,3}(?:\.\d{1,3}){3}\b",
+        "us_social_security_number": r"\b\d{3}-\d{2}-\d{4}\b",
+        "credit_card_number": r"\b(?:\d[ -]?){12,18}\d\b",
+        "money_amount": r"[$€£]\s?\d[\d,]*(?:\.\d+)?|\b\d[\d,.]* (?:dollars|euros|pounds|cents)\b",
+        "phone_number": r"(?:\+?\d{1,3}[ -])?(?:\(\d{3}\) ?|\d{3}[ -])?\d{3}-\d{4}\b",
+        "person_age": r"\b\d{1,3} years old\b",
+        "time": r"\b\d{1,2}(?::\d{2})?\s?(?:[ap]\.?m\.?|o'clock)(?!\w)",
+        "date": rf"\b(?:{_MONTH})\b(?: \d{{1,2}}(?:st|nd|rd|th)?)?(?:,? \d{{4}})?|\b\d{{1,2}}/\d{{1,2}}/\d{{2,4}}\b",
+        "number_sequence": rf"\b\d[\d-]*\d\b|(?i:\b(?:{_DIGIT})(?:[ ,-]+(?:{_DIGIT})){{2,}}\b)",
+        "person_name": (
+            r"(?:(?<=[Mm]y name is )|(?<=[Mm]y name's )|(?<=\b[Tt]his is )|(?<=\bMr )|(?<=\bMr\. )|(?<=\bMrs )"
+            r"|(?<=\bMrs\. )|(?<=\bMs\. )|(?<=\bDr\. ))[A-Z][a-z]+(?: [A-Z][a-z]+)?"
+        ),
+    }.items()
+}
+
+
+class Entity(NamedTuple):
+    """Personal data at a place: word positions, the last one exclusive."""
+
+    kind: str
+    text: str
+    first: int
+    last: int
+
+
+def find(
+    words: Sequence[Word], policies: Sequence[str] | None, static: Mapping[str, Sequence[str]]
+) -> list[Entity]:
+    """Personal data among the words, in reading order and without overlaps.
+
+    :param words: the words as read.
+    :param policies: which kinds to look for; ``None`` for all that are known.
+    :param static: label to terms, looked for as they are, without regard to case.
+    """
+    text = " ".join(word.text for word in words)
+    patterns = [
+        (label.lower(), re.compile("|".join(rf"\b{re.escape(term)}\b" for term in terms), re.IGNORECASE))
+        for label, terms in static.items()
+        if terms
+    ]
+    patterns += [(name, POLICIES[name]) for name in POLICIES if policies is None or name in policies]
+    starts = _offsets(words)
+    taken: set[int] = set()
+    found: list[Entity] = []
+    for kind, pattern in patterns:
+        for match in pattern.finditer(text):
+            first, last = _cover(starts, match.start(), match.end())
+            if taken.isdisjoint(range(first, last)):
+                taken.update(range(first, last))
+                found.append(Entity(kind, match.group().strip(string.punctuation), first, last))
+    return sorted(found, key=lambda entity: entity.first)
+
+
+def redact(words: Sequence[Word], entities: Sequence[Entity], substitute: str) -> list[Word]:
+    """The words without their personal data.
+
+    :param words: the words as read.
+    :param entities: what to hide, as :func:`find` gave it.
+    :param substitute: ``hash`` keeps length and number of the words, ``entity_name`` puts one tag for all.
+    """
+    result: list[Word] = []
+    at = 0
+    for entity in entities:
+        result.extend(words[at : entity.first])
+        hidden = words[entity.first : entity.last]
+        if substitute == "entity_name":
+            tail = _tail(hidden[-1].text)
+            result.append(hidden[0]._replace(text=f"[{entity.kind.upper()}]{tail}", end=hidden[-1].end))
+        else:
+            result.extend(
+                word._replace(text="#" * (len(word.text) - len(_tail(word.text))) + _tail(word.text))
+                for word in hidden
+            )
+        at = entity.last
+    result.extend(words[at:])
+    return result
+
+
+def wanted(fields: Mapping[str, Any]) -> tuple[list[str] | None, Mapping[str, Sequence[str]]]:
+    """Which kinds a request wants hidden, as arguments for :func:`find`.
+
+    :param fields: the validated request.
+    """
+    return fields.get("redact_pii_policies"), fields.get("redact_static_entities") or {}
+
+
+def _offsets(words: Sequence[Word]) -> list[int]:
+    starts: list[int] = []
+    at = 0
+    for word in words:
+        starts.append(at)
+        at += len(word.text) + 1
+    return starts
+
+
+def _cover(starts: Sequence[int], begin: int, end: int) -> tuple[int, int]:
+    from bisect import bisect_left, bisect_right
+
+    return max(0, bisect_right(starts, begin) - 1), bisect_left(starts, end)
+
+
+def _tail(text: str) -> str:
+    return text[len(text.rstrip(".,;:!?")) :]

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes below ``/_emulator``: what a test asks of the emulator itself. They need no key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from airflow_provider_assemblyai import __version__
+from airflow_provider_assemblyai.emulator.errors import ApiError
+from airflow_provider_assemblyai.emulator.faults import FaultError
+from airflow_provider_assemblyai.emulator.gate import CONTROL
+from airflow_provider_assemblyai.emulator.held import CONTINUE, HeldRequests
+from airflow_provider_assemblyai.emulator.routes_transcripts import Handler
+from airflow_provider_assemblyai.emulator.service import Service
+
+_LONGEST_WAIT = 60.0
+
+
+def routes(service: Service, held: HeldRequests) -> list[Route]:
+    """The routes of a region.
+
+    :param service: its state.
+    :param held: its stopped requests.
+    """
+    control = Control(service, held)
+    table: Mapping[str, tuple[Handler, str]] = {
+        "": (control.health, "GET"),
+        "/counters": (control.counters, "GET"),
+        "/requests": (control.requests, "GET"),
+        "/transcripts": (control.transcripts, "GET"),
+        "/held": (control.held, "GET"),
+        "/release": (control.release, "POST"),
+        "/reset": (control.reset, "POST"),
+        "/clock": (control.clock, "POST"),
+        "/script": (control.script, "POST"),
+    }
+    made = [Route(f"{CONTROL}{path}", handler, methods=[method]) for path, (handler, method) in table.items()]
+    return [*made, Route(f"{CONTROL}/faults", control.faults, methods=["GET", "POST", "DELETE"])]
+
+
+class Control:
+    """The handlers.
+
+    :param service: the region's state.
+    :param held: its stopped requests.
+    """
+
+    def __init__(self, service: Service, held: HeldRequests) -> None:
+        self._service = service
+        self._held = held
+
+    async def health(self, request: Request) -> Response:
+        """Who is there."""
+        return JSONResponse(
+            {
+                "region": self._service.settings.region,
+                "engine": self._service.engine.name,
+                "version": __version__,
+            }
+        )
+
+    async def counters(self, request: Request) -> Response:
+        """Requests by kind, and money."""
+        return JSONResponse(self._service.counts())
+
+    async def requests(self, request: Request) -> Response:
+        """The latest requests, oldest first."""
+        return JSONResponse(list(self._service.counters.log))
+
+    async def transcripts(self, request: Request) -> Response:
+        """All transcripts, without their words."""
+        return JSONResponse(self._service.transcripts())
+
+    async def faults(self, request: Request) -> Response:
+        """List, add (one rule or a list of them) or clear the fault rules."""
+        if request.method == "DELETE":
+            self._service.faults.clear()
+        elif request.method == "POST":
+            rules = await _body(request)
+            try:
+                self._service.add_faults(rules if isinstance(rules, list) else [rules])
+            except (FaultError, AttributeError) as error:
+                raise ApiError(400, str(error)) from None
+        return JSONResponse(self._service.faults.shown())
+
+    async def held(self, request: Request) -> Response:
+        """The stopped requests; ``?wait=SECONDS`` waits for ``count`` (default 1) of them."""
+        query = request.query_params
+        if "wait" in query:
+            wait = min(_number(query["wait"]), _LONGEST_WAIT)
+            await self._held.wait_for(int(_number(query.get("count", "1"))), wait)
+        return JSONResponse(self._held.shown())
+
+    async def release(self, request: Request) -> Response:
+        """Let stopped requests go: ``{"id": 3, "then": "reset"}``, both optional."""
+        body = await _object(request)
+        number = body.get("id")
+        try:
+            count = self._held.release(None if number is None else [number], body.get("then", CONTINUE))
+        except ValueError as error:
+            raise ApiError(400, str(error)) from None
+        return JSONResponse({"released": count})
+
+    async def reset(self, request: Request) -> Response:
+        """Back to the beginning."""
+        self._held.release()
+        self._service.reset()
+        return JSONResponse({})
+
+    async def clock(self, request: Request) -> Response:
+        """Skip time: ``{"advance": 3600}``."""
+        body = await _object(request)
+        try:
+            now = self._service.advance(float(body.get("advance", 0)))
+        except (TypeError, ValueError) as error:
+            raise ApiError(400, str(error)) from None
+        return JSONResponse({"now": now})
+
+    async def script(self, request: Request) -> Response:
+        """What scripted jobs say from now on: ``{"text": "..."}``, null for the made-up speech."""
+        text = (await _object(request)).get("text")
+        if text is not None and not isinstance(text, str):
+            raise ApiError(400, "text must be a String")
+        self._service.script = text
+        return JSONResponse({})
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return json.loads(await request.body() or b"{}")
+    except ValueError:
+        raise ApiError(400, "Request body must be valid JSON") from None
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    body = await _body(request)
+    if not isinstance(body, dict):
+        raise ApiError(400, "Request body must be a JSON object")
+    return body
+
+
+def _number(text: str) -> float:
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        raise ApiError(400, f"not a number: {text}") from None

@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One region of the emulated service: everything it can do, without a word about HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import tempfile
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_assemblyai.emulator import errors, markers, redacted_audio
+from airflow_provider_assemblyai.emulator.clock import Clock
+from airflow_provider_assemblyai.emulator.counters import Counters
+from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
+from airflow_provider_assemblyai.emulator.errors import ApiError
+from airflow_provider_assemblyai.emulator.faults import Faults
+from airflow_provider_assemblyai.emulator.jobs import Jobs, Pace
+from airflow_provider_assemblyai.emulator.request_fields import read_request
+from airflow_provider_assemblyai.emulator.results import Results, build
+from airflow_provider_assemblyai.emulator.sources import Sources
+from airflow_provider_assemblyai.emulator.store import COMPLETED, ERROR, Record, Store, Upload
+from airflow_provider_assemblyai.emulator.webhooks import Webhooks
+
+_RESULTS_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a region is started with.
+
+    :param region: ``us`` or ``eu``.
+    :param api_keys: each key is a project of its own.
+    :param concurrency: jobs in processing at once, for each project.
+    :param pace: how long jobs take.
+    :param allowed: directories below which ``file://`` addresses are read.
+    :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
+    """
+
+    region: str = "us"
+    api_keys: tuple[str, ...] = ("emulator-key",)
+    concurrency: int = 200
+    pace: Pace = field(default_factory=Pace)
+    allowed: tuple[Path, ...] = ()
+    webhook_scale: float = 1.0
+
+
+class Service:
+    """The state of a region. All methods belong to the thread of the event loop.
+
+    :param settings: what it is started with.
+    :param engine: turns jobs into words; regions may share one.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.clock = Clock()
+        self.faults = Faults()
+        self.counters = Counters()
+        self.script: str | None = None
+        self.base_url = ""
+        self._directory = tempfile.TemporaryDirectory(prefix="assemblyai-emulator-")
+        self.store = Store(Path(self._directory.name))
+        self.webhooks = Webhooks(self.clock, settings.webhook_scale)
+        self.sources = Sources(self.store, self.clock, settings.allowed)
+        self.jobs = Jobs(
+            self.clock, engine, self.sources, settings.concurrency, settings.pace, ended=self._job_ended
+        )
+        self._submissions: dict[tuple[str, str], int] = {}
+        self._results: OrderedDict[str, Results] = OrderedDict()
+        self._links: dict[str, tuple[Path, float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def project(self, authorization: str | None) -> str:
+        """The project of a caller.
+
+        :param authorization: the header as sent; the service wants the bare key.
+        :raises ApiError: 401.
+        """
+        given = (authorization or "").encode()
+        for number, key in enumerate(self.settings.api_keys, start=1):
+            if hmac.compare_digest(given, key.encode()):
+                return f"project-{number}"
+        raise ApiError(401, errors.UNAUTHORIZED)
+
+    # Uploads
+
+    def keep_upload(self, project: str, path: Path, size: int, head: bytes, checksum: int) -> str:
+        """Take a received file over.
+
+        :param project: whose file it is.
+        :param path: where it was written to.
+        :param size: its length.
+        :param head: its first bytes.
+        :param checksum: of its content.
+        :return: the opaque part of its address.
+        """
+        token = uuid.uuid4().hex
+        digest = f"{size}-{checksum:08x}"
+        self.store.uploads[token] = Upload(token, project, path, size, head, digest, self.clock.now())
+        self.counters.uploaded(project, size)
+        return token
+
+    # Transcripts
+
+    def submit(self, project: str, body: object, base_url: str, skew: float = 0.0) -> Record:
+        """Accept a job.
+
+        :param project: whose job it is.
+        :param body: the decoded JSON.
+        :param base_url: the address the caller knows us by.
+        :param skew: seconds that the shown creation time is off.
+        :raises ApiError: 400 or 403.
+        """
+        fields = read_request(body)
+        wishes = markers.read(fields["audio_url"])
+        now = self.clock.now()
+        upload = self.store.upload_of(fields["audio_url"], now)
+        if upload is not None and upload.project != project:
+            raise ApiError(403, errors.FOREIGN_UPLOAD)
+        secret = fields.pop("webhook_auth_header_value", None)
+        lag = self.faults.on_submit("list_lag")
+        record = Record(
+            id=str(uuid.uuid4()),
+            project=project,
+            fields=fields,
+            webhook_secret=secret if fields.get("webhook_auth_header_name") else None,
+            position=self.store.next_position(project),
+            created=now,
+            shown_created=now + skew,
+            listed_from=now + (lag.seconds if lag else wishes.lag),
+            base_url=base_url,
+            markers=wishes,
+            script=self.script,
+            seed=upload.digest if upload else _seed(fields["audio_url"]),
+            upload=upload.token if upload else None,
+            webhook_twice=self.faults.on_submit("webhook_duplicate") is not None,
+        )
+        self.store.add(record)
+        self.counters.accepted(project)
+        self.jobs.submit(record, self._planned_failure(record))
+        return record
+
+    def _planned_failure(self, record: Record) -> Exception | None:
+        url = str(record.fields["audio_url"])
+        rule = self.faults.on_submit("job")
+        if rule is not None:
+            return errors.job_error(str(rule.options["class"]), url)
+        wishes = record.markers
+        if wishes.error is None:
+            return None
+        key = (record.project, url)
+        self._submissions[key] = count = self._submissions.get(key, 0) + 1
+        if wishes.error_times is not None and count > wishes.error_times:
+            return None
+        return errors.job_error(wishes.error, url)
+
+    def read(self, project: str, transcript_id: str) -> Record:
+        """A transcript as somebody reads it now.
+
+        :raises ApiError: 400 for an id that the project does not have.
+        """
+        record = self.store.get(project, transcript_id)
+        self.jobs.read(record)
+        return record
+
+    def finished(self, project: str, transcript_id: str) -> tuple[Record, Results]:
+        """A completed transcript, for an export.
+
+        :raises ApiError: 400 when it is not there, not completed or deleted.
+        """
+        record = self.store.get(project, transcript_id)
+        self.jobs.settle()
+        if record.deleted:
+            raise ApiError(400, errors.DELETED)
+        results = self.results(record)
+        if record.status != COMPLETED or results is None:
+            raise ApiError(400, errors.NOT_COMPLETED)
+        return record, results
+
+    def results(self, record: Record) -> Results | None:
+        """What a job found, ``None`` before its end or without any."""
+        if not record.terminal or not isinstance(record.outcome, Recognition):
+            return None
+        known = self._results.get(record.id)
+        if known is None:
+            known = self._results[record.id] = build(record.outcome, record.fields)
+            if len(self._results) > _RESULTS_KEPT:
+                self._results.popitem(last=False)
+        return known
+
+    def delete(self, project: str, transcript_id: str) -> Record:
+        """Scrub a transcript; a second time changes nothing.
+
+        :raises ApiError: 400 for an unknown id or a job that has not ended.
+        """
+        record = self.store.get(project, transcript_id)
+        self.jobs.settle()
+        if not record.terminal:
+            raise ApiError(400, errors.STILL_RUNNING)
+        if not record.deleted:
+            record.deleted = True
+            self._results.pop(record.id, None)
+            outcome = record.outcome
+            if isinstance(outcome, Recognition):
+                record.outcome = Recognition(
+                    words=tuple, duration=outcome.duration, channels=outcome.channels
+                )
+            if record.upload is not None:
+                self.store.drop_upload(record.upload)
+            if record.redacted_file is not None:
+                record.redacted_file.unlink(missing_ok=True)
+                record.redacted_file = None
+            self.counters.deleted(project)
+        return record
+
+    # The end of a job
+
+    def _job_ended(self, record: Record) -> None:
+        outcome = record.outcome
+        if isinstance(outcome, Recognition):
+            self.counters.billed(record.project, outcome.duration * outcome.channels)
+        else:
+            self.counters.failed(record.project)
+        self.webhooks.send(record, {"transcript_id": record.id, "status": record.status})
+        if record.status != ERROR and record.fields.get("redact_pii_audio"):
+            task = asyncio.get_running_loop().create_task(self._redact_audio(record))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _redact_audio(self, record: Record) -> None:
+        results = self.results(record)
+        assert results is not None
+        path = self.store.temporary(".wav")
+        words = results.unredacted
+        spans = [(words[e.first].start, words[e.last - 1].end) for e in results.entities]
+        options = record.fields.get("redact_pii_audio_options") or {}
+        beep = options.get("override_audio_redaction_method") != "silence"
+        if words or options.get("return_redacted_no_speech_audio"):
+            await asyncio.get_running_loop().run_in_executor(
+                None, partial(_write_redacted, record, path, results.duration, spans, beep=beep)
+            )
+            if not record.deleted:
+                record.redacted_file = path
+        await self.clock.sleep(record.markers.redacted)
+        if record.redacted_file is not None:
+            record.redacted_at = self.clock.now()
+            url = self._link(record, record.redacted_file)
+            self.webhooks.send(record, {"status": "redacted_audio_ready", "redacted_audio_url": url})
+
+    def redacted_audio(self, project: str, transcript_id: str) -> str | None:
+        """A fresh link to the redacted audio, ``None`` while it is not ready.
+
+        :raises ApiError: 400 when nobody asked for it or it is gone.
+        """
+        record = self.store.get(project, transcript_id)
+        self.jobs.settle()
+        gone = ApiError(400, errors.NO_REDACTED_AUDIO)
+        if record.deleted or record.status == ERROR or not record.fields.get("redact_pii_audio"):
+            raise gone
+        if record.redacted_at is None:
+            if record.status == COMPLETED and not self._tasks:
+                raise gone  # there was no speech to redact
+            return None
+        if record.redacted_file is None or self.clock.now() - record.redacted_at > redacted_audio.FILE_LIFE:
+            raise gone
+        return self._link(record, record.redacted_file)
+
+    def _link(self, record: Record, path: Path) -> str:
+        token = uuid.uuid4().hex
+        self._links[token] = (path, self.clock.now() + redacted_audio.LINK_LIFE)
+        return f"{record.base_url}/redacted/{token}"
+
+    def linked_file(self, token: str) -> Path | None:
+        """The file behind a redacted-audio link, ``None`` when the link has run out."""
+        path, until = self._links.get(token, (None, 0.0))
+        if path is None or self.clock.now() > until or not path.is_file():
+            return None
+        return path
+
+    # For whoever runs the emulator
+
+    def transcripts(self) -> list[dict[str, Any]]:
+        """All transcripts of all projects, oldest first, without their words."""
+        self.jobs.settle()
+        return [
+            {
+                "id": record.id,
+                "project": record.project,
+                "status": record.status,
+                "audio_url": record.audio_url,
+                "created": record.created,
+                "billed": record.status != ERROR,
+                "deleted": record.deleted,
+            }
+            for record in self.store.records.values()
+        ]
+
+    def counts(self) -> dict[str, Any]:
+        """The counters, after everything that is due has happened."""
+        self.jobs.settle()
+        return {
+            **self.counters.shown(),
+            "webhook_attempts": self.webhooks.attempts,
+            "jobs": self.jobs.counts(),
+        }
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock forward; see :meth:`Clock.advance`."""
+        self.clock.advance(seconds)
+        self.jobs.settle()
+        return self.clock.now()
+
+    def add_faults(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Put fault rules in force."""
+        for rule in rules:
+            self.faults.add(rule)
+
+    def reset(self) -> None:
+        """Back to the beginning: no data, no counts, no faults, real time."""
+        self.jobs.reset()
+        self.webhooks.reset()
+        for task in self._tasks:
+            task.cancel()
+        self.store.clear()
+        self.faults.clear()
+        self.counters.reset()
+        self._submissions.clear()
+        self._results.clear()
+        self._links.clear()
+        self.script = None
+        self.clock.back_to_real_time()
+
+    async def close(self) -> None:
+        """End all work and delete all files."""
+        for task in list(self._tasks):
+            task.cancel()
+        await self.jobs.close()
+        await self.webhooks.close()
+        self._directory.cleanup()
+
+
+def _seed(audio_url: str) -> str:
+    """What stands for an address: without its query, as presigned addresses differ only there."""
+    return audio_url.partition("?")[0]
+
+
+def _write_redacted(
+    record: Record, path: Path, duration: float, spans: Sequence[tuple[int, int]], *, beep: bool
+) -> None:
+    samples, rate = redacted_audio.generated(duration)
+    redacted_audio.write(path, samples, rate, spans, beep=beep)

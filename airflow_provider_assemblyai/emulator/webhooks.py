@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Telling a client that a job has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from airflow_provider_assemblyai.emulator.clock import Clock
+from airflow_provider_assemblyai.emulator.sources import is_loopback
+from airflow_provider_assemblyai.emulator.store import Record
+
+ATTEMPTS = 10
+PAUSE = 10.0
+TIMEOUT = 10.0
+
+
+class Webhooks:
+    """Delivers webhooks as the service does: ten tries, ten seconds apart, and a 4xx ends it.
+
+    :param clock: the pause between tries passes in the emulator's time.
+    :param scale: makes pause and timeout shorter or longer.
+    """
+
+    def __init__(self, clock: Clock, scale: float = 1.0) -> None:
+        self._clock = clock
+        self._scale = scale
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.attempts = 0
+        self.delivered = 0
+
+    def send(self, record: Record, body: Mapping[str, Any]) -> None:
+        """Deliver a message for a job, if it has a webhook.
+
+        :param record: the transcript; its last status code is kept there.
+        :param body: what to send.
+        """
+        if record.fields.get("webhook_url") and not record.deleted:
+            for _ in range(2 if record.webhook_twice else 1):
+                task = asyncio.get_running_loop().create_task(self._deliver(record, dict(body)))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Give up what is not delivered yet."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def reset(self) -> None:
+        """Give up what is not delivered yet, and count from zero."""
+        for task in self._tasks:
+            task.cancel()
+        self.attempts = self.delivered = 0
+
+    async def _deliver(self, record: Record, body: Mapping[str, Any]) -> None:
+        url = record.fields["webhook_url"]
+        headers = {}
+        if record.webhook_secret is not None:
+            headers[record.fields["webhook_auth_header_name"]] = record.webhook_secret
+        async with httpx.AsyncClient(timeout=TIMEOUT * self._scale, trust_env=not is_loopback(url)) as client:
+            for attempt in range(ATTEMPTS):
+                if attempt:
+                    await self._clock.sleep(PAUSE * self._scale)
+                self.attempts += 1
+                try:
+                    # The whole answer counts against the ten seconds, not each read of it.
+                    async with asyncio.timeout(TIMEOUT * self._scale):
+                        response = await client.post(url, json=body, headers=headers)
+                except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+                    continue
+                record.webhook_status_code = response.status_code
+                if response.is_success:
+                    self.delivered += 1
+                    return
+                if response.is_client_error:
+                    return
