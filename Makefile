@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything runs in .venv, which `make install` makes from the locked versions. No target needs root, a key
+# (but `live`), or more of the internet than the package index.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+
+BIN := .venv/bin
+# --inexact: uv itself lives in .venv and is not in the lock, so an exact sync would remove it.
+# The interpreter is the one that .venv was made with: nothing is downloaded in its place.
+UV_SYNC := UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --frozen --inexact --quiet
+LOCKED := pyproject.toml uv.lock
+
+# Handed on by the environment, so that a path with blanks or quotes arrives as it is.
+export AUDIO
+# The most that one `make live` may cost, in US dollars.
+export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check live bench-import bench-upload check-spec
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/.installed-dev ## make .venv with everything for demo, test and check
+
+demo: install ## turn a recording into text, without a key: make demo [AUDIO=path-or-url]
+	@$(BIN)/python scripts/demo.py "$$AUDIO"
+
+test: install ## every test that needs no key
+	$(BIN)/python -m pytest --ignore=tests/live
+
+check: install ## formatting, lint and types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict
+
+live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD
+	@test -n "$$ASSEMBLYAI_API_KEY" || { echo "make live needs ASSEMBLYAI_API_KEY in the environment." >&2; exit 2; }
+	$(BIN)/python -m pytest tests/live
+
+bench-import: install .venv/.installed-bench ## what importing the operators costs, beside other providers
+	$(BIN)/python benchmarks/bench_import.py
+
+bench-upload: install .venv/.installed-bench ## memory and speed of a 1 GiB upload
+	$(BIN)/python benchmarks/bench_upload.py
+
+check-spec: install .venv/.installed-spec ## the emulator against the service's description: make check-spec SPEC=path
+	@test -n "$(SPEC)" || { echo "make check-spec needs SPEC=path-to-the-description." >&2; exit 2; }
+	$(BIN)/python tests/emulator/check_spec.py "$(SPEC)"
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# A stamp is newer than the lock it was installed from; a second `make install` does nothing.
+.venv/.installed-dev: $(LOCKED) | $(BIN)/uv
+	$(UV_SYNC) --extra dev
+	@touch $@
+
+.venv/.installed-%: $(LOCKED) .venv/.installed-dev
+	$(UV_SYNC) --extra dev --extra $*
+	@touch $@
