@@ -70,7 +70,8 @@ def main() -> int:
         print(f"The demo failed: {error}", file=sys.stderr)
         if error.log is not None and error.log.exists():
             lines = error.log.read_text(encoding="utf-8", errors="replace").splitlines()
-            print(*lines[-25:], f"All of it: {shown(error.log)}", sep="\n", file=sys.stderr)
+            where = f"The end of {shown(error.log)}:"
+            print("", where, *lines[-15:], sep="\n", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped; nothing is left running.", file=sys.stderr)
@@ -120,7 +121,7 @@ def transcribe(audio: str, config: Mapping[str, Any]) -> None:
                 ["-m", "airflow", "dags", "test", DAG_ID, "--conf", conf], environment, log
             ) as dag_run:
                 if dag_run.wait():
-                    raise DemoError("the DAG run did not succeed. The last lines of its log:", log)
+                    raise DemoError(reason_in(log), log)
             result = returned(home)
 
     report(result, time.monotonic() - began, log)
@@ -191,7 +192,7 @@ def wait_until_ready(emulator: subprocess.Popen[bytes], output: Path, folder: Pa
                 return url
         if ended or time.monotonic() > deadline:
             kept = Path(shutil.copy(output, folder))
-            raise DemoError("the local AssemblyAI did not start. The last lines of its log:", kept)
+            raise DemoError("the local AssemblyAI did not start.", kept)
         _never.wait(0.1)
 
 
@@ -205,6 +206,12 @@ def returned(home: Path) -> dict[str, Any]:
         raise DemoError(f"the task {TASK_ID} returned nothing.")
     result: dict[str, Any] = json.loads(row[0])
     return result
+
+
+def reason_in(log: Path) -> str:
+    """The message of the last exception in the log: a sentence of ours, as a rule."""
+    found = re.findall(r"^[\w.]+(?:Exception|Error): (.+)", log.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[-1] if found else "the DAG run did not succeed."
 
 
 # What is shown
