@@ -10,18 +10,19 @@ that ran through it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.engines import Engine, Job, Recognition
 from airflow_provider_assemblyai.emulator.errors import JobError, server_fault
 from airflow_provider_assemblyai.emulator.sources import Sources
 from airflow_provider_assemblyai.emulator.store import COMPLETED, ERROR, PROCESSING, QUEUED, Record
+from airflow_provider_assemblyai.emulator.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Jobs:
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
         # One recognition at a time: two would share the same cores and both be late.
-        self._listening = asyncio.Lock()
+        self._worker = Worker()
 
     def submit(self, record: Record, failure: Exception | None) -> None:
         """Take a job.
@@ -121,6 +122,7 @@ class Jobs:
         tasks = list(self._tasks)
         self.reset()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._worker.close()
 
     def _start_waiting(self, project: str, at: float) -> None:
         waiting = self._waiting.get(project)
@@ -172,13 +174,19 @@ class Jobs:
 
     async def _listen(self, record: Record) -> None:
         """Fetch and recognise, off the event loop."""
-        loop = asyncio.get_running_loop()
         media = None
+        given_up = asyncio.Event()
         try:
             media = await self._sources.fetch(record)
-            job = Job(record.audio_url, record.fields, media.path, seed=record.seed, script=record.script)
-            async with self._listening:
-                record.outcome = await loop.run_in_executor(None, self._engine.recognise, job)
+            job = Job(
+                record.audio_url,
+                record.fields,
+                media.path,
+                seed=record.seed,
+                script=record.script,
+                cancelled=given_up.is_set,
+            )
+            record.outcome = await self._worker.run(partial(self._engine.recognise, job))
         except JobError as failure:
             record.outcome = failure
         except Exception:
@@ -186,10 +194,14 @@ class Jobs:
             # lines, never what was said.
             log.exception("job %s: the %s engine failed", record.id, self._engine.name)
             record.outcome = server_fault()
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
         finally:
-            if media is not None and media.temporary:
-                with contextlib.suppress(OSError):
-                    media.path.unlink(missing_ok=True)
+            if media is not None and record.fields.get("redact_pii_audio"):
+                record.media, record.media_is_ours = media.path, media.temporary
+            elif media is not None and media.temporary:
+                media.path.unlink(missing_ok=True)
         record.running = False
         self._schedule(record, self._clock.now())
         self._clock.wake()

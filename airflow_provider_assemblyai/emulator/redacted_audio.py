@@ -13,14 +13,33 @@ import wave
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-FILE_LIFE = 86_400.0
-LINK_LIFE = 1_800.0
-
 _BEEP_HERTZ = 1_000
 _BEEP_LEVEL = 6_000
 _GENERATED_RATE = 8_000
 # A scripted job may claim ten hours; nobody needs them as sound.
 _LONGEST_GENERATED = 60.0
+
+
+def make(
+    media: Path | None, path: Path, duration: float, spans: Iterable[tuple[int, int]], *, beep: bool
+) -> None:
+    """Make the copy of a job's audio.
+
+    :param media: the file that was listened to; ``None`` when nobody did, which gives a quiet hum.
+    :param path: the new WAV file.
+    :param duration: seconds, for the hum.
+    :param spans: milliseconds from and to, to be covered.
+    :param beep: cover with a tone instead of silence.
+    """
+    if media is None:
+        samples, rate = generated(duration)
+    else:
+        # Only an engine that listens keeps a file, so its decoder is there.
+        from airflow_provider_assemblyai.emulator.engines import audio
+
+        decoded = audio.decode(media)
+        samples, rate = [array.array("h", channel.tobytes()) for channel in decoded.channels], audio.RATE
+    write(path, samples, rate, spans, beep=beep)
 
 
 def write(

@@ -96,7 +96,7 @@ async def _denied(request: Request) -> Response:
 
 def _redacted(service: Service) -> Handler:
     async def redacted(request: Request) -> Response:
-        path = service.linked_file(request.path_params["token"])
+        path = service.redactions.file(request.path_params["token"])
         if path is None:
             return await _denied(request)
         return FileResponse(path, media_type="audio/wav")

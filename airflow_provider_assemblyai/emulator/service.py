@@ -3,24 +3,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import tempfile
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_assemblyai.emulator import errors, markers, redacted_audio
+from airflow_provider_assemblyai.emulator import errors, markers
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.counters import Counters
 from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
 from airflow_provider_assemblyai.emulator.errors import ApiError
 from airflow_provider_assemblyai.emulator.faults import Faults
 from airflow_provider_assemblyai.emulator.jobs import Jobs, Pace
+from airflow_provider_assemblyai.emulator.redactions import Redactions
 from airflow_provider_assemblyai.emulator.request_fields import read_request
 from airflow_provider_assemblyai.emulator.results import Results, build
 from airflow_provider_assemblyai.emulator.sources import Sources
@@ -68,14 +67,13 @@ class Service:
         self._directory = tempfile.TemporaryDirectory(prefix="assemblyai-emulator-")
         self.store = Store(Path(self._directory.name))
         self.webhooks = Webhooks(self.clock, settings.webhook_scale)
+        self.redactions = Redactions(self.clock, self.store, self.webhooks)
         self.sources = Sources(self.store, self.clock, settings.allowed)
         self.jobs = Jobs(
             self.clock, engine, self.sources, settings.concurrency, settings.pace, ended=self._job_ended
         )
         self._submissions: dict[tuple[str, str], int] = {}
         self._results: OrderedDict[str, Results] = OrderedDict()
-        self._links: dict[str, tuple[Path, float]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def project(self, authorization: str | None) -> str:
         """The project of a caller.
@@ -214,9 +212,7 @@ class Service:
                 )
             if record.upload is not None:
                 self.store.drop_upload(record.upload)
-            if record.redacted_file is not None:
-                record.redacted_file.unlink(missing_ok=True)
-                record.redacted_file = None
+            self.redactions.drop(record)
             self.counters.deleted(project)
         return record
 
@@ -230,29 +226,9 @@ class Service:
             self.counters.failed(record.project)
         self.webhooks.send(record, {"transcript_id": record.id, "status": record.status})
         if record.status != ERROR and record.fields.get("redact_pii_audio"):
-            task = asyncio.get_running_loop().create_task(self._redact_audio(record))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _redact_audio(self, record: Record) -> None:
-        results = self.results(record)
-        assert results is not None
-        path = self.store.temporary(".wav")
-        words = results.unredacted
-        spans = [(words[e.first].start, words[e.last - 1].end) for e in results.entities]
-        options = record.fields.get("redact_pii_audio_options") or {}
-        beep = options.get("override_audio_redaction_method") != "silence"
-        if words or options.get("return_redacted_no_speech_audio"):
-            await asyncio.get_running_loop().run_in_executor(
-                None, partial(_write_redacted, record, path, results.duration, spans, beep=beep)
-            )
-            if not record.deleted:
-                record.redacted_file = path
-        await self.clock.sleep(record.markers.redacted)
-        if record.redacted_file is not None:
-            record.redacted_at = self.clock.now()
-            url = self._link(record, record.redacted_file)
-            self.webhooks.send(record, {"status": "redacted_audio_ready", "redacted_audio_url": url})
+            results = self.results(record)
+            assert results is not None
+            self.redactions.begin(record, results)
 
     def redacted_audio(self, project: str, transcript_id: str) -> str | None:
         """A fresh link to the redacted audio, ``None`` while it is not ready.
@@ -261,28 +237,7 @@ class Service:
         """
         record = self.store.get(project, transcript_id)
         self.jobs.settle()
-        gone = ApiError(400, errors.NO_REDACTED_AUDIO)
-        if record.deleted or record.status == ERROR or not record.fields.get("redact_pii_audio"):
-            raise gone
-        if record.redacted_at is None:
-            if record.status == COMPLETED and not self._tasks:
-                raise gone  # there was no speech to redact
-            return None
-        if record.redacted_file is None or self.clock.now() - record.redacted_at > redacted_audio.FILE_LIFE:
-            raise gone
-        return self._link(record, record.redacted_file)
-
-    def _link(self, record: Record, path: Path) -> str:
-        token = uuid.uuid4().hex
-        self._links[token] = (path, self.clock.now() + redacted_audio.LINK_LIFE)
-        return f"{record.base_url}/redacted/{token}"
-
-    def linked_file(self, token: str) -> Path | None:
-        """The file behind a redacted-audio link, ``None`` when the link has run out."""
-        path, until = self._links.get(token, (None, 0.0))
-        if path is None or self.clock.now() > until or not path.is_file():
-            return None
-        return path
+        return self.redactions.link(record)
 
     # For whoever runs the emulator
 
@@ -326,22 +281,19 @@ class Service:
         """Back to the beginning: no data, no counts, no faults, real time."""
         self.jobs.reset()
         self.webhooks.reset()
-        for task in self._tasks:
-            task.cancel()
+        self.redactions.reset()
         self.store.clear()
         self.faults.clear()
         self.counters.reset()
         self._submissions.clear()
         self._results.clear()
-        self._links.clear()
         self.script = None
         self.clock.back_to_real_time()
 
     async def close(self) -> None:
         """End all work and delete all files."""
-        for task in list(self._tasks):
-            task.cancel()
         await self.jobs.close()
+        await self.redactions.close()
         await self.webhooks.close()
         self._directory.cleanup()
 
@@ -349,10 +301,3 @@ class Service:
 def _seed(audio_url: str) -> str:
     """What stands for an address: without its query, as presigned addresses differ only there."""
     return audio_url.partition("?")[0]
-
-
-def _write_redacted(
-    record: Record, path: Path, duration: float, spans: Sequence[tuple[int, int]], *, beep: bool
-) -> None:
-    samples, rate = redacted_audio.generated(duration)
-    redacted_audio.write(path, samples, rate, spans, beep=beep)

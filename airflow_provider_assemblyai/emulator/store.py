@@ -51,6 +51,9 @@ class Record:
     :param ready_at: when the job may end; ``None`` while nobody knows.
     :param polls_left: reads that still see it in processing.
     :param running: whether an engine is at work on it.
+    :param media: the file it was made from, kept only until its redacted copy is written.
+    :param media_is_ours: whether that file has to be deleted then.
+    :param redacting: whether the redacted copy is still being made.
     """
 
     id: str
@@ -76,6 +79,9 @@ class Record:
     deleted: bool = False
     webhook_twice: bool = False
     webhook_status_code: int | None = None
+    media: Path | None = None
+    media_is_ours: bool = False
+    redacting: bool = False
     redacted_at: float | None = None
     redacted_file: Path | None = None
 

@@ -30,6 +30,7 @@ class Job:
     :param seed: text that stands for the input, the same for the same audio.
     :param duration: length of the audio in seconds, where the caller knows or wishes it.
     :param script: text that the scripted engine has to say.
+    :param cancelled: tells a long recognition that nobody waits for it any more.
     """
 
     audio_url: str
@@ -38,6 +39,7 @@ class Job:
     seed: str = ""
     duration: float | None = None
     script: str | None = None
+    cancelled: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,15 @@ class Audio:
         """Seconds."""
         return len(self.channels[0]) / RATE if self.channels else 0.0
 
+    def part(self, start: int, end: int | None) -> Audio:
+        """A cut.
+
+        :param start: milliseconds.
+        :param end: milliseconds; ``None`` for the end of the file.
+        """
+        first, last = start * RATE // 1000, None if end is None else end * RATE // 1000
+        return Audio([channel[first:last] for channel in self.channels])
+
     def mono(self) -> Any:
         """All channels mixed, as floats between -1 and 1."""
         mixed = np.zeros(len(self.channels[0]), dtype=np.float32)

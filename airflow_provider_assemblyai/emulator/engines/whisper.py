@@ -77,18 +77,18 @@ class WhisperEngine:
         fields = job.fields
         language = self._language(fields)
         audio = decode(job.media)
-        if audio.duration < SHORTEST_AUDIO:
+        # Times are counted from the start of the file, also when only a part of it is listened to.
+        part = audio.part(int(fields.get("audio_start_from") or 0), fields.get("audio_end_at"))
+        if part.duration < SHORTEST_AUDIO:
             raise too_short()
         separate = bool(fields.get("multichannel") or fields.get("dual_channel"))
-        tracks = (
-            [audio.channel(number) for number in range(len(audio.channels))] if separate else [audio.mono()]
-        )
+        tracks = [part.channel(at) for at in range(len(part.channels))] if separate else [part.mono()]
         channels = [
-            self._listen(track, fields, language, number if separate else None)
+            self._listen(track, job, language, number if separate else None)
             for number, track in enumerate(tracks, start=1)
         ]
         words = merge_channels([found.words for found in channels]) if separate else channels[0].words
-        speech = sum(found.speech for found in channels) / (len(channels) * audio.duration)
+        speech = sum(found.speech for found in channels) / (len(channels) * part.duration)
         heard = max(channels, key=lambda found: len(found.words))
         self._check(fields, words, speech, heard)
         return Recognition(
@@ -113,9 +113,8 @@ class WhisperEngine:
             return None
         return str(code or "en").partition("_")[0]
 
-    def _listen(
-        self, samples: Any, fields: Mapping[str, Any], language: str | None, number: int | None
-    ) -> _Heard:
+    def _listen(self, samples: Any, job: Job, language: str | None, number: int | None) -> _Heard:
+        fields = job.fields
         segments, info = self._model.transcribe(
             samples,
             language=language,
@@ -126,16 +125,14 @@ class WhisperEngine:
             condition_on_previous_text=False,
             initial_prompt=fields.get("prompt") or None,
             hotwords=", ".join(fields.get("keyterms_prompt") or fields.get("word_boost") or []) or None,
-            clip_timestamps="0",
         )
         labels = bool(fields.get("speaker_labels"))
         speaker = f"{number}A" if number and labels else str(number) if number else "A" if labels else None
+        channel = str(number) if number else None
         start = int(fields.get("audio_start_from") or 0)
-        end = int(fields.get("audio_end_at") or 1 << 62)
         words = [
-            word._replace(speaker=speaker, channel=str(number) if number else None)
-            for word in _words(segments)
-            if word.start >= start and word.end <= end
+            word._replace(start=word.start + start, end=word.end + start, speaker=speaker, channel=channel)
+            for word in _words(segments, job)
         ]
         return _Heard(words, info.duration_after_vad, info.language, info.language_probability)
 
@@ -169,8 +166,10 @@ class _Heard:
         self.certainty = round(certainty, 4)
 
 
-def _words(segments: Any) -> Iterator[Word]:
+def _words(segments: Any, job: Job) -> Iterator[Word]:
     for segment in segments:
+        if job.cancelled():
+            raise JobError("The emulator was stopped")
         for word in segment.words or ():
             text = word.word.strip()
             if text:

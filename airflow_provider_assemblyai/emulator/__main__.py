@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``assemblyai-emulator``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from airflow_provider_assemblyai import __version__
+from airflow_provider_assemblyai.emulator.engines import Engine
+from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable
+from airflow_provider_assemblyai.emulator.faults import FaultError, parse
+from airflow_provider_assemblyai.emulator.handle import connection_json, make_engine
+from airflow_provider_assemblyai.emulator.jobs import Pace
+from airflow_provider_assemblyai.emulator.server import RegionServer
+from airflow_provider_assemblyai.emulator.service import Settings
+
+_EPILOG = """
+faults:
+  KIND or KIND:key=value,key=value, or a JSON object, for instance
+    --fault rate_limit:path=/v2/transcript,times=3,retry_after=2
+    --fault '{"fault": "slow", "path": "/v2/transcript/{id}", "delay": 5, "times": null}'
+  kinds: rate_limit status slow reset lost truncate garbage echo_key hold job list_lag clock_skew
+  webhook_duplicate. POST /_emulator/faults takes the same rules while the emulator runs.
+
+markers in an audio_url, for one job:
+  https://example.com/a.wav?emulator=error:server*2,processing:30,duration:60,lag:5
+
+What it does not do: it tells no speakers apart on one channel, topics and content safety find
+nothing, summaries quote sentences, and personal data is found with a few patterns only.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the emulator until SIGINT or SIGTERM.
+
+    :param argv: arguments; those of the process when absent.
+    :return: exit status: 0 after a signal, 2 when it could not start.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        faults = [parse(text) for text in options.fault]
+        # Loading the model takes a moment; whoever waits for the ready line waits for it too.
+        engine = make_engine(options.engine, options.model, allow_download=options.allow_download)
+        servers = _servers(options, engine)
+        for server in servers:
+            server.service.add_faults(faults)
+    except (EngineUnavailable, FaultError, OSError, OverflowError) as error:
+        print(f"assemblyai-emulator: {error}", file=sys.stderr)
+        return 2
+    asyncio.run(_serve(servers))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="assemblyai-emulator",
+        description="A local AssemblyAI: the service's protocol on a port of this machine.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    add("--port", type=int, default=8765, help="0 for any free port (default %(default)s)")
+    add("--region", choices=("us", "eu", "both"), default="us", help="'both' keeps two, with separate data")
+    add("--eu-port", type=int, default=0, help="port of the EU region with --region both (default any free)")
+    add(
+        "--engine",
+        choices=("whisper", "scripted"),
+        default="whisper",
+        help="listen, or make words up at once",
+    )
+    add("--model", help="path or faster-whisper name of a model (default the bundled tiny.en)")
+    add("--allow-download", action="store_true", help="let --model fetch a model from the network")
+    add(
+        "--concurrency",
+        type=int,
+        default=200,
+        metavar="N",
+        help="jobs at once; more wait (default %(default)s)",
+    )
+    add("--api-key", action="append", metavar="KEY", help="a key, and so a project (repeatable)")
+    add(
+        "--allow-file",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="let file:// read below DIR",
+    )
+    add(
+        "--job-seconds",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="how long a job takes at least (default 0)",
+    )
+    add(
+        "--job-polls",
+        type=int,
+        default=0,
+        metavar="N",
+        help="reads that still see a job in processing (default 0)",
+    )
+    add(
+        "--fault", action="append", default=[], metavar="SPEC", help="what goes wrong, see below (repeatable)"
+    )
+    add("--webhook-scale", type=float, default=1.0, metavar="X", help="scales the webhooks' 10 s (default 1)")
+    add("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
+    regions = ("us", "eu") if options.region == "both" else (options.region,)
+    servers = []
+    for region in regions:
+        settings = Settings(
+            region=region,
+            api_keys=tuple(options.api_key or ("emulator-key",)),
+            concurrency=options.concurrency,
+            pace=Pace(options.job_seconds, options.job_polls),
+            allowed=tuple(options.allow_file),
+            webhook_scale=options.webhook_scale,
+        )
+        port = options.eu_port if region != regions[0] else options.port
+        servers.append(RegionServer(settings, engine, options.host, port))
+    return servers
+
+
+async def _serve(servers: Sequence[RegionServer]) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    ready = [asyncio.Event() for _ in servers]
+    running = [loop.create_task(server.run(event)) for server, event in zip(servers, ready, strict=True)]
+    for event in ready:
+        await event.wait()
+    _announce(servers)
+    await stopping.wait()
+    for server in servers:
+        server.stop()
+    await asyncio.gather(*running)
+
+
+def _announce(servers: Sequence[RegionServer]) -> None:
+    for server in servers:
+        settings = server.service.settings
+        value = connection_json(server.url, settings.api_keys[0], settings.region)
+        # With two regions, the second one needs a Connection of its own.
+        name = "DEFAULT" if server is servers[0] else settings.region.upper()
+        print(f"AIRFLOW_CONN_ASSEMBLYAI_{name}='{value}'", flush=True)
+    urls = {server.service.settings.region: server.url for server in servers}
+    print(f"assemblyai-emulator ready {json.dumps(urls)}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one thread that listens."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_LONGEST_FAREWELL = 5.0
+
+
+class Worker:
+    """Runs one call after the other, off the event loop.
+
+    An executor would not do: the end of the process waits for its threads, and a recognition can take
+    minutes. This thread is not waited for longer than a moment.
+    """
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Make a call when its turn comes.
+
+        :param call: what to do; its exception is raised here.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(value: T | None, error: BaseException | None) -> None:
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(value)  # type: ignore[arg-type]
+
+        def turn() -> None:
+            if answer.cancelled():
+                return
+            value, error = None, None
+            try:
+                value = call()
+            except BaseException as raised:
+                error = raised
+            # The loop may be gone when the process ends in the middle of a call.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, value, error)
+
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="assemblyai-emulator-worker", daemon=True)
+            self._thread.start()
+        self._calls.put(turn)
+        return await answer
+
+    async def close(self) -> None:
+        """Take no more calls, and give the current one a moment to stop."""
+        if self._thread is not None:
+            self._calls.put(None)
+            await asyncio.to_thread(self._thread.join, _LONGEST_FAREWELL)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
