@@ -13,14 +13,12 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import requests
-from requests.auth import AuthBase
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 
 from airflow_provider_assemblyai import __version__
@@ -33,6 +31,11 @@ from airflow_provider_assemblyai.api.errors import (
     strip_url,
 )
 from airflow_provider_assemblyai.api.regions import Hosts
+
+if TYPE_CHECKING:
+    # Imported where it is used: requests is a tenth of what importing an operator costs, and neither the
+    # DAG processor nor the triggerer sends anything with it.
+    import requests
 
 T = TypeVar("T")
 
@@ -62,12 +65,27 @@ def check_key(key: object) -> str:
 
 
 class _Base:
-    """What both clients share: where to, with which key, for how long."""
+    """
+    What both clients share: where to, with which key, for how long.
 
-    def __init__(self, key: str, hosts: Hosts, *, patience: float = PATIENCE) -> None:
+    :param key: API key.
+    :param hosts: where the products are.
+    :param patience: seconds during which a failing request is repeated, if it may be.
+    :param jitter: gives a number from 0 to 1, so that many callers do not come back at the same moment.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        hosts: Hosts,
+        *,
+        patience: float = PATIENCE,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._key = check_key(key)
         self.hosts = hosts
         self.patience = patience
+        self._jitter = jitter
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.hosts.speech} region={self.hosts.region}>"
@@ -95,11 +113,11 @@ class _Base:
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            return wait_before(state.attempt_number, error, random.random())
+            return wait_before(state.attempt_number, error, self._jitter())
 
         def stop(state: RetryCallState) -> bool:
             # Not "has the time run out" but "would it": a long Retry-After is reported, not slept through.
-            elapsed = state.seconds_since_start or 0.0
+            elapsed = max(state.seconds_since_start or 0.0, state.idle_for)
             return elapsed + state.upcoming_sleep > self.patience
 
         def again(error: BaseException) -> bool:
@@ -122,7 +140,7 @@ class _Sized:
         return iter(self._blocks)
 
 
-class _RawKey(AuthBase):
+class _RawKey:
     """Sends the raw key. As ``auth`` and not as a header, because a ``.netrc`` file would replace that."""
 
     def __init__(self, key: str) -> None:
@@ -137,22 +155,16 @@ class Client(_Base):
     """
     Sends calls and waits for the answer; for workers.
 
-    :param key: API key.
-    :param hosts: where the products are.
-    :param patience: seconds during which a failing request is repeated, if it may be.
-    :param pause: waits between two attempts; seconds.
+    :param pause: waits some seconds between two attempts.
     """
 
     def __init__(
-        self,
-        key: str,
-        hosts: Hosts,
-        *,
-        patience: float = PATIENCE,
-        pause: Callable[[float], object] | None = None,
+        self, key: str, hosts: Hosts, *, pause: Callable[[float], None] = time.sleep, **options: Any
     ) -> None:
-        super().__init__(key, hosts, patience=patience)
-        self._pause = pause or time.sleep
+        super().__init__(key, hosts, **options)
+        import requests
+
+        self._pause = pause
         self._session = requests.Session()
         self._session.auth = _RawKey(self._key)
         self._session.headers.update(_HEADERS)
@@ -174,13 +186,10 @@ class Client(_Base):
         :raises ApiError: the service refused; see ``retryable``.
         :raises UnexpectedReply: the answer cannot be read.
         """
-        for attempt in Retrying(sleep=self._wait, **self._policy(call)):
+        for attempt in Retrying(sleep=self._pause, **self._policy(call)):
             with attempt:
                 return call.result(self._exchange(call))
         raise AssertionError("unreachable: the loop returns or raises")
-
-    def _wait(self, seconds: float) -> None:
-        self._pause(seconds)
 
     def pages(self, call: Call[T]) -> Iterator[T]:
         """Yield the value of ``call`` and of all that follow it."""
@@ -191,12 +200,15 @@ class Client(_Base):
             following = following.follow(value) if following.follow else None
 
     def _exchange(self, call: Call[Any]) -> Reply:
+        from requests import RequestException
+
         headers: dict[str, str] = {}
         data: Iterable[bytes] | None = None
         if call.body is not None:
             headers["Content-Type"] = "application/octet-stream"
             size = call.body.size
-            data = call.body.open() if size is None else _Sized(call.body.open(), size)
+            blocks = iter(call.body.open())
+            data = blocks if size is None else _Sized(blocks, size)
         connect = _CONNECT_TIMEOUT if data is None else _UPLOAD_CONNECT_TIMEOUT
         try:
             answer = self._session.request(
@@ -209,7 +221,7 @@ class Client(_Base):
                 timeout=(connect, call.read_timeout),
                 allow_redirects=False,
             )
-        except requests.RequestException as error:
+        except RequestException as error:
             raise self._lost(call, error, sent=not _never_connected(error)) from None
         received = {name.lower(): value for name, value in answer.headers.items()}
         return Reply(answer.status_code, received, self._masked(answer.content))
@@ -217,9 +229,10 @@ class Client(_Base):
 
 def _never_connected(error: requests.RequestException) -> bool:
     """Tell whether the request cannot have left: requests hides that in urllib3's reason."""
+    from requests import exceptions
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
+    if isinstance(error, exceptions.ConnectTimeout | exceptions.SSLError):
         return True
     cause: object = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
@@ -236,8 +249,21 @@ class AsyncClient(_Base):
     """
     Sends calls without blocking the event loop; for triggers.
 
-    Use it as ``async with``. The parameters are those of :class:`Client`.
+    Use it as ``async with``.
+
+    :param pause: waits some seconds between two attempts.
     """
+
+    def __init__(
+        self,
+        key: str,
+        hosts: Hosts,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        **options: Any,
+    ) -> None:
+        super().__init__(key, hosts, **options)
+        self._pause = pause
 
     async def __aenter__(self) -> AsyncClient:
         context = await asyncio.to_thread(_tls)
@@ -251,7 +277,7 @@ class AsyncClient(_Base):
 
     async def send(self, call: Call[T]) -> T:
         """Send ``call`` as :meth:`Client.send` does."""
-        async for attempt in AsyncRetrying(sleep=asyncio.sleep, **self._policy(call)):
+        async for attempt in AsyncRetrying(sleep=self._pause, **self._policy(call)):
             with attempt:
                 reply = await self._exchange(call)
                 if len(reply.content) > 64 * 1024:
@@ -315,6 +341,8 @@ def download(url: str, *, deadline: float = 600.0) -> Iterator[bytes]:
     :raises TransportError: the transfer broke or took too long; a retry helps.
     :raises ApiError: the host answered with an HTTP error.
     """
+    import requests
+
     shown = strip_url(url)
     end = time.monotonic() + deadline
     try:

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.call import Call, Product, Reply, may_repeat, wait_before
+from airflow_provider_assemblyai.api.errors import (
+    ApiError,
+    AuthenticationError,
+    NotFoundError,
+    RateLimitError,
+    TransportError,
+    UnexpectedReply,
+    clean,
+    strip_url,
+)
+
+ID = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
+GET = transcripts.get(ID)
+SUBMIT = transcripts.submit("https://example.com/a.wav", {})
+
+
+def reply(status: int, body: Any = None, **headers: str) -> Reply:
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "retryable"),
+    [
+        (
+            reply(401, {"error": "Authentication error, API token missing/invalid"}),
+            AuthenticationError,
+            False,
+        ),
+        (reply(400, {"error": "Transcript lookup error, transcript id not found"}), NotFoundError, False),
+        (reply(404, {"error": "Not found"}), NotFoundError, False),
+        (reply(403, {"error": "Cannot access uploaded file"}), ApiError, False),
+        (reply(403, {"error": "Rate limit exceeded"}), RateLimitError, True),
+        (reply(403, {"error": "Too Many Requests"}), RateLimitError, True),
+        (reply(429, {"error": "Too Many Requests"}, retry_after="7"), RateLimitError, True),
+        (reply(400, {"error": "format_text must be a Boolean"}), ApiError, False),
+        (reply(500, {"error": "Internal Server Error"}), ApiError, True),
+        (reply(503), ApiError, True),
+        (reply(504, b"<html>timeout</html>"), ApiError, True),
+        (reply(202, {}), ApiError, True),
+        (reply(302, b"", location="https://elsewhere"), ApiError, False),
+    ],
+)
+def test_what_an_answer_means(answer: Reply, kind: type[ApiError], retryable: bool) -> None:
+    with pytest.raises(kind) as caught:
+        GET.result(answer)
+    assert type(caught.value) is kind
+    assert caught.value.retryable is retryable
+    assert caught.value.status == answer.status
+
+
+def test_errors_name_the_request_id_and_the_words_of_the_service() -> None:
+    with pytest.raises(ApiError) as caught:
+        GET.result(reply(400, {"error": "no way"}, x_request_id="req-1"))
+    assert caught.value.request_id == "req-1"
+    assert str(caught.value) == f"GET /v2/transcript/{ID}: HTTP 400: no way (request id req-1)."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'"text"',
+        b'{"id": 5, "status": "queued"}',
+        b'{"status": "queued"}',
+        b'{"id": "x", "status": "sleeping"}',
+        b'{"id": "x"',
+    ],
+)
+def test_answers_that_cannot_be_read(body: bytes) -> None:
+    with pytest.raises(UnexpectedReply):
+        GET.result(Reply(200, {}, body))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "-4"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        (
+            {"retry-after": "Mon, 23 Nov 2026 10:00:30 GMT", "date": "Mon, 23 Nov 2026 10:00:00 GMT"},
+            30.0,
+        ),
+        ({"retry-after": "Mon, 23 Nov 2026 10:00:30 GMT"}, None),
+    ],
+)
+def test_retry_after_in_the_services_own_time(headers: dict[str, str], seconds: float | None) -> None:
+    assert Reply(429, headers, b"").retry_after == seconds
+
+
+def test_a_paid_call_is_repeated_only_if_it_surely_was_not_accepted() -> None:
+    limited = RateLimitError("", status=403)
+    assert may_repeat(SUBMIT, RateLimitError("", status=429))
+    assert may_repeat(SUBMIT, limited)
+    assert may_repeat(SUBMIT, TransportError("", sent=False))
+    assert not may_repeat(SUBMIT, TransportError("", sent=True))
+    for status in (400, 401, 403, 408, 500, 502, 503, 504):
+        assert not may_repeat(SUBMIT, ApiError("", status=status))
+
+
+def test_reading_is_repeated() -> None:
+    assert may_repeat(GET, TransportError("", sent=True))
+    for status in (408, 500, 502, 503, 504):
+        assert may_repeat(GET, ApiError("", status=status))
+    for status in (400, 403, 415, 422):
+        assert not may_repeat(GET, ApiError("", status=status))
+    assert not may_repeat(GET, UnexpectedReply(""))
+    assert not may_repeat(GET, KeyError())
+
+
+def test_a_broken_upload_is_sent_again() -> None:
+    class Bytes:
+        size = 3
+
+        def open(self) -> list[bytes]:
+            return [b"abc"]
+
+    assert may_repeat(transcripts.upload(Bytes()), ApiError("", status=422))
+    assert transcripts.upload(Bytes()).read_timeout == pytest.approx(60, abs=0.1)
+
+
+def test_waits() -> None:
+    asked = RateLimitError("", status=429, retry_after=30.0)
+    assert 30 <= wait_before(1, asked, 0.0) <= wait_before(1, asked, 1.0) <= 31
+    assert wait_before(1, None, 1.0) == 1.0
+    assert wait_before(3, None, 0.0) == 2.0
+    assert wait_before(99, None, 1.0) == 60.0
+
+
+def test_pages_follow_each_other_towards_older_rows() -> None:
+    call = transcripts.list_page(status="completed", limit=2)
+    page: Any = {
+        "page_details": {"prev_url": f"https://elsewhere/v2/transcript?limit=2&before_id={ID}"},
+        "transcripts": [{"id": ID}],
+    }
+    assert call.follow is not None
+    older = call.follow(page)
+    assert older is not None
+    assert older.params == {"limit": "2", "status": "completed", "before_id": ID}
+    assert older.path == "/v2/transcript"
+    assert call.follow({"page_details": {"prev_url": None}, "transcripts": page["transcripts"]}) is None
+
+
+def test_models_are_sent_explicitly_and_config_untouched() -> None:
+    assert SUBMIT.json == {
+        "audio_url": "https://example.com/a.wav",
+        "speech_models": ["universal-3-5-pro", "universal-2"],
+    }
+    own = transcripts.submit("u", {"speech_models": ["universal-2"], "tomorrow": {"x": 1}})
+    assert own.json == {"audio_url": "u", "speech_models": ["universal-2"], "tomorrow": {"x": 1}}
+    assert transcripts.submit("u", {"speech_model": "best"}).json == {
+        "audio_url": "u",
+        "speech_model": "best",
+    }
+
+
+def test_texts_of_the_service_are_cleaned() -> None:
+    said = "Download error to https://me:pw@host/a.wav?sig=SECRET#x, 403 for url: https://host/b?k=SECRET"
+    assert clean(said) == "Download error to https://host/a.wav, 403 for url: https://host/b"
+    assert clean("key 12345 \n refused", ["12345"]) == "key *** refused"
+    assert len(clean("x" * 5000)) == 500
+    assert strip_url("s3://conn@bucket/key") == "s3://bucket/key"
+    assert strip_url("http://[bad") == "(unreadable URL)"
+
+
+def test_a_call_of_another_product_is_only_data() -> None:
+    call = Call(Product.GATEWAY, "GET", "/v1/models", read=Reply.json, query={"a": None, "b": 1})
+    assert call.params == {"b": "1"}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may import whom. A new module has to be given its place here first."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_assemblyai
+
+ROOT = Path(airflow_provider_assemblyai.__file__).parent
+NAME = "airflow_provider_assemblyai"
+
+API = {"api.errors", "api.regions", "api.call", "api.transcripts", "api.outcome"}
+BELOW_OPERATORS = API | {
+    "watching",
+    "client",
+    "storage",
+    "results",
+    "hooks.assemblyai",
+    "triggers.transcript",
+}
+MAY_IMPORT: dict[str, set[str]] = {
+    "": set(),
+    "api.errors": set(),
+    "api.regions": {"api.errors"},
+    "api.call": {"api.errors"},
+    "api.transcripts": {"api.errors", "api.call"},
+    "api.outcome": {"api.errors", "api.transcripts"},
+    "watching": API,
+    "client": {"", *API},
+    "storage": {"client", *API},
+    "results": {"client", "storage", *API},
+    "hooks.assemblyai": {"client", *API},
+    "triggers.transcript": {"hooks.assemblyai", "watching", *API},
+    "operators.transcribe": BELOW_OPERATORS,
+    "operators.transcripts": BELOW_OPERATORS,
+    "sensors.transcript": BELOW_OPERATORS,
+}
+#: Third parties that are kept in one place.
+ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"client"}}
+NO_AIRFLOW = {*API, "", "client", "watching", "results"}
+PACKAGES = {"api", "hooks", "operators", "sensors", "triggers"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix("__init__").rstrip(".")] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    known = modules()
+    names = set()
+    for found in imports(path):
+        if found == NAME or found.startswith(f"{NAME}."):
+            inner = found.removeprefix(NAME).lstrip(".")
+            while inner and inner not in known:
+                inner = inner.rpartition(".")[0]
+            if inner in known and inner not in PACKAGES:
+                names.add(inner)
+    return names
+
+
+PRODUCT = [name for name in modules() if not name.startswith("emulator") and name not in PACKAGES]
+EMULATOR = [name for name in modules() if name.startswith("emulator")]
+
+
+@pytest.mark.parametrize("name", PRODUCT)
+def test_imports_point_down_only(name: str) -> None:
+    assert name in MAY_IMPORT, f"{name} has no place in MAY_IMPORT"
+    reached = ours(modules()[name]) - {name}
+    if name not in ("client",):
+        reached.discard("")  # "from airflow_provider_assemblyai import x" names the package as well
+    assert reached <= MAY_IMPORT[name]
+
+
+@pytest.mark.parametrize("name", PRODUCT)
+def test_third_parties_stay_in_their_place(name: str) -> None:
+    roots = {found.partition(".")[0] for found in imports(modules()[name])}
+    for library, homes in ONLY_IN.items():
+        assert library not in roots or name in homes
+    if name in NO_AIRFLOW:
+        assert "airflow" not in roots
+
+
+@pytest.mark.parametrize("name", EMULATOR)
+def test_the_emulator_stands_alone(name: str) -> None:
+    path = modules()[name]
+    roots = {found.partition(".")[0] for found in imports(path)}
+    assert "airflow" not in roots
+    assert all(inner == "" or inner.startswith("emulator") for inner in ours(path))
+
+
+def test_importing_operators_adds_nothing_of_airflow_core_and_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from airflow.sdk import BaseOperator\n"
+        "before = set(sys.modules)\n"
+        f"import {NAME}.operators.transcribe, {NAME}.operators.transcripts, {NAME}.sensors.transcript\n"
+        "heavy = ('faster_whisper', 'av', 'numpy', 'uvicorn', 'requests', 'websocket',\n"
+        "         'airflow.models', 'airflow.utils.session', 'airflow.api_fastapi')\n"
+        "print([m for m in set(sys.modules) - before if m.startswith(heavy)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_pure_modules_need_no_airflow() -> None:
+    script = (
+        f"import sys, {NAME}.api.transcripts, {NAME}.api.outcome, {NAME}.watching\n"
+        "print([m for m in sys.modules if m == 'airflow' or m.startswith('airflow.')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
