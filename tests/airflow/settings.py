@@ -87,7 +87,13 @@ def airflow_environment(home: Path, port: int, dag_folders: Mapping[str, Path]) 
         },
         # Patience: a starved machine must be slow, not wrong.
         "triggerer": {"triggerer_health_check_threshold": "90", "runner_health_check_threshold": "90"},
-        "workers": {"execution_api_timeout": "30"},
+        "workers": {
+            "execution_api_timeout": "30",
+            # Haste again: whoever supervises a task can miss the moment of its end, and then looks again
+            # after this many seconds (5 by default). If the trigger fires before that, the scheduler takes
+            # the late news of the first half for a failure of the second, and the task is tried again.
+            "min_heartbeat_interval": "1",
+        },
     }
     settings = {
         f"AIRFLOW__{section.upper()}__{name.upper()}": value

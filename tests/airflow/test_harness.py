@@ -57,7 +57,8 @@ def test_a_run_its_deferral_its_logs_and_its_results(airflow: Airflow) -> None:
     airflow.wait_for_state(run, "pause", "deferred")
     assert airflow.wait(run, timeout=120) == "success", airflow.describe(run)
     assert airflow.was_deferred(run, "pause")
-    assert airflow.deferrals(run, "pause") == 1
+    # Not "one": a starved Airflow may take its own late news for a failure, and tries again.
+    assert airflow.deferrals(run, "pause") >= 1
     assert not airflow.was_deferred(run, "say")
     assert airflow.xcom(run, "say") == word
     assert airflow.xcom(run, "pause").startswith("paused until ")
@@ -71,13 +72,14 @@ def test_a_run_its_deferral_its_logs_and_its_results(airflow: Airflow) -> None:
 def test_clear_runs_a_task_again_and_mark_ends_a_deferred_one(airflow: Airflow) -> None:
     run = airflow.trigger("harness_deferral")
     assert airflow.wait(run, timeout=120) == "success", airflow.describe(run)
+    before = airflow.deferrals(run, "pause")
 
     airflow.clear(run, "pause")
     airflow.wait_for_state(run, "pause", "deferred")
     airflow.mark(run, "pause", "failed")
 
     assert airflow.wait(run, timeout=60) == "failed"
-    assert airflow.deferrals(run, "pause") == 2
+    assert airflow.deferrals(run, "pause") > before
 
 
 def test_the_database_cannot_be_written(airflow: Airflow) -> None:
