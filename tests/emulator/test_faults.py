@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import requests
+
+from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.emulator.faults import FaultError, parse
+
+from .api import AUDIO, Api, error_of
+
+JOB = {"audio_url": AUDIO}
+SUBMIT = {"method": "POST", "path": "/v2/transcript"}
+
+
+def test_a_rate_limit_and_its_forms(api: Api, emulator: Emulator) -> None:
+    emulator.fault("rate_limit", **SUBMIT, times=2, retry_after=7)
+    for _ in range(2):
+        answer = api.post()
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+        assert answer.json() == {"error": "Too Many Requests"}
+    assert api.post().status_code == 200
+    emulator.fault("rate_limit", retry_after="date")
+    assert parsedate_to_datetime(api.post().headers["retry-after"]).tzinfo is not None
+    emulator.fault("rate_limit", retry_after=None, status=403)
+    answer = api.post()
+    assert answer.status_code == 403
+    assert "retry-after" not in answer.headers
+    assert "rate limit" in answer.json()["error"].lower()
+    assert emulator.counters()["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "body", "media_type"),
+    [
+        ({"status": 500}, '{"error": "Internal Server Error"}', "application/json"),
+        ({"status": 503}, "", None),
+        ({"status": 422, "message": "Upload failed"}, '{"error": "Upload failed"}', "application/json"),
+        (
+            {"status": 502, "body": "text", "message": "bad gateway"},
+            "bad gateway",
+            "text/plain; charset=utf-8",
+        ),
+    ],
+)
+def test_any_status(
+    api: Api, emulator: Emulator, rule: dict[str, object], body: str, media_type: str | None
+) -> None:
+    emulator.fault("status", **rule)
+    answer = api.post()
+    assert (answer.status_code, answer.text, answer.headers.get("content-type")) == (
+        rule["status"],
+        body,
+        media_type,
+    )
+    assert emulator.counters()["accepted"] == 0
+
+
+def test_an_html_error_with_headers_after_the_work_was_done(api: Api, emulator: Emulator) -> None:
+    emulator.fault("status", status=502, body="html", headers={"X-Cache": "miss"}, when="after")
+    answer = api.post()
+    assert answer.text.startswith("<html>")
+    assert answer.headers["x-cache"] == "miss"
+    assert emulator.counters()["accepted"] == 1
+
+
+def test_a_rule_picks_its_requests(api: Api, emulator: Emulator) -> None:
+    transcript_id = api.submit()
+    emulator.fault("status", path="/v2/transcript/{id}", skip=1, times=1)
+    assert [api.get(f"/v2/transcript/{transcript_id}").status_code for _ in range(3)] == [200, 500, 200]
+    emulator.fault("status", path=r"/v2/transcript/.*/(srt|vtt)", times=None)
+    assert api.get(f"/v2/transcript/{transcript_id}/vtt").status_code == 500
+    assert api.get(f"/v2/transcript/{transcript_id}/sentences").status_code == 200
+    assert [rule["hits"] for rule in emulator.faults()] == [1, 1]
+    emulator.clear_faults()
+    assert api.get(f"/v2/transcript/{transcript_id}/vtt").status_code == 200
+
+
+def test_chance_is_repeatable(api: Api, emulator: Emulator) -> None:
+    def outcomes() -> list[int]:
+        emulator.clear_faults()
+        emulator.fault("status", probability=0.5, seed=4, times=None)
+        return [api.get("/v2/transcript").status_code for _ in range(12)]
+
+    first = outcomes()
+    assert first == outcomes()
+    assert set(first) == {200, 500}
+
+
+Client = Callable[[str, str], object]
+CLIENTS: dict[str, tuple[Client, type[Exception]]] = {
+    "requests": (
+        lambda url, key: requests.post(url, json=JOB, headers={"Authorization": key}, timeout=5),
+        requests.ConnectionError,
+    ),
+    "httpx": (
+        lambda url, key: httpx.post(url, json=JOB, headers={"Authorization": key}, timeout=5),
+        httpx.TransportError,
+    ),
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(("kind", "accepted"), [("reset", 0), ("lost", 1)])
+def test_a_broken_connection(api: Api, emulator: Emulator, client: str, kind: str, accepted: int) -> None:
+    send, error = CLIENTS[client]
+    emulator.fault(kind)
+    with pytest.raises(error):
+        send(f"{api.url}/v2/transcript", api.key)
+    counts = emulator.counters()
+    assert (counts["accepted"], counts["billed"]) == (accepted, accepted)
+    send(f"{api.url}/v2/transcript", api.key)
+    assert emulator.counters()["accepted"] == accepted + 1
+
+
+@pytest.mark.parametrize("kind", ["reset", "lost"])
+def test_a_broken_connection_carries_no_bytes(api: Api, emulator: Emulator, kind: str) -> None:
+    emulator.fault(kind)
+    address = urlsplit(api.url)
+    body = json.dumps(JOB).encode()
+    with socket.create_connection((address.hostname, address.port), timeout=5) as raw:
+        head = f"POST /v2/transcript HTTP/1.1\r\nHost: x\r\nAuthorization: {api.key}\r\nContent-Length: {len(body)}\r\n"
+        raw.sendall(head.encode() + b"\r\n" + body)
+        with pytest.raises(ConnectionResetError):
+            raw.recv(1)
+
+
+def test_a_slow_answer_comes_after_the_work(api: Api, emulator: Emulator) -> None:
+    emulator.fault("slow", delay=30, **SUBMIT)
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(f"{api.url}/v2/transcript", json=JOB, headers={"Authorization": api.key}, timeout=0.2)
+    assert emulator.counters()["accepted"] == 1
+
+
+def test_truncated_and_garbled_answers(api: Api, emulator: Emulator) -> None:
+    emulator.fault("truncate")
+    answer = api.post()
+    assert answer.status_code == 200
+    with pytest.raises(requests.JSONDecodeError):
+        answer.json()
+    for variant in ("html", "text"):
+        emulator.fault("garbage", variant=variant)
+        answer = api.post()
+        assert answer.status_code == 200
+        with pytest.raises(requests.JSONDecodeError):
+            answer.json()
+    emulator.fault("garbage", variant="no_id")
+    assert "id" not in api.post().json()
+    emulator.fault("garbage", variant="status")
+    assert api.post().json()["status"] == "pondering"
+    assert emulator.counters()["accepted"] == 5
+
+
+def test_an_error_that_quotes_the_key(api: Api, emulator: Emulator) -> None:
+    emulator.fault("echo_key", status=401)
+    assert error_of(api.post()) == (401, f"Invalid API token: {api.key}")
+
+
+def test_a_job_fault(api: Api, emulator: Emulator) -> None:
+    emulator.fault("job", **{"class": "download_unable"})
+    assert api.transcribe()["error"].startswith("Download error, unable to download")
+    assert api.transcribe()["status"] == "completed"
+
+
+def test_a_late_row_and_a_wrong_clock(api: Api, emulator: Emulator) -> None:
+    emulator.fault("list_lag", seconds=20)
+    late, soon = api.submit(), api.submit()
+    assert [row["id"] for row in api.get("/v2/transcript").json()["transcripts"]] == [soon]
+    emulator.advance(21)
+    assert [row["id"] for row in api.get("/v2/transcript").json()["transcripts"]] == [soon, late]
+    true = parsedate_to_datetime(api.get("/v2/transcript").headers["date"])
+    emulator.fault("clock_skew", seconds=-600)
+    api.submit()
+    answer = api.get("/v2/transcript")
+    assert 590 < (true - parsedate_to_datetime(answer.headers["date"])).total_seconds() < 610
+    created = [row["created"] for row in answer.json()["transcripts"]]
+    assert created[0] < created[1]
+
+
+@pytest.fixture
+def background() -> Callable[[Callable[[], requests.Response]], Future[requests.Response]]:
+    pool = ThreadPoolExecutor()
+    yield pool.submit
+    pool.shutdown()
+
+
+@pytest.mark.parametrize(("when", "accepted"), [("before", 0), ("after", 1)])
+def test_a_held_request_waits_for_its_release(
+    api: Api,
+    emulator: Emulator,
+    background: Callable[..., Future[requests.Response]],
+    when: str,
+    accepted: int,
+) -> None:
+    emulator.hold(when, **SUBMIT)
+    answer = background(api.post)
+    held = emulator.wait_for_held()
+    assert [(row["path"], row["when"], row["project"]) for row in held] == [
+        ("/v2/transcript", when, "project-1")
+    ]
+    assert emulator.counters()["accepted"] == accepted
+    assert not answer.done()
+    assert emulator.release(held[0]["id"]) == 1
+    assert answer.result().status_code == 200
+    assert emulator.counters()["accepted"] == 1
+    assert emulator.held() == []
+
+
+def test_a_held_request_can_end_in_a_reset(
+    api: Api, emulator: Emulator, background: Callable[..., Future[requests.Response]]
+) -> None:
+    api.call("POST", "/_emulator/faults", json={"fault": "hold", "when": "after", **SUBMIT})
+    answer = background(CLIENTS["httpx"][0], f"{api.url}/v2/transcript", api.key)
+    assert len(api.get("/_emulator/held?wait=10").json()) == 1
+    assert api.call("POST", "/_emulator/release", json={"then": "reset"}).json() == {"released": 1}
+    assert isinstance(answer.exception(), httpx.TransportError)
+    assert emulator.counters()["accepted"] == 1
+
+
+def test_a_client_that_dies_while_held_never_arrived(api: Api, emulator: Emulator) -> None:
+    emulator.hold("before", **SUBMIT)
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(f"{api.url}/v2/transcript", json=JOB, headers={"Authorization": api.key}, timeout=0.2)
+    emulator.release()
+    api.get("/v2/transcript")
+    assert emulator.counters()["accepted"] == 0
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"fault": "flood"},
+        {"fault": "slow", "secs": 3},
+        {"fault": "status", "times": 0},
+        {"fault": "status", "path": "("},
+        {"fault": "job", "class": "bored"},
+        {"fault": "hold", "when": "during"},
+        {},
+    ],
+)
+def test_a_rule_that_is_not_understood_is_refused(
+    api: Api, emulator: Emulator, rule: dict[str, object]
+) -> None:
+    assert error_of(api.call("POST", "/_emulator/faults", json=rule))[0] == 400
+    assert emulator.faults() == []
+
+
+def test_rules_of_the_command_line() -> None:
+    assert parse("rate_limit:path=/v2/transcript,times=3,retry_after=2") == {
+        "fault": "rate_limit",
+        "path": "/v2/transcript",
+        "times": 3,
+        "retry_after": 2,
+    }
+    assert parse("slow:times=null,delay=0.5") == {"fault": "slow", "times": None, "delay": 0.5}
+    assert parse('{"fault": "reset"}') == {"fault": "reset"}
+    for text in ("slow:delay", "{"):
+        with pytest.raises(FaultError):
+            parse(text)
