@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 # --inexact: uv itself lives in .venv and is not in the lock, so an exact sync would remove it.
 # The interpreter is the one that .venv was made with: nothing is downloaded in its place.
-UV_SYNC := UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --frozen --inexact --quiet
+UV_SYNC := UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --frozen --inexact
 LOCKED := pyproject.toml uv.lock
 
 # Handed on by the environment, so that a path with blanks or quotes arrives as it is.
