@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -11,9 +13,11 @@ from starlette.routing import Router
 
 from airflow_provider_assemblyai.emulator import routes_control, routes_files, routes_transcripts
 from airflow_provider_assemblyai.emulator.connections import Connections
-from airflow_provider_assemblyai.emulator.errors import METHOD_NOT_ALLOWED, NOT_FOUND, ApiError
-from airflow_provider_assemblyai.emulator.gate import Gate
+from airflow_provider_assemblyai.emulator.errors import METHOD_NOT_ALLOWED, NOT_FOUND, SERVER_ERROR, ApiError
+from airflow_provider_assemblyai.emulator.gate import Gate, template
 from airflow_provider_assemblyai.emulator.service import Service
+
+log = logging.getLogger(__name__)
 
 
 def build(service: Service, connections: Connections) -> Gate:
@@ -25,7 +29,12 @@ def build(service: Service, connections: Connections) -> Gate:
     router = Router(redirect_slashes=False)
     answers = ExceptionMiddleware(
         router,
-        handlers={ApiError: _refused, HTTPException: _unrouted, ClientDisconnect: _gone},
+        handlers={
+            ApiError: _refused,
+            HTTPException: _unrouted,
+            ClientDisconnect: _gone,
+            Exception: _crashed,
+        },
     )
     gate = Gate(answers, service, connections)
     router.routes.extend(
@@ -47,6 +56,11 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     text = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}.get(error.status_code, error.detail)
     return JSONResponse({"error": text}, error.status_code, headers=error.headers)
+
+
+async def _crashed(request: Request, error: Exception) -> Response:
+    log.error("%s %s failed", request.method, template(request.url.path), exc_info=error)
+    return JSONResponse({"error": SERVER_ERROR}, 500)
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -134,20 +134,12 @@ class Emulator:
 
         self._on_loop(change)
 
-    def seed(self, count: int, audio_url: str = "https://example.com/seeded-{0}.wav") -> None:
-        """Submit many jobs at once, without HTTP.
+    def seed(self, count: int) -> None:
+        """Submit many jobs at once for the first project, without HTTP.
 
         :param count: how many.
-        :param audio_url: their address; ``{0}`` becomes the number.
         """
-
-        def submit() -> None:
-            service = self._server.service
-            for number in range(count):
-                body = {"audio_url": audio_url.format(number)}
-                service.submit("project-1", body, self.url)
-
-        self._on_loop(submit)
+        self._on_loop(lambda: self._server.service.seed(count))
 
     def reset(self) -> None:
         """Back to the beginning: no data, no counts, no faults, real time."""

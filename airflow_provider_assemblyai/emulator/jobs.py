@@ -45,7 +45,8 @@ class Jobs:
     :param clock: the emulator's time.
     :param engine: turns jobs into words.
     :param sources: gets at the audio.
-    :param concurrency: jobs in processing at once, for each project; more wait as ``queued``.
+    :param concurrency: jobs in processing at once; more wait as ``queued``. The limit belongs to the
+        account, so more keys do not raise it.
     :param ended: called with each record that has just ended.
     """
 
@@ -64,8 +65,8 @@ class Jobs:
         self._concurrency = concurrency
         self._pace = pace
         self._ended = ended
-        self._waiting: dict[str, deque[Record]] = {}
-        self._active: dict[str, int] = {}
+        self._waiting: deque[Record] = deque()
+        self._active = 0
         self._due: list[tuple[float, int, Record]] = []
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,8 +80,8 @@ class Jobs:
         :param failure: how it must end, when that is known beforehand.
         """
         record.outcome = failure
-        self._waiting.setdefault(record.project, deque()).append(record)
-        self._start_waiting(record.project, self._clock.now())
+        self._waiting.append(record)
+        self._start_waiting(self._clock.now())
         self._clock.wake()
 
     def settle(self) -> None:
@@ -112,7 +113,7 @@ class Jobs:
     def reset(self) -> None:
         """Forget all jobs."""
         self._waiting.clear()
-        self._active.clear()
+        self._active = 0
         self._due.clear()
         for task in self._tasks:
             task.cancel()
@@ -124,11 +125,10 @@ class Jobs:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._worker.close()
 
-    def _start_waiting(self, project: str, at: float) -> None:
-        waiting = self._waiting.get(project)
-        while waiting and self._active.get(project, 0) < self._concurrency:
-            self._active[project] = self._active.get(project, 0) + 1
-            self._start(waiting.popleft(), at)
+    def _start_waiting(self, at: float) -> None:
+        while self._waiting and self._active < self._concurrency:
+            self._active += 1
+            self._start(self._waiting.popleft(), at)
 
     def _start(self, record: Record, at: float) -> None:
         record.status = PROCESSING
@@ -160,9 +160,9 @@ class Jobs:
             record.status, record.error = ERROR, str(outcome)
         else:
             record.status = COMPLETED
-        self._active[record.project] -= 1
+        self._active -= 1
         self._ended(record)
-        self._start_waiting(record.project, at)
+        self._start_waiting(at)
 
     def _recognise(self, record: Record) -> Recognition | Exception:
         """Ask an engine that needs no file."""
@@ -171,6 +171,14 @@ class Jobs:
             return self._engine.recognise(job)
         except JobError as failure:
             return failure
+        except Exception:
+            return self._fault(record)
+
+    def _fault(self, record: Record) -> Exception:
+        """A fault of ours, which to a client is the service's own."""
+        # The traceback names files and lines, never what was said.
+        log.exception("job %s: the %s engine failed", record.id, self._engine.name)
+        return server_fault()
 
     async def _listen(self, record: Record) -> None:
         """Fetch and recognise, off the event loop."""
@@ -190,15 +198,13 @@ class Jobs:
         except JobError as failure:
             record.outcome = failure
         except Exception:
-            # A fault of ours is the service's own fault to its client. The traceback names files and
-            # lines, never what was said.
-            log.exception("job %s: the %s engine failed", record.id, self._engine.name)
-            record.outcome = server_fault()
+            record.outcome = self._fault(record)
         except asyncio.CancelledError:
             given_up.set()
             raise
         finally:
-            if media is not None and record.fields.get("redact_pii_audio"):
+            heard = isinstance(record.outcome, Recognition)
+            if media is not None and heard and record.fields.get("redact_pii_audio"):
                 record.media, record.media_is_ours = media.path, media.temporary
             elif media is not None and media.temporary:
                 media.path.unlink(missing_ok=True)
@@ -208,7 +214,4 @@ class Jobs:
 
     def counts(self) -> dict[str, int]:
         """Jobs by where they stand."""
-        return {
-            QUEUED: sum(len(waiting) for waiting in self._waiting.values()),
-            PROCESSING: sum(self._active.values()),
-        }
+        return {QUEUED: len(self._waiting), PROCESSING: self._active}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from airflow_provider_assemblyai import __version__
+from airflow_provider_assemblyai.emulator.bodies import decode
 from airflow_provider_assemblyai.emulator.errors import ApiError
 from airflow_provider_assemblyai.emulator.faults import FaultError
 from airflow_provider_assemblyai.emulator.gate import CONTROL
@@ -39,6 +39,7 @@ def routes(service: Service, held: HeldRequests) -> list[Route]:
         "/reset": (control.reset, "POST"),
         "/clock": (control.clock, "POST"),
         "/script": (control.script, "POST"),
+        "/seed": (control.seed, "POST"),
     }
     made = [Route(f"{CONTROL}{path}", handler, methods=[method]) for path, (handler, method) in table.items()]
     return [*made, Route(f"{CONTROL}/faults", control.faults, methods=["GET", "POST", "DELETE"])]
@@ -130,12 +131,17 @@ class Control:
         self._service.script = text
         return JSONResponse({})
 
+    async def seed(self, request: Request) -> Response:
+        """Submit many jobs at once for the first project: ``{"count": 1000}``."""
+        count = (await _object(request)).get("count")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ApiError(400, "count must be an Integer")
+        self._service.seed(count)
+        return JSONResponse({"seeded": count})
+
 
 async def _body(request: Request) -> Any:
-    try:
-        return json.loads(await request.body() or b"{}")
-    except ValueError:
-        raise ApiError(400, "Request body must be valid JSON") from None
+    return decode(await request.body() or b"{}")
 
 
 async def _object(request: Request) -> dict[str, Any]:

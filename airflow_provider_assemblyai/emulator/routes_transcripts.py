@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from airflow_provider_assemblyai.emulator import errors, exports
+from airflow_provider_assemblyai.emulator.bodies import decode
 from airflow_provider_assemblyai.emulator.errors import ApiError
 from airflow_provider_assemblyai.emulator.gate import SKEW
 from airflow_provider_assemblyai.emulator.languages import model_used
@@ -64,10 +64,7 @@ def _by_method(path: str, **handlers: Handler) -> Route:
 def _submit(service: Service) -> Handler:
     async def submit(request: Request) -> Response:
         project = service.project(request.headers.get("authorization"))
-        try:
-            body = json.loads(await request.body())
-        except ValueError:
-            raise ApiError(400, "Request body must be valid JSON") from None
+        body = decode(await request.body())
         record = service.submit(project, body, base_url(request), request.scope.get(SKEW, 0.0))
         return _shown(service, record)
 

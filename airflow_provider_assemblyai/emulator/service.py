@@ -35,7 +35,7 @@ class Settings:
 
     :param region: ``us`` or ``eu``.
     :param api_keys: each key is a project of its own.
-    :param concurrency: jobs in processing at once, for each project.
+    :param concurrency: jobs in processing at once, over all projects.
     :param pace: how long jobs take.
     :param allowed: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
@@ -276,6 +276,15 @@ class Service:
         """Put fault rules in force."""
         for rule in rules:
             self.faults.add(rule)
+
+    def seed(self, count: int) -> None:
+        """Submit many jobs for the first project, as if somebody had done so through HTTP.
+
+        :param count: how many.
+        """
+        for number in range(count):
+            body = {"audio_url": f"https://example.com/seeded-{number}.wav"}
+            self.submit("project-1", body, self.base_url)
 
     def reset(self) -> None:
         """Back to the beginning: no data, no counts, no faults, real time."""

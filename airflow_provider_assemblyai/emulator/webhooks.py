@@ -71,7 +71,7 @@ class Webhooks:
                     # The whole answer counts against the ten seconds, not each read of it.
                     async with asyncio.timeout(TIMEOUT * self._scale):
                         response = await client.post(url, json=body, headers=headers)
-                except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+                except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError):
                     continue
                 record.webhook_status_code = response.status_code
                 if response.is_success:

@@ -165,3 +165,16 @@ def test_projects_do_not_see_each_other(api: Api, other_project: Api) -> None:
     assert error_of(other_project.call("DELETE", f"/v2/transcript/{transcript_id}")) == lookup
     assert error_of(api.get(f"/v2/transcript/{uuid.uuid4()}")) == lookup
     assert other_project.get("/v2/transcript").json()["transcripts"] == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"audio_url": "https://example.com/a.wav", "temperature": NaN}',
+        b'{"audio_url": "https://example.com/\\ud800.wav"}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_only_python_takes_for_json_is_refused(api: Api, raw: bytes) -> None:
+    assert error_of(api.call("POST", "/v2/transcript", data=raw)) == (400, "Request body must be valid JSON")
