@@ -29,12 +29,12 @@ demo: install ## turn a recording into text, without a key: make demo [AUDIO=pat
 	@$(BIN)/python scripts/demo.py "$$AUDIO"
 
 test: install ## every test that needs no key
-	$(BIN)/python -m pytest --ignore=tests/live
+	$(BIN)/python -m pytest
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy --strict
+	$(BIN)/mypy
 
 live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD
 	@test -n "$$ASSEMBLYAI_API_KEY" || { echo "make live needs ASSEMBLYAI_API_KEY in the environment." >&2; exit 2; }

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict
-from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api import outcome, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
@@ -169,6 +168,6 @@ def export(
                 )
             case "redacted_audio":
                 link = send(transcripts.redacted_audio(transcript_id))
-                extension = "wav" if urlsplit(link).path.endswith(".wav") else "mp3"
+                extension = "wav" if transcript.get("redact_pii_audio_quality") == "wav" else "mp3"
                 written[name] = outputs.write(f"redacted.{extension}", download(link))
     return written

@@ -33,9 +33,12 @@ _LONGEST_INTERVAL = 30.0
 _GROWTH = 1.25
 #: Seconds that failing to ask is borne, from the last answer that could be read.
 PATIENCE = 600.0
-#: A trigger that fires within moments of the deferral can meet the scheduler's own bookkeeping of it.
+#: Seconds before the first look: most files are done in moments, whatever the interval is for long ones.
 FIRST_LOOK = 2.0
-_EARLY = 4.0
+#: The same after a deferral. The supervisor of a task can take five seconds (``[workers]
+#: min_heartbeat_interval``) to report that it deferred; a trigger that fired before that makes the
+#: scheduler take the late report for a failure of the resumed task, and a try is lost.
+AFTER_DEFERRAL = 6.0
 
 
 def check_seconds(name: str, value: object) -> float:
@@ -70,13 +73,13 @@ class Watch:
     :param poll_interval: seconds between the first looks; later ones grow to 30 s or to this, whichever
         is longer.
     :param deadline: seconds since the epoch; absolute, because a trigger moves between processes.
-    :param patience: seconds that failing to ask is borne.
+    :param first_look: seconds before the first look.
     """
 
     transcript_id: str
     poll_interval: float
     deadline: float
-    patience: float = PATIENCE
+    first_look: float
     _looks: int = field(default=0, init=False)
     _not_before: float = field(default=0.0, init=False)
     _failing_since: float | None = field(default=None, init=False)
@@ -92,8 +95,7 @@ class Watch:
         # The exponent is capped: a float overflows after some thousand looks, and a watch may last days.
         interval = min(longest, self.poll_interval * _GROWTH ** min(self._looks, 64))
         if self._looks == 0:
-            # Most files are done in seconds, whatever the interval is for the long ones.
-            interval = max(FIRST_LOOK, min(interval, _EARLY))
+            interval = self.first_look
         wait = max(interval * (1 + jitter / 5), self._not_before - now)
         # One last look at the deadline itself: the job may have ended in between.
         return max(0.0, min(wait, self.deadline - now))
@@ -114,7 +116,7 @@ class Watch:
         if now >= self.deadline:
             return self._event("timeout", clean(str(error)))
         since = self._failing_since = now if self._failing_since is None else self._failing_since
-        if now - since >= self.patience:
+        if now - since >= PATIENCE:
             return self._event("unreachable", clean(str(error)))
         self._not_before = now + (getattr(error, "retry_after", None) or 0.0)
         return None

@@ -34,7 +34,9 @@ from urllib.parse import urlsplit, urlunsplit
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
 Failure = Literal["source", "policy", "server", "upload"]
 
-_URL = re.compile(r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE)
+_URL = re.compile(
+    r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE
+)
 _MAX_TEXT = 500
 
 

@@ -117,6 +117,7 @@ class Transcript(TypedDict, total=False):
     audio_channels: int
     language_code: str
     speech_model_used: str | None
+    redact_pii_audio_quality: str | None
     metadata: dict[str, Any] | None
 
 
@@ -347,6 +348,10 @@ def check_config(config: object) -> dict[str, Any]:
         types, wanted = _TYPES[kind]
         if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
             raise InvalidInput(f"config: {name} must be {wanted}, not {type(value).__name__}.")
-    if "speech_models" in config and config["speech_models"] is not None and not config["speech_models"]:
+    if config.get("speech_models") == []:
         raise InvalidInput("config: speech_models must name at least one model.")
+    try:
+        json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"config cannot be sent as JSON: {error}.") from None
     return dict(config)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf, mask_secret
 
-from airflow_provider_assemblyai import results, storage
+from airflow_provider_assemblyai import results, storage, watching
 from airflow_provider_assemblyai.api import outcome, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.api.transcripts import Transcript
@@ -174,7 +174,7 @@ class TranscribeOperator(BaseOperator):
 
     def _wait(self, hook: AssemblyAIHook, transcript_id: str) -> Transcript:
         """Wait here, or defer; either way a :class:`Watch` decides what is seen as the end."""
-        watch = Watch(transcript_id, self.poll_interval, time.time() + self.timeout)
+        watch = Watch(transcript_id, self.poll_interval, time.time() + self.timeout, watching.FIRST_LOOK)
         if self.deferrable:
             self.defer(
                 trigger=TranscriptTrigger(

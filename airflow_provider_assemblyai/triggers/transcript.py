@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_assemblyai import watching
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
@@ -62,7 +63,7 @@ class TranscriptTrigger(BaseTrigger):
         yield TriggerEvent(dict(await self._wait()))
 
     async def _wait(self) -> Event:
-        watch = Watch(self.transcript_id, self.poll_interval, self.deadline)
+        watch = Watch(self.transcript_id, self.poll_interval, self.deadline, watching.AFTER_DEFERRAL)
         while True:
             await asyncio.sleep(watch.delay(time.time(), random.random()))
             try:

@@ -14,8 +14,6 @@ from airflow.sdk.serde import deserialize, serialize
 
 from airflow_provider_assemblyai.emulator import Emulator
 
-pytest_plugins = ["airflow_provider_assemblyai.emulator.pytest_plugin"]
-
 SPOKEN = "the quick brown fox jumps over the lazy dog"
 
 
@@ -34,6 +32,13 @@ class TaskInstance:
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+
+@pytest.fixture(autouse=True)
+def looks_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look comes at once: there is no scheduler here to be careful with."""
+    monkeypatch.setattr("airflow_provider_assemblyai.watching.FIRST_LOOK", 0.01)
+    monkeypatch.setattr("airflow_provider_assemblyai.watching.AFTER_DEFERRAL", 0.01)
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ class Answer:
     def __init__(self, outcome: Any, emulator: Emulator) -> None:
         self.error = None
         self.value = None
+        assert emulator.api_key not in f"{outcome} {outcome!r}"
         if isinstance(outcome, AssemblyAIError):
             names = ("status", "retry_after", "sent", "retryable")
             facts = tuple(getattr(outcome, name, None) for name in names)
@@ -111,7 +112,6 @@ def by_requests(emulator: Emulator, waits: list[float]) -> Callable[[Call[Any]],
             try:
                 return client.send(call)
             except AssemblyAIError as error:
-                assert emulator.api_key not in f"{error} {error!r} {client!r}"
                 return error
 
     return send
@@ -127,13 +127,14 @@ def by_httpx(emulator: Emulator, waits: list[float]) -> Callable[[Call[Any]], An
             try:
                 return await client.send(call)
             except AssemblyAIError as error:
-                assert emulator.api_key not in f"{error} {error!r} {client!r}"
                 return error
 
     return lambda call: asyncio.run(send(call))
 
 
-def outcome(emulator: Emulator, style: Any, name: str, faults: list[dict[str, Any]]) -> tuple[Answer, list[float]]:
+def outcome(
+    emulator: Emulator, style: Any, name: str, faults: list[dict[str, Any]]
+) -> tuple[Answer, list[float]]:
     emulator.reset()
     with Client(emulator.api_key, hosts_for("us", override=emulator.url)) as client:
         config = {"redact_pii": True, "redact_pii_policies": ["person_name"], "redact_pii_audio": True}

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input gets a clear error, uses no retry, and costs nothing: no upload, no submission."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
+
+URL = "https://example.com/a.wav"
+CONN = "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"
+
+
+@pytest.fixture(autouse=True)
+def costs_nothing(emulator: Emulator) -> Iterator[None]:
+    yield
+    counters = emulator.counters()
+    assert (counters["uploads"], counters["accepted"]) == (0, 0)
+
+
+def fails(context: Any, match: str, **kwargs: Any) -> None:
+    kwargs.setdefault("audio", URL)
+    with pytest.raises(AirflowFailException, match=match):
+        TranscribeOperator(task_id="t", **kwargs).execute(context)
+
+
+@pytest.mark.parametrize("audio", [None, 5, b"bytes", ["a"], {}, "", "  ", " https://example.com/a.wav"])
+def test_not_an_address(context: Any, audio: Any) -> None:
+    fails(context, "audio", audio=audio)
+
+
+@pytest.mark.parametrize("audio", ["http://", "https:///a.wav", "https://[bad/a.wav"])
+def test_urls_without_a_host(context: Any, audio: str) -> None:
+    fails(context, "not a URL with a host", audio=audio)
+
+
+@pytest.mark.parametrize("audio", ["gopher://x/a.wav", "nonsense://x", "assembly://x"])
+def test_unknown_scheme(context: Any, audio: str) -> None:
+    fails(context, "no filesystem", audio=audio)
+
+
+def test_a_store_that_is_not_installed_names_the_provider(context: Any) -> None:
+    fails(context, "apache-airflow-providers-google", audio="gs://bucket/a.wav")
+
+
+def test_missing_file(context: Any, tmp_path: Path) -> None:
+    fails(context, "does not exist", audio=str(tmp_path / "nothing.wav"))
+    fails(context, "does not exist", audio=tmp_path / "nothing.wav")
+    fails(context, "does not exist", audio=f"file://{tmp_path}/nothing.wav")
+
+
+def test_directory(context: Any, tmp_path: Path) -> None:
+    fails(context, "is a directory", audio=str(tmp_path))
+
+
+def test_empty_file(context: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    fails(context, "is empty", audio=str(tmp_path / "a.wav"))
+
+
+def test_no_read_permission(context: Any, tmp_path: Path) -> None:
+    secret = tmp_path / "a.wav"
+    secret.write_bytes(b"RIFF")
+    secret.chmod(0)
+    if os.geteuid() != 0:
+        fails(context, "no permission", audio=str(secret))
+        return
+    # root reads everything, so a child of this process becomes somebody else and tries
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.seteuid(65534)
+            from airflow_provider_assemblyai import storage
+
+            storage.locate(str(secret))
+        except Exception as error:
+            os._exit(7 if "no permission" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_three_gigabytes_without_a_store_that_signs(context: Any, tmp_path: Path) -> None:
+    large = tmp_path / "large.wav"
+    with large.open("wb") as file:
+        file.truncate(3 * 2**30)
+    fails(context, r"at most 2\.2 GB.*presign", audio=str(large))
+    fails(context, "cannot sign", audio=str(large), transfer="presign")
+    with large.open("wb") as file:
+        file.truncate(6 * 2**30)
+    fails(context, "at most 5 GB", audio=str(large))
+
+
+def test_ways_that_do_not_fit_the_audio(context: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    fails(context, r"needs an http\(s\) URL", audio=str(tmp_path / "a.wav"), transfer="url")
+    fails(context, "not a URL", transfer="presign")
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        (5, "must be a dict"),
+        (["speaker_labels"], "must be a dict"),
+        ("speaker_labels", "not a JSON object"),
+        ("[]", "must be a dict"),
+        ({"audio_url": "https://example.com/b.wav"}, "must not hold audio_url"),
+        ({"speaker_labels": "yes"}, "speaker_labels must be a Boolean, not str"),
+        ({"speaker_labels": 1}, "speaker_labels must be a Boolean, not int"),
+        ({"speakers_expected": "2"}, "speakers_expected must be an integer"),
+        ({"speakers_expected": True}, "speakers_expected must be an integer, not bool"),
+        ({"keyterms_prompt": "fox"}, "keyterms_prompt must be a list"),
+        ({"language_code": ["en"]}, "language_code must be a string"),
+        ({"speaker_options": []}, "speaker_options must be an object"),
+        ({"speech_models": []}, "at least one model"),
+        ({5: True}, "is not a string"),
+        ({"tomorrow": {1, 2}}, "cannot be sent as JSON"),
+    ],
+)
+def test_config(context: Any, config: Any, match: str) -> None:
+    fails(context, match, config=config)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"poll_interval": 0},
+        {"poll_interval": -5},
+        {"poll_interval": "5"},
+        {"poll_interval": float("nan")},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": float("inf")},
+        {"presign_expiry": 0},
+        {"transfer": "carrier pigeon"},
+        {"formats": ["json"]},
+        {"delete_after": True},
+        {"chars_per_caption": 40},
+        {"chars_per_caption": 0, "output_path": "x"},
+        {"wait_for_completion": False, "output_path": "x"},
+        {"wait_for_completion": False, "push_text": True},
+        {"wait_for_completion": False, "delete_after": True, "output_path": "x"},
+    ],
+)
+def test_options_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the messages are for people
+        TranscribeOperator(task_id="t", audio=URL, **kwargs)
+
+
+@pytest.mark.parametrize("formats", [["pdf"], [], "json", ["json", "docx"], 5])
+def test_formats(context: Any, formats: Any, tmp_path: Path) -> None:
+    fails(context, "formats", formats=formats, output_path=str(tmp_path))
+
+
+def test_delete_after_without_json(context: Any, tmp_path: Path) -> None:
+    fails(context, "needs 'json'", formats=["txt"], output_path=str(tmp_path), delete_after=True)
+
+
+def test_output_that_cannot_be_written(context: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    fails(context, "output_path", output_path=str(tmp_path / "file"))
+    fails(context, "output_path", output_path="/proc/nowhere")
+    fails(context, "no filesystem", output_path="gopher://x/y")
+    fails(context, "output_path must be a path", output_path="")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"password": None}, "key is empty"),
+        ({"password": ""}, "key is empty"),
+        ({"password": "   "}, "white space"),
+        ({"password": "abc def1234"}, "white space"),
+        ({"password": "abcdef1234\n"}, "white space"),
+        ({"password": "abcdéf1234"}, "characters that no key has"),
+        ({"extra": {"region": "mars"}}, "Unknown AssemblyAI region"),
+        ({"host": "http://proxy.example.com"}, "in clear"),
+        ({"host": "ftp://example.com"}, "must start with http"),
+    ],
+)
+def test_connections(
+    emulator: Emulator, context: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], match: str
+) -> None:
+    monkeypatch.setenv(CONN, json.dumps(json.loads(emulator.connection_json) | change))
+    with pytest.raises(AirflowFailException, match=match) as caught:
+        TranscribeOperator(task_id="t", audio=URL).execute(context)
+    assert "assemblyai_default" in str(caught.value)
+    if (key := change.get("password")) and key.strip():
+        assert key not in str(caught.value)
+
+
+def test_missing_connection(context: Any) -> None:
+    fails(context, "'nowhere' is not defined", assemblyai_conn_id="nowhere")
+
+
+def test_export_names(emulator: Emulator, context: Any, tmp_path: Path) -> None:
+    for name in ("", "a/b"):
+        with pytest.raises(AirflowFailException, match="name must not"):
+            TranscriptExportOperator(
+                task_id="e",
+                transcript_id="1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69",
+                output_path=str(tmp_path),
+                name=name,
+            ).execute(context)
