@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.airflow.running import Airflow
 
@@ -13,8 +15,26 @@ EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def object_store() -> Iterator[str]:
+    """An S3 of this machine; the connection `my_aws_conn` of the example DAGs leads to it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iterator[Airflow]:
     """One Airflow for all tests of this folder: starting it costs more than most of them."""
     folders = {"examples": EXAMPLE_DAGS, "tests": HERE / "dags"}
-    with Airflow(tmp_path_factory.mktemp("airflow"), dag_folders=folders) as running:
+    aws = {
+        "conn_type": "aws",
+        "login": "moto",
+        "password": "moto-secret",
+        "extra": {"endpoint_url": object_store, "region_name": "us-east-1"},
+    }
+    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws)}
+    home = tmp_path_factory.mktemp("airflow")
+    with Airflow(home, dag_folders=folders, settings=settings) as running:
         yield running

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every example DAG in a real Airflow, on real speech, against the emulator that listens."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+
+from tests.airflow.conftest import EXAMPLE_DAGS
+from tests.airflow.running import Airflow
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "samples" / "phone-call.wav"
+SAMPLE_TEXT = (ROOT / "samples" / "phone-call.txt").read_text()
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
+
+
+SPOKEN = words(re.sub(r"^\w+: ", "", SAMPLE_TEXT, flags=re.MULTILINE))
+#: Words of the recording that nothing else in an Airflow would say.
+CANARIES = ("coffee", "parcel", "heavy snow")
+
+
+def errors(said: str) -> float:
+    """The share of the sample's words that are wrong, missing or too many."""
+    heard = words(said)
+    row = list(range(len(heard) + 1))
+    for number, word in enumerate(SPOKEN, 1):
+        previous, row[0] = row[0], number
+        for index, other in enumerate(heard, 1):
+            cost = min(row[index] + 1, row[index - 1] + 1, previous + (word != other))
+            previous, row[index] = row[index], cost
+    return row[-1] / len(SPOKEN)
+
+
+@pytest.fixture
+def spent(airflow: Airflow) -> Callable[[str], int]:
+    """What the test cost so far, from the emulator's books: `spent("accepted")`, `spent("billed")`..."""
+
+    def counters() -> dict[str, Any]:
+        counted: dict[str, Any] = requests.get(
+            f"{airflow.emulator_url}/_emulator/counters", timeout=30
+        ).json()
+        return counted
+
+    before = counters()
+    return lambda name: int(counters()[name]) - int(before[name])
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    """Recordings whose names are equal, in different folders."""
+    for folder in ("monday", "tuesday", "wednesday"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(SAMPLE, tmp_path / folder / "call.wav")
+    return tmp_path
+
+
+def test_no_example_is_forgotten() -> None:
+    tested = Path(__file__).read_text()
+    for path in EXAMPLE_DAGS.glob("*.py"):
+        (dag_id,) = re.findall(r'DAG\(\s*"(\w+)"', path.read_text())
+        assert f'"{dag_id}"' in tested, f"{path.name} is run by no test"
+
+
+def test_transcribe(airflow: Airflow, spent: Callable[[str], int], tmp_path: Path) -> None:
+    conf = {"audio": str(SAMPLE), "output_path": str(tmp_path), "config": {"multichannel": True}}
+    run = airflow.trigger("assemblyai_transcribe", conf)
+    assert airflow.wait(run, timeout=180) == "success", airflow.describe(run)
+
+    summary = airflow.xcom(run, "transcribe")
+    assert set(summary) == {
+        "transcript_id",
+        "status",
+        "region",
+        "text",
+        "audio_duration",
+        "language_code",
+        "confidence",
+        "speech_model_used",
+        "warnings",
+        "outputs",
+    }
+    assert (summary["status"], summary["region"]) == ("completed", "us")
+    assert airflow.xcom(run, "transcribe", "transcript_id") == summary["transcript_id"]
+    assert errors(summary["text"]) <= 0.05, summary["text"]
+    with wave.open(str(SAMPLE)) as sound:
+        assert abs(summary["audio_duration"] - sound.getnframes() / sound.getframerate()) <= 1
+    assert summary["outputs"] == {
+        name: f"file://{tmp_path}/phone-call.{name}" for name in ("json", "txt", "srt")
+    }
+    whole = json.loads((tmp_path / "phone-call.json").read_text())
+    assert {turn["channel"] for turn in whole["utterances"]} == {"1", "2"}
+    assert errors((tmp_path / "phone-call.txt").read_text()) <= 0.05
+    assert " --> " in (tmp_path / "phone-call.srt").read_text()
+
+    assert airflow.was_deferred(run, "transcribe")
+    assert (spent("accepted"), spent("uploads")) == (1, 1)
+    task = airflow.task_instance(run, "transcribe")
+    assert "audio" in task["rendered_fields"]
+
+
+def test_many_by_mapping(airflow: Airflow, spent: Callable[[str], int], uploads: Path) -> None:
+    audios = [str(path) for path in sorted(uploads.glob("*/call.wav"))]
+    out = uploads / "out"
+    run = airflow.trigger("assemblyai_transcribe_many", {"audios": audios, "output_path": str(out)})
+    assert airflow.wait(run, timeout=240) == "success", airflow.describe(run)
+
+    summaries = [airflow.xcom(run, "transcribe", map_index=index) for index in range(3)]
+    assert len({summary["transcript_id"] for summary in summaries}) == 3
+    assert sorted(path.name for path in out.glob("*.txt")) == ["call-0.txt", "call-1.txt", "call-2.txt"]
+    for index, summary in enumerate(summaries):
+        assert summary["text"] is None
+        assert summary["outputs"]["txt"] == f"file://{out}/call-{index}.txt"
+        assert errors((out / f"call-{index}.txt").read_text()) <= 0.1
+        assert airflow.was_deferred(run, "transcribe", index)
+    report = airflow.xcom(run, "report")
+    assert report == {"transcripts": 3, "seconds": sum(summary["audio_duration"] for summary in summaries)}
+    assert (spent("accepted"), spent("billed")) == (3, 3)
+
+
+def test_submit_now_and_wait_later(airflow: Airflow, spent: Callable[[str], int], tmp_path: Path) -> None:
+    run = airflow.trigger("assemblyai_submit_then_wait", {"audio": str(SAMPLE), "output_path": str(tmp_path)})
+    assert airflow.wait(run, timeout=240) == "success", airflow.describe(run)
+
+    submitted, waited, exported = (airflow.xcom(run, task) for task in ("submit", "wait", "export"))
+    assert submitted["status"] in ("queued", "processing")
+    assert submitted["transcript_id"] == waited["transcript_id"] == exported["transcript_id"]
+    assert (waited["status"], waited["text"]) == ("completed", None)
+    assert set(exported["outputs"]) == {"json", "txt", "paragraphs"}
+    assert errors((tmp_path / f"{submitted['transcript_id']}.txt").read_text()) <= 0.1
+    assert airflow.xcom(run, "delete") == submitted["transcript_id"]
+    assert (spent("accepted"), spent("deleted")) == (1, 1)
+
+
+def test_subtitles_into_an_object_store(
+    airflow: Airflow, spent: Callable[[str], int], object_store: str, tmp_path: Path
+) -> None:
+    store = boto3.client(
+        "s3",
+        endpoint_url=object_store,
+        region_name="us-east-1",
+        aws_access_key_id="moto",
+        aws_secret_access_key="moto-secret",
+    )
+    for bucket in ("recordings", "subtitles"):
+        store.create_bucket(Bucket=bucket)
+    store.upload_file(str(SAMPLE), "recordings", "show.wav")
+    conf = {
+        "audio": "s3://my_aws_conn@recordings/show.wav",
+        "output_path": "s3://my_aws_conn@subtitles/shows",
+    }
+    run = airflow.trigger("assemblyai_subtitles", conf)
+    assert airflow.wait(run, timeout=240) == "success", airflow.describe(run)
+
+    outputs = airflow.xcom(run, "subtitles")["outputs"]
+    assert outputs == {name: f"s3://my_aws_conn@subtitles/shows/show.{name}" for name in ("srt", "vtt")}
+    listed = store.list_objects_v2(Bucket="subtitles")["Contents"]
+    assert sorted(item["Key"] for item in listed) == ["shows/show.srt", "shows/show.vtt"]
+    captions = store.get_object(Bucket="subtitles", Key="shows/show.srt")["Body"].read().decode()
+    assert airflow.xcom(run, "count_captions") == captions.count(" --> ") > 3
+    assert all(len(line) <= 42 for line in captions.splitlines())
+    assert spent("accepted") == 1
+
+
+def test_bad_audio_fails_at_once_and_costs_nothing(
+    airflow: Airflow, spent: Callable[[str], int], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.wav"
+    page.write_text("<!doctype html><html><body>Not found</body></html>")
+    run = airflow.trigger("assemblyai_transcribe", {"audio": str(page), "output_path": str(tmp_path)})
+    assert airflow.wait(run, timeout=180) == "failed"
+    assert airflow.task_instance(run, "transcribe")["try_number"] == 1, "no retry can help"
+    assert "does not appear to contain audio" in airflow.task_logs(run, "transcribe")
+    assert (spent("accepted"), spent("billed")) == (1, 0)
+
+
+def test_a_missing_file_costs_no_request(
+    airflow: Airflow, spent: Callable[[str], int], tmp_path: Path
+) -> None:
+    run = airflow.trigger(
+        "assemblyai_transcribe", {"audio": str(tmp_path / "no.wav"), "output_path": str(tmp_path)}
+    )
+    assert airflow.wait(run, timeout=120) == "failed"
+    assert "does not exist" in airflow.task_logs(run, "transcribe")
+    assert (spent("accepted"), spent("uploads")) == (0, 0)
+
+
+def test_logs_hold_neither_the_key_nor_what_was_said(airflow: Airflow) -> None:
+    """Stands last: by now every DAG has run."""
+    logs = airflow.all_log_text()
+    assert "was submitted to region us" in logs
+    assert airflow.api_key not in logs
+    lowered = logs.lower()
+    for canary in CANARIES:
+        assert canary in SAMPLE_TEXT.lower()
+        assert canary not in lowered
