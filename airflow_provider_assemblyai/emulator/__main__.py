@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.emulator.engines import Engine
@@ -20,6 +21,7 @@ from airflow_provider_assemblyai.emulator.jobs import Pace
 from airflow_provider_assemblyai.emulator.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EPILOG = """
 faults:
   KIND or KIND:key=value,key=value, or a JSON object, for instance
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     :return: exit status: 0 after a signal, 2 when it could not start.
     """
     options = _parser().parse_args(argv)
+    # Until the event loop takes the signals over: loading a model takes a moment.
+    for number in _SIGNALS:
+        signal.signal(number, _leave)
     try:
         faults = [parse(text) for text in options.fault]
         # Loading the model takes a moment; whoever waits for the ready line waits for it too.
@@ -55,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     asyncio.run(_serve(servers))
     return 0
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,7 +144,7 @@ def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
 async def _serve(servers: Sequence[RegionServer]) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     ready = [asyncio.Event() for _ in servers]
     running = [loop.create_task(server.run(event)) for server, event in zip(servers, ready, strict=True)]

@@ -68,7 +68,7 @@ class Emulator:
         """Put a fault rule in force.
 
         :param kind: one of the kinds in :mod:`~airflow_provider_assemblyai.emulator.faults`.
-        :param rule: the other keys of the rule. ``class`` is a word of Python: write ``**{"class": ...}``.
+        :param rule: the other keys of the rule.
         :raises FaultError: for a rule that is not understood.
         """
         self._on_loop(lambda: self._server.service.faults.add({"fault": kind, **rule}))

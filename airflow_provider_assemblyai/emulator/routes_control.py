@@ -1,5 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes below ``/_emulator``: what a test asks of the emulator itself. They need no key."""
+"""Routes below ``/_emulator``: what a test asks of the emulator itself. They need no key.
+
+==========================  ==========================================================================
+``GET /_emulator``          region, engine, version
+``GET …/counters``          requests by kind, uploads, accepted, billed, seconds, deleted; by project too
+``GET …/requests``          the latest requests: method, path, raw_path, status, project, at
+``GET …/transcripts``       id, project, status, audio_url, created, billed, deleted
+``GET …/faults``            the fault rules with their hits; ``POST`` adds a rule or a list of them,
+                            ``DELETE`` clears them
+``GET …/held``              stopped requests; ``?wait=SECONDS&count=N`` waits for them
+``POST …/release``          ``{"id": 3, "then": "reset"}`` lets them go; both keys are optional
+``POST …/clock``            ``{"advance": 3600}`` skips time
+``POST …/script``           ``{"text": "…"}`` is what scripted jobs say from now on
+``POST …/seed``             ``{"count": 1000}`` submits jobs for the first project
+``POST …/reset``            back to the beginning
+==========================  ==========================================================================
+"""
 
 from __future__ import annotations
 

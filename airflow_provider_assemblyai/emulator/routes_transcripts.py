@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
@@ -118,7 +119,7 @@ def _list(service: Service) -> Handler:
 def _filter(status: str | None, day: str | None) -> Callable[[Record], bool]:
     if status is not None and status not in STATUSES:
         raise ApiError(400, f"status must be one of: {', '.join(STATUSES)}")
-    if day is not None and not re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+    if day is not None and not _is_date(day):
         raise ApiError(400, "created_on must be a date of the form YYYY-MM-DD")
 
     def accept(record: Record) -> bool:
@@ -127,6 +128,13 @@ def _filter(status: str | None, day: str | None) -> Callable[[Record], bool]:
         )
 
     return accept
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _page_details(request: Request, limit: int, page: Page) -> dict[str, Any]:

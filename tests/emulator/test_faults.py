@@ -165,7 +165,7 @@ def test_an_error_that_quotes_the_key(api: Api, emulator: Emulator) -> None:
 
 
 def test_a_job_fault(api: Api, emulator: Emulator) -> None:
-    emulator.fault("job", **{"class": "download_unable"})
+    emulator.fault("job", error="download_unable")
     assert api.transcribe()["error"].startswith("Download error, unable to download")
     assert api.transcribe()["status"] == "completed"
 
@@ -242,6 +242,7 @@ def test_a_client_that_dies_while_held_never_arrived(api: Api, emulator: Emulato
         {"fault": "status", "times": 0},
         {"fault": "status", "path": "("},
         {"fault": "job", "class": "bored"},
+        {"fault": "job", "error": "bored"},
         {"fault": "hold", "when": "during"},
         {},
     ],

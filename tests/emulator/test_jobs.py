@@ -220,3 +220,12 @@ def test_speakers_and_channels(api: Api) -> None:
     both = api.transcribe(AUDIO, multichannel=True, speaker_labels=True)
     assert {turn["speaker"] for turn in both["utterances"]} == {"1A", "2A"}
     assert " ".join(turn["text"] for turn in split["utterances"]) == split["text"]
+
+
+def test_detection_can_be_asked_to_be_more_certain(api: Api) -> None:
+    sure = api.transcribe(language_detection=True, language_confidence_threshold=0.5)
+    assert (sure["language_code"], sure["language_confidence"]) == ("en_us", 0.9868)
+    unsure = api.transcribe(language_detection=True, language_confidence_threshold=0.99)
+    assert unsure["error"] == (
+        "detected language 'en', confidence 0.9868, is below the requested confidence threshold value of '0.99'"
+    )

@@ -68,7 +68,15 @@ def test_the_list_goes_back_ninety_days(api: Api, emulator: Emulator) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=201", "limit=ten", "status=done", "created_on=yesterday", "before_id=x"],
+    [
+        "limit=0",
+        "limit=201",
+        "limit=ten",
+        "status=done",
+        "created_on=yesterday",
+        "created_on=2026-02-30",
+        "before_id=x",
+    ],
 )
 def test_a_wrong_query_is_refused(api: Api, query: str) -> None:
     assert error_of(api.get(f"/v2/transcript?{query}"))[0] == 400

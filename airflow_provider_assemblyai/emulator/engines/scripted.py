@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
+from airflow_provider_assemblyai.emulator.errors import below_language_confidence
 from airflow_provider_assemblyai.emulator.languages import ENGLISH
 
 DEFAULT_DURATION = 30.0
 WORD_PITCH_MS = 400
 WORD_LENGTH_MS = 320
+LANGUAGE_CONFIDENCE = 0.9868
 
 # Made up for this file. Something for every kind of post-processing is in it: names, numbers, an
 # address, filler words, and sentences short enough to make several paragraphs.
@@ -51,6 +53,7 @@ class ScriptedEngine:
         """Make the words up.
 
         :param job: seed, duration and request of the job.
+        :raises JobError: when the language is to be more certain than this engine ever is.
         """
         fields = job.fields
         duration = job.duration if job.duration is not None else DEFAULT_DURATION
@@ -58,12 +61,15 @@ class ScriptedEngine:
         end = min(int(fields.get("audio_end_at") or 1 << 62), round(duration * 1000))
         channels = 2 if fields.get("multichannel") or fields.get("dual_channel") else 1
         detects = bool(fields.get("language_detection"))
+        wanted = fields.get("language_confidence_threshold") or 0
+        if detects and wanted > LANGUAGE_CONFIDENCE:
+            raise below_language_confidence("en", LANGUAGE_CONFIDENCE, wanted)
         return Recognition(
             words=_speech(job.seed, job.script, (start, end), fields),
             duration=duration,
             channels=channels,
             language=str(fields.get("language_code") or ENGLISH),
-            language_confidence=0.9868 if detects else None,
+            language_confidence=LANGUAGE_CONFIDENCE if detects else None,
         )
 
 

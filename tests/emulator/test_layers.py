@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulator stands alone: a wrong path in the provider must not be wrong here in the same way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import airflow_provider_assemblyai.emulator as package
+
+OWN = "airflow_provider_assemblyai"
+ROOT = Path(package.__file__).parent
+
+
+def _imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return names | {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+def test_it_imports_neither_the_provider_nor_airflow() -> None:
+    for path in ROOT.rglob("*.py"):
+        for name in _imports(path):
+            assert name.partition(".")[0] != "airflow", path
+            assert not name.startswith(OWN) or name == OWN or name.startswith(f"{OWN}.emulator"), path
+
+
+def test_without_the_whisper_engine_nothing_heavy_is_loaded() -> None:
+    code = (
+        "import sys; from airflow_provider_assemblyai.emulator import serve\n"
+        "with serve(): pass\n"
+        "print({'numpy', 'av', 'faster_whisper', 'ctranslate2', 'airflow'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert run.stdout.strip() == "set()"
