@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +21,7 @@ from airflow_provider_assemblyai.emulator.languages import model_used
 from airflow_provider_assemblyai.emulator.objects import list_item, transcript_object
 from airflow_provider_assemblyai.emulator.results import Results
 from airflow_provider_assemblyai.emulator.service import Service
-from airflow_provider_assemblyai.emulator.store import STATUSES, Page, Record, on_day
+from airflow_provider_assemblyai.emulator.store import STATUSES, Page, Record, day_span
 
 DEFAULT_LIMIT = 10
 LARGEST_LIMIT = 200
@@ -119,22 +118,17 @@ def _list(service: Service) -> Handler:
 def _filter(status: str | None, day: str | None) -> Callable[[Record], bool]:
     if status is not None and status not in STATUSES:
         raise ApiError(400, f"status must be one of: {', '.join(STATUSES)}")
-    if day is not None and not _is_date(day):
-        raise ApiError(400, "created_on must be a date of the form YYYY-MM-DD")
+    first, end = 0.0, float("inf")
+    if day is not None:
+        try:
+            first, end = day_span(day)
+        except ValueError:
+            raise ApiError(400, "created_on must be a date of the form YYYY-MM-DD") from None
 
     def accept(record: Record) -> bool:
-        return (status is None or record.status == status) and (
-            day is None or on_day(record.shown_created, day)
-        )
+        return (status is None or record.status == status) and first <= record.shown_created < end
 
     return accept
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def _page_details(request: Request, limit: int, page: Page) -> dict[str, Any]:

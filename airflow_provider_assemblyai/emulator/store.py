@@ -217,9 +217,14 @@ def upload_token(audio_url: str) -> str | None:
     return match.group(1) if match else None
 
 
-def on_day(moment: float, day: str) -> bool:
-    """Whether a moment is on a day (``YYYY-MM-DD``) in UTC."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d") == day
+def day_span(day: str) -> tuple[float, float]:
+    """The first moment of a day in UTC, and that of the next.
+
+    :param day: ``YYYY-MM-DD``.
+    :raises ValueError: for anything else.
+    """
+    start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    return start, start + 86_400.0
 
 
 def _take(records: Iterator[Record], limit: int) -> list[Record]:
