@@ -15,11 +15,9 @@ from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 with DAG(
     "assemblyai_submit_then_wait",
     schedule=None,
-    tags=["assemblyai", "example"],
-    doc_md=__doc__,
     params={
         "audio": Param("https://assembly.ai/wildfires.mp3", type="string", description="URL or path"),
-        "output_path": Param("file:///tmp/transcripts", type="string", description="where files go"),
+        "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },
 ) as dag:
     # [START submit_then_wait]

@@ -12,8 +12,6 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 with DAG(
     "assemblyai_subtitles",
     schedule=None,
-    tags=["assemblyai", "example"],
-    doc_md=__doc__,
     params={
         "audio": Param("s3://my_aws_conn@recordings/show.mp4", type="string", description="URL or path"),
         "output_path": Param("s3://my_aws_conn@subtitles/shows", type="string", description="where files go"),

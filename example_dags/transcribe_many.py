@@ -12,11 +12,9 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 with DAG(
     "assemblyai_transcribe_many",
     schedule=None,
-    tags=["assemblyai", "example"],
-    doc_md=__doc__,
     params={
         "audios": Param(["https://assembly.ai/wildfires.mp3"], type="array", description="URLs or paths"),
-        "output_path": Param("file:///tmp/transcripts", type="string", description="where files go"),
+        "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },
 ) as dag:
     # [START transcribe_many]

@@ -29,7 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
 Failure = Literal["source", "policy", "server", "upload"]
@@ -37,6 +37,7 @@ Failure = Literal["source", "policy", "server", "upload"]
 _URL = re.compile(
     r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE
 )
+_SECRET_NAME = re.compile(r"sig|token|key|secret|credential|password|auth", re.IGNORECASE)
 _MAX_TEXT = 500
 
 
@@ -193,6 +194,21 @@ def strip_url(url: str) -> str:
         return "(unreadable URL)"
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def secrets_in(url: object) -> list[str]:
+    """Return the parts of ``url`` that open what it leads to: signatures, tokens, a password."""
+    if not isinstance(url, str) or "://" not in url:
+        return []
+    try:
+        parts = urlsplit(url)
+        found = [parts.password or ""]
+    except ValueError:
+        return []
+    for name, _, value in (pair.partition("=") for pair in parts.query.split("&")):
+        if _SECRET_NAME.search(name):
+            found += [value, unquote_plus(value)]
+    return [value for value in dict.fromkeys(found) if value]
 
 
 def clean(text: str, secrets: Iterable[str] = ()) -> str:

@@ -6,15 +6,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf, mask_secret
 
 from airflow_provider_assemblyai import results, storage, watching
 from airflow_provider_assemblyai.api import outcome, transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, secrets_in
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.results import Format, Summary
@@ -121,6 +121,16 @@ class TranscribeOperator(BaseOperator):
                         "use a TranscriptSensor and a TranscriptExportOperator."
                     )
 
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
+        # fields for its UI.
+        super()._do_render_template_fields(*args, **kwargs)
+        _mask(self.audio)
+        with suppress(InvalidInput):  # execute says what is wrong with it
+            config = transcripts.check_config(self.config)
+            _mask(config.get("webhook_url"))
+            mask_secret(config.get("webhook_auth_header_value"))
+
     def execute(self, context: Context) -> Summary:
         with fail_fast():
             hook = AssemblyAIHook(self.assemblyai_conn_id)
@@ -164,8 +174,7 @@ class TranscribeOperator(BaseOperator):
             audio_url = audio.url
         elif way == "presign":
             audio_url = storage.presign(audio, self.presign_expiry)
-            mask_secret(audio_url)
-            mask_secret(urlsplit(audio_url).query)
+            _mask(audio_url)
         else:
             body = AudioBody(audio)
             audio_url = hook.send(transcripts.upload(body))
@@ -216,3 +225,8 @@ class TranscribeOperator(BaseOperator):
             hook.send(transcripts.delete(transcript["id"]))
             self.log.info("Transcript %s was deleted from the service.", transcript["id"])
         return summary
+
+
+def _mask(url: object) -> None:
+    for secret in secrets_in(url):
+        mask_secret(secret)

@@ -16,6 +16,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
     clean,
+    secrets_in,
     strip_url,
 )
 
@@ -176,6 +177,22 @@ def test_texts_of_the_service_are_cleaned() -> None:
     assert len(clean("x" * 5000)) == 500
     assert strip_url("s3://conn@bucket/key") == "s3://bucket/key"
     assert strip_url("http://[bad") == "(unreadable URL)"
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("https://x/a?v=1&X-Amz-Signature=abc%2Fd&X-Amz-Expires=60", ["abc%2Fd", "abc/d"]),
+        ("https://x/a?sv=1&sig=S%3D&se=2", ["S%3D", "S="]),
+        ("https://me:pw@x/a", ["pw"]),
+        ("https://x/a?token=", []),
+        ("/local/path?token=x", []),
+        ("https://[bad?token=x", []),
+        (None, []),
+    ],
+)
+def test_what_is_secret_in_an_address(url: object, secrets: list[str]) -> None:
+    assert secrets_in(url) == secrets
 
 
 def test_a_call_of_another_product_is_only_data() -> None:
