@@ -12,7 +12,9 @@ import hashlib
 import os
 import re
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -35,6 +37,8 @@ Transfer = Literal["auto", "url", "presign", "upload"]
 TRANSFERS: Final = ("auto", "url", "presign", "upload")
 
 _BLOCK: Final = 1 << 20
+#: Blocks in memory that are not hashed yet.
+_HASH_BEHIND: Final = 2
 #: Where a directory exists by itself; making one there could make a bucket.
 _OBJECT_STORES: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"}
 _PROVIDERS: Final = {
@@ -251,8 +255,7 @@ class AudioBody:
     def open(self) -> Iterator[bytes]:
         digest = hashlib.sha256()
         count = 0
-        for block in self._blocks():
-            digest.update(block)
+        for block in _hashed(self._blocks(), digest):
             count += len(block)
             if count > MAX_UPLOAD_BYTES:
                 raise InvalidInput(f"audio: {self.audio.shown} is larger than the 2.2 GB an upload takes.")
@@ -273,6 +276,18 @@ class AudioBody:
         with _store_errors("audio", self.audio.shown), self.audio.path.open("rb") as file:
             while block := file.read(_BLOCK):
                 yield block
+
+
+def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    """Pass blocks on while a thread hashes them; when this ends, all that were passed on are hashed."""
+    # SHA-256 costs more than reading and sending together, and Python hashes without holding its lock.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256") as hasher:
+        waiting: deque[Future[None]] = deque()
+        for block in blocks:
+            if len(waiting) == _HASH_BEHIND:
+                waiting.popleft().result()
+            waiting.append(hasher.submit(digest.update, block))
+            yield block
 
 
 # --- results out -----------------------------------------------------------------------------------------
