@@ -37,6 +37,8 @@ Transfer = Literal["auto", "url", "presign", "upload"]
 TRANSFERS: Final = ("auto", "url", "presign", "upload")
 
 _BLOCK: Final = 1 << 20
+#: What a store fetches at once. Some would take 50 MiB, and hold that several times over.
+_READ_AHEAD: Final = 4 << 20
 #: Blocks in memory that are not hashed yet.
 _HASH_BEHIND: Final = 2
 #: Where a directory exists by itself; making one there could make a bucket.
@@ -234,6 +236,18 @@ def presign(audio: Audio, expiry: float) -> str:
     return url
 
 
+def etag(audio: Audio) -> str | None:
+    """Return what the store says changes with the content; None where only the content itself tells."""
+    if audio.path is None or audio.path.protocol in ("", "file", "local"):
+        return None
+    with _store_errors("audio", audio.shown):
+        info = audio.path.fs.info(audio.path.path)
+    for name in ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId"):
+        if info.get(name):
+            return str(info[name])
+    return None
+
+
 @dataclass
 class AudioBody:
     """
@@ -273,7 +287,8 @@ class AudioBody:
             yield from download(self.audio.url, deadline=4 * 3600)
             return
         assert self.audio.path is not None
-        with _store_errors("audio", self.audio.shown), self.audio.path.open("rb") as file:
+        source = self.audio.path
+        with _store_errors("audio", self.audio.shown), source.open("rb", block_size=_READ_AHEAD) as file:
             while block := file.read(_BLOCK):
                 yield block
 
@@ -344,6 +359,18 @@ class Outputs:
         with _store_errors("output_path", _uri(path)):
             _write(path, (content.encode(),) if isinstance(content, str) else content)
         return _uri(path)
+
+    def read(self, suffix: str) -> str | None:
+        """Return the text of one file, or None if it is not there."""
+        path = self._path(suffix)
+        with _store_errors("output_path", _uri(path)):
+            path.fs.invalidate_cache()  # another process may have written it
+            try:
+                with path.open("rb") as file:
+                    return bytes(file.read()).decode()
+            except FileNotFoundError:
+                return None
+        return None
 
     def _path(self, suffix: str) -> ObjectStoragePath:
         return self.prefix / f"{self.name}.{suffix}"
