@@ -178,16 +178,20 @@ class Client(_Base):
     def close(self) -> None:
         self._session.close()
 
-    def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T], *, before: Callable[[], None] | None = None) -> T:
         """
         Send ``call``, again if it may be and failed, and return its value.
 
+        :param call: what to send.
+        :param before: run directly before every attempt; what it raises ends the call.
         :raises TransportError: no answer; ``sent`` tells whether the request may have arrived.
         :raises ApiError: the service refused; see ``retryable``.
         :raises UnexpectedReply: the answer cannot be read.
         """
         for attempt in Retrying(sleep=self._pause, **self._policy(call)):
             with attempt:
+                if before is not None:
+                    before()
                 return call.result(self._exchange(call))
         raise AssertionError("unreachable: the loop returns or raises")
 

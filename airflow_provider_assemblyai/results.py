@@ -12,7 +12,7 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client import download
-from airflow_provider_assemblyai.storage import Outputs
+from airflow_provider_assemblyai.storage import Outputs, open_path
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
 FORMATS: Final = ("json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio")
@@ -123,6 +123,27 @@ def summarize(
         "warnings": warnings,
         "outputs": dict(outputs or {}),
     }
+
+
+def restore(summary: Summary, *, push_text: bool) -> Summary:
+    """
+    Return the summary of a transcript that is only in its files any more.
+
+    :param summary: as it was recorded, without the text.
+    :param push_text: whether to read the text back.
+    :raises InvalidInput: the files are gone too.
+    """
+    path = open_path(summary["outputs"]["json"], "output_path")
+    try:
+        with path.open("rb") as file:
+            transcript: Transcript = json.loads(file.read())
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"Transcript {summary['transcript_id']} was deleted from the service after its files were written, and "
+            "they are gone: reuse=False submits a new job."
+        ) from None
+    text = summarize(transcript, summary["region"], push_text=push_text)["text"]
+    return {**summary, "text": text}
 
 
 def export(

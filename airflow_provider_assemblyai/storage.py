@@ -187,6 +187,8 @@ def plan(audio: Audio, transfer: Transfer) -> Literal["url", "presign", "upload"
         raise InvalidInput(f"transfer='url' needs an http(s) URL, and {audio.shown} is none.")
     if transfer == "presign" and audio.path is None:
         raise InvalidInput("transfer='presign' needs a path in an object store, not a URL.")
+    if transfer == "presign":
+        presign(audio, 60)  # whether the store can is known only by trying
     if audio.size is not None and audio.size > MAX_URL_BYTES:
         raise InvalidInput(f"audio: {audio.shown} has {audio.size} bytes; the service takes at most 5 GB.")
     way: Literal["url", "presign", "upload"]
@@ -236,15 +238,16 @@ def presign(audio: Audio, expiry: float) -> str:
     return url
 
 
-def etag(audio: Audio) -> str | None:
-    """Return what the store says changes with the content; None where only the content itself tells."""
+def version_of(audio: Audio) -> str | None:
+    """Return what the store says changes with the content; None for local files, whose content can be read."""
     if audio.path is None or audio.path.protocol in ("", "file", "local"):
         return None
     with _store_errors("audio", audio.shown):
         info = audio.path.fs.info(audio.path.path)
-    for name in ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId"):
-        if info.get(name):
-            return str(info[name])
+        for name in ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId"):
+            if info.get(name):
+                return str(info[name])
+        return f"{audio.size}:{audio.path.ukey()}"
     return None
 
 

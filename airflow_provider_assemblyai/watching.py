@@ -16,9 +16,7 @@ from typing import Any, Literal, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
-    AuthenticationError,
     InvalidInput,
-    NotFoundError,
     ServiceUnreachable,
     TranscriptTimeout,
     UnexpectedReply,
@@ -111,7 +109,7 @@ class Watch:
     def failed(self, error: AssemblyAIError, now: float) -> Event | None:
         """Take in that asking failed, which says nothing about the job; return the event if it is final."""
         self._looks += 1
-        if isinstance(error, AuthenticationError | NotFoundError | UnexpectedReply) or not error.retryable:
+        if not error.retryable:
             return self._event("refused", clean(str(error)))
         if now >= self.deadline:
             return self._event("timeout", clean(str(error)))

@@ -7,12 +7,15 @@ Every error of this package, and whether running the same task again can help.
     AssemblyAIError            .retryable  may the same task succeed later?
     ├─ InvalidInput            no      refused here, before anything was paid for; also a ValueError
     ├─ StorageError            yes     the audio or the results could not be read or written
+    ├─ CannotTell              yes     it is not known what an earlier try did; submitting could pay twice
+    ├─ RecordRefused           yes     the record could not be written; this attempt may be superseded
+    ├─ TaskKilled              yes     the task is being killed
     ├─ TransportError          yes     no reply; .sent: the service may have received the request
     ├─ ApiError                202, 408, 429, 5xx   .status  .request_id  .retry_after
     │   ├─ AuthenticationError no      401
     │   ├─ NotFoundError       no      404, and the 400 that means an unknown transcript id
     │   └─ RateLimitError      yes     429, and the 403 that means the same
-    ├─ UnexpectedReply         no      an answer we cannot read: not JSON, no id, an unknown status
+    ├─ UnexpectedReply         yes     an answer we cannot read: not JSON, no id, an unknown status
     ├─ TranscriptFailed        by .failure   the job ended with status "error"   .transcript_id  .reason
     ├─ TranscriptNotReady      yes     asked for the results of a job that is still running
     ├─ TranscriptDeleted       no      the record was scrubbed: its text is gone
@@ -27,7 +30,7 @@ Facts are attributes; nobody has to read them out of the message. Service texts 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
@@ -38,6 +41,11 @@ _URL = re.compile(
     r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE
 )
 _SECRET_NAME = re.compile(r"sig|token|key|secret|credential|password|auth", re.IGNORECASE)
+_ONLY_OPENS = re.compile(
+    r"x-(amz|goog|ms)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|expires|policy"
+    r"|(access_|auth_)?token|s[vepr]|st|spr|sk[stev]|skoid|sktid",
+    re.IGNORECASE,
+)
 _MAX_TEXT = 500
 
 
@@ -53,6 +61,24 @@ class InvalidInput(AssemblyAIError, ValueError):
 
 class StorageError(AssemblyAIError):
     """A file store did not answer, or answered with a fault. A retry helps."""
+
+    retryable = True
+
+
+class CannotTell(AssemblyAIError):
+    """Whether a job exists cannot be told now, so none is submitted. A retry helps."""
+
+    retryable = True
+
+
+class RecordRefused(AssemblyAIError):
+    """The record of the job could not be written, so nothing is submitted or deleted. A retry helps."""
+
+    retryable = True
+
+
+class TaskKilled(AssemblyAIError):
+    """The task is being killed, so nothing more is submitted. A retry helps."""
 
     retryable = True
 
@@ -111,7 +137,9 @@ class RateLimitError(ApiError):
 
 
 class UnexpectedReply(AssemblyAIError):
-    """An answer that does not look like AssemblyAI's. A retry does not help: check host and proxy."""
+    """An answer that does not look like AssemblyAI's: a proxy's page, or a wrong host. A retry may help."""
+
+    retryable = True
 
 
 class TranscriptFailed(AssemblyAIError):
@@ -186,6 +214,19 @@ class WatchRefused(AssemblyAIError):
     """The service would not tell the state of a job: wrong key, unknown id, wrong host."""
 
 
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """
+    Return if ``value`` is one of ``choices``.
+
+    :param name: the argument it came from, for the message.
+    :raises InvalidInput: it is not.
+    """
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        raise InvalidInput(
+            f"{name}={value!r}: choose one of {', '.join(repr(choice) for choice in choices)}."
+        )
+
+
 def strip_url(url: str) -> str:
     """Return ``url`` without user part, query and fragment: what may be shown of a URL."""
     try:
@@ -209,6 +250,13 @@ def secrets_in(url: object) -> list[str]:
         if _SECRET_NAME.search(name):
             found += [value, unquote_plus(value)]
     return [value for value in dict.fromkeys(found) if value]
+
+
+def public_url(url: str) -> str:
+    """Return ``url`` without what only opens it: the same audio has the same one tomorrow."""
+    pairs = [pair for pair in urlsplit(url).query.split("&") if pair]
+    kept = [pair for pair in pairs if not _ONLY_OPENS.fullmatch(pair.partition("=")[0])]
+    return strip_url(url) + ("?" + "&".join(kept) if kept else "")
 
 
 def clean(text: str, secrets: Iterable[str] = ()) -> str:

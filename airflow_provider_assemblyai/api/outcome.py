@@ -30,6 +30,11 @@ def failure_of(reason: str) -> Failure:
     return next((failure for prefix, failure in _FAILURES if said.startswith(prefix)), "source")
 
 
+def is_download_failure(reason: str) -> bool:
+    """Tell whether the service could not fetch the audio, which a new address may mend."""
+    return reason.lower().startswith("download error")
+
+
 def is_deleted(transcript: Mapping[str, Any]) -> bool:
     """Tell whether only the scrubbed record of a deleted transcript is left."""
     return transcript.get("audio_url") == "http://deleted_by_user" or bool(transcript.get("is_deleted"))

@@ -95,6 +95,11 @@ def hosts_for(
     return Hosts(hosts.region, speech=base, gateway=base, streaming=socket, token=base, overridden=True)
 
 
+def is_official(host: object) -> bool:
+    """Tell whether ``host`` is a speech host of the table, and not an override."""
+    return any(host == hosts.speech for hosts in REGIONS.values())
+
+
 def _check_override(override: str, *, allow_insecure_http: bool) -> str:
     try:
         parts = urlsplit(override.strip())

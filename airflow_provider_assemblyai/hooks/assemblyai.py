@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
@@ -44,6 +45,7 @@ class AssemblyAIHook(BaseHook):
 
     :param assemblyai_conn_id: the connection: password = API key, extra ``region`` = ``us`` or ``eu``.
     :param region: the region to use instead of the connection's, to follow a job that was made there.
+    :param pause: waits some seconds between two attempts; raises to give up.
 
     https://www.assemblyai.com/docs/api-reference/overview
     """
@@ -53,10 +55,17 @@ class AssemblyAIHook(BaseHook):
     conn_type = "assemblyai"
     hook_name = "AssemblyAI"
 
-    def __init__(self, assemblyai_conn_id: str = default_conn_name, region: str | None = None) -> None:
+    def __init__(
+        self,
+        assemblyai_conn_id: str = default_conn_name,
+        region: str | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         super().__init__()
         self.assemblyai_conn_id = assemblyai_conn_id
         self._region = region
+        self._pause = pause
 
     @cached_property
     def client(self) -> Client:
@@ -67,7 +76,7 @@ class AssemblyAIHook(BaseHook):
         """
         with _missing(self.assemblyai_conn_id):
             connection = self.get_connection(self.assemblyai_conn_id)
-        return Client(*self._settings(connection, connection.extra_dejson))
+        return Client(*self._settings(connection, connection.extra_dejson), pause=self._pause)
 
     def get_conn(self) -> Client:
         """Return the client of this hook."""
@@ -78,13 +87,14 @@ class AssemblyAIHook(BaseHook):
         """The region that calls of this hook go to."""
         return self.client.hosts.region
 
-    def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T], *, before: Callable[[], None] | None = None) -> T:
         """
         Send a call and return its value; see :meth:`airflow_provider_assemblyai.client.Client.send`.
 
         :param call: made by a function of :mod:`airflow_provider_assemblyai.api`.
+        :param before: run directly before every attempt.
         """
-        return self.client.send(call)
+        return self.client.send(call, before=before)
 
     def pages(self, call: Call[T]) -> Iterator[T]:
         """

@@ -5,25 +5,45 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf, mask_secret
+from airflow.providers.common.compat.sdk import (
+    AirflowTaskTimeout,
+    BaseOperator,
+    Context,
+    ObjectStoragePath,
+    conf,
+    mask_secret,
+)
 
 from airflow_provider_assemblyai import results, storage, watching
 from airflow_provider_assemblyai.api import outcome, transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, secrets_in
+from airflow_provider_assemblyai.api.errors import (
+    AssemblyAIError,
+    InvalidInput,
+    TaskKilled,
+    TranscriptFailed,
+    check_choice,
+    secrets_in,
+)
+from airflow_provider_assemblyai.api.regions import is_official
 from airflow_provider_assemblyai.api.transcripts import Transcript
+from airflow_provider_assemblyai.handover import AudioSource, shortfall
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.job import Policy, fingerprint
+from airflow_provider_assemblyai.killable import Killable
+from airflow_provider_assemblyai.records import Homes, RecordFile, StateStore
 from airflow_provider_assemblyai.results import Format, Summary
-from airflow_provider_assemblyai.storage import Audio, AudioBody, Outputs, Transfer
-from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
+from airflow_provider_assemblyai.storage import Outputs, Transfer
+from airflow_provider_assemblyai.submission import Submission
+from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 from airflow_provider_assemblyai.watching import Event, Watch, check_seconds, require_done
 
 
-class TranscribeOperator(BaseOperator):
+class TranscribeOperator(Killable, BaseOperator):
     """
     Transcribe a recording and return a small summary; texts and words go to files.
 
@@ -48,9 +68,19 @@ class TranscribeOperator(BaseOperator):
         default_deferrable`` of the Airflow configuration.
     :param poll_interval: seconds between the first looks; they grow to 30 s.
     :param timeout: seconds to wait for the result. The job goes on after that, and is billed.
+    :param reuse: what a task that is cleared after it ended well does: take up the finished transcript (True),
+        or submit a new job (False). ``"output"`` also takes up what another run left below the same
+        ``output_path`` for the same input. A retry always takes up what an earlier try submitted.
+    :param on_same_url: a public URL is not unique. If an answer was lost, and a job of the same URL and config
+        was made since: it is ours (``adopt``), none of ours (``resubmit``), or a reason to stop (``fail``).
+    :param on_missing: what to do if the service does not know the recorded id: ``fail`` or ``resubmit``.
+    :param max_resubmits: submissions after the first, over all tries, when jobs fail for the service's reasons.
+    :param settle_time: seconds between the two looks that must both find nothing before an answer that was lost
+        is taken for a job that was never made.
+    :param on_kill: ``keep`` leaves the job alone: it cannot be cancelled and is billed. ``delete`` deletes it if
+        it is done by then and the task is finally over.
     :param assemblyai_conn_id: the connection to use (templated).
-    :param retries: as in every operator, but not 0 by default: without a retry a killed worker is a lost
-        result.
+    :param retries: as in every operator, but not 0 by default: a retry picks the job up after a crash.
     :param retry_delay: as in every operator.
     :return: a :class:`airflow_provider_assemblyai.results.Summary`. ``transcript_id`` is also pushed by
         itself the moment it exists.
@@ -81,6 +111,12 @@ class TranscribeOperator(BaseOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 5.0,
         timeout: float | timedelta = 6 * 3600,
+        reuse: bool | Literal["output"] = True,
+        on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt",
+        on_missing: Literal["fail", "resubmit"] = "fail",
+        max_resubmits: int = 2,
+        settle_time: float | timedelta = 10.0,
+        on_kill: Literal["keep", "delete"] = "keep",
         assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
         retries: int = 2,
         retry_delay: timedelta = timedelta(seconds=30),
@@ -100,13 +136,32 @@ class TranscribeOperator(BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
+        self.reuse = reuse
+        self.on_same_url = on_same_url
+        self.on_missing = on_missing
+        self.max_resubmits = max_resubmits
+        self.settle_time = check_seconds("settle_time", settle_time)
+        self.delete_on_kill = on_kill == "delete"
         self.assemblyai_conn_id = assemblyai_conn_id
+        check_choice("on_kill", on_kill, ("keep", "delete"))
         self._check_options()
 
     def _check_options(self) -> None:
         """Refuse, while the DAG is parsed, what is known to be wrong by then."""
-        if self.transfer not in storage.TRANSFERS:
-            raise InvalidInput(f"transfer={self.transfer!r}: choose one of {', '.join(storage.TRANSFERS)}.")
+        check_choice("transfer", self.transfer, storage.TRANSFERS)
+        check_choice("reuse", self.reuse, (True, False, "output"))
+        check_choice("on_same_url", self.on_same_url, ("adopt", "resubmit", "fail"))
+        check_choice("on_missing", self.on_missing, ("fail", "resubmit"))
+        if (
+            isinstance(self.max_resubmits, bool)
+            or not isinstance(self.max_resubmits, int)
+            or self.max_resubmits < 0
+        ):
+            raise InvalidInput("max_resubmits must be 0 or a positive whole number.")
+        if self.reuse == "output" and self.output_path is None:
+            raise InvalidInput(
+                "reuse='output' needs an output_path: that is where other runs leave their records."
+            )
         if self.output_path is None and self.formats is not None:
             raise InvalidInput("formats needs an output_path to write to.")
         if self.output_path is None and self.chars_per_caption is not None:
@@ -131,29 +186,48 @@ class TranscribeOperator(BaseOperator):
             _mask(config.get("webhook_url"))
             mask_secret(config.get("webhook_auth_header_value"))
 
-    def execute(self, context: Context) -> Summary:
-        with fail_fast():
-            hook = AssemblyAIHook(self.assemblyai_conn_id)
+    def execute(self, context: Context) -> Summary | None:
+        deadline = time.time() + self._time_left(context)
+        with fail_fast(), self._naming(context):
             config = transcripts.check_config(self.config)
             formats = self._checked_formats()
-            audio = storage.locate(self.audio)
-            way = storage.plan(audio, self.transfer)
-            region = hook.region
+            hook = self._hook()
+            hook.client  # noqa: B018 - a connection that cannot work is refused before anything is read
+            source = self._source(hook)
+            source.way  # noqa: B018 - likewise audio
             if formats:
                 self._outputs(context).check_writable()
-            transcript = self._submit(hook, audio, way, config)
-            context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
-            self.log.info("Transcript %s was submitted to region %s.", transcript["id"], region)
-            if not self.wait_for_completion:
-                return results.summarize(transcript, region, push_text=False)
-            return self._finish(context, hook, self._wait(hook, transcript["id"]))
+            mark = fingerprint(self.assemblyai_conn_id, source.identity(), config)
+            homes = self._homes(context, mark)
+            found = homes.read()
+            home = hook.client.hosts
+            if found is not None and found.get("fingerprint") == mark and is_official(found.get("host")):
+                hook = self._hook(found.get("region"))  # a job is picked up where it lives
+            job = self._job(context, hook, homes, source, config, mark, may_submit=hook.region == home.region)
+            job.record["duration"] = source.duration(config)
+            return self._follow(context, hook, job, job.start(found), deadline)
 
-    def execute_complete(self, context: Context, event: Event, region: str | None = None) -> Summary:
+    def execute_complete(
+        self,
+        context: Context,
+        event: Event,
+        region: str | None = None,
+        deadline: float | None = None,
+        mark: str | None = None,
+    ) -> Summary | None:
         """Go on after the trigger has fired."""
-        with fail_fast():
-            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+        with fail_fast(), self._naming(context):
+            hook = self._hook(region)
             transcript_id = require_done(event, hook.region)
-            return self._finish(context, hook, hook.send(transcripts.get(transcript_id)))
+            config = transcripts.check_config(self.config)
+            source = self._source(hook)
+            mark = mark or fingerprint(self.assemblyai_conn_id, source.identity(), config)
+            homes = self._homes(context, mark)
+            found = homes.read()
+            job = self._job(context, hook, homes, source, config, mark, may_submit=True)
+            job.resume(found, transcript_id)
+            transcript = hook.send(transcripts.get(transcript_id))
+            return self._follow(context, hook, job, transcript, deadline or time.time() + self.timeout)
 
     def _checked_formats(self) -> tuple[Format, ...]:
         if self.output_path is None:
@@ -165,39 +239,123 @@ class TranscribeOperator(BaseOperator):
             )
         return formats
 
+    def _hook(self, region: str | None = None) -> AssemblyAIHook:
+        return AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._pause)
+
+    def _source(self, hook: AssemblyAIHook) -> AudioSource:
+        return AudioSource(
+            self.audio, self.transfer, self.presign_expiry, send=hook.send, mask=_mask, say=self.log.info
+        )
+
+    def _homes(self, context: Context, mark: str) -> Homes:
+        """Return where the job's record is; by its mark another run finds it."""
+        homes: list[StateStore | RecordFile] = []
+        store = context.get("task_state_store")
+        if store is not None:
+            homes.append(StateStore(store))
+        if self.output_path is not None:
+            ti = context["ti"]
+            owner: tuple[object, ...] = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+            if self.reuse == "output":
+                owner = ("input", mark)
+            homes.append(RecordFile(self._outputs(context), owner))
+        return Homes(homes, self.log.warning)
+
+    def _job(
+        self,
+        context: Context,
+        hook: AssemblyAIHook,
+        homes: Homes,
+        source: AudioSource,
+        config: dict[str, Any],
+        mark: str,
+        *,
+        may_submit: bool,
+    ) -> Submission:
+        hosts = hook.client.hosts
+        return Submission(
+            send=hook.send,
+            pages=hook.pages,
+            records=homes,
+            identity={
+                "fingerprint": mark,
+                "conn_id": self.assemblyai_conn_id,
+                "host": hosts.speech,
+                "region": hosts.region,
+                "cleared": context["ti"].max_tries,
+            },
+            source=source,
+            config=config,
+            policy=Policy(
+                reuse=bool(self.reuse),
+                on_same_url=self.on_same_url,
+                on_missing=self.on_missing,
+                max_resubmits=self.max_resubmits,
+                settle_time=self.settle_time,
+            ),
+            may_submit=may_submit,
+            pause=self._pause,
+            check=self._check_alive,
+            say=self.log.info,
+        )
+
     def _outputs(self, context: Context) -> Outputs:
         return Outputs.at(self.output_path, storage.stem_of(self.audio), context["ti"].map_index)
 
-    def _submit(self, hook: AssemblyAIHook, audio: Audio, way: str, config: dict[str, Any]) -> Transcript:
-        if way == "url":
-            assert audio.url is not None
-            audio_url = audio.url
-        elif way == "presign":
-            audio_url = storage.presign(audio, self.presign_expiry)
-            _mask(audio_url)
-        else:
-            body = AudioBody(audio)
-            audio_url = hook.send(transcripts.upload(body))
-            self.log.info("Uploaded %s: %d bytes, SHA-256 %s.", audio.shown, body.sent_bytes, body.sha256)
-        return hook.send(transcripts.submit(audio_url, config))
+    def _follow(
+        self,
+        context: Context,
+        hook: AssemblyAIHook,
+        job: Submission,
+        transcript: Transcript | None,
+        deadline: float,
+    ) -> Summary | None:
+        """Go with the job to its end, through submissions that failed for the service's reasons."""
+        while transcript is not None:
+            context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
+            self._transcript_id, self._region = transcript["id"], hook.region
+            self.log.info(
+                "Transcript %s in region %s is %s.", transcript["id"], hook.region, transcript["status"]
+            )
+            if not self.wait_for_completion:
+                submitted = results.summarize(transcript, hook.region, push_text=False)
+                job.stored(submitted)
+                return submitted
+            if transcript["status"] not in ("completed", "error"):
+                mark = job.record["fingerprint"]
+                transcript = self._wait(hook, transcript["id"], deadline, mark)
+            try:
+                outcome.require_completed(transcript)
+            except TranscriptFailed as failed:
+                transcript = job.resubmit(failed)
+                continue
+            return self._finish(context, hook, job, transcript)
+        return self._deleted_before(hook, job)
 
-    def _wait(self, hook: AssemblyAIHook, transcript_id: str) -> Transcript:
+    def _wait(self, hook: AssemblyAIHook, transcript_id: str, deadline: float, mark: str) -> Transcript:
         """Wait here, or defer; either way a :class:`Watch` decides what is seen as the end."""
-        watch = Watch(transcript_id, self.poll_interval, time.time() + self.timeout, watching.FIRST_LOOK)
         if self.deferrable:
             self.defer(
                 trigger=TranscriptTrigger(
-                    transcript_id, self.assemblyai_conn_id, hook.region, self.poll_interval, watch.deadline
+                    transcript_id,
+                    self.assemblyai_conn_id,
+                    hook.region,
+                    self.poll_interval,
+                    deadline,
+                    self.delete_on_kill,
                 ),
                 method_name="execute_complete",
-                kwargs={"region": hook.region},
+                kwargs={"region": hook.region, "deadline": deadline, "mark": mark},
                 # A backstop only: the trigger's own deadline ends with a better message.
-                timeout=timedelta(seconds=self.timeout + 120),
+                timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
             )
+        watch = Watch(transcript_id, self.poll_interval, deadline, watching.FIRST_LOOK)
         while True:
-            time.sleep(watch.delay(time.time(), random.random()))
+            self._pause(watch.delay(time.time(), random.random()))
             try:
                 transcript = hook.send(transcripts.get(transcript_id))
+            except TaskKilled:
+                raise
             except AssemblyAIError as error:
                 event = watch.failed(error, time.time())
             else:
@@ -206,8 +364,9 @@ class TranscribeOperator(BaseOperator):
                 require_done(event, hook.region)
                 return transcript
 
-    def _finish(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> Summary:
-        outcome.require_completed(transcript)
+    def _finish(
+        self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript
+    ) -> Summary:
         outputs: dict[str, str] = {}
         if self.output_path is not None:
             outputs = results.export(
@@ -219,12 +378,50 @@ class TranscribeOperator(BaseOperator):
             )
         push_text = self.output_path is None if self.push_text is None else self.push_text
         summary = results.summarize(transcript, hook.region, push_text=push_text, outputs=outputs)
+        short = shortfall(job.record.get("duration"), transcript.get("audio_duration"))
+        summary["warnings"] += [short] if short else []
+        if self.delete_after and job.record.get("shared"):
+            summary["warnings"].append("Not deleted: the job was adopted, and its URL is not ours alone.")
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
-        if self.delete_after:
-            hook.send(transcripts.delete(transcript["id"]))
-            self.log.info("Transcript %s was deleted from the service.", transcript["id"])
+        job.stored(summary)
+        if self.delete_after and not job.record.get("shared"):
+            self._delete(hook, job)
         return summary
+
+    def _delete(self, hook: AssemblyAIHook, job: Submission) -> None:
+        self._check_alive()
+        hook.send(transcripts.delete(str(job.record["transcript_id"])))
+        job.deleted()
+        self.log.info("Transcript %s was deleted from the service.", job.record["transcript_id"])
+
+    def _deleted_before(self, hook: AssemblyAIHook, job: Submission) -> Summary:
+        """Return what an earlier try stored; the service has nothing left of it."""
+        summary: Any = dict(job.record["summary"])
+        if job.record["phase"] != "deleted":
+            self._delete(hook, job)
+        return results.restore(summary, push_text=bool(self.push_text))
+
+    def _time_left(self, context: Context) -> float:
+        """Return the seconds of this try: Airflow's own limit ends with a deferral, ours does not."""
+        if self.execution_timeout is None:
+            return self.timeout
+        return min(self.timeout, self.execution_timeout.total_seconds())
+
+    @contextmanager
+    def _naming(self, context: Context) -> Iterator[None]:
+        """Name the job when Airflow ends the task, and how to get at its result."""
+        try:
+            yield
+        except AirflowTaskTimeout:
+            self._say_it_goes_on("The execution_timeout is over.")
+            raise
+        except TaskKilled:
+            if self.delete_on_kill and self._transcript_id is not None:
+                delete_if_over(
+                    context["ti"], AssemblyAIHook(self.assemblyai_conn_id, self._region), self._transcript_id
+                )
+            raise
 
 
 def _mask(url: object) -> None:

@@ -30,7 +30,12 @@ class TranscriptTrigger(BaseTrigger):
     :param region: where the job lives.
     :param poll_interval: seconds between the first looks.
     :param deadline: when to give up; seconds since the epoch, so that a restart does not extend it.
+    :param delete_on_kill: delete the transcript if the task is finally over while it is waited for, and the
+        transcript is done by then.
     """
+
+    #: A deferred task may ask for a queue of triggerers; there is nothing here that forbids it.
+    supports_triggerer_queue = True
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class TranscriptTrigger(BaseTrigger):
         region: str,
         poll_interval: float,
         deadline: float,
+        delete_on_kill: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.transcript_id = transcript_id
@@ -46,6 +52,8 @@ class TranscriptTrigger(BaseTrigger):
         self.region = region
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.delete_on_kill = delete_on_kill
+        self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -56,11 +64,29 @@ class TranscriptTrigger(BaseTrigger):
                 "region": self.region,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "delete_on_kill": self.delete_on_kill,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        yield TriggerEvent(dict(await self._wait()))
+        event = await self._wait()
+        # Airflow may call on_kill also after the event was taken.
+        self._fired = True
+        yield TriggerEvent(dict(event))
+
+    async def on_kill(self) -> None:
+        """
+        Say that the job goes on, and delete it only if that was asked for and the task is finally over.
+
+        Airflow also calls this when another triggerer has taken over, and when the task was cleared and runs
+        again: then the job is somebody's.
+        """
+        if self._fired:
+            return
+        self.log.warning("Transcript %s goes on and is billed; nobody waits for it here.", self.transcript_id)
+        if self.delete_on_kill and self.task_instance is not None:
+            hook = AssemblyAIHook(self.assemblyai_conn_id, self.region)
+            await asyncio.to_thread(delete_if_over, self.task_instance, hook, self.transcript_id)
 
     async def _wait(self) -> Event:
         watch = Watch(self.transcript_id, self.poll_interval, self.deadline, watching.AFTER_DEFERRAL)
@@ -84,3 +110,29 @@ class TranscriptTrigger(BaseTrigger):
                 if event is not None:
                     return event
                 await asyncio.sleep(watch.delay(time.time(), random.random()))
+
+
+def delete_if_over(task_instance: Any, hook: AssemblyAIHook, transcript_id: str) -> None:
+    """
+    Delete a transcript that nobody will ask for again; in any doubt keep it.
+
+    :param task_instance: whose state decides: only a task that is finally over has no use for it.
+    :param hook: where the transcript lives.
+    :param transcript_id: what to delete.
+    """
+    if not _is_over(task_instance):
+        return
+    if hook.send(transcripts.get(transcript_id))["status"] not in ("completed", "error"):
+        return
+    hook.send(transcripts.delete(transcript_id))
+
+
+def _is_over(task_instance: Any) -> bool:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    run_id, task_id, index = task_instance.run_id, task_instance.task_id, task_instance.map_index
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=task_instance.dag_id, task_ids=[task_id], run_ids=[run_id], map_index=index
+    )
+    key = task_id if index is None or index < 0 else f"{task_id}_{index}"
+    return states.get(run_id, {}).get(key) in ("failed", "success", "skipped", "removed")

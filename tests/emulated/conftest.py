@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,12 +28,35 @@ def emulator(assemblyai_emulator: Emulator) -> Emulator:
 class TaskInstance:
     """What operators use of a task instance."""
 
+    dag_id, run_id, task_id = "a_dag", "a_run", "a_task"
+    max_tries = 2
+
     def __init__(self, map_index: int = -1) -> None:
         self.map_index = map_index
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+
+class StateStore:
+    """Airflow's task state store, as far as values go: JSON in, JSON out."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.history: list[Any] = []
+        self.refuses = self.broken = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.broken:
+            raise RuntimeError("API_SERVER_ERROR")
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        if self.refuses:
+            raise RuntimeError("TASK_INSTANCE_NOT_FOUND")
+        self.values[key] = json.dumps(value)
+        self.history.append(json.loads(self.values[key]))
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +68,13 @@ def looks_early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def context() -> dict[str, Any]:
+    """A task of Airflow 3.3: the state store outlives its tries."""
+    return {"ti": TaskInstance(), "task_state_store": StateStore()}
+
+
+@pytest.fixture
+def old_context() -> dict[str, Any]:
+    """A task of Airflow 3.1 and 3.2."""
     return {"ti": TaskInstance()}
 
 
@@ -51,21 +83,22 @@ def run() -> Callable[..., Any]:
     """Run an operator as Airflow does: execute, defer, trigger in an event loop, resume."""
 
     def run(operator: Any, context: Any) -> Any:
-        try:
-            return operator.execute(context)
-        except TaskDeferred as deferred:
-            path, kwargs = deferred.trigger.serialize()
-            trigger = import_string(path)(**deserialize(serialize(kwargs)))
+        step = partial(operator.execute, context)
+        while True:
+            try:
+                return step()
+            except TaskDeferred as deferred:
+                path, kwargs = deferred.trigger.serialize()
+                trigger = import_string(path)(**deserialize(serialize(kwargs)))
 
-            async def first() -> Any:
-                async for event in trigger.run():
-                    return event.payload
-                return None
+                async def first(trigger: Any = trigger) -> Any:
+                    async for event in trigger.run():
+                        return event.payload
+                    return None
 
-            event = deserialize(serialize(asyncio.run(first())))
-            return operator.resume_execution(
-                deferred.method_name, {**(deferred.kwargs or {}), "event": event}, context
-            )
+                event = deserialize(serialize(asyncio.run(first())))
+                next_kwargs = {**deserialize(serialize(deferred.kwargs or {})), "event": event}
+                step = partial(operator.resume_execution, deferred.method_name, next_kwargs, context)
 
     return run
 

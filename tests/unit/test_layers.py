@@ -17,12 +17,8 @@ NAME = "airflow_provider_assemblyai"
 
 API = {"api.errors", "api.regions", "api.call", "api.transcripts", "api.outcome"}
 BELOW_OPERATORS = API | {
-    "watching",
-    "client",
-    "storage",
-    "results",
-    "hooks.assemblyai",
-    "triggers.transcript",
+    *("job", "killable", "submission", "records", "handover", "watching", "client", "storage", "results"),
+    *("hooks.assemblyai", "triggers.transcript"),
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
@@ -32,9 +28,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api.transcripts": {"api.errors", "api.call"},
     "api.outcome": {"api.errors", "api.transcripts"},
     "watching": API,
+    "job": set(),
+    "killable": {"api.errors"},
+    "retry_policy": {"api.errors"},
+    "submission": {"job", *API},
     "client": {"", *API},
     "storage": {"client", *API},
     "results": {"client", "storage", *API},
+    "handover": {"storage", *API},
+    "records": {"job", "storage", *API},
     "hooks.assemblyai": {"client", *API},
     "triggers.transcript": {"hooks.assemblyai", "watching", *API},
     "operators.transcribe": BELOW_OPERATORS,
@@ -43,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 #: Third parties that are kept in one place.
 ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"client"}}
-NO_AIRFLOW = {*API, "", "client", "watching", "results"}
+NO_AIRFLOW = {*API, "", "client", "watching", "job", "submission", "results"}
 PACKAGES = {"api", "hooks", "operators", "sensors", "triggers"}
 
 

@@ -13,7 +13,6 @@ from airflow_provider_assemblyai.api.errors import (
     NotFoundError,
     RateLimitError,
     TransportError,
-    UnexpectedReply,
 )
 from airflow_provider_assemblyai.watching import AFTER_DEFERRAL, PATIENCE, Watch, check_seconds
 
@@ -89,7 +88,6 @@ def test_failing_to_ask_is_borne_for_a_while() -> None:
         AuthenticationError("", status=401),
         NotFoundError("", status=400),
         ApiError("", status=403),
-        UnexpectedReply(""),
         InvalidInput(""),
     ],
 )

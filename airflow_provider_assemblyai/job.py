@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job as data: the record that outlives a process, what makes two jobs the same, the user's choices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypedDict
+
+#: Of the record. A new version of this package reads the records of an old one.
+VERSION: Final = 1
+
+WEBHOOK_FIELDS: Final = ("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value")
+
+
+class Record(TypedDict, total=False):
+    """
+    What is durable about one job. Never a key, a signed URL or text; of an address its hash.
+
+    ``cleared`` is a number of Airflow's (``max_tries``) that stays the same for the tries of a task and changes
+    when somebody clears it.
+    """
+
+    v: int
+    serial: int
+    phase: Literal["intent", "submitted", "stored", "deleted", "failed"]
+    fingerprint: str
+    conn_id: str
+    host: str
+    region: str
+    cleared: int | None
+    anchor: str | None
+    upload_url: str | None
+    uploaded_at: float
+    url_hashes: list[str]
+    transcript_id: str | None
+    shared: bool
+    resubmits: int
+    duration: float | None
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """
+    What to do where the user has a choice.
+
+    :param reuse: take up a finished job of the same input (False: submit a new one).
+    :param on_same_url: what a job of the same public URL and request is, made since our intent: ours
+        (``adopt``), none of ours (``resubmit``), or a reason to stop (``fail``).
+    :param on_missing: what to do if the service does not know the recorded id.
+    :param max_resubmits: submissions after the first, over all tries.
+    :param settle_time: seconds between the two looks that must both find nothing.
+    """
+
+    reuse: bool = True
+    on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt"
+    on_missing: Literal["fail", "resubmit"] = "fail"
+    max_resubmits: int = 2
+    settle_time: float = 10.0
+
+
+def fingerprint(conn_id: str, source_identity: str, config: Mapping[str, Any]) -> str:
+    """
+    Return what makes two submissions to one host the same job.
+
+    Webhook fields and our own defaults stay out, so that a rotated secret or an upgrade re-bills nothing.
+
+    :param conn_id: the connection.
+    :param source_identity: what identifies the audio, whatever address it has today.
+    :param config: what the user asked for.
+    """
+    asked = {name: config[name] for name in config if name not in WEBHOOK_FIELDS and config[name] is not None}
+    return hash_of(json.dumps([conn_id, source_identity, asked], sort_keys=True))
+
+
+def hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
