@@ -10,6 +10,7 @@ kernel does for us even after a SIGKILL, and then ends every session it was told
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -114,8 +115,15 @@ class Fleet:
         )
 
     def start(
-        self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        *,
+        user: str | None = None,
     ) -> Process:
+        """Start a command, as another `user` if one is named; only root can do that."""
         output = self._output_folder / f"{name}.log"
         with output.open("ab") as sink:
             popen = subprocess.Popen(
@@ -126,6 +134,9 @@ class Fleet:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=user,
+                group=None if user is None else pwd.getpwnam(user).pw_gid,
+                extra_groups=None if user is None else [],
             )
         assert self._keeper.stdin is not None
         self._keeper.stdin.write(f"{popen.pid}\n".encode())

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -80,7 +80,7 @@ class Airflow:
 
     # Start and stop
 
-    def __enter__(self) -> Airflow:
+    def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
         self._fleet = Fleet(self.home / "output")
         try:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Airflow that gets killed: PostgreSQL, LocalExecutor, and limits low enough to notice a death soon."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psycopg2  # type: ignore[import-untyped]
+import psycopg2.extras  # type: ignore[import-untyped]
+
+from tests.airflow.processes import free_port
+from tests.airflow.running import Airflow, JsonDict
+from tests.chaos.emulator import Control, command
+from tests.chaos.postgres import Postgres
+
+DAGS = Path(__file__).parent / "dags"
+
+#: Seconds without a sign of life after which a task counts as dead.
+HEARTBEAT_TIMEOUT = 15
+
+_HASTE = {
+    "core": {"parallelism": "12"},
+    "scheduler": {
+        "task_instance_heartbeat_timeout": str(HEARTBEAT_TIMEOUT),
+        "task_instance_heartbeat_timeout_detection_interval": "2",
+        "scheduler_heartbeat_sec": "2",
+        "scheduler_health_check_threshold": "12",
+        "orphaned_tasks_check_interval": "4",
+        "max_tis_per_query": "64",
+    },
+    "triggerer": {"job_heartbeat_sec": "2", "triggerer_health_check_threshold": "12"},
+}
+
+
+class Cluster(Airflow):
+    """
+    An Airflow with one connection for each of the emulator's projects.
+
+    :param folder: everything that is written ends up in here.
+    :param connections: how many projects.
+    """
+
+    def __init__(self, folder: Path, database: Postgres, connections: int) -> None:
+        self.folder = folder
+        self.canary = f"canary{secrets.token_hex(12)}"
+        self.signature = f"5167{secrets.token_hex(14)}"
+        self.keys = [f"{self.canary}{number}" for number in range(connections)]
+        self.fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        for name in ("cases", "barriers", "out", "audio"):
+            (folder / name).mkdir(parents=True)
+        port = free_port()
+        self.control = Control(f"http://127.0.0.1:{port}")
+        settings = {
+            f"AIRFLOW__{section.upper()}__{name.upper()}": value
+            for section, options in _HASTE.items()
+            for name, value in options.items()
+        }
+        settings |= database.airflow_settings
+        settings["AIRFLOW__CORE__FERNET_KEY"] = self.fernet_key
+        settings |= {"CHAOS_FOLDER": str(folder), "CHAOS_SIGNATURE": self.signature}
+        for number, key in enumerate(self.keys):
+            settings[f"AIRFLOW_CONN_{connection_id(number).upper()}"] = json.dumps(
+                {"conn_type": "assemblyai", "password": key, "host": f"http://127.0.0.1:{port}"}
+            )
+        self._dsn = database.dsn
+        super().__init__(
+            folder / "airflow",
+            dag_folders={"chaos": DAGS},
+            settings=settings,
+            emulator_command=command(port, self.keys),
+            startup_timeout=240,
+        )
+        self._sessions: list[int] = []
+
+    @cached_property
+    def _database(self) -> Any:
+        connection = psycopg2.connect(self._dsn)
+        connection.set_session(readonly=True, autocommit=True)
+        return connection
+
+    def query(self, sql: str, *parameters: object) -> list[JsonDict]:
+        with self._database.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(sql, parameters)
+            return [dict(row) for row in cursor.fetchall()]
+
+    def attempt(self, dag_id: str, run_id: str, map_index: int = -1) -> JsonDict:
+        """The newest attempt of a run's task: state, pid, try_number, trigger_id."""
+        rows = self.query(
+            "select state, pid, try_number, trigger_id from task_instance"
+            " where dag_id = %s and run_id = %s and map_index = %s and task_id = 'transcribe'",
+            *(dag_id, run_id, map_index),
+        )
+        return rows[0] if rows else {"state": None, "pid": None, "try_number": 0, "trigger_id": None}
+
+    # Force
+
+    def is_ours(self, pid: int) -> bool:
+        """Whether this living process was started by one of our schedulers."""
+        with suppress(OSError):
+            return os.getsid(pid) in self._scheduler_sessions()
+        return False
+
+    def _scheduler_sessions(self) -> Sequence[int]:
+        current = self.processes["scheduler"].pid
+        if current not in self._sessions:
+            self._sessions.append(current)
+        return self._sessions
+
+    def kill_scheduler(self, *, with_workers: bool) -> None:
+        """Kill the scheduler: alone, or with its executor, supervisors and tasks as if the node had died."""
+        self._scheduler_sessions()
+        process = self.processes["scheduler"]
+        if with_workers:
+            process.kill()
+        else:
+            os.kill(process.pid, signal.SIGKILL)
+        self.start_component("scheduler")
+
+    def kill_triggerer(self) -> None:
+        self.processes["triggerer"].kill()
+        self.start_component("triggerer")
+
+
+def connection_id(number: int) -> str:
+    return f"chaos_{number}"
+
+
+def parent_of(pid: int) -> int:
+    """The process that supervises this one; 0 when it has gone."""
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat.rpartition(")")[2].split()[1])
+    return 0

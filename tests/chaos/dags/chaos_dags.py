@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that get killed. Ordinary operators: only `pre_execute` is not what a user would write."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG
+from kill_switch import FOLDER, arm, read_case  # type: ignore[import-not-found]
+from signing_store import register  # type: ignore[import-not-found]
+
+from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+
+register()
+
+MODES = {"blocking": False, "deferrable": True}
+OUTPUTS: dict[str, dict[str, Any]] = {
+    "xcom": {},
+    "files": {"output_path": "{{ case(dag_run.conf['case'])['output'] }}"},
+    "delete": {"output_path": "{{ case(dag_run.conf['case'])['output'] }}", "delete_after": True},
+}
+FIFTY = 50
+STORMS = (20, 200)
+
+# Short delays only: nothing here changes what is done.
+HASTE: dict[str, Any] = {"poll_interval": 1, "retries": 12, "retry_delay": timedelta(seconds=1)}
+KNOWN = inspect.signature(TranscribeOperator.__init__).parameters
+SETTLE: dict[str, Any] = {"settle_time": 2} if "settle_time" in KNOWN else {}
+CONNECTION = "{{ case(dag_run.conf['case'])['connection'] }}"
+
+
+def new_dag(dag_id: str) -> DAG:
+    return DAG(
+        dag_id,
+        schedule=None,
+        max_active_runs=500,
+        max_active_tasks=500,
+        user_defined_macros={"case": read_case},
+    )
+
+
+for mode, deferrable in MODES.items():
+    for output, arguments in OUTPUTS.items():
+        with new_dag(f"chaos_{mode}_{output}"):
+            TranscribeOperator(
+                task_id="transcribe",
+                audio="{{ case(dag_run.conf['case'])['audio'] }}",
+                assemblyai_conn_id=CONNECTION,
+                deferrable=deferrable,
+                pre_execute=arm,
+                **HASTE,
+                **SETTLE,
+                **arguments,
+            )
+
+    with new_dag(f"chaos_{mode}_fifty"):
+        TranscribeOperator.partial(
+            task_id="transcribe",
+            assemblyai_conn_id=CONNECTION,
+            deferrable=deferrable,
+            pre_execute=arm,
+            **HASTE,
+            **SETTLE,
+            **OUTPUTS["files"],
+        ).expand(audio=[f"https://example.com/fifty/{index}.wav" for index in range(FIFTY)])
+
+for count in STORMS:
+    with new_dag(f"chaos_storm_{count}"):
+        # Every fifth is an upload.
+        TranscribeOperator.partial(
+            task_id="transcribe",
+            assemblyai_conn_id=CONNECTION,
+            deferrable=True,
+            **HASTE,
+            **OUTPUTS["files"],
+        ).expand(
+            audio=[
+                f"https://example.com/storm/{index}.wav"
+                if index % 5
+                else str(FOLDER / "audio" / f"storm-{index}.wav")
+                for index in range(count)
+            ]
+        )

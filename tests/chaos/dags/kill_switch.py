@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stops a task at an exact place, outside the product, so that the harness can kill it there.
+
+`arm` is given to the operators as `pre_execute`. It puts a wrapper around what the product calls at the
+place that the case names: Airflow's store and deferral, the HTTP library, the operating system. The first
+attempt that gets there says so in a file and waits for another file, or for its death; later attempts pass.
+
+    before-intent   the record of the intent is about to be written
+    before-post     POST /v2/transcript is about to be sent
+    after-post      its answer has arrived, nobody has looked at it
+    recorded        the id is recorded: before deferring, or before the first look
+    poll            the second look of a blocking wait
+    fetch           the trigger has fired, the transcript has just been fetched
+    write           a file of results is written but not yet in its place
+    before-delete   DELETE is about to be sent
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+
+FOLDER = Path(os.environ["CHAOS_FOLDER"])
+# Far longer than the harness needs; a harness that is gone must not leave a task here for ever.
+PATIENCE = 180.0
+
+_ONE = re.compile(r"/v2/transcript/[^/]+")
+
+
+def read_case(name: str) -> dict[str, Any]:
+    """What a run is about; from a file, because `conf` of a run is shown to everybody."""
+    found: dict[str, Any] = json.loads((FOLDER / "cases" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def arm(context: Context) -> None:
+    dag_run = context["dag_run"]
+    if not dag_run.conf or "case" not in dag_run.conf:
+        return
+    case = read_case(dag_run.conf["case"])
+    index = context["ti"].map_index
+    site = case["sites"].get(str(index))
+    if site is not None:
+        _Switch(f"{case['name']}.{-1 if index is None else index}", site).install()
+
+
+class _Switch:
+    def __init__(self, token: str, site: str) -> None:
+        self._token = token
+        self._site, _, nth = site.partition("*")
+        self._left = int(nth or 1)
+        self._resumed = False
+        self._looks = 0
+
+    def install(self) -> None:
+        _wrap(requests.Session, "request", self._request)
+        _wrap(TaskStateStoreAccessor, "set", self._set)
+        _wrap(BaseOperator, "defer", self._defer)
+        _wrap(BaseOperator, "resume_execution", self._resume)
+        _wrap(os, "fsync", self._fsync)
+
+    def _reached(self, site: str) -> None:
+        if site != self._site:
+            return
+        self._left -= 1
+        if self._left:
+            return
+        barriers = FOLDER / "barriers"
+        try:
+            os.close(os.open(barriers / f"{self._token}.claimed", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return  # an earlier attempt was stopped here
+        said = barriers / f"{self._token}.partial"
+        said.write_text(json.dumps({"pid": os.getpid(), "site": site}), encoding="utf-8")
+        said.rename(barriers / f"{self._token}.reached")
+        go = barriers / f"{self._token}.go"
+        deadline = time.monotonic() + PATIENCE
+        never = threading.Event()
+        while not go.exists() and time.monotonic() < deadline:
+            never.wait(0.02)
+
+    def _request(self, call: Callable[..., Any], session: object, method: str, url: str, **rest: Any) -> Any:
+        path = urlsplit(url).path
+        posts = method == "POST" and path == "/v2/transcript"
+        looks = method == "GET" and _ONE.fullmatch(path) is not None
+        if posts:
+            self._reached("before-post")
+        elif looks and not self._resumed:
+            self._looks += 1
+            self._reached("recorded" if self._looks == 1 else "poll")
+        elif method == "DELETE":
+            self._reached("before-delete")
+        answer = call(session, method, url, **rest)
+        if posts:
+            self._reached("after-post")
+        elif looks and self._resumed:
+            self._reached("fetch")
+        return answer
+
+    def _set(self, call: Callable[..., Any], store: object, key: str, value: Any, **rest: Any) -> Any:
+        if isinstance(value, dict) and value.get("phase") == "intent":
+            self._reached("before-intent")
+        return call(store, key, value, **rest)
+
+    def _defer(self, call: Callable[..., Any], *args: Any, **rest: Any) -> Any:
+        self._reached("recorded")
+        return call(*args, **rest)
+
+    def _resume(self, call: Callable[..., Any], *args: Any, **rest: Any) -> Any:
+        self._resumed = True
+        return call(*args, **rest)
+
+    def _fsync(self, call: Callable[..., Any], descriptor: Any) -> Any:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if "/out/" in path and "/.assemblyai/" not in path and "write-check" not in path:
+            self._reached("write")
+        return call(descriptor)
+
+
+def _wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
+    original = getattr(owner, name)
+
+    @wraps(original)
+    def wrapped(*args: Any, **rest: Any) -> Any:
+        return around(original, *args, **rest)
+
+    setattr(owner, name, wrapped)

