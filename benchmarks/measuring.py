@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both benchmarks share: processes that are measured from outside, tables, and verdicts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+
+_MAXRSS_PER_MIB = 1 << 20 if sys.platform == "darwin" else 1 << 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    One finished process.
+
+    :param wall: seconds from start to end.
+    :param cpu: seconds of processor time, user and system.
+    :param peak_mib: largest resident memory.
+    :param output: what it printed.
+    """
+
+    wall: float
+    cpu: float
+    peak_mib: float
+    output: str
+
+
+def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
+    """
+    Run a command to its end.
+
+    The peak starts from that of the process which starts it, so a benchmark imports nothing large itself.
+
+    :param command: what to run.
+    :param environment: added to that of this process.
+    :raises SystemExit: it failed; its output is shown.
+    """
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        print(f"This failed with status {process.returncode}: {' '.join(command)}\n{output}", file=sys.stderr)
+        raise SystemExit(2)
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / _MAXRSS_PER_MIB, output)
+
+
+@contextmanager
+def server(command: Sequence[str], environment: Mapping[str, str], ready: str) -> Iterator[str]:
+    """
+    Keep a server running, and yield the line that says that it is ready.
+
+    :param command: what to run.
+    :param environment: added to that of this process.
+    :param ready: what that line begins with.
+    :raises SystemExit: it ended before that.
+    """
+    with subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            line = next((line for line in process.stdout if line.startswith(ready)), None)
+            if line is None:
+                print(f"This did not start: {' '.join(command)}", file=sys.stderr)
+                raise SystemExit(2)
+            yield line.removeprefix(ready).strip()
+        finally:
+            process.terminate()
+
+
+def count_of(name: str, default: int) -> int:
+    """
+    Return a positive whole number from the environment.
+
+    :param name: of the variable.
+    :param default: where it is not set.
+    :raises SystemExit: it is something else.
+    """
+    text = os.environ.get(name, "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        print(f"{name} must be a whole number above 0, not {text!r}.", file=sys.stderr)
+        raise SystemExit(2)
+    return int(text or default)
+
+
+def print_versions(packages: Sequence[str]) -> None:
+    """
+    Print on what was measured: the machine in general words, and versions.
+
+    :param packages: distributions.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(
+        f"{date.today():%Y-%m-%d}, {cores} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+    print(", ".join(f"{package} {version(package)}" for package in packages) + "\n")
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """
+    Print a table: the first column to the left, numbers to the right.
+
+    :param head: names of the columns.
+    :param rows: as many cells each.
+    """
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, ["-" * width for width in widths], *rows):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[0] = row[0].ljust(widths[0])
+        print("  ".join(cells).rstrip())
+    print()
+
+
+def print_verdict(met: bool, sentence: str) -> bool:
+    """
+    Print one line for one bound, and return whether it is met.
+
+    :param met: whether it is.
+    :param sentence: what was found, and the bound.
+    """
+    print(f"{'met   ' if met else 'MISSED'}  {sentence}")
+    return met
