@@ -201,7 +201,7 @@ def test_a_missing_file_costs_no_request(
 def test_logs_hold_neither_the_key_nor_what_was_said(airflow: Airflow) -> None:
     """Stands last: by now every DAG has run."""
     logs = airflow.all_log_text()
-    assert "was submitted to region us" in logs
+    assert "in region us is processing" in logs
     assert airflow.api_key not in logs
     lowered = logs.lower()
     for canary in CANARIES:
