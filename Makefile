@@ -18,7 +18,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check live bench-import bench-upload check-spec
+.PHONY: help install demo test check chaos chaos-quick live bench-import bench-upload check-spec
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+chaos: install .venv/.installed-chaos ## kill a real Airflow at every point, five times each, and count what it costs
+	$(BIN)/python -m tests.chaos
+
+chaos-quick: install .venv/.installed-chaos ## the same, once each
+	$(BIN)/python -m tests.chaos --quick
 
 live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD
 	@test -n "$$ASSEMBLYAI_API_KEY" || { echo "make live needs ASSEMBLYAI_API_KEY in the environment." >&2; exit 2; }

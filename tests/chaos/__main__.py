@@ -66,6 +66,7 @@ def main() -> int:
     notes = [
         *(f"{letter}: {title}." for letter, title in points.TITLES.items()),
         "",
+        *rounds.notes,
         f"Took {time.monotonic() - started:.0f} s. Looked for secrets in {canary.triggers_read} triggers, "
         f"{canary.rows_read} rows of the database and {canary.files_read} files.",
     ]
@@ -81,7 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hits", type=int, help="how often to hit every point in every mode")
     parser.add_argument("--only", help="letters of points, h, j, storm; separated by commas")
     parser.add_argument("--storm", type=int, choices=(20, 200), help="size of the storm")
-    parser.add_argument("--seed", type=int, default=0, help="of the faults of the storm")
+    parser.add_argument("--seed", type=int, default=1, help="of the faults of the storm")
     return parser.parse_args()
 
 

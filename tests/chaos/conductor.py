@@ -201,7 +201,8 @@ class Conductor:
         """Return what has to be called again and again: it strikes once all who ask for it are deferred."""
 
         def strike() -> None:
-            waiting = [target for target in self.targets if target.kill == "triggerer" and not target.hit]
+            asking = [target for target in self.targets if target.kill == "triggerer" and not target.hit]
+            waiting = [target for target in asking if self._attempt(target)["state"] != "success"]
             if not waiting or not all(self.in_triggerer(target) for target in waiting):
                 return
             look()

@@ -62,7 +62,7 @@ def results(cluster: Cluster, run: Run, output: Output, key: str) -> list[Result
         else:
             try:
                 summary = cluster.xcom(run, "transcribe", map_index=row["map_index"])
-                _check(cluster, summary, output, key)
+                _check(cluster, summary, output, key, row["map_index"])
                 result.transcript_id = summary["transcript_id"]
             except (_Wrong, OSError, requests.RequestException, KeyError, TypeError, ValueError) as error:
                 result.complaint = f"{type(error).__name__}: {error}"
@@ -74,7 +74,7 @@ class _Wrong(Exception):
     pass
 
 
-def _check(cluster: Cluster, summary: Any, output: Output, key: str) -> None:
+def _check(cluster: Cluster, summary: Any, output: Output, key: str, map_index: int) -> None:
     text = summary["text"] if output == "xcom" else _read(summary, "txt")
     if not text.strip():
         raise _Wrong("the text is empty")
@@ -85,6 +85,12 @@ def _check(cluster: Cluster, summary: Any, output: Output, key: str) -> None:
     deleted = known["audio_url"] == "http://deleted_by_user"
     if deleted != (output == "delete"):
         raise _Wrong("the transcript is deleted" if deleted else "the transcript is not deleted")
+    if (
+        map_index >= 0
+        and "/upload/" not in (audio := known["audio_url"])
+        and not audio.endswith(f"/{map_index}.wav")
+    ):
+        raise _Wrong("the transcript was made of another task's audio")
     if not deleted and known["text"] != text.rstrip("\n"):
         raise _Wrong("the text is another transcript's")
 

@@ -22,7 +22,7 @@ HOLDS: Final[Mapping[str, tuple[str, str, str]]] = {
 DEFERRED: Final = "deferred"
 
 #: Sites that need a job which takes this many seconds; only an address can ask the emulator for one.
-SLOW: Final[Mapping[str, int]] = {DEFERRED: 60, "poll": 8}
+SLOW: Final[Mapping[str, int]] = {DEFERRED: 40, "poll": 8}
 
 _WORKER: Final[tuple[Kill, ...]] = ("task", "supervisor", "both")
 #: Points whose first two cases use one public URL in one project at the same time.

@@ -11,6 +11,7 @@ from tests.chaos import evidence
 from tests.chaos.canary import Canary
 from tests.chaos.cluster import Cluster
 from tests.chaos.conductor import Conductor
+from tests.chaos.emulator import project
 from tests.chaos.points import DEFERRED, Case, Kill
 from tests.chaos.report import Row
 from tests.chaos.starting import Job, Starter
@@ -34,6 +35,7 @@ class Rounds:
     canary: Canary
     say: Callable[[str], None]
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._starter = Starter(self.cluster)
@@ -57,8 +59,9 @@ class Rounds:
                 self._starter.fifty(deferrable=fifty.deferrable, hits=fifty.hits, connection=fifty.connection)
             )
         strike = conductor.kill_triggerer_when_deferred(self.canary.look_into_triggers)
-        self._finish(jobs, conductor, strike)
+        self._wait(jobs, conductor, strike)
         conductor.let_requests_go()
+        self._settle(jobs, conductor)
 
     def scheduler(self, cases: Sequence[Case], kill: Kill) -> None:
         """Get all cases to their places, then kill the scheduler under them."""
@@ -83,7 +86,8 @@ class Rounds:
             self.say(f"not all cases got to their places: {', '.join(missing)}")
         for target in conductor.targets:
             conductor.go(target)
-        self._finish(jobs, conductor, lambda: None)
+        self._wait(jobs, conductor)
+        self._settle(jobs, conductor)
 
     def storm(self, size: int, connection: int, seed: int) -> None:
         """One run of mapped tasks while a fifth of all answers fail."""
@@ -97,19 +101,22 @@ class Rounds:
                 unseen.clear()
                 self.canary.look_into_triggers()
 
-        self._finish([job], Conductor(self.cluster, self.say), look, patience=120 + 6.0 * size)
+        conductor = Conductor(self.cluster, self.say)
+        self._wait([job], conductor, look, patience=120 + 6.0 * size)
         met = [f"{rule['hits']} {rule['fault']}" for rule in self.cluster.control.faults()]
         self.cluster.control.clear_faults()
-        self.say(f"the storm was made of {', '.join(met)}")
+        asked = sum(entry["project"] == project(connection) for entry in self.cluster.control.requests())
+        self.notes.append(f"The storm of {size}: {asked} requests met {', '.join(met)}.")
+        self._settle([job], conductor)
 
-    def _finish(
+    def _wait(
         self,
         jobs: Sequence[Job],
         conductor: Conductor,
-        meanwhile: Callable[[], None],
+        meanwhile: Callable[[], None] = lambda: None,
         patience: float = PATIENCE,
     ) -> None:
-        """Wait for the end of all runs, then take down what became of them."""
+        """Until the end of all runs."""
         runs = [job.run for job in jobs]
         shown = [time.monotonic()]
 
@@ -125,39 +132,52 @@ class Rounds:
         for target in conductor.targets:
             conductor.wake(target)
             conductor.go(target)
-        hanging = {run.run_id for run in conductor.unfinished(runs)}
-        mismatches = evidence.mismatches(self.cluster)
-        for job in jobs:
-            self._take_down(job, hanging, mismatches)
-        for key in dict.fromkeys((job.letter, job.mode) for job in jobs):
-            self._count_money([job for job in jobs if (job.letter, job.mode) == key])
 
-    def _take_down(self, job: Job, hanging: set[str], mismatches: dict[str, int]) -> None:
+    def _settle(self, jobs: Sequence[Job], conductor: Conductor) -> None:
+        """Take down what became of runs that had their time."""
+        hanging = {run.run_id for run in conductor.unfinished(job.run for job in jobs)}
+        mismatches = evidence.mismatches(self.cluster)
+        delivered = {job.run: self._take_down(job, hanging, mismatches) for job in jobs}
+        for connection in dict.fromkeys(job.connection for job in jobs):
+            together = [job for job in jobs if job.connection == connection]
+            self._count_money(together, set().union(*(delivered[job.run] for job in together)))
+
+    def _take_down(self, job: Job, hanging: set[str], mismatches: dict[str, int]) -> set[str]:
+        """Note what became of the tasks of a run; returns the transcripts that results were made of."""
         row = self.rows.setdefault((job.letter, job.mode), Row(job.letter, job.mode))
         hits = [target for target in job.targets if target.hit]
         row.wanted += len(job.targets)
         row.hits += len(hits)
         row.kills.update(target.kill for target in hits)
         row.tasks += job.tasks
-        mismatched = mismatches.get(job.run.run_id, 0)
-        row.mismatches += mismatched
         if job.run.run_id in hanging:
             row.hanging += job.tasks
             row.complaints.append(self.cluster.describe(job.run))
-            return
+            return set()
+        noticed = sum(target.kill not in ("triggerer", "scheduler", "node") for target in hits)
+        mismatched = max(0, mismatches.get(job.run.run_id, 0) - noticed)
         key = self.cluster.keys[job.connection]
         results = evidence.results(self.cluster, job.run, job.output, key)
-        row.lost += job.tasks - sum(result.complaint is None for result in results)
-        row.delivered |= {result.transcript_id for result in results if result.transcript_id}
-        tries = sum(result.tries - 1 for result in results)
-        row.tries += max(0, tries - len(hits) - mismatched)
+        row.mismatches += mismatched
+        row.tries += max(0, sum(result.tries - 1 for result in results) - len(hits) - mismatched)
+        complaints = [result.complaint for result in results if result.complaint]
+        transcripts = {result.transcript_id for result in results if result.transcript_id}
+        if (doubles := len(results) - len(complaints) - len(transcripts)) > 0:
+            complaints += ["it has the same transcript as another task of its run"] * doubles
+        row.delivered += len(transcripts)
+        row.lost += job.tasks - len(transcripts)
         where = f"{job.run.dag_id} {_few(target.token for target in job.targets)}"
-        row.complaints += [f"{where}: {result.complaint}" for result in results if result.complaint]
+        row.complaints += [f"{where}: {complaint}" for complaint in complaints]
+        return transcripts
 
-    def _count_money(self, jobs: Sequence[Job]) -> None:
+    def _count_money(self, jobs: Sequence[Job], delivered: set[str]) -> None:
+        """Compare what the service bills to the projects of some runs with what the runs delivered."""
         row = self.rows[jobs[0].letter, jobs[0].mode]
         spent = evidence.money(self.cluster, {job.connection for job in jobs})
-        row.accepted |= spent.accepted
+        if jobs[0].shared:
+            row.excess += max(0, len(spent.accepted) - sum(job.tasks for job in jobs))
+        else:
+            row.excess += len(spent.accepted - delivered)
         row.uploads += spent.uploads - sum(job.uploads for job in jobs)
         row.submissions += spent.submissions - sum(job.tasks for job in jobs)
         row.lists += spent.lists
@@ -168,9 +188,9 @@ def storm_rules(seed: int) -> list[dict[str, object]]:
     submit = {"method": "POST", "path": "/v2/transcript"}
     # Only the first rule that meets a request counts, so what is left for the others shrinks.
     faults: list[dict[str, object]] = [
-        {"fault": "lost", **submit, "probability": 0.10},
+        {"fault": "lost", **submit, "probability": 0.12},
         {"fault": "reset", "probability": 0.06},
-        {"fault": "status", "status": 503, "probability": 0.04},
+        {"fault": "status", "status": 503, "probability": 0.05},
         {"fault": "status", "status": 500, "when": "after", "probability": 0.04},
         {"fault": "rate_limit", "retry_after": 1, "probability": 0.06},
     ]

@@ -27,6 +27,8 @@ class Job:
 
     :param letter: the point it belongs to.
     :param uploads: how many of its tasks have to upload.
+    :param shared: whether another task uses the same public URL in the same project, so that each may
+        adopt the other's job.
     """
 
     letter: str
@@ -36,6 +38,7 @@ class Job:
     output: Output
     tasks: int = 1
     uploads: int = 0
+    shared: bool = False
     targets: list[Target] = field(default_factory=list)
 
 
@@ -47,9 +50,11 @@ class Starter:
         audio = self._audio(case)
         run = self._trigger(case.name, case.dag_id, case.connection, audio, {"-1": case.site})
         target = Target(f"{case.name}.-1", case.connection, case.site, case.kill, run)
-        uploads = int(case.source == "upload")
         return Job(
-            *(case.letter, case.mode, run, case.connection, case.output), uploads=uploads, targets=[target]
+            *(case.letter, case.mode, run, case.connection, case.output),
+            uploads=int(case.source == "upload"),
+            shared=case.source == "shared URL",
+            targets=[target],
         )
 
     def fifty(self, *, deferrable: bool, hits: int, connection: int) -> Job:
