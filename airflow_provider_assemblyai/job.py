@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
 
+from airflow_provider_assemblyai.api.checks import check_choice, check_count
+
 #: Of the record. A new version of this package reads the records of an old one.
 VERSION: Final = 1
 
@@ -45,9 +47,10 @@ class Record(TypedDict, total=False):
 @dataclass(frozen=True)
 class Policy:
     """
-    What to do where the user has a choice.
+    What to do where the user has a choice; refuses what is none.
 
-    :param reuse: take up a finished job of the same input (False: submit a new one).
+    :param reuse: what a task that was cleared does with its finished job: take it up, or submit a new one;
+        ``"output"`` also takes up what another run left.
     :param on_same_url: what a job of the same public URL and request is, made since our intent: ours
         (``adopt``), none of ours (``resubmit``), or a reason to stop (``fail``).
     :param on_missing: what to do if the service does not know the recorded id.
@@ -55,11 +58,17 @@ class Policy:
     :param settle_time: seconds between the two looks that must both find nothing.
     """
 
-    reuse: bool = True
-    on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt"
-    on_missing: Literal["fail", "resubmit"] = "fail"
-    max_resubmits: int = 2
-    settle_time: float = 10.0
+    reuse: bool | Literal["output"]
+    on_same_url: Literal["adopt", "resubmit", "fail"]
+    on_missing: Literal["fail", "resubmit"]
+    max_resubmits: int
+    settle_time: float
+
+    def __post_init__(self) -> None:
+        check_choice("reuse", self.reuse, (True, False, "output"))
+        check_choice("on_same_url", self.on_same_url, ("adopt", "resubmit", "fail"))
+        check_choice("on_missing", self.on_missing, ("fail", "resubmit"))
+        check_count("max_resubmits", self.max_resubmits, 0)
 
 
 def fingerprint(conn_id: str, source_identity: str, config: Mapping[str, Any]) -> str:

@@ -4,11 +4,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import TaskDeferralTimeout
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.api.errors import TaskKilled
+
+if AIRFLOW_V_3_2_PLUS:
+    from airflow.sdk.exceptions import TaskDeferralTimeout
+else:
+    from airflow.exceptions import TaskDeferralTimeout
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
@@ -43,6 +51,21 @@ class Killable(_Operator):
             self._transcript_id = pushed if isinstance(pushed, str) else None
             self._say_it_goes_on("The time to wait is over.")
             raise
+
+    @contextmanager
+    def _naming(self, context: Context) -> Iterator[None]:
+        """Name the job when Airflow ends this run of the task."""
+        try:
+            yield
+        except AirflowTaskTimeout:
+            self._say_it_goes_on("The execution_timeout is over.")
+            raise
+        except TaskKilled:
+            self._after_kill(context)
+            raise
+
+    def _after_kill(self, context: Context) -> None:
+        """Tidy up, within the few seconds that are left."""
 
     def _say_it_goes_on(self, why: str) -> None:
         if self._transcript_id is not None:

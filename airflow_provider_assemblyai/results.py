@@ -66,17 +66,6 @@ def check_formats(formats: object) -> tuple[Format, ...]:
     return tuple(dict.fromkeys(formats))
 
 
-def check_chars_per_caption(value: object) -> int | None:
-    """
-    Return the number of characters a subtitle line may have.
-
-    :raises InvalidInput: it is not a positive whole number or None.
-    """
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise InvalidInput(f"chars_per_caption must be a positive whole number, not {value!r}.")
-
-
 def identify(transcript: object, region: str | None = None) -> tuple[str, str | None]:
     """
     Return the id of a transcript, and the region it lives in if that is known.

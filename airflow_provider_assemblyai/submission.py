@@ -38,7 +38,7 @@ cannot read it         an error that retries; never a reason to submit
 A write comes directly before every POST, repeats included. If it is refused, this attempt has been
 superseded by another one and must not act any more. An empty read proves nothing; a write does.
 
-No I/O of its own, no Airflow: requests, records and pauses are handed in.
+No I/O, no Airflow: requests, records and pauses are handed in.
 """
 
 from __future__ import annotations
@@ -243,7 +243,8 @@ class Submission:
             url = self._address()
             if not self.record["url_hashes"]:
                 # While a job is in doubt its anchor does not move.
-                self.record["anchor"] = self._newest_id()
+                newest: list[Row] = self._send(transcripts.list_page(limit=1))["transcripts"]
+                self.record["anchor"] = newest[0]["id"] if newest else None
             if hash_of(url) not in self.record["url_hashes"]:
                 self.record["url_hashes"].append(hash_of(url))
             call = transcripts.submit(url, self._config)
@@ -283,10 +284,6 @@ class Submission:
         self.record.update({"upload_url": url, "uploaded_at": time.time()})
         self._write()
         return url
-
-    def _newest_id(self) -> str | None:
-        page: Page = self._send(transcripts.list_page(limit=1))
-        return page["transcripts"][0]["id"] if page["transcripts"] else None
 
     def _intend(self) -> None:
         """Run directly before every POST; whoever cannot write must not post."""
@@ -343,10 +340,9 @@ class Submission:
         return None
 
     def _rows_since_intent(self) -> Iterator[Row]:
-        anchor = self.record.get("anchor")
         for number, page in enumerate(self._pages(transcripts.list_page(limit=200)), start=1):
             for row in page["transcripts"]:
-                if row["id"] == anchor:
+                if row["id"] == self.record.get("anchor"):
                     return
                 yield row
             if number >= MAX_PAGES:

@@ -8,15 +8,12 @@ it is told what was seen and when, and answers "keep waiting" or "here is the ev
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
-    InvalidInput,
     ServiceUnreachable,
     TranscriptTimeout,
     UnexpectedReply,
@@ -37,21 +34,6 @@ FIRST_LOOK = 2.0
 #: min_heartbeat_interval``) to report that it deferred; a trigger that fired before that makes the
 #: scheduler take the late report for a failure of the resumed task, and a try is lost.
 AFTER_DEFERRAL = 6.0
-
-
-def check_seconds(name: str, value: object) -> float:
-    """
-    Return a duration in seconds.
-
-    :param name: the argument it came from, for the message.
-    :param value: a number of seconds or a ``timedelta``.
-    :raises InvalidInput: it is not a number, not finite, or not above zero.
-    """
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InvalidInput(f"{name} must be a positive number of seconds, not {clean(repr(value))}.")
-    return float(value)
 
 
 class Event(TypedDict):

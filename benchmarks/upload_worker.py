@@ -22,7 +22,7 @@ Upload = Callable[[str], tuple[str, str | None]]
 
 
 def ours(url: str) -> Upload:
-    from airflow_provider_assemblyai import storage
+    from airflow_provider_assemblyai import handover
     from airflow_provider_assemblyai.api import transcripts
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 
@@ -30,7 +30,7 @@ def ours(url: str) -> Upload:
     hook = AssemblyAIHook()
 
     def upload(audio: str) -> tuple[str, str | None]:
-        body = storage.AudioBody(storage.locate(audio))
+        body = handover.AudioBody(handover.locate(audio))
         return hook.send(transcripts.upload(body)), body.sha256
 
     return upload

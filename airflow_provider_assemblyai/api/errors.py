@@ -30,7 +30,7 @@ Facts are attributes; nobody has to read them out of the message. Service texts 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
@@ -212,19 +212,6 @@ class ServiceUnreachable(AssemblyAIError):
 
 class WatchRefused(AssemblyAIError):
     """The service would not tell the state of a job: wrong key, unknown id, wrong host."""
-
-
-def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """
-    Return if ``value`` is one of ``choices``.
-
-    :param name: the argument it came from, for the message.
-    :raises InvalidInput: it is not.
-    """
-    if not any(value == choice and type(value) is type(choice) for choice in choices):
-        raise InvalidInput(
-            f"{name}={value!r}: choose one of {', '.join(repr(choice) for choice in choices)}."
-        )
 
 
 def strip_url(url: str) -> str:

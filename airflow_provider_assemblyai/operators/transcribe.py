@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import (
-    AirflowTaskTimeout,
     BaseOperator,
     Context,
     ObjectStoragePath,
@@ -19,28 +18,28 @@ from airflow.providers.common.compat.sdk import (
     mask_secret,
 )
 
-from airflow_provider_assemblyai import results, storage, watching
+from airflow_provider_assemblyai import results, watching
 from airflow_provider_assemblyai.api import outcome, transcripts
+from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     InvalidInput,
     TaskKilled,
     TranscriptFailed,
-    check_choice,
     secrets_in,
 )
 from airflow_provider_assemblyai.api.regions import is_official
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.handover import AudioSource, shortfall
+from airflow_provider_assemblyai.handover import TRANSFERS, AudioSource, Transfer, shortfall
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.job import Policy, fingerprint
 from airflow_provider_assemblyai.killable import Killable
 from airflow_provider_assemblyai.records import Homes, RecordFile, StateStore
 from airflow_provider_assemblyai.results import Format, Summary
-from airflow_provider_assemblyai.storage import Outputs, Transfer
+from airflow_provider_assemblyai.storage import Outputs, stem_of
 from airflow_provider_assemblyai.submission import Submission
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
-from airflow_provider_assemblyai.watching import Event, Watch, check_seconds, require_done
+from airflow_provider_assemblyai.watching import Event, Watch, require_done
 
 
 class TranscribeOperator(Killable, BaseOperator):
@@ -127,7 +126,7 @@ class TranscribeOperator(Killable, BaseOperator):
         self.config = config
         self.output_path = output_path
         self.formats = formats
-        self.chars_per_caption = results.check_chars_per_caption(chars_per_caption)
+        self.chars_per_caption = chars_per_caption
         self.push_text = push_text
         self.delete_after = delete_after
         self.transfer = transfer
@@ -136,38 +135,27 @@ class TranscribeOperator(Killable, BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
-        self.reuse = reuse
-        self.on_same_url = on_same_url
-        self.on_missing = on_missing
-        self.max_resubmits = max_resubmits
-        self.settle_time = check_seconds("settle_time", settle_time)
+        self.policy = Policy(
+            reuse, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
+        )
         self.delete_on_kill = on_kill == "delete"
         self.assemblyai_conn_id = assemblyai_conn_id
         check_choice("on_kill", on_kill, ("keep", "delete"))
+        if chars_per_caption is not None:
+            check_count("chars_per_caption", chars_per_caption, 1)
         self._check_options()
 
     def _check_options(self) -> None:
         """Refuse, while the DAG is parsed, what is known to be wrong by then."""
-        check_choice("transfer", self.transfer, storage.TRANSFERS)
-        check_choice("reuse", self.reuse, (True, False, "output"))
-        check_choice("on_same_url", self.on_same_url, ("adopt", "resubmit", "fail"))
-        check_choice("on_missing", self.on_missing, ("fail", "resubmit"))
-        if (
-            isinstance(self.max_resubmits, bool)
-            or not isinstance(self.max_resubmits, int)
-            or self.max_resubmits < 0
-        ):
-            raise InvalidInput("max_resubmits must be 0 or a positive whole number.")
-        if self.reuse == "output" and self.output_path is None:
+        check_choice("transfer", self.transfer, TRANSFERS)
+        if self.policy.reuse == "output" and self.output_path is None:
             raise InvalidInput(
                 "reuse='output' needs an output_path: that is where other runs leave their records."
             )
-        if self.output_path is None and self.formats is not None:
-            raise InvalidInput("formats needs an output_path to write to.")
-        if self.output_path is None and self.chars_per_caption is not None:
-            raise InvalidInput("chars_per_caption needs an output_path: it shapes the srt and vtt files.")
-        if self.delete_after and self.output_path is None:
-            raise InvalidInput("delete_after needs an output_path: nothing else would be left of the result.")
+        if self.output_path is None:
+            for name in ("formats", "chars_per_caption", "delete_after"):
+                if getattr(self, name):
+                    raise InvalidInput(f"{name} needs an output_path: it is about files.")
         if not self.wait_for_completion:
             for name in ("output_path", "formats", "delete_after", "push_text"):
                 if getattr(self, name):
@@ -256,7 +244,7 @@ class TranscribeOperator(Killable, BaseOperator):
         if self.output_path is not None:
             ti = context["ti"]
             owner: tuple[object, ...] = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-            if self.reuse == "output":
+            if self.policy.reuse == "output":
                 owner = ("input", mark)
             homes.append(RecordFile(self._outputs(context), owner))
         return Homes(homes, self.log.warning)
@@ -286,13 +274,7 @@ class TranscribeOperator(Killable, BaseOperator):
             },
             source=source,
             config=config,
-            policy=Policy(
-                reuse=bool(self.reuse),
-                on_same_url=self.on_same_url,
-                on_missing=self.on_missing,
-                max_resubmits=self.max_resubmits,
-                settle_time=self.settle_time,
-            ),
+            policy=self.policy,
             may_submit=may_submit,
             pause=self._pause,
             check=self._check_alive,
@@ -300,7 +282,7 @@ class TranscribeOperator(Killable, BaseOperator):
         )
 
     def _outputs(self, context: Context) -> Outputs:
-        return Outputs.at(self.output_path, storage.stem_of(self.audio), context["ti"].map_index)
+        return Outputs.at(self.output_path, stem_of(self.audio), context["ti"].map_index)
 
     def _follow(
         self,
@@ -408,20 +390,10 @@ class TranscribeOperator(Killable, BaseOperator):
             return self.timeout
         return min(self.timeout, self.execution_timeout.total_seconds())
 
-    @contextmanager
-    def _naming(self, context: Context) -> Iterator[None]:
-        """Name the job when Airflow ends the task, and how to get at its result."""
-        try:
-            yield
-        except AirflowTaskTimeout:
-            self._say_it_goes_on("The execution_timeout is over.")
-            raise
-        except TaskKilled:
-            if self.delete_on_kill and self._transcript_id is not None:
-                delete_if_over(
-                    context["ti"], AssemblyAIHook(self.assemblyai_conn_id, self._region), self._transcript_id
-                )
-            raise
+    def _after_kill(self, context: Context) -> None:
+        if self.delete_on_kill and self._transcript_id is not None:
+            hook = AssemblyAIHook(self.assemblyai_conn_id, self._region)
+            delete_if_over(context["ti"], hook, self._transcript_id)
 
 
 def _mask(url: object) -> None:

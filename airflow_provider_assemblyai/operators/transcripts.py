@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectSto
 
 from airflow_provider_assemblyai import results
 from airflow_provider_assemblyai.api import outcome, transcripts
+from airflow_provider_assemblyai.api.checks import check_count
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.results import Format, Summary
@@ -68,7 +69,9 @@ class TranscriptExportOperator(BaseOperator):
         self.output_path = output_path
         self.formats = formats
         self.name = name
-        self.chars_per_caption = results.check_chars_per_caption(chars_per_caption)
+        self.chars_per_caption = chars_per_caption
+        if chars_per_caption is not None:
+            check_count("chars_per_caption", chars_per_caption, 1)
         self.push_text = push_text
         self.region = region
         self.assemblyai_conn_id = assemblyai_conn_id

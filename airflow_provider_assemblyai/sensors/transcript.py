@@ -21,11 +21,12 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_assemblyai import results
 from airflow_provider_assemblyai.api import outcome, transcripts
+from airflow_provider_assemblyai.api.checks import check_seconds
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.results import Summary
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
-from airflow_provider_assemblyai.watching import Event, check_seconds, require_done
+from airflow_provider_assemblyai.watching import Event, require_done
 
 
 class TranscriptSensor(BaseSensorOperator):

@@ -82,9 +82,9 @@ def test_no_read_permission(context: Any, tmp_path: Path) -> None:
     if child == 0:
         try:
             os.seteuid(65534)
-            from airflow_provider_assemblyai import storage
+            from airflow_provider_assemblyai import handover
 
-            storage.locate(str(secret))
+            handover.locate(str(secret))
         except Exception as error:
             os._exit(7 if "no permission" in str(error) else 1)
         os._exit(2)

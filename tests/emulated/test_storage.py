@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
-from airflow_provider_assemblyai import storage
+from airflow_provider_assemblyai import handover, storage
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
@@ -102,11 +102,13 @@ def test_presigned(
 
 def test_auto_signs_for_a_public_host(bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch) -> None:
     (bucket / "a.wav").write_bytes(sound())
-    audio = storage.locate(f"{BUCKET}/a.wav")
-    assert storage.plan(audio, "auto") == "upload"
-    monkeypatch.setattr(storage, "is_public", lambda host: host == "127.0.0.1")
-    assert storage.plan(audio, "auto") == "presign"
-    assert "X-Amz-Expires=3600" in storage.presign(audio, 3600) or "Expires=" in storage.presign(audio, 3600)
+    audio = handover.locate(f"{BUCKET}/a.wav")
+    assert handover.plan(audio, "auto") == "upload"
+    monkeypatch.setattr(handover, "is_public", lambda host: host == "127.0.0.1")
+    assert handover.plan(audio, "auto") == "presign"
+    assert "X-Amz-Expires=3600" in handover.presign(audio, 3600) or "Expires=" in handover.presign(
+        audio, 3600
+    )
 
 
 def test_missing_object_and_missing_bucket(
@@ -169,7 +171,7 @@ def test_a_private_url_that_is_not_there(emulator: Emulator, context: Any, priva
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"x" * 100)
-    body = storage.AudioBody(storage.locate(path))
+    body = handover.AudioBody(handover.locate(path))
     path.write_bytes(b"x" * 99)
     with pytest.raises(StorageError, match="changed while it was read"):
         list(body.open())
@@ -180,7 +182,7 @@ def test_bytes_are_counted_and_hashed(tmp_path: Path) -> None:
 
     content = bytes(range(256)) * 10_000
     (tmp_path / "a.wav").write_bytes(content)
-    body = storage.AudioBody(storage.locate(tmp_path / "a.wav"))
+    body = handover.AudioBody(handover.locate(tmp_path / "a.wav"))
     for _ in range(2):  # a second attempt starts from byte 0
         assert b"".join(body.open()) == content
         assert (body.sent_bytes, body.sha256) == (len(content), hashlib.sha256(content).hexdigest())
@@ -220,3 +222,13 @@ def test_paths_that_are_not() -> None:
     for value in (5, None, [], "  "):
         with pytest.raises(InvalidInput, match="must be a path"):
             storage.open_path(value, "output_path")
+
+
+def test_an_upload_that_stops_early_leaves_no_thread(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x" * (8 << 20))
+    before = threading.active_count()
+    blocks = handover.AudioBody(handover.locate(tmp_path / "a.wav")).open()
+    assert len(next(blocks)) == 1 << 20
+    assert threading.active_count() == before + 1, "hashing has a thread of its own"
+    blocks.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before

@@ -15,7 +15,7 @@ import airflow_provider_assemblyai
 ROOT = Path(airflow_provider_assemblyai.__file__).parent
 NAME = "airflow_provider_assemblyai"
 
-API = {"api.errors", "api.regions", "api.call", "api.transcripts", "api.outcome"}
+API = {"api.checks", "api.errors", "api.regions", "api.call", "api.transcripts", "api.outcome"}
 BELOW_OPERATORS = API | {
     *("job", "killable", "submission", "records", "handover", "watching", "client", "storage", "results"),
     *("hooks.assemblyai", "triggers.transcript"),
@@ -23,19 +23,20 @@ BELOW_OPERATORS = API | {
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "api.errors": set(),
+    "api.checks": {"api.errors"},
     "api.regions": {"api.errors"},
     "api.call": {"api.errors"},
     "api.transcripts": {"api.errors", "api.call"},
     "api.outcome": {"api.errors", "api.transcripts"},
     "watching": API,
-    "job": set(),
+    "job": {"api.checks"},
     "killable": {"api.errors"},
     "retry_policy": {"api.errors"},
     "submission": {"job", *API},
     "client": {"", *API},
-    "storage": {"client", *API},
+    "storage": API,
     "results": {"client", "storage", *API},
-    "handover": {"storage", *API},
+    "handover": {"client", "storage", *API},
     "records": {"job", "storage", *API},
     "hooks.assemblyai": {"client", *API},
     "triggers.transcript": {"hooks.assemblyai", "watching", *API},

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_assemblyai.api.checks import check_seconds
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AuthenticationError,
@@ -14,7 +15,7 @@ from airflow_provider_assemblyai.api.errors import (
     RateLimitError,
     TransportError,
 )
-from airflow_provider_assemblyai.watching import AFTER_DEFERRAL, PATIENCE, Watch, check_seconds
+from airflow_provider_assemblyai.watching import AFTER_DEFERRAL, PATIENCE, Watch
 
 LOST = TransportError("lost", sent=True)
 
