@@ -13,7 +13,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.api.errors import TaskKilled
 
-if AIRFLOW_V_3_2_PLUS:
+if TYPE_CHECKING or AIRFLOW_V_3_2_PLUS:
     from airflow.sdk.exceptions import TaskDeferralTimeout
 else:
     from airflow.exceptions import TaskDeferralTimeout

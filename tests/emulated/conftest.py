@@ -11,10 +11,16 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.sdk._shared.module_loading import import_string
-from airflow.sdk.serde import deserialize, serialize
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.emulator import Emulator
+
+if AIRFLOW_V_3_2_PLUS:
+    from airflow.sdk._shared.module_loading import import_string
+    from airflow.sdk.serde import deserialize, serialize
+else:
+    from airflow.sdk.module_loading import import_string
+    from airflow.serialization.serde import deserialize, serialize
 
 SPOKEN = "the quick brown fox jumps over the lazy dog"
 
