@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, TypeGuard
 
 from airflow_provider_assemblyai.api.checks import check_choice, check_count
 
@@ -87,3 +87,18 @@ def fingerprint(conn_id: str, source_identity: str, config: Mapping[str, Any]) -
 
 def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def picks_up(found: Record | None, fingerprint: str, cleared: int, policy: Policy) -> TypeGuard[Record]:
+    """
+    Tell whether a job goes on from this record, or begins anew beside it.
+
+    :param found: what an earlier try left.
+    :param fingerprint: of what is asked for now.
+    :param cleared: see :class:`Record`. A retry never pays again; only somebody who clears a task can ask for that.
+    :param policy: the user's choices.
+    """
+    if found is None or found.get("fingerprint") != fingerprint or found.get("phase") == "failed":
+        return False
+    done = found.get("phase") in ("stored", "deleted")
+    return not done or bool(policy.reuse) or found.get("cleared") == cleared

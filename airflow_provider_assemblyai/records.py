@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -88,18 +88,12 @@ class Homes:
     """
     All homes of one record; the newest is read, all are written.
 
-    :param homes: may be empty: then nothing outlives this process, and that is said once.
-    :param warn: logs a sentence.
+    :param homes: may be empty: then nothing outlives this process.
     """
 
-    def __init__(self, homes: Sequence[StateStore | RecordFile], warn: Callable[..., None]) -> None:
+    def __init__(self, homes: Sequence[StateStore | RecordFile]) -> None:
         self._homes = homes
         self.durable = bool(homes)
-        if not homes:
-            warn(
-                "This job has no durable record: this Airflow has no task state store (3.3 and newer have) and there "
-                "is no output_path. If this process is killed after submitting, a retry submits, and pays, again."
-            )
 
     def read(self) -> Record | None:
         found = [record for home in self._homes if (record := home.read()) is not None]

@@ -60,7 +60,7 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.transcripts import Page, Row, Transcript
-from airflow_provider_assemblyai.job import VERSION, WEBHOOK_FIELDS, Policy, Record, hash_of
+from airflow_provider_assemblyai.job import VERSION, WEBHOOK_FIELDS, Policy, Record, hash_of, picks_up
 
 #: Pages of 200 that a look-up walks at most; beyond that nobody can tell.
 MAX_PAGES: Final = 50
@@ -89,6 +89,9 @@ class Source(Protocol):
 
     @property
     def way(self) -> Literal["url", "presign", "upload"]: ...
+
+    def duration(self, config: Mapping[str, Any]) -> float | None:
+        """Return the seconds of audio that are asked for, where that can be known."""
 
     def address(self) -> str:
         """Return the address to submit: signed anew each time for ``presign``, after uploading for ``upload``."""
@@ -157,14 +160,8 @@ class Submission:
                 "The job's record was written by a newer version of this package: upgrade it here."
             )
         self.record["serial"] = found.get("serial", 0)
-        phase = found.get("phase")
-        if found.get("fingerprint") != self._identity["fingerprint"]:
-            self._say("The audio or the request changed since the last try: a new job is submitted.")
-            return self._submit()
-        # A retry never pays again: it counts as a new request only once somebody has cleared the task.
-        cleared = found.get("cleared") != self.record.get("cleared")
-        if phase == "failed" or (phase in ("stored", "deleted") and cleared and not self._policy.reuse):
-            self._say("Transcript %s is left aside: a new job is submitted.", found.get("transcript_id"))
+        if not picks_up(found, self._identity["fingerprint"], self._identity["cleared"], self._policy):
+            self._say("Transcript %s of an earlier try is left aside: a new job.", found.get("transcript_id"))
             return self._submit()
         if found.get("host") != self._identity["host"]:
             raise InvalidInput(
@@ -172,6 +169,7 @@ class Submission:
                 "now. Change it back; or clear the record to submit a new job."
             )
         self.record = found
+        phase = found.get("phase")
         if phase == "intent":
             if not found.get("url_hashes"):
                 return self._submit()
@@ -241,6 +239,7 @@ class Submission:
             )
         for _ in range(MAX_LOST):
             url = self._address()
+            self.record["duration"] = self._source.duration(self._config)
             if not self.record["url_hashes"]:
                 # While a job is in doubt its anchor does not move.
                 newest: list[Row] = self._send(transcripts.list_page(limit=1))["transcripts"]

@@ -26,17 +26,14 @@ from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     TaskKilled,
     TranscriptFailed,
-    secrets_in,
 )
-from airflow_provider_assemblyai.api.regions import is_official
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.handover import TRANSFERS, AudioSource, Transfer, shortfall
+from airflow_provider_assemblyai.handover import TRANSFERS, Transfer, shortfall
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.job import Policy, fingerprint
+from airflow_provider_assemblyai.job import Policy
 from airflow_provider_assemblyai.killable import Killable
-from airflow_provider_assemblyai.records import Homes, RecordFile, StateStore
+from airflow_provider_assemblyai.opening import Opening, mask_address
 from airflow_provider_assemblyai.results import Format, Summary
-from airflow_provider_assemblyai.storage import Outputs, stem_of
 from airflow_provider_assemblyai.submission import Submission
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 from airflow_provider_assemblyai.watching import Event, Watch, require_done
@@ -168,31 +165,19 @@ class TranscribeOperator(Killable, BaseOperator):
         # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
         # fields for its UI.
         super()._do_render_template_fields(*args, **kwargs)
-        _mask(self.audio)
+        mask_address(self.audio)
         with suppress(InvalidInput):  # execute says what is wrong with it
             config = transcripts.check_config(self.config)
-            _mask(config.get("webhook_url"))
+            mask_address(config.get("webhook_url"))
             mask_secret(config.get("webhook_auth_header_value"))
 
     def execute(self, context: Context) -> Summary | None:
-        deadline = time.time() + self._time_left(context)
+        deadline = time.time() + self._time_left()
         with fail_fast(), self._naming(context):
-            config = transcripts.check_config(self.config)
-            formats = self._checked_formats()
-            hook = self._hook()
-            hook.client  # noqa: B018 - a connection that cannot work is refused before anything is read
-            source = self._source(hook)
-            source.way  # noqa: B018 - likewise audio
-            if formats:
-                self._outputs(context).check_writable()
-            mark = fingerprint(self.assemblyai_conn_id, source.identity(), config)
-            homes = self._homes(context, mark)
-            found = homes.read()
-            home = hook.client.hosts
-            if found is not None and found.get("fingerprint") == mark and is_official(found.get("host")):
-                hook = self._hook(found.get("region"))  # a job is picked up where it lives
-            job = self._job(context, hook, homes, source, config, mark, may_submit=hook.region == home.region)
-            job.record["duration"] = source.duration(config)
+            opening = self._opening()
+            if self._checked_formats():
+                opening.outputs(context).check_writable()
+            hook, job, found = opening.first(context)
             return self._follow(context, hook, job, job.start(found), deadline)
 
     def execute_complete(
@@ -205,17 +190,24 @@ class TranscribeOperator(Killable, BaseOperator):
     ) -> Summary | None:
         """Go on after the trigger has fired."""
         with fail_fast(), self._naming(context):
-            hook = self._hook(region)
-            transcript_id = require_done(event, hook.region)
-            config = transcripts.check_config(self.config)
-            source = self._source(hook)
-            mark = mark or fingerprint(self.assemblyai_conn_id, source.identity(), config)
-            homes = self._homes(context, mark)
-            found = homes.read()
-            job = self._job(context, hook, homes, source, config, mark, may_submit=True)
-            job.resume(found, transcript_id)
+            transcript_id = require_done(event, region or "of the connection")
+            hook, job = self._opening().again(context, transcript_id, region, mark)
             transcript = hook.send(transcripts.get(transcript_id))
             return self._follow(context, hook, job, transcript, deadline or time.time() + self.timeout)
+
+    def _opening(self) -> Opening:
+        return Opening(
+            self.assemblyai_conn_id,
+            self.audio,
+            self.transfer,
+            self.presign_expiry,
+            transcripts.check_config(self.config),
+            self.output_path,
+            self.policy,
+            self._pause,
+            self._check_alive,
+            self.log,
+        )
 
     def _checked_formats(self) -> tuple[Format, ...]:
         if self.output_path is None:
@@ -226,63 +218,6 @@ class TranscribeOperator(Killable, BaseOperator):
                 "delete_after needs 'json' among the formats: nothing else keeps the whole result."
             )
         return formats
-
-    def _hook(self, region: str | None = None) -> AssemblyAIHook:
-        return AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._pause)
-
-    def _source(self, hook: AssemblyAIHook) -> AudioSource:
-        return AudioSource(
-            self.audio, self.transfer, self.presign_expiry, send=hook.send, mask=_mask, say=self.log.info
-        )
-
-    def _homes(self, context: Context, mark: str) -> Homes:
-        """Return where the job's record is; by its mark another run finds it."""
-        homes: list[StateStore | RecordFile] = []
-        store = context.get("task_state_store")
-        if store is not None:
-            homes.append(StateStore(store))
-        if self.output_path is not None:
-            ti = context["ti"]
-            owner: tuple[object, ...] = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-            if self.policy.reuse == "output":
-                owner = ("input", mark)
-            homes.append(RecordFile(self._outputs(context), owner))
-        return Homes(homes, self.log.warning)
-
-    def _job(
-        self,
-        context: Context,
-        hook: AssemblyAIHook,
-        homes: Homes,
-        source: AudioSource,
-        config: dict[str, Any],
-        mark: str,
-        *,
-        may_submit: bool,
-    ) -> Submission:
-        hosts = hook.client.hosts
-        return Submission(
-            send=hook.send,
-            pages=hook.pages,
-            records=homes,
-            identity={
-                "fingerprint": mark,
-                "conn_id": self.assemblyai_conn_id,
-                "host": hosts.speech,
-                "region": hosts.region,
-                "cleared": context["ti"].max_tries,
-            },
-            source=source,
-            config=config,
-            policy=self.policy,
-            may_submit=may_submit,
-            pause=self._pause,
-            check=self._check_alive,
-            say=self.log.info,
-        )
-
-    def _outputs(self, context: Context) -> Outputs:
-        return Outputs.at(self.output_path, stem_of(self.audio), context["ti"].map_index)
 
     def _follow(
         self,
@@ -354,7 +289,7 @@ class TranscribeOperator(Killable, BaseOperator):
             outputs = results.export(
                 hook.send,
                 transcript,
-                self._outputs(context),
+                self._opening().outputs(context),
                 self._checked_formats(),
                 chars_per_caption=self.chars_per_caption,
             )
@@ -384,7 +319,7 @@ class TranscribeOperator(Killable, BaseOperator):
             self._delete(hook, job)
         return results.restore(summary, push_text=bool(self.push_text))
 
-    def _time_left(self, context: Context) -> float:
+    def _time_left(self) -> float:
         """Return the seconds of this try: Airflow's own limit ends with a deferral, ours does not."""
         if self.execution_timeout is None:
             return self.timeout
@@ -394,8 +329,3 @@ class TranscribeOperator(Killable, BaseOperator):
         if self.delete_on_kill and self._transcript_id is not None:
             hook = AssemblyAIHook(self.assemblyai_conn_id, self._region)
             delete_if_over(context["ti"], hook, self._transcript_id)
-
-
-def _mask(url: object) -> None:
-    for secret in secrets_in(url):
-        mask_secret(secret)

@@ -546,6 +546,36 @@ def test_the_host_changed(
     assert money(assemblyai_emulator_eu) == (0, 0)
 
 
+def test_audio_that_is_gone_does_not_lose_what_is_paid_for(
+    emulator: Emulator, context: Any, run: Any, die: Any, recording: Path, tmp_path: Path, deferrable: bool
+) -> None:
+    """The retry may run on another machine, where a local file is not."""
+    slow = operator(audio=str(recording), deferrable=deferrable, wait_for_completion=False)
+    slow.wait_for_completion = True
+    die(TranscribeOperator, "_finish")
+    with pytest.raises(Killed):
+        run(slow, context)
+    recording.unlink()
+    assert run(operator(audio=str(recording), deferrable=deferrable), context)["status"] == "completed"
+    assert money(emulator) == (1, 1)
+    context["ti"].max_tries += 3
+    with pytest.raises(AirflowFailException, match="does not exist"):
+        run(operator(audio=str(recording)), context)  # cleared: somebody wants this audio
+
+
+def test_mapped_runs_find_each_other_by_input(
+    emulator: Emulator, context: Any, old_context: Any, run: Any, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"output_path": str(tmp_path), "reuse": "output"}
+    context["ti"].map_index = 0
+    first = run(operator(**arguments), context)
+    old_context["ti"].run_id, old_context["ti"].map_index = "another_run", 5
+    again = run(operator(**arguments), old_context)
+    assert again["transcript_id"] == first["transcript_id"]
+    assert again["outputs"]["txt"].endswith("monday-5.txt")
+    assert money(emulator) == (1, 1)
+
+
 def test_half_a_recording_is_a_warning(emulator: Emulator, context: Any, run: Any, recording: Path) -> None:
     summary = run(operator(audio=str(recording)), context)
     assert summary["warnings"] == []

@@ -17,7 +17,18 @@ NAME = "airflow_provider_assemblyai"
 
 API = {"api.checks", "api.errors", "api.regions", "api.call", "api.transcripts", "api.outcome"}
 BELOW_OPERATORS = API | {
-    *("job", "killable", "submission", "records", "handover", "watching", "client", "storage", "results"),
+    *(
+        "job",
+        "killable",
+        "opening",
+        "submission",
+        "records",
+        "handover",
+        "watching",
+        "client",
+        "storage",
+        "results",
+    ),
     *("hooks.assemblyai", "triggers.transcript"),
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -39,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": {"client", "storage", *API},
     "records": {"job", "storage", *API},
     "hooks.assemblyai": {"client", *API},
+    "opening": {"job", "records", "handover", "storage", "submission", "hooks.assemblyai", *API},
     "triggers.transcript": {"hooks.assemblyai", "watching", *API},
     "operators.transcribe": BELOW_OPERATORS,
     "operators.transcripts": BELOW_OPERATORS,
