@@ -61,12 +61,13 @@ def main() -> int:
         if _wanted(options, "storm"):
             rounds.storm(options.storm or (20 if options.quick else 200), free + 2, options.seed)
         canary.look_everywhere()
+        remarks = rounds.remarks()
     rows = sorted(rounds.rows.values(), key=lambda row: (row.point == "storm", row.point, row.mode))
     broken = [text for row in rows for text in row.broken()] + sorted(canary.finds)
     notes = [
         *(f"{letter}: {title}." for letter, title in points.TITLES.items()),
         "",
-        *rounds.notes,
+        *remarks,
         f"Took {time.monotonic() - started:.0f} s. Looked for secrets in {canary.triggers_read} triggers, "
         f"{canary.rows_read} rows of the database and {canary.files_read} files.",
     ]

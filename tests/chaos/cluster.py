@@ -17,6 +17,7 @@ from typing import Any
 import psycopg2  # type: ignore[import-untyped]
 import psycopg2.extras  # type: ignore[import-untyped]
 
+from tests.airflow.keeper import session_members
 from tests.airflow.processes import free_port
 from tests.airflow.running import Airflow, JsonDict
 from tests.chaos.emulator import Control, command
@@ -28,12 +29,14 @@ DAGS = Path(__file__).parent / "dags"
 HEARTBEAT_TIMEOUT = 15
 
 _HASTE = {
-    "core": {"parallelism": "12"},
+    # A LocalExecutor whose workers are all dead or stopped blocks its scheduler for good once 64 KiB of work
+    # are queued, which is some forty tasks: new workers are started only after queueing. So fewer are let in.
+    "core": {"parallelism": "12", "default_pool_task_slot_count": "24"},
     "scheduler": {
         "task_instance_heartbeat_timeout": str(HEARTBEAT_TIMEOUT),
         "task_instance_heartbeat_timeout_detection_interval": "2",
         "scheduler_heartbeat_sec": "2",
-        "scheduler_health_check_threshold": "12",
+        "scheduler_health_check_threshold": "20",
         "orphaned_tasks_check_interval": "4",
         "max_tis_per_query": "64",
     },
@@ -101,6 +104,12 @@ class Cluster(Airflow):
         )
         return rows[0] if rows else {"state": None, "pid": None, "try_number": 0, "trigger_id": None}
 
+    def living_workers(self) -> int:
+        """How many processes of the executor are alive and not stopped."""
+        scheduler = self.processes["scheduler"].pid
+        family = (_state_and_parent(pid) for pid in session_members({scheduler}))
+        return sum(parent == scheduler and state != "T" for state, parent in family)
+
     # Force
 
     def is_ours(self, pid: int) -> bool:
@@ -136,7 +145,12 @@ def connection_id(number: int) -> str:
 
 def parent_of(pid: int) -> int:
     """The process that supervises this one; 0 when it has gone."""
+    return _state_and_parent(pid)[1]
+
+
+def _state_and_parent(pid: int) -> tuple[str, int]:
     with suppress(OSError):
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(stat.rpartition(")")[2].split()[1])
-    return 0
+        state, parent = stat.rpartition(")")[2].split()[:2]
+        return state, int(parent)
+    return "", 0

@@ -25,6 +25,11 @@ from tests.chaos.points import DEFERRED, HOLDS, Kill
 
 _PAUSE = 0.15
 
+# Some workers of the executor are left alive until it has made new ones, or until it would have, as it does
+# not while nothing is queued; see the pool in cluster.py.
+_SPARED_WORKERS = 3
+_SPARED_FOR = 8.0
+
 
 @dataclass
 class Target:
@@ -60,6 +65,7 @@ class Conductor:
     targets: list[Target] = field(default_factory=list)
     _released: set[int] = field(default_factory=set)
     _pause: threading.Event = field(default_factory=threading.Event)
+    _few_since: float | None = None
 
     def hold_requests(self) -> None:
         """From now on every request of the kinds in `HOLDS` waits for `tick`."""
@@ -122,8 +128,8 @@ class Conductor:
                     self._strike_held(target, held["id"])
 
     def _strike_held(self, target: Target, number: int) -> None:
-        pid = self.cluster.attempt(target.run.dag_id, target.run.run_id, target.map_index)["pid"]
-        if not pid or not self.cluster.is_ours(pid):
+        pid = self._attempt(target)["pid"]
+        if not pid or not self.cluster.is_ours(pid) or self._spares(target):
             return  # the next look knows more
         target.held = number
         self._strike(target, pid)
@@ -140,7 +146,7 @@ class Conductor:
             if target.hit or target.reached or target.site in HOLDS or target.site == DEFERRED:
                 continue
             file = barriers / f"{target.token}.reached"
-            if file.exists():
+            if file.exists() and not self._spares(target):
                 target.reached = int(json.loads(file.read_text(encoding="utf-8"))["pid"])
                 if target.kill in ("node", "scheduler"):
                     continue  # they all die together, and not here
@@ -153,6 +159,20 @@ class Conductor:
         (self.cluster.folder / "barriers" / f"{target.token}.go").touch()
 
     # Killing
+
+    def _spares(self, target: Target) -> bool:
+        """Whether this supervisor has to live a little longer, for the sake of the executor."""
+        if target.kill not in ("supervisor", "both", "stop"):
+            return False
+        if self.cluster.living_workers() > _SPARED_WORKERS:
+            self._few_since = None
+            return False
+        now = time.monotonic()
+        self._few_since = self._few_since or now
+        if now - self._few_since < _SPARED_FOR:
+            return True
+        self._few_since = now
+        return False
 
     def _strike(self, target: Target, pid: int) -> None:
         supervisor = parent_of(pid)

@@ -38,7 +38,8 @@ class Row:
     :param hanging: tasks that had not ended when the time was over.
     :param uploads: files that arrived whole, beyond one a task that uploads.
     :param submissions: submissions that were sent, beyond one a task.
-    :param tries: tries beyond the first and beyond one for each hit and each mismatch.
+    :param tries: tries beyond the first and beyond one for each hit and each mismatch: the product asked for
+        them, or Airflow did, such as a busy scheduler that takes its own tasks for orphans.
     :param mismatches: tries that Airflow took because it mistook its own late news for a failure. It notices
         every killed worker as such a "state mismatch", so those that we caused are not counted here.
     """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ class Rounds:
     say: Callable[[str], None]
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    shared: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._starter = Starter(self.cluster)
@@ -174,13 +176,27 @@ class Rounds:
         """Compare what the service bills to the projects of some runs with what the runs delivered."""
         row = self.rows[jobs[0].letter, jobs[0].mode]
         spent = evidence.money(self.cluster, {job.connection for job in jobs})
+        tasks = sum(job.tasks for job in jobs)
+        unread = len(spent.accepted - delivered)
         if jobs[0].shared:
-            row.excess += max(0, len(spent.accepted) - sum(job.tasks for job in jobs))
+            row.excess += max(0, len(spent.accepted) - tasks)
+            self.shared.update(tasks=tasks, jobs=len(spent.accepted), unread=unread)
         else:
-            row.excess += len(spent.accepted - delivered)
+            row.excess += unread
         row.uploads += spent.uploads - sum(job.uploads for job in jobs)
-        row.submissions += spent.submissions - sum(job.tasks for job in jobs)
+        # Less than one a task is no merit: whoever shares a URL may find the other's job and submit none.
+        row.submissions += max(0, spent.submissions - tasks)
         row.lists += spent.lists
+
+    def remarks(self) -> list[str]:
+        """What the table has no column for."""
+        shared, left = self.shared, sum(1 for _ in (self.cluster.folder / "out").rglob("*.partial"))
+        return [
+            *self.notes,
+            f"Tasks that shared a URL with another one: {shared['tasks']}, with {shared['jobs']} jobs billed, "
+            f"{shared['unread']} of which nobody read because both tasks adopted the same one.",
+            f"Unfinished files that killed writers left behind: {left}.",
+        ]
 
 
 def storm_rules(seed: int) -> list[dict[str, object]]:

@@ -12,7 +12,10 @@ from tests.chaos.report import HEADINGS, Row, table
 
 
 def _row(**changes: int) -> Row:
-    return Row("a", "blocking", **({"wanted": 5, "hits": 5, "tasks": 5, "delivered": 5} | changes))
+    row = Row("a", "blocking")
+    for name, value in ({"wanted": 5, "hits": 5, "tasks": 5, "delivered": 5} | changes).items():
+        setattr(row, name, value)
+    return row
 
 
 def test_a_row_that_holds() -> None:
