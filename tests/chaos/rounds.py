@@ -194,7 +194,7 @@ class Rounds:
         return [
             *self.notes,
             f"Tasks that shared a URL with another one: {shared['tasks']}, with {shared['jobs']} jobs billed, "
-            f"{shared['unread']} of which nobody read because both tasks adopted the same one.",
+            f"{shared['unread']} of which nobody read: both tasks may adopt the same one.",
             f"Unfinished files that killed writers left behind: {left}.",
         ]
 

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 import requests
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+from airflow.sdk.execution_time import context as execution_context
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
 # Far longer than the harness needs; a harness that is gone must not leave a task here for ever.
@@ -53,22 +53,27 @@ def arm(context: Context) -> None:
     index = context["ti"].map_index
     site = case["sites"].get(str(index))
     if site is not None:
-        _Switch(f"{case['name']}.{-1 if index is None else index}", site).install()
+        # What is about to be called is bound already, so a wrapper around `resume_execution` would come late.
+        started = context["ti"]._ti_context_from_server  # type: ignore[attr-defined]
+        resumed = bool(started and started.next_method)
+        _Switch(f"{case['name']}.{-1 if index is None else index}", site, resumed).install()
 
 
 class _Switch:
-    def __init__(self, token: str, site: str) -> None:
+    def __init__(self, token: str, site: str, resumed: bool) -> None:
         self._token = token
         self._site, _, nth = site.partition("*")
         self._left = int(nth or 1)
-        self._resumed = False
+        self._resumed = resumed
         self._looks = 0
 
     def install(self) -> None:
         _wrap(requests.Session, "request", self._request)
-        _wrap(TaskStateStoreAccessor, "set", self._set)
+        # Airflow below 3.3 has no store: there the record is a file.
+        self._store = getattr(execution_context, "TaskStateStoreAccessor", None)
+        if self._store is not None:
+            _wrap(self._store, "set", self._set)
         _wrap(BaseOperator, "defer", self._defer)
-        _wrap(BaseOperator, "resume_execution", self._resume)
         _wrap(os, "fsync", self._fsync)
 
     def _reached(self, site: str) -> None:
@@ -118,13 +123,12 @@ class _Switch:
         self._reached("recorded")
         return call(*args, **rest)
 
-    def _resume(self, call: Callable[..., Any], *args: Any, **rest: Any) -> Any:
-        self._resumed = True
-        return call(*args, **rest)
-
     def _fsync(self, call: Callable[..., Any], descriptor: Any) -> Any:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        if "/out/" in path and "/.assemblyai/" not in path and "write-check" not in path:
+        if "/.assemblyai/" in path:
+            if self._store is None:
+                self._reached("before-intent")
+        elif "/out/" in path and "write-check" not in path:
             self._reached("write")
         return call(descriptor)
 
