@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 
 from tests.airflow.running import Airflow
@@ -38,3 +40,17 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
     home = tmp_path_factory.mktemp("airflow")
     with Airflow(home, dag_folders=folders, settings=settings) as running:
         yield running
+
+
+@pytest.fixture
+def spent(airflow: Airflow) -> Callable[[str], int]:
+    """What the test cost so far, from the emulator's books: `spent("accepted")`, `spent("billed")`..."""
+
+    def counters() -> dict[str, Any]:
+        counted: dict[str, Any] = requests.get(
+            f"{airflow.emulator_url}/_emulator/counters", timeout=30
+        ).json()
+        return counted
+
+    before = counters()
+    return lambda name: int(counters()[name]) - int(before[name])

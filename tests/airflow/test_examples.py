@@ -9,53 +9,16 @@ import shutil
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
-import requests
 
 from tests.airflow.conftest import EXAMPLE_DAGS
 from tests.airflow.running import Airflow
+from tests.airflow.sample import SAMPLE, SAMPLE_TEXT, errors
 
-ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "samples" / "phone-call.wav"
-SAMPLE_TEXT = (ROOT / "samples" / "phone-call.txt").read_text()
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"[a-z']+", text.lower())
-
-
-SPOKEN = words(re.sub(r"^\w+: ", "", SAMPLE_TEXT, flags=re.MULTILINE))
 #: Words of the recording that nothing else in an Airflow would say.
 CANARIES = ("coffee", "parcel", "heavy snow")
-
-
-def errors(said: str) -> float:
-    """The share of the sample's words that are wrong, missing or too many."""
-    heard = words(said)
-    row = list(range(len(heard) + 1))
-    for number, word in enumerate(SPOKEN, 1):
-        previous, row[0] = row[0], number
-        for index, other in enumerate(heard, 1):
-            cost = min(row[index] + 1, row[index - 1] + 1, previous + (word != other))
-            previous, row[index] = row[index], cost
-    return row[-1] / len(SPOKEN)
-
-
-@pytest.fixture
-def spent(airflow: Airflow) -> Callable[[str], int]:
-    """What the test cost so far, from the emulator's books: `spent("accepted")`, `spent("billed")`..."""
-
-    def counters() -> dict[str, Any]:
-        counted: dict[str, Any] = requests.get(
-            f"{airflow.emulator_url}/_emulator/counters", timeout=30
-        ).json()
-        return counted
-
-    before = counters()
-    return lambda name: int(counters()[name]) - int(before[name])
 
 
 @pytest.fixture
