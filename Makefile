@@ -18,7 +18,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check chaos chaos-quick live bench-import bench-upload check-spec
+.PHONY: help install demo test test-airflow check chaos chaos-quick live bench-import bench-upload check-spec
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ demo: install ## turn a recording into text, without a key: make demo [AUDIO=pat
 
 test: install ## every test that needs no key
 	$(BIN)/python -m pytest
+
+test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 3.3: the newest patch of it)
+	@case "$(V)" in 3.1|3.2|3.3) ;; *) echo "make test-airflow needs V=3.1, V=3.2 or V=3.3." >&2; exit 2 ;; esac
+	@$(MAKE) --no-print-directory .venv-airflow-$(V)/.installed
+	AIRFLOW_HOME=$(CURDIR)/.venv-airflow-$(V)/airflow \
+		.venv-airflow-$(V)/bin/python -m pytest tests/airflow tests/unit tests/emulated
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
@@ -69,4 +75,12 @@ $(BIN)/uv:
 
 .venv/.installed-%: $(LOCKED) .venv/.installed-dev
 	$(UV_SYNC) --extra dev --extra $*
+	@touch $@
+
+# Not locked: what a user gets who installs this minor of Airflow today is what has to work. Where Airflow itself
+# does not work with that, a file of bounds says so.
+.venv-airflow-%/.installed: pyproject.toml $(wildcard tests/airflow/constraints-*.txt) | $(BIN)/uv
+	UV_PYTHON_DOWNLOADS=never $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --python $(@D)/bin/python "apache-airflow==$*.*" -e ".[dev]" \
+		$(addprefix --constraint ,$(wildcard tests/airflow/constraints-$*.txt))
 	@touch $@
