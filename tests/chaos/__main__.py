@@ -8,6 +8,7 @@ standard output and to build/chaos.md; what Airflow wrote stays in build/chaos u
 from __future__ import annotations
 
 import argparse
+import fcntl
 import shutil
 import signal
 import sys
@@ -38,6 +39,13 @@ def main() -> int:
         print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
 
     folder = BUILD / "chaos"
+    BUILD.mkdir(exist_ok=True)
+    lock = (BUILD / "chaos.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print("Another run of this is going on in this directory.", file=sys.stderr)
+        return 2
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     hits = options.hits or (1 if options.quick else 5)
