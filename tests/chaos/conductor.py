@@ -162,7 +162,7 @@ class Conductor:
 
     def _spares(self, target: Target) -> bool:
         """Whether this supervisor has to live a little longer, for the sake of the executor."""
-        if target.kill not in ("supervisor", "both", "stop"):
+        if target.kill in ("task", "triggerer", "scheduler", "node"):
             return False
         if self.cluster.living_workers() > _SPARED_WORKERS:
             self._few_since = None
@@ -186,7 +186,7 @@ class Conductor:
             case "both":
                 os.kill(supervisor, signal.SIGKILL)
                 os.kill(pid, signal.SIGKILL)
-            case "stop":
+            case "stop" | "stop for long":
                 os.kill(supervisor, signal.SIGSTOP)
                 os.kill(pid, signal.SIGSTOP)
                 target.pids = (pid, supervisor)
@@ -200,9 +200,10 @@ class Conductor:
         return self.cluster.attempt(target.run.dag_id, target.run.run_id, target.map_index)
 
     def _maybe_continue(self, target: Target) -> None:
-        """Wake a stopped worker as soon as a second attempt is alive beside it."""
+        """Wake a stopped worker as soon as a second attempt is alive beside it, or has finished."""
         attempt = self._attempt(target)
-        if attempt["try_number"] <= target.try_number or attempt["state"] not in ("running", "success"):
+        states = ("success",) if target.kill == "stop for long" else ("running", "success")
+        if attempt["try_number"] <= target.try_number or attempt["state"] not in states:
             return
         if target.held is None:
             self.go(target)

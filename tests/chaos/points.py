@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final, Literal
 
-Kill = Literal["task", "supervisor", "both", "stop", "triggerer", "scheduler", "node"]
+#: ``stop``: it goes on as soon as a second attempt lives; ``stop for long``: once that one is finished.
+Kill = Literal["task", "supervisor", "both", "stop", "stop for long", "triggerer", "scheduler", "node"]
 Source = Literal["upload", "shared URL", "signed URL", "signing store"]
 Output = Literal["xcom", "files", "delete"]
 
@@ -81,7 +82,7 @@ POINTS: Final = (
         "SIGSTOP past the heartbeat limit, SIGCONT",
         ("poll", "hold:upload", "before-intent", "write"),
         ("hold:upload", "fetch", "before-intent", "write"),
-        kills=("stop",),
+        kills=("stop", "stop for long"),
         outputs=("files",),
     ),
 )
