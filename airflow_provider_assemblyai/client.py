@@ -10,6 +10,7 @@ comes back.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import ssl
 import time
@@ -140,6 +141,11 @@ class _Sized:
         return iter(self._blocks)
 
 
+def _after(before: Callable[[], None], content: bytes) -> Iterator[bytes]:
+    before()
+    yield content
+
+
 class _RawKey:
     """Sends the raw key. As ``auth`` and not as a header, because a ``.netrc`` file would replace that."""
 
@@ -183,16 +189,15 @@ class Client(_Base):
         Send ``call``, again if it may be and failed, and return its value.
 
         :param call: what to send.
-        :param before: run directly before every attempt; what it raises ends the call.
+        :param before: run directly before every attempt is sent, once the connection is made; what it raises
+            ends the call, and the service has not got it.
         :raises TransportError: no answer; ``sent`` tells whether the request may have arrived.
         :raises ApiError: the service refused; see ``retryable``.
         :raises UnexpectedReply: the answer cannot be read.
         """
         for attempt in Retrying(sleep=self._pause, **self._policy(call)):
             with attempt:
-                if before is not None:
-                    before()
-                return call.result(self._exchange(call))
+                return call.result(self._exchange(call, before))
         raise AssertionError("unreachable: the loop returns or raises")
 
     def pages(self, call: Call[T]) -> Iterator[T]:
@@ -203,23 +208,29 @@ class Client(_Base):
             yield value
             following = following.follow(value) if following.follow else None
 
-    def _exchange(self, call: Call[Any]) -> Reply:
+    def _exchange(self, call: Call[Any], before: Callable[[], None] | None = None) -> Reply:
         from requests import RequestException
 
         headers: dict[str, str] = {}
         data: Iterable[bytes] | None = None
+        if before is not None:
+            # A body that is asked for late: the connection is made and the headers are out, so nothing that
+            # takes time is left between `before` and the request.
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(call.json).encode()
+            data = _Sized(_after(before, content), len(content))
         if call.body is not None:
             headers["Content-Type"] = "application/octet-stream"
             size = call.body.size
             blocks = iter(call.body.open())
             data = blocks if size is None else _Sized(blocks, size)
-        connect = _CONNECT_TIMEOUT if data is None else _UPLOAD_CONNECT_TIMEOUT
+        connect = _CONNECT_TIMEOUT if call.body is None else _UPLOAD_CONNECT_TIMEOUT
         try:
             answer = self._session.request(
                 call.method,
                 self._url(call),
                 params=call.params,
-                json=call.json,
+                json=call.json if data is None else None,
                 data=data,
                 headers=headers,
                 timeout=(connect, call.read_timeout),

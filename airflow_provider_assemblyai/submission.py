@@ -332,7 +332,9 @@ class Submission:
                     "on_same_url='fail' does not guess whose it is: adopt or resubmit."
                 )
         alive = [row for row in candidates if row["status"] != "error"] or candidates
-        for row in alive:
+        # The one next to our anchor: another task that submitted the same URL meanwhile has a later anchor, and
+        # does not see ours. The newest would be the same for both.
+        for row in reversed(alive):
             transcript: Transcript = self._send(transcripts.get(row["id"]))
             if self._source.way != "url" or self._asks_the_same(transcript):
                 return transcript

@@ -37,6 +37,7 @@ class Target:
     One task instance that is to be hit.
 
     :param token: how the kill switch calls it.
+    :param together: how many tasks of its project are struck at once, if that is done to a request.
     :param held: the request that stays stopped while the task is, if it is.
     :param pids: task and supervisor, while they are stopped.
     """
@@ -47,6 +48,7 @@ class Target:
     kill: Kill
     run: Run
     map_index: int = -1
+    together: int = 1
     hit: bool = False
     reached: int | None = None
     held: int | None = None
@@ -122,10 +124,22 @@ class Conductor:
             if not wanted:
                 for held in requests:
                     self._release(held["id"], "continue")
-            elif len(requests) >= len(wanted):
+            elif len(requests) >= self._missing(wanted):
                 # Tasks that share a project are struck together: the emulator cannot tell them apart.
                 for target, held in zip(wanted, requests, strict=False):
                     self._strike_held(target, held["id"])
+
+    def _missing(self, wanted: list[Target]) -> int:
+        gone = sum(target.hit for target in self.targets if target.connection == wanted[0].connection)
+        return wanted[0].together - gone
+
+    def is_there(self, target: Target) -> bool:
+        """Whether a task has got to its place, if it is one of the exact ones."""
+        owner = project(target.connection)
+        held = target.site in HOLDS and any(
+            found["project"] == owner for found in self.cluster.control.held()
+        )
+        return target.hit or target.reached is not None or held
 
     def _strike_held(self, target: Target, number: int) -> None:
         pid = self._attempt(target)["pid"]

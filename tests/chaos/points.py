@@ -60,7 +60,7 @@ def _both(*sites: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 POINTS: Final = (
-    Point("a", "worker before send", *_both("before-post")),
+    Point("a", "worker before send", *_both("after-intent", "before-post")),
     Point("b", "worker after acceptance, before the answer", *_both("hold:submitted")),
     Point("c", "worker with the answer, id not recorded", *_both("after-post")),
     Point("d", "worker with the id recorded", *_both("recorded")),
@@ -73,15 +73,15 @@ POINTS: Final = (
     Point(
         "l",
         "supervisor while its task lives on",
-        ("recorded", "before-post", "poll"),
-        ("recorded", "before-post", "fetch"),
+        ("recorded", "after-intent", "poll"),
+        ("recorded", "after-intent", "fetch"),
         kills=("supervisor",),
     ),
     Point(
         "m",
         "SIGSTOP past the heartbeat limit, SIGCONT",
-        ("poll", "hold:upload", "before-intent", "write"),
-        ("hold:upload", "fetch", "before-intent", "write"),
+        ("after-intent", "poll", "hold:upload", "before-post", "write"),
+        ("after-intent", "hold:upload", "fetch", "before-post", "write"),
         kills=("stop", "stop for long"),
         outputs=("files",),
     ),
@@ -90,8 +90,8 @@ POINTS: Final = (
 SCHEDULER: Final = Point(
     "h",
     "scheduler, workers with it or living on",
-    ("before-post", "after-post", "recorded", "poll", "write"),
-    (DEFERRED, "before-post", "after-post", "recorded", "fetch"),
+    ("after-intent", "after-post", "recorded", "poll", "write"),
+    (DEFERRED, "after-intent", "after-post", "recorded", "fetch"),
     kills=("node", "scheduler"),
     outputs=("files",),
 )
@@ -99,8 +99,8 @@ SCHEDULER: Final = Point(
 MAPPED: Final = Point(
     "j",
     "worker of a mapped task among fifty",
-    ("before-post", "after-post", "recorded", "write"),
-    ("before-post", "after-post", "recorded", "write", "fetch"),
+    ("after-intent", "after-post", "recorded", "write"),
+    ("after-intent", "after-post", "recorded", "write", "fetch"),
 )
 TITLES: Final = {point.letter: point.title for point in (*POINTS, SCHEDULER, MAPPED)}
 

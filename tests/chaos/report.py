@@ -32,8 +32,7 @@ class Row:
 
     :param wanted: hits that were planned.
     :param delivered: tasks with a right result.
-    :param excess: jobs that the service accepted and bills, and that nobody needed: no result was made of
-        them; or, where tasks share a URL and may adopt each other's jobs, more of them than tasks.
+    :param excess: jobs that the service accepted and bills, and no result was made of.
     :param lost: tasks without a right result.
     :param hanging: tasks that had not ended when the time was over.
     :param uploads: files that arrived whole, beyond one a task that uploads.

@@ -46,12 +46,17 @@ class Rounds:
         """Every point that hits one task, all at once, and the triggerer in between."""
         conductor = Conductor(self.cluster, self.say)
         conductor.hold_requests()
+        paired: set[int] = set()
         jobs: list[Job] = []
 
         def start(job: Job) -> None:
             jobs.append(job)
             conductor.targets += job.targets
             conductor.tick()
+            if job.shared and job.connection not in paired:
+                # The other one comes while this one is in doubt, and not at the same instant.
+                paired.add(job.connection)
+                conductor.until(lambda: all(conductor.is_there(target) for target in job.targets), 60)
 
         # First those that wait for the triggerer's death: it comes once all of them are deferred.
         for case in sorted(cases, key=lambda case: case.kill != "triggerer"):
@@ -177,12 +182,9 @@ class Rounds:
         row = self.rows[jobs[0].letter, jobs[0].mode]
         spent = evidence.money(self.cluster, {job.connection for job in jobs})
         tasks = sum(job.tasks for job in jobs)
-        unread = len(spent.accepted - delivered)
+        row.excess += len(spent.accepted - delivered)
         if jobs[0].shared:
-            row.excess += max(0, len(spent.accepted) - tasks)
-            self.shared.update(tasks=tasks, jobs=len(spent.accepted), unread=unread)
-        else:
-            row.excess += unread
+            self.shared.update(tasks=tasks, jobs=len(spent.accepted))
         row.uploads += spent.uploads - sum(job.uploads for job in jobs)
         # Less than one a task is no merit: whoever shares a URL may find the other's job and submit none.
         row.submissions += max(0, spent.submissions - tasks)
@@ -193,8 +195,8 @@ class Rounds:
         shared, left = self.shared, sum(1 for _ in (self.cluster.folder / "out").rglob("*.partial"))
         return [
             *self.notes,
-            f"Tasks that shared a URL with another one: {shared['tasks']}, with {shared['jobs']} jobs billed, "
-            f"{shared['unread']} of which nobody read: both tasks may adopt the same one.",
+            f"Tasks that shared a URL with another one: {shared['tasks']}, with {shared['jobs']} jobs billed: who "
+            "lost its answer may adopt the other's job.",
             f"Unfinished files that killed writers left behind: {left}.",
         ]
 

@@ -49,11 +49,14 @@ class Starter:
     def case(self, case: Case) -> Job:
         audio = self._audio(case)
         run = self._trigger(case.name, case.dag_id, case.connection, audio, {"-1": case.site})
-        target = Target(f"{case.name}.-1", case.connection, case.site, case.kill, run)
+        shared = case.source == "shared URL"
+        target = Target(
+            *(f"{case.name}.-1", case.connection, case.site, case.kill, run), together=2 if shared else 1
+        )
         return Job(
             *(case.letter, case.mode, run, case.connection, case.output),
             uploads=int(case.source == "upload"),
-            shared=case.source == "shared URL",
+            shared=shared,
             targets=[target],
         )
 

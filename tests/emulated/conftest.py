@@ -79,6 +79,12 @@ def context() -> dict[str, Any]:
 
 
 @pytest.fixture
+def other_context() -> dict[str, Any]:
+    """Another task of the same kind."""
+    return {"ti": TaskInstance(), "task_state_store": StateStore()}
+
+
+@pytest.fixture
 def old_context() -> dict[str, Any]:
     """A task of Airflow 3.1 and 3.2."""
     return {"ti": TaskInstance()}

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, TaskKilled
+from airflow_provider_assemblyai.api.regions import hosts_for
 from airflow_provider_assemblyai.client import Client
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
@@ -75,16 +78,21 @@ def is_submit(_: Any, call: Any, *rest: Any) -> bool:
     return bool(call.method == "POST" and call.path == "/v2/transcript")
 
 
+def has_address(job: Submission) -> bool:
+    return bool(job.record["url_hashes"])
+
+
 def is_upload(_: Any, call: Any, *rest: Any) -> bool:
     return bool(call.path == "/v2/upload")
 
 
 @pytest.mark.parametrize("source", ["upload", "url"])
 @pytest.mark.parametrize(
-    ("name", "after", "when"),
+    ("of", "name", "after", "when"),
     [
-        pytest.param("_exchange", False, is_submit, id="before send"),
-        pytest.param("_exchange", True, is_submit, id="accepted, answer not read"),
+        pytest.param(Client, "_exchange", False, is_submit, id="before send"),
+        pytest.param(Submission, "_intend", True, has_address, id="intent recorded, nothing sent"),
+        pytest.param(Client, "_exchange", True, is_submit, id="accepted, answer not read"),
     ],
 )
 def test_killed_around_the_post(
@@ -95,12 +103,13 @@ def test_killed_around_the_post(
     recording: Path,
     deferrable: bool,
     source: str,
+    of: Any,
     name: str,
     after: bool,
     when: Any,
 ) -> None:
     audio = str(recording) if source == "upload" else URL
-    die(Client, name, after=after, when=when)
+    die(of, name, after=after, when=when)
     with pytest.raises(Killed):
         run(operator(audio=audio, deferrable=deferrable), context)
     assert run(operator(audio=audio, deferrable=deferrable), context)["status"] == "completed"
@@ -404,6 +413,53 @@ def test_a_public_url_is_not_unique(
     else:
         run(operator(on_same_url=policy), context)
     assert money(emulator)[0] == accepted
+
+
+@pytest.mark.parametrize("turns", [(0, 1), (1, 0)])
+def test_two_tasks_that_lost_their_answers_for_one_url_adopt_one_job_each(
+    emulator: Emulator, context: Any, other_context: Any, run: Any, die: Any, turns: tuple[int, int]
+) -> None:
+    tasks = [context, other_context]
+    for context in tasks:
+        die(Submission, "_accepted")
+        with pytest.raises(Killed):
+            run(operator(), context)
+    found = {run(operator(), tasks[turn])["transcript_id"] for turn in turns}
+    assert len(found) == 2
+    assert money(emulator) == (2, 2)
+
+
+def test_the_intent_is_recorded_when_nothing_slow_is_left_to_do(emulator: Emulator) -> None:
+    arrived, seen = threading.Event(), []
+    call = transcripts.submit(URL, {})
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while b"\r\n\r\n" not in b"".join(seen):
+                seen.append(connection.recv(65536))
+            arrived.set()
+            while part := connection.recv(65536):
+                seen.append(part)
+
+    def refused() -> None:
+        assert arrived.wait(10), "the connection is made and the headers are out"
+        raise RecordRefused("another try has taken over")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=(listener,))
+        server.start()
+        with (
+            Client(
+                "key", hosts_for("us", override=f"http://127.0.0.1:{listener.getsockname()[1]}")
+            ) as client,
+            pytest.raises(RecordRefused),
+        ):
+            client.send(call, before=refused)
+        server.join(10)
+    head, _, body = b"".join(seen).partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v2/transcript")
+    assert body == b""
 
 
 def test_only_the_same_request_is_adopted(emulator: Emulator, context: Any, run: Any, die: Any) -> None:

@@ -5,8 +5,8 @@
 place that the case names: Airflow's store and deferral, the HTTP library, the operating system. The first
 attempt that gets there says so in a file and waits for another file, or for its death; later attempts pass.
 
-    before-intent   the record of the intent is about to be written
-    before-post     POST /v2/transcript is about to be sent
+    before-post     POST /v2/transcript is about to be made: no connection yet, no intent
+    after-intent    the connection is made and the intent is recorded: nothing is left to do but to send
     after-post      its answer has arrived, nobody has looked at it
     recorded        the id is recorded: before deferring, or before the first look
     poll            the second look of a blocking wait
@@ -75,6 +75,7 @@ class _Switch:
             _wrap(self._store, "set", self._set)
         _wrap(BaseOperator, "defer", self._defer)
         _wrap(os, "fsync", self._fsync)
+        _wrap(os, "replace", self._replace)
 
     def _reached(self, site: str) -> None:
         if site != self._site:
@@ -115,9 +116,20 @@ class _Switch:
         return answer
 
     def _set(self, call: Callable[..., Any], store: object, key: str, value: Any, **rest: Any) -> Any:
-        if isinstance(value, dict) and value.get("phase") == "intent":
-            self._reached("before-intent")
-        return call(store, key, value, **rest)
+        done = call(store, key, value, **rest)
+        self._recorded(value)
+        return done
+
+    def _replace(self, call: Callable[..., Any], source: Any, target: Any, **rest: Any) -> Any:
+        done = call(source, target, **rest)
+        if self._store is None and "/.assemblyai/" in str(target):
+            self._recorded(json.loads(Path(target).read_text(encoding="utf-8")))
+        return done
+
+    def _recorded(self, value: Any) -> None:
+        # An intent without an address is one to upload.
+        if isinstance(value, dict) and value.get("phase") == "intent" and value.get("url_hashes"):
+            self._reached("after-intent")
 
     def _defer(self, call: Callable[..., Any], *args: Any, **rest: Any) -> Any:
         self._reached("recorded")
@@ -125,10 +137,7 @@ class _Switch:
 
     def _fsync(self, call: Callable[..., Any], descriptor: Any) -> Any:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        if "/.assemblyai/" in path:
-            if self._store is None:
-                self._reached("before-intent")
-        elif "/out/" in path and "write-check" not in path:
+        if "/.assemblyai/" not in path and "/out/" in path and "write-check" not in path:
             self._reached("write")
         return call(descriptor)
 
