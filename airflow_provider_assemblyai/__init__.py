@@ -69,6 +69,19 @@ def get_provider_info() -> dict[str, Any]:
                         ),
                         "schema": {"type": ["boolean", "null"], "default": False},
                     },
+                    "llm_model": {
+                        "label": "LLM model",
+                        "description": "LLM Gateway: the model of tasks that name none.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "requests_per_minute": {
+                        "label": "LLM requests a minute",
+                        "description": (
+                            "LLM Gateway: the pace that tasks keep to, for each model and in each triggerer. Left "
+                            "empty, it is what the service says."
+                        ),
+                        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+                    },
                     "allow_insecure_http": {
                         "label": "Allow plain HTTP",
                         "description": "Send the key over http:// to a host override that is not on this machine.",

@@ -10,6 +10,7 @@ answer means (:meth:`Call.result`), what may be sent again (:func:`may_repeat`) 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     AuthenticationError,
     NotFoundError,
+    RateLimit,
     RateLimitError,
     TransportError,
     UnexpectedReply,
@@ -95,6 +97,26 @@ class Reply:
             return max(0.0, (until - now).total_seconds()) if until and now else None
 
     @property
+    def rate_limit(self) -> RateLimit:
+        """What the headers say about the limit of these requests."""
+        limit, remaining = self._number("x-ratelimit-limit"), self._number("x-ratelimit-remaining")
+        reset = self._number("x-ratelimit-reset")
+        return RateLimit(
+            limit=None if limit is None else int(limit),
+            remaining=None if remaining is None else int(remaining),
+            reset=None if reset is None else max(0.0, reset),
+            retry_after=self.retry_after,
+            model=clean(self.headers.get("x-ratelimit-model", "")) or None,
+        )
+
+    def _number(self, name: str) -> float | None:
+        try:
+            value = float(self.headers.get(name, ""))
+        except ValueError:
+            return None
+        return value if math.isfinite(value) else None
+
+    @property
     def text(self) -> str:
         return self.content.decode("utf-8", errors="replace")
 
@@ -118,15 +140,33 @@ class Reply:
     def error_text(self) -> str:
         """Return what the service said was wrong, in one clean line; empty if it said nothing readable."""
         try:
-            body = json.loads(self.content)
+            json.loads(self.content)
         except ValueError:
             return "" if self.text.lstrip().startswith("<") else clean(self.text)
+        body = self._error_body()
+        said = [body[name] for name in ("error", "message", "detail") if isinstance(body.get(name), str)][:1]
+        metadata = body.get("metadata")
+        more = metadata.get("errors") if isinstance(metadata, dict) else None
+        said += [one for one in more if isinstance(one, str)] if isinstance(more, list) else []
+        unlike = list(dict.fromkeys(said))
+        return clean(": ".join([*(one.rstrip(".: ") for one in unlike[:-1]), *unlike[-1:]]))
+
+    @property
+    def error_id(self) -> str | None:
+        """The service's id of a refused request, from the headers or from the body."""
+        said = self._error_body().get("request_id")
+        return self.request_id or (clean(said) if isinstance(said, str) and said else None)
+
+    def _error_body(self) -> dict[str, Any]:
+        """Return the fields of an error; one of the gateway's envelopes has them one level down."""
+        try:
+            body = json.loads(self.content)
+        except ValueError:
+            return {}
         if not isinstance(body, dict):
-            return ""
-        for name in ("error", "message", "detail"):
-            if isinstance(body.get(name), str):
-                return clean(body[name])
-        return ""
+            return {}
+        inner = body.get("error")
+        return {**body, "error": None, **inner} if isinstance(inner, dict) else body
 
 
 def _date(value: str) -> datetime | None:
@@ -154,6 +194,9 @@ class Call(Generic[T]):
     :param body: bytes to upload instead.
     :param repeatable: False for a paid request: it is sent again only if it surely was not accepted.
     :param follow: makes the next call out of this one's value, for calls that come in pages.
+    :param timeout: seconds to wait for the answer, if not the usual.
+    :param waits: False leaves a rate limit answer to a caller who can wait without holding anything.
+    :param hint: says in a sentence what to do about an error of this text; empty if it does not know.
     """
 
     product: Product
@@ -165,6 +208,9 @@ class Call(Generic[T]):
     body: Body | None = None
     repeatable: bool = True
     follow: Callable[[T], Call[T] | None] | None = None
+    timeout: float | None = None
+    waits: bool = True
+    hint: Callable[[str], str] | None = None
 
     @property
     def params(self) -> dict[str, str]:
@@ -173,6 +219,8 @@ class Call(Generic[T]):
     @property
     def read_timeout(self) -> float:
         """Seconds to wait for the answer: 30, and for an upload one more for each 500 kB."""
+        if self.timeout is not None:
+            return self.timeout
         if self.body is None:
             return 30.0
         return 60.0 + (2_200_000_000 if self.body.size is None else self.body.size) / 500_000
@@ -194,20 +242,23 @@ class Call(Generic[T]):
     def _error(self, reply: Reply) -> AssemblyAIError:
         said = reply.error_text()
         what = f"{self.method} {self.path}: HTTP {reply.status}"
+        request_id, limit = reply.error_id, reply.rate_limit
         facts: dict[str, Any] = {
             "status": reply.status,
-            "request_id": reply.request_id,
+            "request_id": request_id,
             "retry_after": reply.retry_after,
         }
-        tail = (
-            f"{f': {said}' if said else ''}{f' (request id {reply.request_id})' if reply.request_id else ''}."
-        )
+        hint = self.hint(said) if self.hint is not None else ""
+        tail = f"{f': {said}' if said else ''}{f' (request id {request_id})' if request_id else ''}."
+        tail += f" {hint}" if hint else ""
         if reply.status == 401:
-            return AuthenticationError(f"{what}, the API key was refused{tail}", **facts)
+            return AuthenticationError(f"{what}{'' if hint else ', the API key was refused'}{tail}", **facts)
         if reply.status == 404 or (reply.status == 400 and _UNKNOWN_ID_TEXT.search(said)):
             return NotFoundError(f"{what}, not known here{tail}", **facts)
         if reply.status == 429 or (reply.status == 403 and _RATE_TEXT.search(said)):
-            return RateLimitError(f"{what}, too many requests{tail}", **facts)
+            if self.product is Product.GATEWAY:
+                facts["retry_after"] = limit.wait
+            return RateLimitError(f"{what}, too many requests{tail}", **facts, limit=limit)
         if 300 <= reply.status < 400:
             # Following it could carry the key to another host.
             return ApiError(f"{what}, a redirect, which is not followed: check the host{tail}", **facts)
@@ -226,7 +277,7 @@ def may_repeat(call: Call[Any], error: BaseException) -> bool:
     if isinstance(error, TransportError):
         return call.repeatable or not error.sent
     if isinstance(error, RateLimitError):
-        return True
+        return call.waits
     if isinstance(error, ApiError):
         # 422 is how a broken upload is answered; sending the same bytes again has helped others.
         broken_upload = error.status == 422 and call.body is not None

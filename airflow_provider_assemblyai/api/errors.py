@@ -14,14 +14,17 @@ Every error of this package, and whether running the same task again can help.
     ├─ ApiError                202, 408, 429, 5xx   .status  .request_id  .retry_after
     │   ├─ AuthenticationError no      401
     │   ├─ NotFoundError       no      404, and the 400 that means an unknown transcript id
-    │   └─ RateLimitError      yes     429, and the 403 that means the same
+    │   └─ RateLimitError      yes     429, and the 403 that means the same   .limit: what it said of the limit
     ├─ UnexpectedReply         yes     an answer we cannot read: not JSON, no id, an unknown status
     ├─ TranscriptFailed        by .failure   the job ended with status "error"   .transcript_id  .reason
     ├─ TranscriptNotReady      yes     asked for the results of a job that is still running
     ├─ TranscriptDeleted       no      the record was scrubbed: its text is gone
     ├─ TranscriptTimeout       yes     our own deadline passed; the job goes on and is billed
     ├─ ServiceUnreachable      yes     nobody could tell us the state of the job for too long
-    └─ WatchRefused            no      the service would not tell: wrong key, unknown id, wrong host
+    ├─ WatchRefused            no      the service would not tell: wrong key, unknown id, wrong host
+    ├─ GatewayTimeout          yes     the LLM Gateway had no room for as long as we were willing to wait
+    ├─ AnswerLost              as chosen   a model call may be billed, but its answer did not arrive
+    └─ AnswerUnusable          no      a model answered, but not what was asked for   .reason
 
 Facts are attributes; nobody has to read them out of the message. Service texts pass through
 :func:`clean` before they become part of one.
@@ -31,8 +34,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
+
+#: What is wrong with a model's answer: cut off, not of the shape that was asked for, or nothing.
+Fault = Literal["truncated", "invalid", "empty"]
 
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
 Failure = Literal["source", "policy", "server", "upload"]
@@ -126,14 +133,50 @@ class NotFoundError(ApiError):
     """The transcript id is unknown to this account on this host. A retry does not help."""
 
 
+@dataclass(frozen=True)
+class RateLimit:
+    """
+    What an answer said about a limit. The service leaves any of it out.
+
+    :param limit: requests allowed in the window, which is 60 seconds.
+    :param remaining: requests left; below zero where refused ones were counted.
+    :param reset: seconds until the window begins anew.
+    :param retry_after: seconds the service asked us to wait.
+    :param model: the model that the limit is for.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: float | None = None
+    retry_after: float | None = None
+    model: str | None = None
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds to wait after a refusal, if the service said any."""
+        said = [seconds for seconds in (self.retry_after, self.reset) if seconds is not None]
+        return max(said) if said else None
+
+
 class RateLimitError(ApiError):
-    """Too many requests. Nothing was done or billed, so the same request may be sent again later."""
+    """
+    Too many requests. Nothing was done or billed, so the same request may be sent again later.
+
+    :param limit: what the answer said about the limit.
+    """
 
     def __init__(
-        self, message: str, *, status: int, request_id: str | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        status: int,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        limit: RateLimit | None = None,
     ) -> None:
         super().__init__(message, status=status, request_id=request_id, retry_after=retry_after)
         self.retryable = True
+        self.limit = limit or RateLimit(retry_after=retry_after)
 
 
 class UnexpectedReply(AssemblyAIError):
@@ -212,6 +255,49 @@ class ServiceUnreachable(AssemblyAIError):
 
 class WatchRefused(AssemblyAIError):
     """The service would not tell the state of a job: wrong key, unknown id, wrong host."""
+
+
+class GatewayTimeout(AssemblyAIError):
+    """The LLM Gateway had no room for as long as we were willing to wait; nothing was billed. A retry helps."""
+
+    retryable = True
+
+    def __init__(self, model: str, max_wait: float, said: str) -> None:
+        super().__init__(
+            f"Model {model}: no room within max_wait={max_wait:.0f} s, and nothing was billed. {said} Raise max_wait, "
+            "call less often, or ask the service for a higher limit."
+        )
+
+
+class AnswerLost(AssemblyAIError):
+    """
+    A model call may have been done and billed, but its answer did not arrive. Calling again may pay twice.
+
+    :param retryable: whether the user leaves that to the task's retries.
+    """
+
+    def __init__(self, detail: str, *, retryable: bool) -> None:
+        follows = (
+            "a retry of the task calls again and may pay twice (on_lost_answer='fail' forbids that)."
+            if retryable
+            else "it is not called again, because of on_lost_answer='fail': clear the task to do so."
+        )
+        super().__init__(
+            f"The answer is lost and may be billed: {detail.rstrip('.')}. Not repeated here; {follows}"
+        )
+        self.retryable = retryable
+
+
+class AnswerUnusable(AssemblyAIError):
+    """
+    A model answered, and is paid for, but not with what was asked for. A retry would pay again for the same.
+
+    :param reason: what is wrong with the answer.
+    """
+
+    def __init__(self, message: str, reason: Fault) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def strip_url(url: str) -> str:

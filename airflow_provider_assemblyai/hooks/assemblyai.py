@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
     Connection,
 )
 
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import llm_gateway, transcripts
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -32,6 +34,19 @@ from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopbac
 from airflow_provider_assemblyai.client import AsyncClient, Client, check_key
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """
+    What a connection says about the LLM Gateway.
+
+    :param model: the model of tasks that name none.
+    :param requests_per_minute: the pace that one triggerer keeps to, for each model; None leaves it to the service.
+    """
+
+    model: str | None = None
+    requests_per_minute: float | None = None
 
 
 class AssemblyAIHook(BaseHook):
@@ -104,6 +119,23 @@ class AssemblyAIHook(BaseHook):
         """
         return self.client.pages(call)
 
+    def models(self) -> list[llm_gateway.Model]:
+        """Return the models of the LLM Gateway in this region, with prices and what they support."""
+        return self.send(llm_gateway.models())
+
+    @property
+    def gateway(self) -> GatewaySettings:
+        """What the connection says about the LLM Gateway."""
+        with _missing(self.assemblyai_conn_id):
+            connection = self.get_connection(self.assemblyai_conn_id)
+        return self._gateway(connection.extra_dejson)
+
+    async def async_gateway(self) -> GatewaySettings:
+        """Return what the connection says about the LLM Gateway, in an event loop."""
+        with _missing(self.assemblyai_conn_id):
+            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
+        return self._gateway(await get_async_extra_dejson(connection))
+
     async def async_client(self) -> AsyncClient:
         """Return a new client for an event loop; use it as ``async with``."""
         with _missing(self.assemblyai_conn_id):
@@ -133,6 +165,20 @@ class AssemblyAIHook(BaseHook):
         except InvalidInput as error:
             raise InvalidInput(f"Connection {self.assemblyai_conn_id!r}: {error}") from None
         return key, hosts
+
+    def _gateway(self, extra: Mapping[str, Any]) -> GatewaySettings:
+        pace = extra.get("requests_per_minute")
+        try:
+            # A connection given as a URI has only strings, and an untouched form has null or nothing.
+            number = float(pace) if pace not in (None, "") and not isinstance(pace, bool) else None
+        except (TypeError, ValueError):
+            number = math.nan
+        if number is not None and not 0 < number < math.inf:
+            raise InvalidInput(
+                f"Connection {self.assemblyai_conn_id!r}: requests_per_minute must be a number above zero."
+            )
+        model = extra.get("llm_model")
+        return GatewaySettings(str(model).strip() if model else None, number)
 
 
 def _override(connection: Connection) -> str | None:

@@ -15,7 +15,15 @@ import airflow_provider_assemblyai
 ROOT = Path(airflow_provider_assemblyai.__file__).parent
 NAME = "airflow_provider_assemblyai"
 
-API = {"api.checks", "api.errors", "api.regions", "api.call", "api.transcripts", "api.outcome"}
+API = {
+    "api.checks",
+    "api.errors",
+    "api.regions",
+    "api.call",
+    "api.transcripts",
+    "api.outcome",
+    "api.llm_gateway",
+}
 BELOW_OPERATORS = API | {
     *(
         "job",
@@ -39,6 +47,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api.call": {"api.errors"},
     "api.transcripts": {"api.errors", "api.call"},
     "api.outcome": {"api.errors", "api.transcripts"},
+    "api.llm_gateway": {"api.errors", "api.call"},
+    "prompting": {"api.errors"},
     "watching": API,
     "job": {"api.checks"},
     "killable": {"api.errors"},
@@ -58,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 #: Third parties that are kept in one place.
 ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"client"}}
-NO_AIRFLOW = {*API, "", "client", "watching", "job", "submission", "results"}
+NO_AIRFLOW = {*API, "", "client", "watching", "job", "submission", "results", "prompting"}
 PACKAGES = {"api", "hooks", "operators", "sensors", "triggers"}
 
 
