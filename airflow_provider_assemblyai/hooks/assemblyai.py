@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_assemblyai.api import llm_gateway, transcripts
 from airflow_provider_assemblyai.api.call import Call
+from airflow_provider_assemblyai.api.checks import check_seconds
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -142,6 +143,18 @@ class AssemblyAIHook(BaseHook):
             connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
         return AsyncClient(*self._settings(connection, await get_async_extra_dejson(connection)))
 
+    async def account(self) -> tuple[str, float | None]:
+        """
+        Return a digest of the account and host, and the model calls a minute that the connection allows.
+
+        :raises InvalidInput: the connection is missing or cannot work.
+        """
+        with _missing(self.assemblyai_conn_id):
+            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
+        extra = await get_async_extra_dejson(connection)
+        key, hosts = self._settings(connection, extra)
+        return hashlib.sha256(f"{key} {hosts.gateway}".encode()).hexdigest()[:16], requests_per_minute(extra)
+
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap authenticated call and say in a sentence what was found."""
         try:
@@ -179,6 +192,23 @@ class AssemblyAIHook(BaseHook):
             )
         model = extra.get("llm_model")
         return GatewaySettings(str(model).strip() if model else None, number)
+
+
+def requests_per_minute(extra: Mapping[str, Any]) -> float | None:
+    """
+    Return the model calls a minute that a connection allows each triggerer; None if it does not say.
+
+    :param extra: of the connection.
+    :raises InvalidInput: it is not a number above zero.
+    """
+    value = extra.get("requests_per_minute")
+    if value is None or value == "":
+        return None
+    try:
+        # A connection given as a URI has only strings.
+        return check_seconds("requests_per_minute", float(value))
+    except (TypeError, ValueError):
+        raise InvalidInput("requests_per_minute of the connection must be a number above 0.") from None
 
 
 def _override(connection: Connection) -> str | None:
