@@ -6,16 +6,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable
 from airflow_provider_assemblyai.emulator.faults import FaultError, parse
+from airflow_provider_assemblyai.emulator.gateway.manner import Manner
+from airflow_provider_assemblyai.emulator.gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.handle import connection_json, make_engine
 from airflow_provider_assemblyai.emulator.jobs import Pace
 from airflow_provider_assemblyai.emulator.server import RegionServer
@@ -28,14 +31,16 @@ faults:
     --fault rate_limit:path=/v2/transcript,times=3,retry_after=2
     --fault '{"fault": "slow", "path": "/v2/transcript/{id}", "delay": 5, "times": null}'
   kinds: rate_limit status slow reset lost truncate garbage echo_key hold job list_lag clock_skew
-  webhook_duplicate. POST /_emulator/faults takes the same rules while the emulator runs.
+  webhook_duplicate, and of the LLM Gateway refuse model_error llm_status spread cut. POST /_emulator/faults takes the same rules while the emulator runs.
 
 markers in an audio_url, for one job:
   https://example.com/a.wav?emulator=error:server*2,processing:30,duration:60,lag:5
 
 What it does not do: it tells no speakers apart on one channel, topics and content safety find
-nothing, summaries quote sentences, and personal data is found with a few patterns only.
+nothing, summaries quote sentences, translations repeat the text behind the language's code, and
+personal data is found with a few patterns only.
 """
+LLM_KEY = "ASSEMBLYAI_EMULATOR_LLM_KEY"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         servers = _servers(options, engine)
         for server in servers:
             server.service.add_faults(faults)
-    except (EngineUnavailable, FaultError, OSError, OverflowError) as error:
+    except (EngineUnavailable, FaultError, OSError, OverflowError, ValueError) as error:
         print(f"assemblyai-emulator: {error}", file=sys.stderr)
         return 2
     asyncio.run(_serve(servers))
@@ -120,12 +125,39 @@ def _parser() -> argparse.ArgumentParser:
         "--fault", action="append", default=[], metavar="SPEC", help="what goes wrong, see below (repeatable)"
     )
     add("--webhook-scale", type=float, default=1.0, metavar="X", help="scales the webhooks' 10 s (default 1)")
+    add(
+        "--gateway",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="how the LLM Gateway behaves: limit=5, window=sliding, headers=none, ... (repeatable)",
+    )
+    add(
+        "--llm-upstream",
+        metavar="URL",
+        help=f"a server that speaks OpenAI's protocol and answers chats; its key in {LLM_KEY}",
+    )
+    add("--llm-model", metavar="NAME", help="the model to ask there (default that of each request)")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 
+def _pair(text: str) -> tuple[str, Any]:
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise ValueError(f"--gateway wants KEY=VALUE, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
 def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
     regions = ("us", "eu") if options.region == "both" else (options.region,)
+    gateway = Manner().changed(**dict(map(_pair, options.gateway)))
+    upstream = None
+    if options.llm_upstream:
+        upstream = Upstream(options.llm_upstream, options.llm_model, os.environ.get(LLM_KEY))
     servers = []
     for region in regions:
         settings = Settings(
@@ -135,6 +167,8 @@ def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
             pace=Pace(options.job_seconds, options.job_polls),
             allowed=tuple(options.allow_file),
             webhook_scale=options.webhook_scale,
+            gateway=gateway,
+            upstream=upstream,
         )
         port = options.eu_port if region != regions[0] else options.port
         servers.append(RegionServer(settings, engine, options.host, port))

@@ -11,7 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
 
-from airflow_provider_assemblyai.emulator import routes_control, routes_files, routes_transcripts
+from airflow_provider_assemblyai.emulator import (
+    routes_control,
+    routes_files,
+    routes_gateway,
+    routes_transcripts,
+)
 from airflow_provider_assemblyai.emulator.connections import Connections
 from airflow_provider_assemblyai.emulator.errors import METHOD_NOT_ALLOWED, NOT_FOUND, SERVER_ERROR, ApiError
 from airflow_provider_assemblyai.emulator.gate import Gate, template
@@ -41,6 +46,7 @@ def build(service: Service, connections: Connections) -> Gate:
         [
             *routes_files.routes(service),
             *routes_transcripts.routes(service),
+            *routes_gateway.routes(service),
             *routes_control.routes(service, gate.held),
         ]
     )

@@ -35,7 +35,17 @@ A rule says which requests it means and which fault meets them::
 ``clock_skew``         the ``Date`` header and the creation time are ``seconds`` off; ``times``
                        defaults to for ever
 ``webhook_duplicate``  the submitted job's webhooks are delivered twice
+``refuse``             the gateway refuses the call with ``error`` ``access``, ``model_access``,
+                       ``overload`` (503; ``"status": 529`` for the other form), ``server`` or
+                       ``transcript``
+``model_error``        the model fails with ``status`` (default 503); the gateway asks it once more,
+                       then the fallbacks, and each time counts
+``llm_status``         200 without an answer, and ``llm_status_code`` is ``status`` (default 503)
+``spread``             the answer's content comes in several ``choices`` (default 2)
+``cut``                a streamed answer ends after so many ``chunks`` (default 2), without ``[DONE]``
 =====================  =============================================================================
+
+The last five meet calls of the gateway, with ``model`` those of one model only.
 
 On the command line a rule is ``KIND`` or ``KIND:key=value,key=value``, for instance
 ``rate_limit:path=/v2/transcript,times=3,retry_after=2``, or the JSON object itself.
@@ -51,6 +61,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.errors import JOB_ERROR_CLASSES
+from airflow_provider_assemblyai.emulator.gateway.errors import REFUSALS
 
 #: Faults that change the answer to a request; at most one of them meets a request.
 WIRE_KINDS = frozenset(
@@ -58,6 +69,8 @@ WIRE_KINDS = frozenset(
 )
 #: Faults that change what a submission leads to.
 SUBMIT_KINDS = frozenset(("job", "list_lag", "webhook_duplicate"))
+#: Faults of the models behind the gateway.
+GATEWAY_KINDS = frozenset(("refuse", "model_error", "llm_status", "spread", "cut"))
 CLOCK_KIND = "clock_skew"
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
@@ -74,6 +87,11 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
     "list_lag": frozenset(("seconds",)),
     "clock_skew": frozenset(("seconds",)),
     "webhook_duplicate": frozenset(),
+    "refuse": frozenset(("error", "status", "model")),
+    "model_error": frozenset(("status", "model")),
+    "llm_status": frozenset(("status", "model")),
+    "spread": frozenset(("choices", "model")),
+    "cut": frozenset(("chunks", "model")),
 }
 _COMMON = frozenset(("fault", "method", "path", "skip", "times", "probability", "seed"))
 
@@ -180,6 +198,16 @@ class Faults:
         """
         return next(self._meeting({kind}, "POST", "/v2/transcript", "/v2/transcript"), None)
 
+    def on_gateway(self, kind: str, path: str, model: str | None = None) -> Rule | None:
+        """The fault of one kind that meets this call of the gateway, if any.
+
+        :param kind: one of :data:`GATEWAY_KINDS`.
+        :param path: of the call.
+        :param model: that it asks for.
+        """
+        rules = (rule for rule in self._rules if rule.options.get("model") in (None, model))
+        return next((rule for rule in rules if rule.kind == kind and rule.meets("POST", path, path)), None)
+
     def clock_skew(self, method: str, template: str, path: str) -> float:
         """Seconds that this request's clock is off."""
         rule = next(self._meeting({CLOCK_KIND}, method, template, path), None)
@@ -202,6 +230,8 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
         options.setdefault("class", options.pop("error", "server"))
     if kind == "job" and options["class"] not in JOB_ERROR_CLASSES:
         raise FaultError(f"unknown class of job error; known: {', '.join(JOB_ERROR_CLASSES)}")
+    if kind == "refuse" and options.setdefault("error", "server") not in REFUSALS:
+        raise FaultError(f"unknown refusal; known: {', '.join(REFUSALS)}")
     if options.get("when") not in (None, "before", "after"):
         raise FaultError("when must be before or after")
     path = rule.get("path")

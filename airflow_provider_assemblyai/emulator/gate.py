@@ -21,6 +21,7 @@ from airflow_provider_assemblyai.emulator.service import Service
 
 CONTROL = "/_emulator"
 SKEW = "emulator.skew"
+REQUEST_ID = "emulator.request_id"
 
 _TEMPLATES = (
     (
@@ -64,6 +65,7 @@ class Gate:
         faults = self._service.faults
         place = (entry["method"], entry["path"], entry["raw_path"])
         skew = scope[SKEW] = faults.clock_skew(*place)
+        request_id = scope[REQUEST_ID] = str(uuid.uuid4())
         rule = faults.on_wire(*place)
 
         async def answer(message: Message) -> None:
@@ -71,7 +73,7 @@ class Gate:
                 entry["status"] = message["status"]
                 headers = [
                     (b"date", http_date(self._service.clock.now() + skew).encode()),
-                    (b"x-request-id", str(uuid.uuid4()).encode()),
+                    (b"x-request-id", request_id.encode()),
                 ]
                 message = {**message, "headers": [*message.get("headers", ()), *headers]}
             await send(message)

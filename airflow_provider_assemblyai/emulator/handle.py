@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
+from airflow_provider_assemblyai.emulator.gateway.manner import Manner
+from airflow_provider_assemblyai.emulator.gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.jobs import Pace
 from airflow_provider_assemblyai.emulator.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
@@ -134,6 +136,27 @@ class Emulator:
 
         self._on_loop(change)
 
+    def gateway(self, **changes: Any) -> dict[str, Any]:
+        """Change how the LLM Gateway behaves, and return how it does.
+
+        :param changes: see :mod:`~airflow_provider_assemblyai.emulator.gateway.manner`.
+        :raises ValueError: for a name or a value that is not understood.
+        """
+
+        def change() -> dict[str, Any]:
+            gateway = self._server.service.gateway
+            gateway.manner = gateway.manner.changed(**changes)
+            return gateway.manner.shown()
+
+        return self._on_loop(change)
+
+    def answers(self, *answers: str | Mapping[str, Any]) -> None:
+        """Set what models answer from now on: one after the other, the last one for ever.
+
+        :param answers: texts, or objects as in ``POST /_emulator/answers``; none for their own answers.
+        """
+        self._on_loop(lambda: self._server.service.gateway.script(answers))
+
     def seed(self, count: int) -> None:
         """Submit many jobs at once for the first project, without HTTP.
 
@@ -173,6 +196,10 @@ def serve(
     allow_files: Sequence[str | Path] = (),
     webhook_scale: float = 1.0,
     model: str | None = None,
+    gateway: Mapping[str, Any] | None = None,
+    llm_upstream: str | None = None,
+    llm_model: str | None = None,
+    llm_key: str | None = None,
 ) -> Iterator[Emulator]:
     """Run an emulator in a thread for the length of a ``with`` block.
 
@@ -187,6 +214,10 @@ def serve(
     :param allow_files: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
     :param model: for the whisper engine; the bundled model when absent.
+    :param gateway: how the LLM Gateway behaves at first, as for :meth:`Emulator.gateway`.
+    :param llm_upstream: address of a server that speaks OpenAI's protocol; it answers chats.
+    :param llm_model: the model to ask there; the one of each request when absent.
+    :param llm_key: key for it.
     """
     settings = Settings(
         region=region,
@@ -195,6 +226,8 @@ def serve(
         pace=Pace(job_seconds, job_polls),
         allowed=tuple(Path(directory) for directory in allow_files),
         webhook_scale=webhook_scale,
+        gateway=Manner().changed(**(gateway or {})),
+        upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,
     )
     server = RegionServer(settings, make_engine(engine, model), host, port)
     thread = _ServerThread(server)

@@ -12,6 +12,10 @@
 ``POST …/release``          ``{"id": 3, "then": "reset"}`` lets them go; both keys are optional
 ``POST …/clock``            ``{"advance": 3600}`` skips time
 ``POST …/script``           ``{"text": "…"}`` is what scripted jobs say from now on
+``GET …/gateway``           how the LLM Gateway behaves; ``POST {"limit": 5}`` changes it, see
+                            :mod:`~airflow_provider_assemblyai.emulator.gateway.manner`
+``POST …/answers``          ``{"answers": ["…"]}`` is what models answer from now on, the last one for
+                            ever; none for their own answers
 ``POST …/seed``             ``{"count": 1000}`` submits jobs for the first project
 ``POST …/reset``            back to the beginning
 ==========================  ==========================================================================
@@ -55,10 +59,15 @@ def routes(service: Service, held: HeldRequests) -> list[Route]:
         "/reset": (control.reset, "POST"),
         "/clock": (control.clock, "POST"),
         "/script": (control.script, "POST"),
+        "/answers": (control.answers, "POST"),
         "/seed": (control.seed, "POST"),
     }
     made = [Route(f"{CONTROL}{path}", handler, methods=[method]) for path, (handler, method) in table.items()]
-    return [*made, Route(f"{CONTROL}/faults", control.faults, methods=["GET", "POST", "DELETE"])]
+    return [
+        *made,
+        Route(f"{CONTROL}/faults", control.faults, methods=["GET", "POST", "DELETE"]),
+        Route(f"{CONTROL}/gateway", control.gateway, methods=["GET", "POST"]),
+    ]
 
 
 class Control:
@@ -145,6 +154,25 @@ class Control:
         if text is not None and not isinstance(text, str):
             raise ApiError(400, "text must be a String")
         self._service.script = text
+        return JSONResponse({})
+
+    async def gateway(self, request: Request) -> Response:
+        """How the LLM Gateway behaves; what is posted changes it."""
+        gateway = self._service.gateway
+        if request.method == "POST":
+            try:
+                gateway.manner = gateway.manner.changed(**await _object(request))
+            except ValueError as error:
+                raise ApiError(400, str(error)) from None
+        return JSONResponse(gateway.manner.shown())
+
+    async def answers(self, request: Request) -> Response:
+        """What models answer from now on: ``{"answers": ["..."]}``, none for their own answers."""
+        answers = (await _object(request)).get("answers") or []
+        try:
+            self._service.gateway.script(answers if isinstance(answers, list) else [answers])
+        except ValueError as error:
+            raise ApiError(400, str(error)) from None
         return JSONResponse({})
 
     async def seed(self, request: Request) -> Response:

@@ -18,6 +18,14 @@ from airflow_provider_assemblyai.emulator.counters import Counters
 from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
 from airflow_provider_assemblyai.emulator.errors import ApiError
 from airflow_provider_assemblyai.emulator.faults import Faults
+from airflow_provider_assemblyai.emulator.gateway.errors import (
+    DELETED_TRANSCRIPT,
+    NO_TRANSCRIPT,
+    GatewayError,
+)
+from airflow_provider_assemblyai.emulator.gateway.gateway import Gateway
+from airflow_provider_assemblyai.emulator.gateway.manner import Manner
+from airflow_provider_assemblyai.emulator.gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.jobs import Jobs, Pace
 from airflow_provider_assemblyai.emulator.redactions import Redactions
 from airflow_provider_assemblyai.emulator.request_fields import read_request
@@ -39,6 +47,8 @@ class Settings:
     :param pace: how long jobs take.
     :param allowed: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
+    :param gateway: how the LLM Gateway behaves at first.
+    :param upstream: a real model behind it.
     """
 
     region: str = "us"
@@ -47,6 +57,8 @@ class Settings:
     pace: Pace = field(default_factory=Pace)
     allowed: tuple[Path, ...] = ()
     webhook_scale: float = 1.0
+    gateway: Manner = field(default_factory=Manner)
+    upstream: Upstream | None = None
 
 
 class Service:
@@ -71,6 +83,9 @@ class Service:
         self.sources = Sources(self.store, self.clock, settings.allowed)
         self.jobs = Jobs(
             self.clock, engine, self.sources, settings.concurrency, settings.pace, ended=self._job_ended
+        )
+        self.gateway = Gateway(
+            settings.region, settings.gateway, self.clock, self.faults, self._text_of, settings.upstream
         )
         self._submissions: dict[tuple[str, str], int] = {}
         self._results: OrderedDict[str, Results] = OrderedDict()
@@ -182,6 +197,25 @@ class Service:
             raise ApiError(400, errors.NOT_COMPLETED)
         return record, results
 
+    def understood(self, project: str, transcript_id: str) -> tuple[Record, Results]:
+        """A completed transcript, for the gateway.
+
+        :raises GatewayError: 404 when it is not there or deleted, 400 when it is not completed.
+        """
+        record = self.store.records.get(transcript_id)
+        self.jobs.settle()
+        if record is None or record.project != project:
+            raise GatewayError(404, NO_TRANSCRIPT)
+        if record.deleted:
+            raise GatewayError(404, DELETED_TRANSCRIPT)
+        results = self.results(record)
+        if record.status != COMPLETED or results is None:
+            raise GatewayError(400, f"transcript is not completed, its status is {record.status}")
+        return record, results
+
+    def _text_of(self, project: str, transcript_id: str) -> str:
+        return self.understood(project, transcript_id)[1].text
+
     def results(self, record: Record) -> Results | None:
         """What a job found, ``None`` before its end or without any."""
         if not record.terminal or not isinstance(record.outcome, Recognition):
@@ -264,6 +298,7 @@ class Service:
             **self.counters.shown(),
             "webhook_attempts": self.webhooks.attempts,
             "jobs": self.jobs.counts(),
+            "gateway": self.gateway.tally.shown(),
         }
 
     def advance(self, seconds: float) -> float:
@@ -294,6 +329,7 @@ class Service:
         self.store.clear()
         self.faults.clear()
         self.counters.reset()
+        self.gateway.reset()
         self._submissions.clear()
         self._results.clear()
         self.script = None
