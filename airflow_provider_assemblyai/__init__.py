@@ -41,7 +41,10 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "AssemblyAI", "python-modules": [f"{_PACKAGE}.sensors.transcript"]},
         ],
         "triggers": [
-            {"integration-name": "AssemblyAI", "python-modules": [f"{_PACKAGE}.triggers.transcript"]},
+            {
+                "integration-name": "AssemblyAI",
+                "python-modules": [f"{_PACKAGE}.triggers.transcript", f"{_PACKAGE}.triggers.llm_gateway"],
+            },
         ],
         "connection-types": [
             {

@@ -33,11 +33,12 @@ BELOW_OPERATORS = API | {
         "records",
         "handover",
         "watching",
+        "pacing",
         "client",
         "storage",
         "results",
     ),
-    *("hooks.assemblyai", "triggers.transcript"),
+    *("hooks.assemblyai", "triggers.transcript", "triggers.llm_gateway"),
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
@@ -50,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api.llm_gateway": {"api.errors", "api.call"},
     "prompting": {"api.errors"},
     "watching": API,
+    "pacing": set(),
     "job": {"api.checks"},
     "killable": {"api.errors"},
     "retry_policy": {"api.errors"},
@@ -62,13 +64,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hooks.assemblyai": {"client", *API},
     "opening": {"job", "records", "handover", "storage", "submission", "hooks.assemblyai", *API},
     "triggers.transcript": {"hooks.assemblyai", "watching", *API},
+    "triggers.llm_gateway": {"hooks.assemblyai", "watching", "pacing", *API},
     "operators.transcribe": BELOW_OPERATORS,
     "operators.transcripts": BELOW_OPERATORS,
     "sensors.transcript": BELOW_OPERATORS,
 }
 #: Third parties that are kept in one place.
 ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"client"}}
-NO_AIRFLOW = {*API, "", "client", "watching", "job", "submission", "results", "prompting"}
+NO_AIRFLOW = {*API, "", "client", "watching", "pacing", "job", "submission", "results", "prompting"}
 PACKAGES = {"api", "hooks", "operators", "sensors", "triggers"}
 
 

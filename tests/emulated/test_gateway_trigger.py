@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for a turn: many triggers in one event loop, with a limit high enough for a test to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.triggers import llm_gateway
+from airflow_provider_assemblyai.triggers.llm_gateway import GatewayTrigger
+
+#: A minute's calls: one every ten milliseconds or so.
+QUICK = 6000
+
+
+@pytest.fixture(autouse=True)
+def connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(emulator.connection_json)
+    found["extra"]["requests_per_minute"] = QUICK
+    monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(found))
+    monkeypatch.setenv("AIRFLOW_CONN_SAME_ACCOUNT", json.dumps(found))
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER_ACCOUNT", json.dumps(found | {"password": "another-key"}))
+    return found
+
+
+def trigger(**change: Any) -> GatewayTrigger:
+    kwargs: dict[str, Any] = {
+        "assemblyai_conn_id": "assemblyai_default",
+        "region": "us",
+        "model": "a-model",
+        "entered_at": time.time(),
+        "deadline": time.time() + 6000,
+    }
+    return GatewayTrigger(**(kwargs | change))
+
+
+async def event(of: GatewayTrigger) -> dict[str, Any]:
+    (fired,) = [fired.payload async for fired in of.run()]
+    payload: dict[str, Any] = json.loads(json.dumps(fired))
+    return payload
+
+
+async def all_in(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Return once so many wait in the gates of the loop."""
+    while sum(len(porter.gate) for porter in llm_gateway._PORTERS.get(loop, {}).values()) < count:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0)
+
+
+def test_serialized_and_back() -> None:
+    told = {"limit": 30, "remaining": -1, "reset": 12.5, "retry_after": None, "model": "a-model", "at": 1.0}
+    path, kwargs = trigger(not_before=5.0, refused=told, start_cost=2.5).serialize()
+    assert path == "airflow_provider_assemblyai.triggers.llm_gateway.GatewayTrigger"
+    assert GatewayTrigger(**json.loads(json.dumps(kwargs))).serialize() == (path, kwargs)
+
+
+def test_the_key_is_nowhere_to_be_seen(connection: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    async def main() -> list[str]:
+        waiting = trigger()
+        fired = await event(waiting)
+        return [repr(waiting.serialize()), repr(fired), repr(llm_gateway._PORTERS)]
+
+    seen = asyncio.run(main())
+    logged = capfd.readouterr().out
+    assert "Waited" in logged
+    assert not any(connection["password"] in text for text in [*seen, logged])
+
+
+def test_one_gate_lets_all_out_evenly_and_in_their_order() -> None:
+    async def main() -> list[dict[str, Any]]:
+        now = time.time()
+        waiters = [trigger(entered_at=now - index) for index in range(50)]
+        return await asyncio.gather(*(event(one) for one in waiters))
+
+    fired = asyncio.run(main())
+    assert {one["outcome"] for one in fired} == {"go"}
+    calls = [one["call_at"] for one in reversed(fired)]
+    assert calls == sorted(calls), "the last one had come first"
+    step = 60 / (QUICK * 0.98)
+    assert all(after - before >= step * 0.99 for before, after in pairwise(calls))
+
+
+def test_gates_are_for_one_account_and_one_model() -> None:
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"model": "another-model"},
+        {"assemblyai_conn_id": "same_account"},
+        {"assemblyai_conn_id": "other_account"},
+    ]
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        tasks = [asyncio.create_task(event(trigger(**kind, not_before=time.time() + 60))) for kind in kinds]
+        await all_in(loop, 4)
+        counts = sorted(len(porter.gate) for porter in llm_gateway._PORTERS[loop].values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return counts
+
+    assert asyncio.run(main()) == [1, 1, 2]
+
+
+def test_who_is_cancelled_leaves_his_turn_to_the_next() -> None:
+    async def main() -> tuple[dict[str, Any], int]:
+        loop = asyncio.get_running_loop()
+        first = [trigger(entered_at=float(index), not_before=time.time() + 0.2) for index in range(200)]
+        tasks = [asyncio.create_task(event(one)) for one in first]
+        last = asyncio.create_task(event(trigger(not_before=time.time() + 0.2)))
+        await all_in(loop, 201)
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(one, asyncio.CancelledError) for one in ended)
+        (porter,) = llm_gateway._PORTERS[loop].values()
+        fired = await last
+        return fired, len(porter._turns) + len(porter.gate)
+
+    fired, left = asyncio.run(main())
+    assert (fired["outcome"], left) == ("go", 0)
+
+
+def test_a_gate_is_dropped_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_assemblyai.pacing.WINDOW", 0.05)
+
+    async def main() -> None:
+        await asyncio.gather(*(event(trigger()) for _ in range(3)))
+        porters = llm_gateway._PORTERS[asyncio.get_running_loop()]
+        assert len(porters) == 1
+        while porters:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        assert (await event(trigger()))["outcome"] == "go", "and made again"
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_every_event_loop_has_its_own_and_leaves_nothing() -> None:
+    async def main() -> int:
+        await event(trigger())
+        return len(llm_gateway._PORTERS)
+
+    assert [asyncio.run(main()) for _ in range(3)] == [1, 1, 1]
+    gc.collect()
+    assert len(llm_gateway._PORTERS) == 1
+
+
+def test_one_who_was_refused_holds_all() -> None:
+    async def main() -> list[dict[str, Any]]:
+        told = {"limit": 30, "reset": None, "retry_after": 5000, "at": time.time()}
+        refused = trigger(refused=told, deadline=time.time() + 0.5)
+        return list(await asyncio.gather(event(refused), event(trigger(deadline=time.time() + 0.5))))
+
+    for fired in asyncio.run(main()):
+        assert fired["outcome"] == "timeout"
+        assert fired["call_at"] is None
+        assert "29.4 calls a minute (limit 30), held for 5" in fired["detail"]
+
+
+def test_it_fires_no_earlier_than_the_service_asked() -> None:
+    until = time.time() + 0.3
+    fired = asyncio.run(event(trigger(not_before=until)))
+    assert fired["let_out_at"] >= until
+
+
+def test_not_before_the_scheduler_knows_of_the_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_assemblyai.watching.AFTER_DEFERRAL", 0.4)
+    began = time.time()
+    fired = asyncio.run(event(trigger(entered_at=began - 100)))
+    assert fired["let_out_at"] >= began + 0.4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"assemblyai_conn_id": "nowhere"}, "not defined"), ({"region": "mars"}, "Unknown AssemblyAI region")],
+)
+def test_a_connection_that_cannot_work(change: dict[str, Any], words: str) -> None:
+    fired = asyncio.run(event(trigger(**change)))
+    assert (fired["outcome"], fired["call_at"]) == ("refused", None)
+    assert words in fired["detail"]
+
+
+def test_a_thousand_wait_and_are_silent_meanwhile(capfd: pytest.CaptureFixture[str]) -> None:
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        ready = time.time() + 600
+        tasks = [asyncio.create_task(event(trigger(not_before=ready))) for _ in range(1000)]
+        await all_in(loop, 1000)
+        (porter,) = llm_gateway._PORTERS[loop].values()
+        tasks[999].cancel()
+        await asyncio.gather(tasks[999], return_exceptions=True)
+        left = len(porter.gate)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return left
+
+    assert asyncio.run(main()) == 999
+    lines = [line for line in capfd.readouterr().out.splitlines() if "GatewayTrigger" in line]
+    assert len(lines) == 1000
+    assert all("Waiting for a turn" in line for line in lines), "one when he comes, nothing while he waits"
