@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_assemblyai.emulator import features
 from airflow_provider_assemblyai.emulator.clock import naive_timestamp
 from airflow_provider_assemblyai.emulator.exports import span_object, word_object
+from airflow_provider_assemblyai.emulator.gateway.understanding import understand
 from airflow_provider_assemblyai.emulator.languages import (
     ENGLISH,
     domain_warning,
@@ -158,6 +159,9 @@ def _fill(shown: dict[str, Any], record: Record, results: Results) -> None:
     shown.update(
         features.compute(results, {name: value for name, value in fields.items() if name not in missing})
     )
+    if fields.get("speech_understanding"):
+        request = fields["speech_understanding"]["request"]
+        shown.update(understand(request, results).shown(request))
     warnings = [*results.warnings, domain_warning(fields, code), record.markers.warning]
     messages = [{"message": text} for text in warnings if text]
     if messages or fields.get("domain"):

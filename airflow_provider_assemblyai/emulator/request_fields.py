@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.emulator.errors import ApiError
+from airflow_provider_assemblyai.emulator.gateway.understanding_request import faults
 from airflow_provider_assemblyai.emulator.languages import (
     CODES,
     DEFAULT_MODELS,
@@ -280,5 +281,5 @@ def _check_combinations(fields: Mapping[str, Any]) -> None:
     if fields.get("summarization") and fields.get("format_text") is False:
         raise _refuse("summarization requires format_text")
     understanding = fields.get("speech_understanding")
-    if understanding is not None and not isinstance(understanding.get("request"), dict):
-        raise _refuse("speech_understanding.request must be an Object")
+    if understanding is not None and (found := faults(understanding.get("request"), fields)):
+        raise _refuse(", ".join(found))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes of the LLM Gateway: chat and models.
+"""Routes of the LLM Gateway: chat, models, Speech Understanding.
 
 The service wants the bare key in ``Authorization``. The emulator takes ``Bearer KEY`` here as well, as
 clients made for OpenAI cannot send anything else; whether the service does is not documented.
@@ -17,7 +17,7 @@ from airflow_provider_assemblyai.emulator.bodies import decode
 from airflow_provider_assemblyai.emulator.errors import ApiError
 from airflow_provider_assemblyai.emulator.gate import REQUEST_ID
 from airflow_provider_assemblyai.emulator.gateway.errors import GatewayError, invalid
-from airflow_provider_assemblyai.emulator.gateway.gateway import CHAT, Answer
+from airflow_provider_assemblyai.emulator.gateway.gateway import CHAT, UNDERSTANDING, Answer
 from airflow_provider_assemblyai.emulator.service import Service
 
 #: Gets the caller's project, the decoded body and the request's id.
@@ -35,6 +35,8 @@ def routes(service: Service) -> list[Route]:
 
     return [
         Route(CHAT, _posted(service, service.gateway.chat), methods=["POST"]),
+        Route(UNDERSTANDING, _posted(service, service.gateway.understand), methods=["POST"]),
+        Route(f"{UNDERSTANDING}/validate", _posted(service, service.gateway.validate), methods=["POST"]),
         Route("/v1/models", models, methods=["GET"]),
     ]
 

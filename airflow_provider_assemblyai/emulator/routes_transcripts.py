@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable
@@ -66,7 +67,7 @@ def _submit(service: Service) -> Handler:
         project = service.project(request.headers.get("authorization"))
         body = decode(await request.body())
         record = service.submit(project, body, base_url(request), request.scope.get(SKEW, 0.0))
-        return _shown(service, record)
+        return await _shown(service, record)
 
     return submit
 
@@ -74,7 +75,7 @@ def _submit(service: Service) -> Handler:
 def _get(service: Service) -> Handler:
     async def get(request: Request) -> Response:
         project = service.project(request.headers.get("authorization"))
-        return _shown(service, service.read(project, request.path_params["id"]))
+        return await _shown(service, service.read(project, request.path_params["id"]))
 
     return get
 
@@ -82,13 +83,17 @@ def _get(service: Service) -> Handler:
 def _delete(service: Service) -> Handler:
     async def delete(request: Request) -> Response:
         project = service.project(request.headers.get("authorization"))
-        return _shown(service, service.delete(project, request.path_params["id"]))
+        return await _shown(service, service.delete(project, request.path_params["id"]))
 
     return delete
 
 
-def _shown(service: Service, record: Record) -> Response:
-    return JSONResponse(transcript_object(record, service.results(record)))
+async def _shown(service: Service, record: Record) -> Response:
+    results = service.results(record)
+    if record.fields.get("speech_understanding"):
+        # Summaries of a long text take a while, and everybody is served from this thread.
+        return JSONResponse(await asyncio.to_thread(transcript_object, record, results))
+    return JSONResponse(transcript_object(record, results))
 
 
 def _list(service: Service) -> Handler:

@@ -85,7 +85,7 @@ class Service:
             self.clock, engine, self.sources, settings.concurrency, settings.pace, ended=self._job_ended
         )
         self.gateway = Gateway(
-            settings.region, settings.gateway, self.clock, self.faults, self._text_of, settings.upstream
+            settings.region, settings.gateway, self.clock, self.faults, self.understood, settings.upstream
         )
         self._submissions: dict[tuple[str, str], int] = {}
         self._results: OrderedDict[str, Results] = OrderedDict()
@@ -212,9 +212,6 @@ class Service:
         if record.status != COMPLETED or results is None:
             raise GatewayError(400, f"transcript is not completed, its status is {record.status}")
         return record, results
-
-    def _text_of(self, project: str, transcript_id: str) -> str:
-        return self.understood(project, transcript_id)[1].text
 
     def results(self, record: Record) -> Results | None:
         """What a job found, ``None`` before its end or without any."""

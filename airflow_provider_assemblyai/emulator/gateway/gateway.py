@@ -17,16 +17,20 @@ from airflow_provider_assemblyai.emulator.gateway.errors import GatewayError, in
 from airflow_provider_assemblyai.emulator.gateway.manner import Manner
 from airflow_provider_assemblyai.emulator.gateway.request import ChatRequest, read
 from airflow_provider_assemblyai.emulator.gateway.tally import Tally
+from airflow_provider_assemblyai.emulator.gateway.understanding import understand
+from airflow_provider_assemblyai.emulator.gateway.understanding_request import faults
 from airflow_provider_assemblyai.emulator.gateway.upstream import Upstream, UpstreamError
 from airflow_provider_assemblyai.emulator.gateway.windows import Standing, Windows
+from airflow_provider_assemblyai.emulator.results import Results
+from airflow_provider_assemblyai.emulator.store import Record
 
 CHAT = "/v1/chat/completions"
 UNDERSTANDING = "/v1/understanding"
 _REPEAT_AFTER = 0.5
 _SERVICES = {CHAT: "llmgw", UNDERSTANDING: "speech-understanding"}
 
-#: The text of a transcript, by project and id.
-TextOf = Callable[[str, str], str]
+#: Gives a completed transcript, by project and id.
+Transcript = Callable[[str, str], tuple[Record, Results]]
 
 
 @dataclass(slots=True)
@@ -48,7 +52,7 @@ class Gateway:
     :param manner: how it behaves at first and after a reset.
     :param clock: the emulator's time.
     :param faults: the rules for what goes wrong.
-    :param text_of: gives the text of a transcript.
+    :param transcript: gives a completed transcript.
     :param upstream: a real model, if there is one.
     """
 
@@ -58,7 +62,7 @@ class Gateway:
         manner: Manner,
         clock: Clock,
         faults: Faults,
-        text_of: TextOf,
+        transcript: Transcript,
         upstream: Upstream | None = None,
     ) -> None:
         self.manner = self._usual = manner
@@ -66,7 +70,7 @@ class Gateway:
         self._region = region
         self._clock = clock
         self._faults = faults
-        self._text_of = text_of
+        self._transcript = transcript
         self._upstream = upstream
         self._windows = Windows()
         self._catalogue = Catalogue(region, clock.now())
@@ -114,6 +118,51 @@ class Gateway:
             raise
         answer.headers = headers
         return answer
+
+    async def understand(self, project: str, body: object, request_id: str) -> Answer:
+        """Run Speech Understanding on a transcript.
+
+        One call counts once, however many features it asks for.
+
+        :param project: the caller's.
+        :param body: the decoded JSON.
+        :param request_id: id of the call.
+        :raises GatewayError: when there is no answer.
+        """
+        self.check_access()
+        asked = _asked(body)
+        if not isinstance(asked.get("transcript_id"), str):
+            raise invalid("transcript_id is required")
+        headers = self.enter(UNDERSTANDING, UNDERSTANDING, self.manner.understanding_limit)
+        try:
+            self._fail_on_demand(None, UNDERSTANDING)
+            record, results = self._transcript(project, asked["transcript_id"])
+            request = asked["speech_understanding"]["request"]
+            if found := faults(request, record.fields):
+                raise invalid(*found)
+            self.tally.understanding.accepted += 1
+            made = await asyncio.to_thread(understand, request, results)
+        except GatewayError as error:
+            self.tally.understanding.failed += 1
+            error.headers.update(headers)
+            raise
+        return Answer({"request_id": request_id, **made.shown(request)}, headers=headers)
+
+    async def validate(self, project: str, body: object, request_id: str) -> Answer:
+        """Say what is wrong with a request for Speech Understanding; nothing is run, and nothing counts.
+
+        :param project: the caller's.
+        :param body: the decoded JSON; the transcript may be missing.
+        :param request_id: id of the call.
+        :raises GatewayError: 400 with everything that is wrong.
+        """
+        self.check_access()
+        asked = _asked(body)
+        identity = asked.get("transcript_id")
+        fields = None if identity is None else self._transcript(project, str(identity))[0].fields
+        if found := faults(asked["speech_understanding"]["request"], fields):
+            raise invalid(*found)
+        return Answer()
 
     def check_access(self, model: str | None = None) -> None:
         """Whether this account may be here.
@@ -169,7 +218,7 @@ class Gateway:
             self.check_access(request.model.id)
         return chain
 
-    def _fail_on_demand(self, model: str, path: str = CHAT) -> None:
+    def _fail_on_demand(self, model: str | None, path: str = CHAT) -> None:
         rule = self._faults.on_gateway("refuse", path, model)
         if rule is not None:
             raise refusal(str(rule.options["error"]), rule.options.get("status"))
@@ -201,7 +250,7 @@ class Gateway:
     def _complete(self, project: str, request: ChatRequest) -> ChatRequest:
         """The request with its transcript, if that fits into the model."""
         if request.transcript_id is not None:
-            request = request.with_transcript(self._text_of(project, request.transcript_id))
+            request = request.with_transcript(self._transcript(project, request.transcript_id)[1].text)
         if request.prompt_tokens + request.max_tokens > request.model.context:
             raise invalid(errors.CONTEXT)
         return request
@@ -243,6 +292,14 @@ class Gateway:
             choices=int(spread.options.get("choices", 2)) if spread else 1,
         )
         return Answer(body)
+
+
+def _asked(body: object) -> dict[str, Any]:
+    inner = body.get("speech_understanding") if isinstance(body, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("request"), dict):
+        raise invalid("speech_understanding.request must be an object")
+    assert isinstance(body, dict)
+    return body
 
 
 def _scripted(answer: object) -> Mapping[str, Any]:

@@ -161,10 +161,12 @@ class _Filler:
         count = min(most, max(least, len(made), len(found) if found else 1, 1))
         inner = self._resolved(item or {})
         for number in range(len(made), count):
+            mine = found[number % len(found)] if found else self._text
             if found and self._kind(inner, depth) == "string" and not {"enum", "const"} & set(inner):
-                made.append(self._fitted(inner, found[number % len(found)]))
+                made.append(self._fitted(inner, mine))
             else:
-                made.append(self.value(inner, name, depth + 1))
+                # Each object of a list tells of a sentence of its own.
+                made.append(_Filler(self._root, mine).value(inner, name, depth + 1))
         return _unique(made, least) if schema.get("uniqueItems") else made
 
     def _many(self, name: str) -> list[str]:
@@ -188,6 +190,7 @@ class _Filler:
             value = math.ceil(max(value, low) / step) * step
             if value > high:
                 value = math.floor(high / step) * step
+            value = round(value, 9)
         if kind == "integer":
             value = min(max(round(value), math.ceil(low)), high)
             return int(value)
@@ -208,6 +211,8 @@ class _Filler:
         if re.search(r"summary|abstract|overview|description|synopsis|text|content|answer|response", name):
             return extract.summary(self._text) or "none"
         found = self._many(name) if _PEOPLE.search(name) or _ACTIONS.search(name) else []
+        if not found and _PEOPLE.search(name):
+            return "not named"
         return found[0] if found else next(self._rest)
 
     def _fitted(self, schema: dict[str, Any], text: str) -> str:
