@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from airflow_provider_assemblyai.emulator.background import Background
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.engines import Engine, Job, Recognition
 from airflow_provider_assemblyai.emulator.errors import JobError, server_fault
@@ -69,7 +70,7 @@ class Jobs:
         self._active = 0
         self._due: list[tuple[float, int, Record]] = []
         self._serial = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         # One recognition at a time: two would share the same cores and both be late.
         self._worker = Worker()
 
@@ -115,14 +116,12 @@ class Jobs:
         self._waiting.clear()
         self._active = 0
         self._due.clear()
-        for task in self._tasks:
-            task.cancel()
+        self._background.cancel()
 
     async def close(self) -> None:
         """End the work that is under way."""
-        tasks = list(self._tasks)
         self.reset()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
         await self._worker.close()
 
     def _start_waiting(self, at: float) -> None:
@@ -138,9 +137,7 @@ class Jobs:
         # An instant engine knows its answer now; the job still takes the time it was given.
         if record.outcome is None and self._engine.reads_media:
             record.running = True
-            task = asyncio.get_running_loop().create_task(self._listen(record))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._background.start(self._listen(record))
         record.ready_at = at + seconds
         self._schedule(record, record.ready_at)
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from airflow_provider_assemblyai.emulator import redacted_audio
+from airflow_provider_assemblyai.emulator.background import Background
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.errors import NO_REDACTED_AUDIO, ApiError
 from airflow_provider_assemblyai.emulator.results import Results
@@ -32,7 +33,7 @@ class Redactions:
         self._store = store
         self._webhooks = webhooks
         self._links: dict[str, tuple[Path, float]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def begin(self, record: Record, results: Results) -> None:
         """Make the copy of a job that has just been completed.
@@ -41,9 +42,7 @@ class Redactions:
         :param results: what was heard, and where the personal data is.
         """
         record.redacting = True
-        task = asyncio.get_running_loop().create_task(self._make(record, results))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.start(self._make(record, results))
 
     async def _make(self, record: Record, results: Results) -> None:
         options = record.fields.get("redact_pii_audio_options") or {}
@@ -102,14 +101,12 @@ class Redactions:
     def reset(self) -> None:
         """Forget all links, and the copies that are being made."""
         self._links.clear()
-        for task in self._tasks:
-            task.cancel()
+        self._background.cancel()
 
     async def close(self) -> None:
         """End the work that is under way."""
-        tasks = list(self._tasks)
         self.reset()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
 
     def _link(self, record: Record, path: Path) -> str:
         token = uuid.uuid4().hex
