@@ -15,6 +15,7 @@ from airflow_provider_assemblyai.emulator import (
     routes_control,
     routes_files,
     routes_gateway,
+    routes_streaming,
     routes_transcripts,
 )
 from airflow_provider_assemblyai.emulator.connections import Connections
@@ -47,6 +48,7 @@ def build(service: Service, connections: Connections) -> Gate:
             *routes_files.routes(service),
             *routes_transcripts.routes(service),
             *routes_gateway.routes(service),
+            *routes_streaming.routes(service, connections),
             *routes_control.routes(service, gate.held),
         ]
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulator's time: real time plus what a test has skipped."""
+"""The emulator's time: real time, faster if a test wishes so, plus what it has skipped."""
 
 from __future__ import annotations
 
@@ -13,15 +13,34 @@ class Clock:
     """Real time that can be moved forward, so that nobody has to wait a day for an upload to expire.
 
     All methods belong to the thread of the event loop.
+
+    :param speed: how many of its seconds pass in a real one.
     """
 
-    def __init__(self) -> None:
-        self._offset = 0.0
+    def __init__(self, speed: float = 1.0) -> None:
+        self._usual_speed = self._speed = _positive(speed)
+        self._since = self._began = time.time()
         self._moved = asyncio.Event()
 
     def now(self) -> float:
         """Seconds since the epoch, including what was skipped."""
-        return time.time() + self._offset
+        return self._began + (time.time() - self._since) * self._speed
+
+    @property
+    def speed(self) -> float:
+        """How many seconds of this clock pass in a real one."""
+        return self._speed
+
+    def run_at(self, speed: float) -> None:
+        """Run faster or slower from now on, until :meth:`back_to_real_time`.
+
+        :param speed: how many seconds pass in a real one.
+        :raises ValueError: when it is not above 0.
+        """
+        _positive(speed)
+        self._began, self._since = self.now(), time.time()
+        self._speed = speed
+        self.wake()
 
     def advance(self, seconds: float) -> None:
         """Skip time; everybody who sleeps on this clock looks again.
@@ -30,7 +49,7 @@ class Clock:
         """
         if seconds < 0:
             raise ValueError("the clock moves forward only")
-        self._offset += seconds
+        self._began += seconds
         self.wake()
 
     def wake(self) -> None:
@@ -39,8 +58,9 @@ class Clock:
         moved.set()
 
     def back_to_real_time(self) -> None:
-        """Forget what was skipped."""
-        self._offset = 0.0
+        """Forget what was skipped, and run at the speed it was made with."""
+        self._since = self._began = time.time()
+        self._speed = self._usual_speed
         self.wake()
 
     async def sleep(self, seconds: float) -> None:
@@ -55,14 +75,20 @@ class Clock:
     async def next_move(self, at_most: float | None) -> None:
         """Wait until the clock is moved or woken.
 
-        :param at_most: seconds of real time after which to return anyway; ``None`` for no limit.
+        :param at_most: seconds of this clock after which to return anyway; ``None`` for no limit.
         """
         moved = self._moved
         try:
-            async with asyncio.timeout(at_most):
+            async with asyncio.timeout(None if at_most is None else at_most / self._speed):
                 await moved.wait()
         except TimeoutError:
             return
+
+
+def _positive(speed: float) -> float:
+    if not speed > 0:
+        raise ValueError("the clock's speed must be above 0")
+    return speed
 
 
 def naive_timestamp(moment: float) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 
 class Connections:
@@ -43,15 +45,20 @@ class Connections:
             connection.break_off()
 
 
-class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's protocol with a way to end it without an answer."""
+class Connection(asyncio.Protocol):
+    """To be mixed with one of uvicorn's protocols: a way to end it without an answer.
+
+    A connection that becomes a WebSocket gets a second protocol, which takes the place of the first.
+    """
 
     registry: Connections
     lost: asyncio.Event
     _peer: tuple[str, int] | None = None
+    _transport: Any
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._transport = transport
         self.lost = asyncio.Event()
         peer = transport.get_extra_info("peername")
         if peer:
@@ -66,17 +73,33 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def break_off(self) -> None:
         """End the connection with a TCP reset, as a crashed peer or a cutting firewall would."""
-        raw = self.transport.get_extra_info("socket")
+        raw = self._transport.get_extra_info("socket")
         if raw is not None:
             with contextlib.suppress(OSError):
                 # No lingering: the kernel sends RST instead of FIN, and drops what is not sent yet.
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        self._transport.abort()
 
 
-def protocol(registry: Connections) -> type[Connection]:
-    """A protocol class that registers its connections.
+class WebSocketConnection(Connection):
+    """The second one."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # uvicorn logs the address of each socket, and a token can be in its query.
+        self.logger = logging.getLogger(f"{__name__}.sockets")
+        self.logger.setLevel(logging.ERROR)
+
+
+def protocols(registry: Connections) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
+    """Classes for HTTP and for WebSockets that register their connections.
 
     :param registry: where to.
     """
-    return type("RegisteredConnection", (Connection,), {"registry": registry})
+    names = {"registry": registry}
+    http: Any = AutoHTTPProtocol
+    websockets: Any = AutoWebSocketsProtocol
+    return (
+        type("RegisteredConnection", (Connection, http), names),
+        type("RegisteredWebSocket", (WebSocketConnection, websockets), names),
+    )

@@ -36,7 +36,6 @@ class ProjectCount:
 class Counters:
     """Counts of a region since the last reset."""
 
-    open_sockets: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_REQUESTS_KEPT))
     _projects: dict[str, ProjectCount] = field(default_factory=dict)
@@ -81,12 +80,11 @@ class Counters:
         return {
             "requests": dict(self.requests),
             **total.shown(),
-            "open_sockets": self.open_sockets,
             "projects": {name: count.shown() for name, count in sorted(self._projects.items())},
         }
 
     def reset(self) -> None:
-        """Count from zero; open sockets stay open."""
+        """Count from zero."""
         self.requests.clear()
         self.log.clear()
         self._projects.clear()

@@ -47,6 +47,20 @@ A rule says which requests it means and which fault meets them::
 
 The last five meet calls of the gateway, with ``model`` those of one model only.
 
+Streaming sessions have no method or path; their rules count sessions. ``after`` is in seconds of audio, a
+number or a pair to draw from.
+
+=====================  =============================================================================
+``stream_refuse``      the handshake is answered with ``status`` (default 503; ``null`` breaks the
+                       connection), or, with a ``code``, succeeds and is closed with it and ``error``
+``stream_drop``        the connection breaks without a close frame, ``after`` so much audio
+``stream_close``       an Error frame with ``error`` and a close with ``code`` (default 3005)
+``stream_stall``       nothing is read for ``seconds`` (default 1)
+``stream_warn``        a Warning message with ``code`` and ``error``
+``stream_revise``      a SpeakerRevision of all turns so far
+``stream_deaf``        a Terminate is never answered
+=====================  =============================================================================
+
 On the command line a rule is ``KIND`` or ``KIND:key=value,key=value``, for instance
 ``rate_limit:path=/v2/transcript,times=3,retry_after=2``, or the JSON object itself.
 """
@@ -62,6 +76,8 @@ from typing import Any
 
 from airflow_provider_assemblyai.emulator.errors import JOB_ERROR_CLASSES
 from airflow_provider_assemblyai.emulator.gateway.errors import REFUSALS
+from airflow_provider_assemblyai.emulator.streaming_faults import ACTS
+from airflow_provider_assemblyai.emulator.streaming_faults import make as make_act
 
 #: Faults that change the answer to a request; at most one of them meets a request.
 WIRE_KINDS = frozenset(
@@ -72,6 +88,8 @@ SUBMIT_KINDS = frozenset(("job", "list_lag", "webhook_duplicate"))
 #: Faults of the models behind the gateway.
 GATEWAY_KINDS = frozenset(("refuse", "model_error", "llm_status", "spread", "cut"))
 CLOCK_KIND = "clock_skew"
+#: Faults of streaming sessions.
+STREAM_KINDS = frozenset(("stream_refuse", *(f"stream_{kind}" for kind in ACTS)))
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
     "rate_limit": frozenset(("retry_after", "status", "message")),
@@ -87,6 +105,8 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
     "list_lag": frozenset(("seconds",)),
     "clock_skew": frozenset(("seconds",)),
     "webhook_duplicate": frozenset(),
+    "stream_refuse": frozenset(("status", "code", "error")),
+    **{f"stream_{kind}": frozenset(("after", "code", "error", "seconds")) for kind in ACTS},
     "refuse": frozenset(("error", "status", "model")),
     "model_error": frozenset(("status", "model")),
     "llm_status": frozenset(("status", "model")),
@@ -208,6 +228,13 @@ class Faults:
         rules = (rule for rule in self._rules if rule.options.get("model") in (None, model))
         return next((rule for rule in rules if rule.kind == kind and rule.meets("POST", path, path)), None)
 
+    def on_session(self, kind: str) -> list[Rule]:
+        """The faults of one kind that meet the session that is opened now.
+
+        :param kind: one of :data:`STREAM_KINDS`.
+        """
+        return list(self._meeting({kind}, "GET", "/v3/ws", "/v3/ws"))
+
     def clock_skew(self, method: str, template: str, path: str) -> float:
         """Seconds that this request's clock is off."""
         rule = next(self._meeting({CLOCK_KIND}, method, template, path), None)
@@ -237,6 +264,8 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
     path = rule.get("path")
     method = rule.get("method")
     try:
+        if kind.removeprefix("stream_") in ACTS:
+            make_act(kind.removeprefix("stream_"), options)
         return Rule(
             kind=kind,
             method=method.upper() if method else None,

@@ -18,6 +18,8 @@ from airflow_provider_assemblyai.emulator.gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.jobs import Pace
 from airflow_provider_assemblyai.emulator.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
+from airflow_provider_assemblyai.emulator.streaming import StreamRules
+from airflow_provider_assemblyai.emulator.streaming_faults import make
 
 T = TypeVar("T")
 
@@ -157,6 +159,44 @@ class Emulator:
         """
         self._on_loop(lambda: self._server.service.gateway.script(answers))
 
+    def sessions(self) -> list[dict[str, Any]]:
+        """All streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
+        return self._on_loop(self._server.service.streaming.ledger.shown)
+
+    def session_audio(self, session_id: str) -> bytes:
+        """What a session received, where audio is recorded.
+
+        :param session_id: from its Begin.
+        :raises KeyError: when there is no such session, or it was not recorded.
+        """
+        return self._on_loop(lambda: self._server.service.streaming.ledger.audio(session_id))
+
+    def act(self, kind: str, session_id: str | None = None, **options: Any) -> int:
+        """Let something happen to open streaming sessions now.
+
+        :param kind: ``drop``, ``close``, ``stall``, ``warn``, ``revise`` or ``deaf``.
+        :param session_id: to one only; to all when absent.
+        :param options: ``code``, ``error``, ``seconds``.
+        :return: to how many.
+        :raises ValueError: for an act that is not understood.
+        """
+        act = make(kind, options)
+        return self._on_loop(lambda: self._server.service.streaming.order(act, session_id))
+
+    def stream_rules(self, **changes: Any) -> None:
+        """Other rules for streaming sessions until the next reset.
+
+        :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.StreamRules`.
+        """
+        self._on_loop(lambda: self._server.service.streaming.change_rules(**changes))
+
+    def run_at(self, speed: float) -> None:
+        """Let the emulator's clock run faster or slower until the next reset.
+
+        :param speed: how many of its seconds pass in a real one.
+        """
+        self._on_loop(lambda: self._server.service.clock.run_at(speed))
+
     def seed(self, count: int) -> None:
         """Submit many jobs at once for the first project, without HTTP.
 
@@ -196,6 +236,9 @@ def serve(
     allow_files: Sequence[str | Path] = (),
     webhook_scale: float = 1.0,
     model: str | None = None,
+    speed: float = 1.0,
+    stream: StreamRules | None = None,
+    tls: tuple[str | Path, str | Path] | None = None,
     gateway: Mapping[str, Any] | None = None,
     llm_upstream: str | None = None,
     llm_model: str | None = None,
@@ -214,6 +257,9 @@ def serve(
     :param allow_files: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
     :param model: for the whisper engine; the bundled model when absent.
+    :param speed: how many seconds of the emulator's clock pass in a real one.
+    :param stream: what streaming sessions may do; the service's limits when absent.
+    :param tls: files of a certificate and its key, to speak ``https`` and ``wss``.
     :param gateway: how the LLM Gateway behaves at first, as for :meth:`Emulator.gateway`.
     :param llm_upstream: address of a server that speaks OpenAI's protocol; it answers chats.
     :param llm_model: the model to ask there; the one of each request when absent.
@@ -226,10 +272,13 @@ def serve(
         pace=Pace(job_seconds, job_polls),
         allowed=tuple(Path(directory) for directory in allow_files),
         webhook_scale=webhook_scale,
+        speed=speed,
+        stream=stream or StreamRules(),
         gateway=Manner().changed(**(gateway or {})),
         upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,
     )
-    server = RegionServer(settings, make_engine(engine, model), host, port)
+    files = None if tls is None else (Path(tls[0]), Path(tls[1]))
+    server = RegionServer(settings, make_engine(engine, model), host, port, files)
     thread = _ServerThread(server)
     thread.start()
     try:

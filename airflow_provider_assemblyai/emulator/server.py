@@ -6,14 +6,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 
 from airflow_provider_assemblyai.emulator.app import build
-from airflow_provider_assemblyai.emulator.connections import Connections, protocol
+from airflow_provider_assemblyai.emulator.connections import Connections, protocols
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.service import Service, Settings
+from airflow_provider_assemblyai.emulator.streaming_session import LARGEST_MESSAGE
 
 _BACKLOG = 2048
 
@@ -25,10 +28,21 @@ class RegionServer:
     :param engine: turns jobs into words.
     :param host: address to listen on.
     :param port: 0 for any free one.
-    :raises OSError: when the address is taken.
+    :param tls: files of a certificate and its key; without them it speaks plain HTTP.
+    :raises OSError: when the address is taken, or a file cannot be used.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
+        if tls is not None:
+            # uvicorn would only find a wrong file when it begins to serve.
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*tls)
         # The protocol is named because asyncio switches Nagle's delay off only where it reads TCP.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -41,12 +55,22 @@ class RegionServer:
         self.connections = Connections()
         self.service = Service(settings, engine)
         self.gate = build(self.service, self.connections)
-        self.url = f"http://{_reachable(host)}:{self._socket.getsockname()[1]}"
+        self.url = f"{'https' if tls else 'http'}://{_reachable(host)}:{self._socket.getsockname()[1]}"
         self.service.base_url = self.url
+        http, websockets = protocols(self.connections)
         self._server = _Server(
             uvicorn.Config(
                 self.gate,
-                http=protocol(self.connections),
+                http=http,
+                ws=websockets,
+                # A larger message is refused in the service's own words, up to a point.
+                ws_max_size=8 * LARGEST_MESSAGE,
+                # Sound hardly gets smaller, and a compressor would be in every comparison of CPU time.
+                ws_per_message_deflate=False,
+                # Sessions have limits of their own, in the emulator's time.
+                ws_ping_interval=None,
+                ssl_certfile=tls[0] if tls else None,
+                ssl_keyfile=tls[1] if tls else None,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -32,6 +32,8 @@ from airflow_provider_assemblyai.emulator.request_fields import read_request
 from airflow_provider_assemblyai.emulator.results import Results, build
 from airflow_provider_assemblyai.emulator.sources import Sources
 from airflow_provider_assemblyai.emulator.store import COMPLETED, ERROR, Record, Store, Upload
+from airflow_provider_assemblyai.emulator.streaming import Streaming, StreamRules
+from airflow_provider_assemblyai.emulator.streaming_gateway import answer
 from airflow_provider_assemblyai.emulator.webhooks import Webhooks
 
 _RESULTS_KEPT = 64
@@ -47,6 +49,8 @@ class Settings:
     :param pace: how long jobs take.
     :param allowed: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
+    :param speed: how many seconds of its clock pass in a real one.
+    :param stream: what streaming sessions may do.
     :param gateway: how the LLM Gateway behaves at first.
     :param upstream: a real model behind it.
     """
@@ -57,6 +61,8 @@ class Settings:
     pace: Pace = field(default_factory=Pace)
     allowed: tuple[Path, ...] = ()
     webhook_scale: float = 1.0
+    speed: float = 1.0
+    stream: StreamRules = field(default_factory=StreamRules)
     gateway: Manner = field(default_factory=Manner)
     upstream: Upstream | None = None
 
@@ -71,7 +77,7 @@ class Service:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
         self.engine = engine
-        self.clock = Clock()
+        self.clock = Clock(settings.speed)
         self.faults = Faults()
         self.counters = Counters()
         self.script: str | None = None
@@ -86,6 +92,9 @@ class Service:
         )
         self.gateway = Gateway(
             settings.region, settings.gateway, self.clock, self.faults, self.understood, settings.upstream
+        )
+        self.streaming = Streaming(
+            self.clock, engine, self.faults, self.webhooks, self.project, answer, settings.stream
         )
         self._submissions: dict[tuple[str, str], int] = {}
         self._results: OrderedDict[str, Results] = OrderedDict()
@@ -295,6 +304,7 @@ class Service:
             **self.counters.shown(),
             "webhook_attempts": self.webhooks.attempts,
             "jobs": self.jobs.counts(),
+            "streaming": self.streaming.counts(),
             "gateway": self.gateway.tally.shown(),
         }
 
@@ -321,6 +331,7 @@ class Service:
     def reset(self) -> None:
         """Back to the beginning: no data, no counts, no faults, real time."""
         self.jobs.reset()
+        self.streaming.reset()
         self.webhooks.reset()
         self.redactions.reset()
         self.store.clear()
@@ -335,6 +346,7 @@ class Service:
     async def close(self) -> None:
         """End all work and delete all files."""
         await self.jobs.close()
+        await self.streaming.close()
         await self.redactions.close()
         await self.webhooks.close()
         self._directory.cleanup()

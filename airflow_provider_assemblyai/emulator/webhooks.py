@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Telling a client that a job has ended."""
+"""Telling a client that a job or a streaming session has ended."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import httpx
@@ -39,10 +39,25 @@ class Webhooks:
         :param body: what to send.
         """
         if record.fields.get("webhook_url") and not record.deleted:
+            headers = {}
+            if record.webhook_secret is not None:
+                headers[record.fields["webhook_auth_header_name"]] = record.webhook_secret
             for _ in range(2 if record.webhook_twice else 1):
-                task = asyncio.get_running_loop().create_task(self._deliver(record, dict(body)))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._start(self._deliver(record.fields["webhook_url"], dict(body), headers, record))
+
+    def post(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Deliver a message that belongs to no transcript.
+
+        :param url: where to.
+        :param body: what to send.
+        :param headers: what the receiver knows us by.
+        """
+        self._start(self._deliver(url, dict(body), headers))
+
+    def _start(self, delivery: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(delivery)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Give up what is not delivered yet."""
@@ -57,11 +72,9 @@ class Webhooks:
             task.cancel()
         self.attempts = self.delivered = 0
 
-    async def _deliver(self, record: Record, body: Mapping[str, Any]) -> None:
-        url = record.fields["webhook_url"]
-        headers = {}
-        if record.webhook_secret is not None:
-            headers[record.fields["webhook_auth_header_name"]] = record.webhook_secret
+    async def _deliver(
+        self, url: str, body: Mapping[str, Any], headers: Mapping[str, str], record: Record | None = None
+    ) -> None:
         async with httpx.AsyncClient(timeout=TIMEOUT * self._scale, trust_env=not is_loopback(url)) as client:
             for attempt in range(ATTEMPTS):
                 if attempt:
@@ -73,7 +86,8 @@ class Webhooks:
                         response = await client.post(url, json=body, headers=headers)
                 except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError):
                     continue
-                record.webhook_status_code = response.status_code
+                if record is not None:
+                    record.webhook_status_code = response.status_code
                 if response.is_success:
                     self.delivered += 1
                     return

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What turns a job into words: the small contract that both engines keep."""
+"""What turns sound into words: the small contract that both engines keep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from airflow_provider_assemblyai.emulator.engines.live import Ears, Listener
 
 
 class Word(NamedTuple):
@@ -79,4 +82,10 @@ class Engine(Protocol):
 
         :param job: what to listen to.
         :raises JobError: with the service's text, when the job must fail.
+        """
+
+    def listen(self, ears: Ears) -> Listener:
+        """Begin to listen while somebody speaks.
+
+        :param ears: how.
         """

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
+from airflow_provider_assemblyai.emulator.engines.live import Ears, Listener
+from airflow_provider_assemblyai.emulator.engines.scripted_live import ScriptedListener
 from airflow_provider_assemblyai.emulator.errors import below_language_confidence
 from airflow_provider_assemblyai.emulator.languages import ENGLISH
 
@@ -71,6 +73,10 @@ class ScriptedEngine:
             language=str(fields.get("language_code") or ENGLISH),
             language_confidence=LANGUAGE_CONFIDENCE if detects else None,
         )
+
+    def listen(self, ears: Ears) -> Listener:
+        """A listener for a streaming session."""
+        return ScriptedListener(ears, " ".join(SENTENCES))
 
 
 def _speech(

@@ -10,12 +10,13 @@ language was asked for. ``prompt`` and key terms are passed on as context.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
 from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable, missing
+from airflow_provider_assemblyai.emulator.engines.live import Ears, Listener
 from airflow_provider_assemblyai.emulator.errors import (
     JobError,
     below_language_confidence,
@@ -100,6 +101,26 @@ class WhisperEngine:
             warnings=self._warnings(fields),
         )
 
+    def listen(self, ears: Ears) -> Listener:
+        """A listener for a streaming session; it hears English, or whatever the model detects.
+
+        :param ears: how to listen.
+        """
+        from airflow_provider_assemblyai.emulator.engines.whisper_live import WhisperListener
+
+        return WhisperListener(ears, self._recognise_turn)
+
+    def _recognise_turn(self, samples: Any, context: str, thorough: bool) -> list[Word]:
+        segments, _ = self._model.transcribe(
+            samples,
+            language=None if self._multilingual else "en",
+            beam_size=5 if thorough else 1,
+            word_timestamps=True,
+            condition_on_previous_text=False,
+            initial_prompt=context or None,
+        )
+        return list(_words(segments, lambda: False))
+
     def _language(self, fields: Mapping[str, Any]) -> str | None:
         code = fields.get("language_code")
         if not self._multilingual:
@@ -132,7 +153,7 @@ class WhisperEngine:
         start = int(fields.get("audio_start_from") or 0)
         words = [
             word._replace(start=word.start + start, end=word.end + start, speaker=speaker, channel=channel)
-            for word in _words(segments, job)
+            for word in _words(segments, job.cancelled)
         ]
         return _Heard(words, info.duration_after_vad, info.language, info.language_probability)
 
@@ -166,9 +187,9 @@ class _Heard:
         self.certainty = round(certainty, 4)
 
 
-def _words(segments: Any, job: Job) -> Iterator[Word]:
+def _words(segments: Any, cancelled: Callable[[], bool]) -> Iterator[Word]:
     for segment in segments:
-        if job.cancelled():
+        if cancelled():
             raise JobError("The emulator was stopped")
         for word in segment.words or ():
             text = word.word.strip()

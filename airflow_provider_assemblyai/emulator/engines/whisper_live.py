@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listening with Whisper while somebody speaks.
+
+A voice detector cuts the sound into turns at the pauses; each turn is recognised as a whole when it ends, and
+now and then before that for what is said so far. Whisper always looks at half a minute, so a look costs the
+same for a short turn and for a long one: partial turns are left out while more sound is waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from airflow_provider_assemblyai.emulator.engines import Word
+from airflow_provider_assemblyai.emulator.engines.live import Ears, Heard, News, Started
+from airflow_provider_assemblyai.emulator.engines.sound import RATE, Sound
+from airflow_provider_assemblyai.emulator.engines.voice import WINDOW_MS, Voice
+from airflow_provider_assemblyai.emulator.wording import bare, ends_sentence
+
+Recognise = Callable[[Any, str, bool], Sequence[Word]]
+
+# Speech this short is a click.
+_SHORTEST_SPEECH_MS = 90
+_LEAD_MS = 300
+_PARTIAL_EVERY_MS = 1000
+# Whisper's window is 30 s; a turn is cut in a small pause before, and anywhere at the end.
+_LONG_TURN_MS, _LONGEST_TURN_MS = 20_000, 28_000
+_SMALL_PAUSE_MS = 100
+
+
+class WhisperListener:
+    """Turns and words of real speech.
+
+    :param ears: how to listen.
+    :param recognise: gives the words of a cut: samples, context, and whether it is worth an effort.
+    """
+
+    def __init__(self, ears: Ears, recognise: Recognise) -> None:
+        self.heard = self.voice = self.probability = 0.0
+        self._ears = ears
+        self._recognise = recognise
+        self._sound = Sound(ears)
+        self._detector = Voice()
+        # What is kept of the sound: from where the turn, or its lead, begins.
+        self._kept = np.zeros(0, dtype=np.float32)
+        self._kept_from = 0.0
+        self._speech = 0.0
+        self._speaking = False
+        self._looked_at = 0.0
+        self._complete: bool | None = None
+        self._words: Sequence[Word] = ()
+        self._settled = 0
+
+    def change(self, ears: Ears) -> None:
+        """Listen for other pauses, or with another context."""
+        self._ears = ears
+
+    def hear(self, sound: bytes, *, hurry: bool = False) -> list[News]:
+        """Look for pauses, and recognise what they end."""
+        news: list[News] = []
+        for window, probability in self._detector.hear(self._sound.samples(sound)):
+            self._kept = np.concatenate((self._kept, window))
+            self.heard += WINDOW_MS
+            self.probability = max(self.probability, probability)
+            self._notice(probability, news)
+        if self._speaking and not hurry and self.heard - self._looked_at >= _PARTIAL_EVERY_MS:
+            self._look(news)
+        return news
+
+    def force(self) -> list[News]:
+        """End the turn now."""
+        news: list[News] = []
+        if self._speaking:
+            self._end(news)
+        return news
+
+    def _notice(self, probability: float, news: list[News]) -> None:
+        if probability >= self._ears.threshold:
+            self.voice = self.heard
+            self._speech += WINDOW_MS
+            self._complete = None
+            if not self._speaking and self._speech >= _SHORTEST_SPEECH_MS:
+                self._speaking = True
+                self._looked_at = self.heard
+                news.append(Started(int(self.heard - self._speech)))
+        elif not self._speaking:
+            self._speech = 0.0
+            self._forget(self.heard - _LEAD_MS)
+        pause, length = self.heard - self.voice, self.heard - self._kept_from
+        if self._speaking and self._is_over(pause, length):
+            self._end(news)
+
+    def _is_over(self, pause: float, length: float) -> bool:
+        if pause >= self._ears.most_silence or length >= _LONGEST_TURN_MS:
+            return True
+        if length >= _LONG_TURN_MS and pause >= _SMALL_PAUSE_MS:
+            return True
+        if pause < self._ears.least_silence:
+            return False
+        if self._complete is None:
+            # One look for each pause: does it sound like the end of a sentence?
+            words = self._listen(thorough=True)
+            self._complete = bool(words) and ends_sentence(words[-1].text)
+        return self._complete
+
+    def _look(self, news: list[News]) -> None:
+        words = self._listen(thorough=False)
+        self._looked_at = self.heard
+        # Two looks that agree on the beginning settle it; the last word may still be half said.
+        agreed = 0
+        for before, now in zip(self._words, words[:-1], strict=False):
+            if bare(before.text) != bare(now.text):
+                break
+            agreed += 1
+        self._settled = max(self._settled, agreed)
+        self._words = words
+        news.append(Heard(words, min(self._settled, len(words))))
+
+    def _end(self, news: list[News]) -> None:
+        words = self._listen(thorough=True)
+        if words:
+            news.append(Heard(words, len(words), ended=True))
+        self._forget(self.heard)
+        self._speaking, self._speech, self._complete = False, 0.0, None
+        self._words, self._settled = (), 0
+
+    def _listen(self, *, thorough: bool) -> list[Word]:
+        start = round(self._kept_from)
+        return [
+            word._replace(start=word.start + start, end=word.end + start)
+            for word in self._recognise(self._kept, self._ears.context, thorough)
+        ]
+
+    def _forget(self, until: float) -> None:
+        """Drop the sound before a moment."""
+        samples = int((until - self._kept_from) * RATE / 1000)
+        if samples > 0:
+            self._kept = self._kept[samples:]
+            self._kept_from += samples * 1000 / RATE

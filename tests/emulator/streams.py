@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A streaming client as a test writes it down: nothing is hidden, nothing is repeated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import websocket
+
+from airflow_provider_assemblyai.emulator import Emulator
+
+FRAME = bytes(3200)  # 100 ms at 16 kHz
+TIMEOUT = 30
+
+
+class Stream:
+    """One socket.
+
+    :param to: the emulator.
+    :param key: the Authorization header; the emulator's key when absent, none when empty.
+    :param query: parameters; lists and objects become JSON.
+    """
+
+    def __init__(self, to: Emulator, key: str | None = None, **query: Any) -> None:
+        fields = {
+            name: json.dumps(value) if isinstance(value, (list, dict)) else value
+            for name, value in {"sample_rate": 16000, **query}.items()
+        }
+        key = to.api_key if key is None else key
+        self.socket = websocket.create_connection(
+            f"{to.url.replace('http', 'ws', 1)}/v3/ws?{urlencode(fields)}",
+            header={"Authorization": key} if key else {},
+            timeout=TIMEOUT,
+        )
+        self.messages: list[dict[str, Any]] = []
+        self.closed: tuple[int, str] | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.until("Begin")["id"])
+
+    def audio(self, data: bytes, frame: int = len(FRAME)) -> Stream:
+        """Send sound; what is left at its end goes with the last frame."""
+        starts = list(range(0, max(1, len(data) - frame // 2 + 1), frame))
+        for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+            self.socket.send_binary(data[start:end])
+        return self
+
+    def say(self, kind: str, **fields: Any) -> Stream:
+        self.socket.send(json.dumps({"type": kind, **fields}))
+        return self
+
+    def read(self) -> dict[str, Any] | None:
+        """The next message, ``None`` for the end: then :attr:`closed` holds code and reason."""
+        try:
+            kind, data = self.socket.recv_data()
+        except (ConnectionError, websocket.WebSocketConnectionClosedException):
+            self.closed = (1006, "")
+            return None
+        if kind == websocket.ABNF.OPCODE_CLOSE:
+            self.closed = (int.from_bytes(data[:2], "big"), data[2:].decode())
+            return None
+        message = json.loads(data)
+        self.messages.append(message)
+        return dict(message)
+
+    def until(
+        self, kind: str, when: Callable[[dict[str, Any]], bool] = lambda message: True
+    ) -> dict[str, Any]:
+        """The first message of a kind, those that came before included."""
+        for message in self.messages:
+            if message["type"] == kind and when(message):
+                return message
+        while (message := self.read() or {}) != {}:
+            if message["type"] == kind and when(message):
+                return message
+        raise AssertionError(f"no {kind} before the end {self.closed}")
+
+    def rest(self) -> list[dict[str, Any]]:
+        """All messages up to the end."""
+        while self.read() is not None:
+            pass
+        return self.messages
+
+    def finish(self) -> list[dict[str, Any]]:
+        return self.say("Terminate").rest()
+
+    def turns(self) -> list[dict[str, Any]]:
+        """The last message of each ended turn."""
+        last = {
+            message["turn_order"]: message
+            for message in self.messages
+            if message["type"] == "Turn" and message["end_of_turn"]
+        }
+        return [last[order] for order in sorted(last)]
+
+    def error(self) -> tuple[int, str, int]:
+        """Code and text of the Error frame, and the code of the close behind it."""
+        message = self.until("Error")
+        self.rest()
+        assert self.closed is not None
+        assert self.closed[1] == "See Error message for details"
+        return message["error_code"], message["error"], self.closed[0]
+
+    def drop(self) -> None:
+        """Go without a word."""
+        assert self.socket.sock is not None
+        self.socket.sock.close()
