@@ -34,7 +34,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "AssemblyAI",
-                "python-modules": [f"{_PACKAGE}.operators.transcribe", f"{_PACKAGE}.operators.transcripts"],
+                "python-modules": [
+                    f"{_PACKAGE}.operators.llm_gateway",
+                    f"{_PACKAGE}.operators.transcribe",
+                    f"{_PACKAGE}.operators.transcripts",
+                ],
             },
         ],
         "sensors": [
@@ -44,6 +48,13 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "AssemblyAI",
                 "python-modules": [f"{_PACKAGE}.triggers.transcript", f"{_PACKAGE}.triggers.llm_gateway"],
+            },
+        ],
+        "task-decorators": [
+            {
+                "name": "llm_gateway",
+                "class-name": f"{_PACKAGE}.decorators.llm_gateway.llm_gateway_task",
+                "path": f"{_PACKAGE}.decorators.llm_gateway.llm_gateway_task",
             },
         ],
         "connection-types": [

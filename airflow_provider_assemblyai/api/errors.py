@@ -24,7 +24,10 @@ Every error of this package, and whether running the same task again can help.
     ├─ WatchRefused            no      the service would not tell: wrong key, unknown id, wrong host
     ├─ GatewayTimeout          yes     the LLM Gateway had no room for as long as we were willing to wait
     ├─ AnswerLost              as chosen   a model call may be billed, but its answer did not arrive
-    └─ AnswerUnusable          no      a model answered, but not what was asked for   .reason
+    ├─ AnswerUnusable          no      a model answered, but not what was asked for   .reason
+    ├─ SourceFailed            yes     the source of a capture gave no sound
+    ├─ StreamingError          by code a streaming session was refused or ended by the service   .code
+    └─ CaptureIncomplete       no      a capture is over, and parts of it are missing
 
 Facts are attributes; nobody has to read them out of the message. Service texts pass through
 :func:`clean` before they become part of one.
@@ -293,11 +296,37 @@ class AnswerUnusable(AssemblyAIError):
     A model answered, and is paid for, but not with what was asked for. A retry would pay again for the same.
 
     :param reason: what is wrong with the answer.
+    :param problem: which rules of the schema it breaks, and where; nothing of what the model wrote.
     """
 
-    def __init__(self, message: str, reason: Fault) -> None:
+    def __init__(self, message: str, reason: Fault, problem: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.problem = problem
+
+
+class SourceFailed(AssemblyAIError):
+    """The source of a capture could not be opened, or gave no sound. A retry may help."""
+
+    retryable = True
+
+
+class StreamingError(AssemblyAIError):
+    """
+    A streaming session was refused, or ended for a reason that a new one would meet as well.
+
+    :param code: of the ``Error`` frame or the close frame, or the HTTP status in the place of a session.
+    :param retryable: whether a session at a later time may fare better.
+    """
+
+    def __init__(self, message: str, *, code: int, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+
+
+class CaptureIncomplete(AssemblyAIError):
+    """A capture is over and parts of it are missing; it cannot be repeated. Its files are written."""
 
 
 def strip_url(url: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,6 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_assemblyai.api import llm_gateway, transcripts
 from airflow_provider_assemblyai.api.call import Call
-from airflow_provider_assemblyai.api.checks import check_seconds
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -131,12 +131,6 @@ class AssemblyAIHook(BaseHook):
             connection = self.get_connection(self.assemblyai_conn_id)
         return self._gateway(connection.extra_dejson)
 
-    async def async_gateway(self) -> GatewaySettings:
-        """Return what the connection says about the LLM Gateway, in an event loop."""
-        with _missing(self.assemblyai_conn_id):
-            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
-        return self._gateway(await get_async_extra_dejson(connection))
-
     async def async_client(self) -> AsyncClient:
         """Return a new client for an event loop; use it as ``async with``."""
         with _missing(self.assemblyai_conn_id):
@@ -153,7 +147,8 @@ class AssemblyAIHook(BaseHook):
             connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
         extra = await get_async_extra_dejson(connection)
         key, hosts = self._settings(connection, extra)
-        return hashlib.sha256(f"{key} {hosts.gateway}".encode()).hexdigest()[:16], requests_per_minute(extra)
+        digest = hashlib.sha256(f"{key} {hosts.gateway}".encode()).hexdigest()[:16]
+        return digest, self._gateway(extra).requests_per_minute
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap authenticated call and say in a sentence what was found."""
@@ -192,23 +187,6 @@ class AssemblyAIHook(BaseHook):
             )
         model = extra.get("llm_model")
         return GatewaySettings(str(model).strip() if model else None, number)
-
-
-def requests_per_minute(extra: Mapping[str, Any]) -> float | None:
-    """
-    Return the model calls a minute that a connection allows each triggerer; None if it does not say.
-
-    :param extra: of the connection.
-    :raises InvalidInput: it is not a number above zero.
-    """
-    value = extra.get("requests_per_minute")
-    if value is None or value == "":
-        return None
-    try:
-        # A connection given as a URI has only strings.
-        return check_seconds("requests_per_minute", float(value))
-    except (TypeError, ValueError):
-        raise InvalidInput("requests_per_minute of the connection must be a number above 0.") from None
 
 
 def _override(connection: Connection) -> str | None:

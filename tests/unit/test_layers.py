@@ -37,6 +37,11 @@ BELOW_OPERATORS = API | {
         "client",
         "storage",
         "results",
+        "prompting",
+        "templating",
+        "answers",
+        "answer_record",
+        "gateway_task",
     ),
     *("hooks.assemblyai", "triggers.transcript", "triggers.llm_gateway"),
 }
@@ -50,6 +55,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api.outcome": {"api.errors", "api.transcripts"},
     "api.llm_gateway": {"api.errors", "api.call"},
     "prompting": {"api.errors"},
+    "templating": {"prompting"},
+    "answers": {"api.errors", "api.llm_gateway"},
+    "answer_record": {"job", "records", *API},
     "watching": API,
     "pacing": set(),
     "job": {"api.checks"},
@@ -65,14 +73,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "opening": {"job", "records", "handover", "storage", "submission", "hooks.assemblyai", *API},
     "triggers.transcript": {"hooks.assemblyai", "watching", *API},
     "triggers.llm_gateway": {"hooks.assemblyai", "watching", "pacing", *API},
+    "gateway_task": {"killable", "pacing", "hooks.assemblyai", "triggers.llm_gateway", *API},
+    "operators.llm_gateway": BELOW_OPERATORS,
+    "decorators.llm_gateway": BELOW_OPERATORS | {"operators.llm_gateway"},
     "operators.transcribe": BELOW_OPERATORS,
     "operators.transcripts": BELOW_OPERATORS,
     "sensors.transcript": BELOW_OPERATORS,
 }
 #: Third parties that are kept in one place.
 ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"client"}}
-NO_AIRFLOW = {*API, "", "client", "watching", "pacing", "job", "submission", "results", "prompting"}
-PACKAGES = {"api", "hooks", "operators", "sensors", "triggers"}
+NO_AIRFLOW = {*API, "", "client", "watching", "pacing", "job", "submission", "results", "prompting", "answers"}
+PACKAGES = {"api", "decorators", "hooks", "operators", "sensors", "triggers"}
 
 
 def modules() -> dict[str, Path]:
@@ -143,7 +154,8 @@ def test_importing_operators_adds_nothing_of_airflow_core_and_nothing_heavy() ->
         "from airflow.sdk import BaseOperator\n"
         "before = set(sys.modules)\n"
         f"import {NAME}.operators.transcribe, {NAME}.operators.transcripts, {NAME}.sensors.transcript\n"
-        "heavy = ('faster_whisper', 'av', 'numpy', 'uvicorn', 'requests', 'websocket',\n"
+        f"import {NAME}.operators.llm_gateway, {NAME}.decorators.llm_gateway\n"
+        "heavy = ('faster_whisper', 'av', 'numpy', 'uvicorn', 'requests', 'websocket', 'jsonschema',\n"
         "         'airflow.models', 'airflow.utils.session', 'airflow.api_fastapi')\n"
         "print([m for m in set(sys.modules) - before if m.startswith(heavy)])\n"
     )
