@@ -23,6 +23,7 @@ from airflow_provider_assemblyai.emulator.handle import connection_json, make_en
 from airflow_provider_assemblyai.emulator.jobs import Pace
 from airflow_provider_assemblyai.emulator.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
+from airflow_provider_assemblyai.emulator.streaming import StreamRules
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EPILOG = """
@@ -32,6 +33,11 @@ faults:
     --fault '{"fault": "slow", "path": "/v2/transcript/{id}", "delay": 5, "times": null}'
   kinds: rate_limit status slow reset lost truncate garbage echo_key hold job list_lag clock_skew
   webhook_duplicate, and of the LLM Gateway refuse model_error llm_status spread cut. POST /_emulator/faults takes the same rules while the emulator runs.
+
+  Of streaming: stream_refuse stream_drop stream_close stream_stall stream_warn stream_revise stream_deaf.
+
+markers in the address of a socket, for one session:
+  wss://.../v3/ws?sample_rate=16000&emulator=close:3005@12.5,record
 
 markers in an audio_url, for one job:
   https://example.com/a.wav?emulator=error:server*2,processing:30,duration:60,lag:5
@@ -138,6 +144,19 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a server that speaks OpenAI's protocol and answers chats; its key in {LLM_KEY}",
     )
     add("--llm-model", metavar="NAME", help="the model to ask there (default that of each request)")
+    add(
+        "--speed", type=float, default=1.0, metavar="X", help="how fast the emulator's clock runs (default 1)"
+    )
+    add(
+        "--stream",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="limits of streaming: new_sessions=5, most_sessions=2, single_use_tokens=true, pace_slack=1, "
+        "record_audio=true, marked_audio=true (repeatable)",
+    )
+    add("--tls-cert", type=Path, metavar="FILE", help="speak https and wss with this certificate")
+    add("--tls-key", type=Path, metavar="FILE", help="its key")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
@@ -145,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
 def _pair(text: str) -> tuple[str, Any]:
     name, mark, value = text.partition("=")
     if not mark:
-        raise ValueError(f"--gateway wants KEY=VALUE, not {text!r}")
+        raise ValueError(f"expected KEY=VALUE, not {text!r}")
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:
@@ -155,6 +174,10 @@ def _pair(text: str) -> tuple[str, Any]:
 def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
     regions = ("us", "eu") if options.region == "both" else (options.region,)
     gateway = Manner().changed(**dict(map(_pair, options.gateway)))
+    stream = StreamRules().changed(**dict(map(_pair, options.stream)))
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise ValueError("--tls-cert and --tls-key go together")
+    tls = (options.tls_cert, options.tls_key) if options.tls_cert else None
     upstream = None
     if options.llm_upstream:
         upstream = Upstream(options.llm_upstream, options.llm_model, os.environ.get(LLM_KEY))
@@ -167,11 +190,13 @@ def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
             pace=Pace(options.job_seconds, options.job_polls),
             allowed=tuple(options.allow_file),
             webhook_scale=options.webhook_scale,
+            speed=options.speed,
+            stream=stream,
             gateway=gateway,
             upstream=upstream,
         )
         port = options.eu_port if region != regions[0] else options.port
-        servers.append(RegionServer(settings, engine, options.host, port))
+        servers.append(RegionServer(settings, engine, options.host, port, tls))
     return servers
 
 

@@ -10,7 +10,13 @@
                             ``DELETE`` clears them
 ``GET …/held``              stopped requests; ``?wait=SECONDS&count=N`` waits for them
 ``POST …/release``          ``{"id": 3, "then": "reset"}`` lets them go; both keys are optional
-``POST …/clock``            ``{"advance": 3600}`` skips time
+``POST …/clock``            ``{"advance": 3600}`` skips time, ``{"speed": 20}`` lets it run faster
+``GET …/sessions``          streaming sessions: id, project, state, code, times, audio, turns, money;
+                            ``POST {"act": "drop"}`` lets something happen to the open ones, or to the
+                            one with ``id``, see :mod:`~airflow_provider_assemblyai.emulator.streaming_faults`;
+                            ``GET …/sessions/{id}/audio`` is what it received, where that is recorded
+``POST …/streaming``        ``{"most_sessions": 5}`` changes the limits of streaming, see ``StreamRules`` in
+                            :mod:`~airflow_provider_assemblyai.emulator.streaming`
 ``POST …/script``           ``{"text": "…"}`` is what scripted jobs say from now on
 ``GET …/gateway``           how the LLM Gateway behaves; ``POST {"limit": 5}`` changes it, see
                             :mod:`~airflow_provider_assemblyai.emulator.gateway.manner`
@@ -38,6 +44,7 @@ from airflow_provider_assemblyai.emulator.gate import CONTROL
 from airflow_provider_assemblyai.emulator.held import CONTINUE, HeldRequests
 from airflow_provider_assemblyai.emulator.routes_transcripts import Handler
 from airflow_provider_assemblyai.emulator.service import Service
+from airflow_provider_assemblyai.emulator.streaming_faults import make
 
 _LONGEST_WAIT = 60.0
 
@@ -61,11 +68,14 @@ def routes(service: Service, held: HeldRequests) -> list[Route]:
         "/script": (control.script, "POST"),
         "/answers": (control.answers, "POST"),
         "/seed": (control.seed, "POST"),
+        "/streaming": (control.streaming, "POST"),
+        "/sessions/{id}/audio": (control.session_audio, "GET"),
     }
     made = [Route(f"{CONTROL}{path}", handler, methods=[method]) for path, (handler, method) in table.items()]
     return [
         *made,
         Route(f"{CONTROL}/faults", control.faults, methods=["GET", "POST", "DELETE"]),
+        Route(f"{CONTROL}/sessions", control.sessions, methods=["GET", "POST"]),
         Route(f"{CONTROL}/gateway", control.gateway, methods=["GET", "POST"]),
     ]
 
@@ -140,9 +150,11 @@ class Control:
         return JSONResponse({})
 
     async def clock(self, request: Request) -> Response:
-        """Skip time: ``{"advance": 3600}``."""
+        """Skip time: ``{"advance": 3600}``; or let it run: ``{"speed": 20}``."""
         body = await _object(request)
         try:
+            if "speed" in body:
+                self._service.clock.run_at(float(body["speed"]))
             now = self._service.advance(float(body.get("advance", 0)))
         except (TypeError, ValueError) as error:
             raise ApiError(400, str(error)) from None
@@ -171,6 +183,34 @@ class Control:
         answers = (await _object(request)).get("answers") or []
         try:
             self._service.gateway.script(answers if isinstance(answers, list) else [answers])
+        except ValueError as error:
+            raise ApiError(400, str(error)) from None
+        return JSONResponse({})
+
+    async def sessions(self, request: Request) -> Response:
+        """List streaming sessions, or let something happen to them now: ``{"act": "drop", "id": "..."}``."""
+        streaming = self._service.streaming
+        if request.method == "GET":
+            return JSONResponse(streaming.ledger.shown())
+        body = await _object(request)
+        try:
+            act = make(str(body.get("act")), body)
+        except (TypeError, ValueError) as error:
+            raise ApiError(400, str(error)) from None
+        return JSONResponse({"sessions": streaming.order(act, body.get("id"))})
+
+    async def session_audio(self, request: Request) -> Response:
+        """What a session received."""
+        try:
+            audio = self._service.streaming.ledger.audio(request.path_params["id"])
+        except KeyError:
+            raise ApiError(404, "no audio is recorded of such a session") from None
+        return Response(audio, media_type="application/octet-stream")
+
+    async def streaming(self, request: Request) -> Response:
+        """Change the limits of streaming sessions until the next reset."""
+        try:
+            self._service.streaming.change_rules(**await _object(request))
         except ValueError as error:
             raise ApiError(400, str(error)) from None
         return JSONResponse({})

@@ -18,7 +18,8 @@ from airflow_provider_assemblyai.emulator.service import Service
 from airflow_provider_assemblyai.emulator.streaming import Refusal
 from airflow_provider_assemblyai.emulator.streaming_faults import ERRORS, Markers, read
 from airflow_provider_assemblyai.emulator.streaming_query import Refused, Wishes, read_query
-from airflow_provider_assemblyai.emulator.streaming_session import Session, close
+from airflow_provider_assemblyai.emulator.streaming_session import Session
+from airflow_provider_assemblyai.emulator.streaming_wire import close
 
 
 def routes(service: Service, connections: Connections) -> list[BaseRoute]:
@@ -44,6 +45,8 @@ def _token(service: Service) -> Handler:
 
 def _socket(service: Service, connections: Connections) -> Callable[[WebSocket], Awaitable[None]]:
     async def socket(websocket: WebSocket) -> None:
+        service.counters.requests["WS /v3/ws"] += 1
+
         def cut() -> None:
             connection = connections.find(websocket.scope)
             if connection is not None:

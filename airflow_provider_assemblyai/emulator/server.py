@@ -16,7 +16,7 @@ from airflow_provider_assemblyai.emulator.app import build
 from airflow_provider_assemblyai.emulator.connections import Connections, protocols
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.service import Service, Settings
-from airflow_provider_assemblyai.emulator.streaming_session import LARGEST_MESSAGE
+from airflow_provider_assemblyai.emulator.streaming_wire import LARGEST_MESSAGE
 
 _BACKLOG = 2048
 

@@ -33,7 +33,7 @@ from airflow_provider_assemblyai.emulator.results import Results, build
 from airflow_provider_assemblyai.emulator.sources import Sources
 from airflow_provider_assemblyai.emulator.store import COMPLETED, ERROR, Record, Store, Upload
 from airflow_provider_assemblyai.emulator.streaming import Streaming, StreamRules
-from airflow_provider_assemblyai.emulator.streaming_gateway import answer
+from airflow_provider_assemblyai.emulator.streaming_gateway import TurnAnswers
 from airflow_provider_assemblyai.emulator.webhooks import Webhooks
 
 _RESULTS_KEPT = 64
@@ -94,7 +94,13 @@ class Service:
             settings.region, settings.gateway, self.clock, self.faults, self.understood, settings.upstream
         )
         self.streaming = Streaming(
-            self.clock, engine, self.faults, self.webhooks, self.project, answer, settings.stream
+            self.clock,
+            engine,
+            self.faults,
+            self.webhooks,
+            self.project,
+            TurnAnswers(self.gateway).answer,
+            settings.stream,
         )
         self._submissions: dict[tuple[str, str], int] = {}
         self._results: OrderedDict[str, Results] = OrderedDict()

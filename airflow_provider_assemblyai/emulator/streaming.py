@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
+from airflow_provider_assemblyai.emulator.background import Background
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.errors import ApiError
@@ -42,6 +42,16 @@ class StreamRules:
     record_audio: bool = False
     marked_audio: bool = False
 
+    def changed(self, **changes: Any) -> StreamRules:
+        """Other rules.
+
+        :raises ValueError: for a name that is not known.
+        """
+        unknown = set(changes) - {rule.name for rule in fields(self)}
+        if unknown:
+            raise ValueError(f"streaming has no {', '.join(sorted(unknown))}")
+        return replace(self, **changes)
+
 
 class Refusal(Exception):
     """A session that is not opened: the socket gets an Error frame and is closed."""
@@ -60,7 +70,8 @@ class Running(Protocol):
         """Let something happen to it now."""
 
 
-Answer = Callable[[Mapping[str, Any], str], Awaitable[dict[str, Any]]]
+#: Gets project, ``llm_gateway`` and transcript.
+Answer = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
 
 
 @dataclass(slots=True)
@@ -82,7 +93,7 @@ class Streaming:
     tokens: Tokens = field(init=False)
     ledger: Ledger = field(init=False)
     sessions: dict[str, Running] = field(default_factory=dict)
-    _ghosts: set[asyncio.Task[None]] = field(default_factory=set)
+    _ghosts: Background = field(default_factory=Background)
 
     def __post_init__(self) -> None:
         self.rules = self.usual
@@ -148,9 +159,7 @@ class Streaming:
             )
             finished()
 
-        ghost = asyncio.get_running_loop().create_task(wait())
-        self._ghosts.add(ghost)
-        ghost.add_done_callback(self._ghosts.discard)
+        self._ghosts.start(wait())
 
     def order(self, act: Act, session_id: str | None = None) -> int:
         """Let something happen to sessions now.
@@ -168,10 +177,7 @@ class Streaming:
 
         :raises ValueError: for a rule that is not known.
         """
-        try:
-            self.rules = replace(self.rules, **changes)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        self.rules = self.rules.changed(**changes)
 
     def counts(self) -> dict[str, Any]:
         """What tests assert on."""
@@ -180,15 +186,11 @@ class Streaming:
     def reset(self) -> None:
         """Back to the beginning; open sessions break."""
         self.order(Act("drop"))
-        for ghost in self._ghosts:
-            ghost.cancel()
+        self._ghosts.cancel()
         self.rules = self.usual
         self.tokens.reset()
         self.ledger.reset()
 
     async def close(self) -> None:
         """Wait for nothing any more."""
-        ghosts = list(self._ghosts)
-        for ghost in ghosts:
-            ghost.cancel()
-        await asyncio.gather(*ghosts, return_exceptions=True)
+        await self._ghosts.close()

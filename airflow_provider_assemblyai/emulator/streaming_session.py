@@ -32,29 +32,15 @@ from airflow_provider_assemblyai.emulator.streaming_ledger import (
 )
 from airflow_provider_assemblyai.emulator.streaming_query import Refused, Wishes
 from airflow_provider_assemblyai.emulator.streaming_turns import Turns
+from airflow_provider_assemblyai.emulator.streaming_wire import LARGEST_MESSAGE, End, Pace, close
 from airflow_provider_assemblyai.emulator.worker import Worker
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-REASON = "See Error message for details"
-LARGEST_MESSAGE = 128 * 1024
 _FRAME_MS = (50.0, 1000.0)
 _HEARTBEAT = 5.0
 _SILENCE_MS = 1000.0
-
-
-class End(Exception):
-    """The session ends.
-
-    :param how: what the ledger says.
-    :param code: of the close frame; ``None`` breaks the connection.
-    :param error: text of the Error frame before it, if any.
-    """
-
-    def __init__(self, how: str, code: int | None = None, error: str | None = None) -> None:
-        super().__init__(error)
-        self.how, self.code, self.error = how, code, error
 
 
 class _Left(Exception):
@@ -72,32 +58,6 @@ class _Finish: ...
 
 
 _Item: TypeAlias = bytes | Wishes | type[_Force] | type[_Finish]
-
-
-class Pace:
-    """How far audio is ahead of real time, as a bucket that drains.
-
-    :param slack: seconds that it may hold.
-    :param now: the moment it is empty.
-    """
-
-    def __init__(self, slack: float, now: float) -> None:
-        self._slack = slack
-        self._ahead, self._at = 0.0, now
-
-    def keeps(self, seconds: float, now: float) -> bool:
-        """Whether this much more audio is not too much.
-
-        :param seconds: its length.
-        :param now: when it came.
-        """
-        self._ahead = max(0.0, self._ahead - (now - self._at)) + seconds
-        self._at = now
-        return self._ahead <= self._slack
-
-    def allow(self, seconds: float) -> None:
-        """Bear more, because it was held up on our side."""
-        self._slack += seconds
 
 
 class Session:
@@ -374,7 +334,7 @@ class Session:
                     "type": "LLMGatewayResponse",
                     "turn_order": message["turn_order"],
                     "transcript": message["transcript"],
-                    "data": await self._streaming.answer(config, message["transcript"]),
+                    "data": await self._streaming.answer(self.entry.project, config, message["transcript"]),
                 }
             )
 
@@ -411,18 +371,3 @@ class Session:
                     }
                 )
                 self._listener.probability = 0.0
-
-
-async def close(socket: WebSocket, code: int, error: str | None) -> None:
-    """Close a socket as the service does: the Error frame tells why, the close frame only where to look.
-
-    :param code: of the close frame.
-    :param error: text of the Error frame; ``None`` for a good end.
-    """
-    try:
-        if error is not None:
-            await socket.send_text(json.dumps({"type": "Error", "error_code": code, "error": error}))
-        await socket.close(code, REASON if error is not None else None)
-    except (WebSocketDisconnect, RuntimeError):
-        # The client was faster.
-        return

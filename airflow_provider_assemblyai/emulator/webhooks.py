@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
+from airflow_provider_assemblyai.emulator.background import Background
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.sources import is_loopback
 from airflow_provider_assemblyai.emulator.store import Record
@@ -28,7 +29,7 @@ class Webhooks:
     def __init__(self, clock: Clock, scale: float = 1.0) -> None:
         self._clock = clock
         self._scale = scale
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self.attempts = 0
         self.delivered = 0
 
@@ -43,7 +44,9 @@ class Webhooks:
             if record.webhook_secret is not None:
                 headers[record.fields["webhook_auth_header_name"]] = record.webhook_secret
             for _ in range(2 if record.webhook_twice else 1):
-                self._start(self._deliver(record.fields["webhook_url"], dict(body), headers, record))
+                self._background.start(
+                    self._deliver(record.fields["webhook_url"], dict(body), headers, record)
+                )
 
     def post(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         """Deliver a message that belongs to no transcript.
@@ -52,24 +55,15 @@ class Webhooks:
         :param body: what to send.
         :param headers: what the receiver knows us by.
         """
-        self._start(self._deliver(url, dict(body), headers))
-
-    def _start(self, delivery: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(delivery)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.start(self._deliver(url, dict(body), headers))
 
     async def close(self) -> None:
         """Give up what is not delivered yet."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
 
     def reset(self) -> None:
         """Give up what is not delivered yet, and count from zero."""
-        for task in self._tasks:
-            task.cancel()
+        self._background.cancel()
         self.attempts = self.delivered = 0
 
     async def _deliver(
