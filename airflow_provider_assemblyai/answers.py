@@ -36,6 +36,7 @@ class Shape:
             schema, name, self._request = self._model.model_json_schema(), self._model.__name__, None
         elif isinstance(response_format, Mapping):
             schema, name, self._request = _parts(response_format)
+            _check_schema(schema)
         else:
             raise InvalidInput(
                 "response_format must be a JSON schema as a dict or a pydantic model class, "
@@ -43,7 +44,6 @@ class Shape:
             )
         self.schema: dict[str, Any] = schema
         self._name = re.sub(r"[^a-zA-Z0-9_-]+", "_", str(name))[:64] or "answer"
-        _check_schema(schema)
 
     @property
     def request(self) -> dict[str, Any]:
@@ -158,10 +158,18 @@ def _parts(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any
 def _check_schema(schema: Mapping[str, Any]) -> None:
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
 
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
     try:
         json.dumps(schema, allow_nan=False)
         validator_for(schema, default=_newest()).check_schema(schema)
+        for name in _references(schema):
+            resolver.lookup(name)
+    except Unresolvable as error:
+        raise InvalidInput(f"response_format refers to {clean(error.ref)}, which is not in it.") from None
     except SchemaError as error:
         raise InvalidInput(f"response_format is not a valid JSON schema: {clean(error.message)}.") from None
     except (TypeError, ValueError):
@@ -172,6 +180,14 @@ def _newest() -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator
+
+
+def _references(schema: object) -> Iterator[str]:
+    inner = schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ()
+    if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
+        yield schema["$ref"]
+    for one in inner:
+        yield from _references(one)
 
 
 def _property_names(schema: object) -> Iterator[str]:

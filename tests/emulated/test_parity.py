@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import llm_gateway, transcripts
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.api.regions import hosts_for
@@ -48,6 +48,8 @@ def calls(known: str) -> dict[str, Call[Any]]:
         "paragraphs": transcripts.paragraphs(known),
         "word_search": transcripts.word_search(known, ["fox", "lazy dog"]),
         "redacted_audio": transcripts.redacted_audio(known),
+        "chat": llm_gateway.chat({"model": "gpt-5", "messages": [{"role": "user", "content": "Hello."}]}),
+        "models": llm_gateway.models(),
     }
 
 
@@ -161,6 +163,8 @@ def test_both_loops_agree(emulator: Emulator, name: str, fault: str) -> None:
     assert sum(sync_waits) <= 120
     if name == "submit" and fault not in ("429_seconds", "429_date", "429_bare", "403_rate", "429_for_ever"):
         assert len(sync_answer.requests) == 1, "a paid call was repeated"
+    if name == "chat":
+        assert len(sync_answer.requests) == 1, "a model was asked again, or a limit was slept through"
     assert sync_answer.accepted <= 2  # the known one, and at most one of the call itself
 
 

@@ -82,7 +82,18 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 #: Third parties that are kept in one place.
 ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"client"}}
-NO_AIRFLOW = {*API, "", "client", "watching", "pacing", "job", "submission", "results", "prompting", "answers"}
+NO_AIRFLOW = {
+    *API,
+    "",
+    "client",
+    "watching",
+    "pacing",
+    "job",
+    "submission",
+    "results",
+    "prompting",
+    "answers",
+}
 PACKAGES = {"api", "decorators", "hooks", "operators", "sensors", "triggers"}
 
 
