@@ -192,7 +192,8 @@ class _Filler:
                 value = math.floor(high / step) * step
             value = round(value, 9)
         if kind == "integer":
-            value = min(max(round(value), math.ceil(low)), high)
+            least = math.ceil(low) if math.isfinite(low) else low
+            value = min(max(round(value), least), high)
             return int(value)
         return value
 
