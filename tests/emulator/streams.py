@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -109,3 +110,11 @@ class Stream:
         """Go without a word."""
         assert self.socket.sock is not None
         self.socket.sock.close()
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    """Look again until it is so."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections that break, and what that costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.emulator.faults import FaultError
+
+from .api import Api
+from .streams import FRAME, Stream, eventually
+
+
+def streaming(emulator: Emulator) -> dict[str, Any]:
+    return dict(emulator.counters()["streaming"])
+
+
+def test_a_drop_after_so_much_audio(emulator: Emulator) -> None:
+    emulator.fault("stream_drop", after=0.5)
+    stream = Stream(emulator).audio(FRAME * 5)
+    stream.rest()
+    assert stream.closed == (1006, "")
+    session = emulator.sessions()[0]
+    assert (session["state"], session["code"], session["audio_seconds"]) == ("dropped", None, 0.5)
+    assert streaming(emulator)["left_open"] == 0
+
+
+def test_a_drop_now_of_all_or_of_one(emulator: Emulator) -> None:
+    streams = [Stream(emulator) for _ in range(3)]
+    ids = [stream.id for stream in streams]
+    assert emulator.act("drop", ids[1]) == 1
+    streams[1].rest()
+    assert streams[1].closed == (1006, "")
+    assert emulator.act("close", code=3005) == 2
+    assert {streams[number].error()[0] for number in (0, 2)} == {3005}
+    with pytest.raises(ValueError, match="unknown act"):
+        emulator.act("explode")
+
+
+def test_drops_are_drawn_from_a_range_the_same_way_each_time(emulator: Emulator) -> None:
+    def drops() -> list[float]:
+        emulator.reset()
+        emulator.run_at(20)
+        emulator.fault("stream_drop", after=[0.2, 4], times=3, seed=7)
+        for _ in range(3):
+            stream = Stream(emulator)
+            for _ in range(50):
+                try:
+                    stream.audio(FRAME)
+                except OSError:
+                    break
+            stream.rest()
+        return [session["audio_seconds"] for session in emulator.sessions()]
+
+    first = drops()
+    assert first == drops()
+    assert len(set(first)) > 1
+
+
+def test_what_an_address_asks_for(emulator: Emulator) -> None:
+    stream = Stream(emulator, emulator="close:3008@0.2,record")
+    assert stream.audio(FRAME * 2).error()[0] == 3008
+    assert emulator.session_audio(emulator.sessions()[0]["id"]) == FRAME * 2
+    stream = Stream(emulator)
+    with pytest.raises(KeyError):
+        emulator.session_audio(stream.id)
+
+
+def test_a_rule_is_checked_when_it_is_given(emulator: Emulator) -> None:
+    for rule in ({"fault": "stream_close", "code": 1006}, {"fault": "stream_drop", "after": "soon"}):
+        with pytest.raises(FaultError):
+            emulator.fault(**{"kind" if name == "fault" else name: value for name, value in rule.items()})
+
+
+def test_a_client_that_goes_without_terminate_leaves_the_session_open(emulator: Emulator) -> None:
+    stream = Stream(emulator).audio(FRAME)
+    assert stream.id
+    stream.drop()
+    eventually(lambda: streaming(emulator)["left_open"] == 1)
+    session = emulator.sessions()[0]
+    assert (session["state"], session["ended"]) == ("left open", None)
+    emulator.advance(3600)
+    assert streaming(emulator)["billed_seconds"] >= 3600
+    emulator.advance(7200)
+    counts = streaming(emulator)
+    assert (counts["left_open"], counts["ever_left_open"]) == (0, 1)
+    assert counts["ended"] == {"expired": 1}
+    assert counts["billed_seconds"] == 10_800
+
+
+def test_a_polite_close_frame_is_no_terminate(emulator: Emulator) -> None:
+    stream = Stream(emulator)
+    assert stream.id
+    stream.socket.close()
+    eventually(lambda: streaming(emulator)["left_open"] == 1)
+
+
+def test_the_inactivity_limit_ends_what_was_left_open(emulator: Emulator) -> None:
+    stream = Stream(emulator, inactivity_timeout=30).audio(FRAME)
+    assert stream.id
+    eventually(lambda: emulator.sessions()[0]["audio_seconds"])
+    stream.drop()
+    eventually(lambda: streaming(emulator)["left_open"] == 1)
+    emulator.advance(29)
+    assert streaming(emulator)["left_open"] == 1
+    emulator.advance(1)
+    counts = streaming(emulator)
+    assert (counts["left_open"], counts["ended"]) == (0, {"inactive": 1})
+    assert 30 <= counts["billed_seconds"] < 31
+
+
+def test_terminate_and_away_is_an_end(emulator: Emulator) -> None:
+    emulator.fault("stream_deaf")
+    stream = Stream(emulator).audio(FRAME).say("Terminate")
+    stream.say("KeepAlive")
+    eventually(lambda: emulator.sessions()[0]["audio_seconds"])
+    stream.drop()
+    eventually(lambda: streaming(emulator)["ended"] == {"terminated": 1})
+    assert streaming(emulator)["ever_left_open"] == 0
+
+
+def test_a_stall_holds_everything_up_but_nothing_is_lost_or_too_fast(emulator: Emulator) -> None:
+    emulator.fault("stream_stall", after=0.1, seconds=5)
+    emulator.stream_rules(record_audio=True)
+    stream = Stream(emulator)
+    session = stream.id
+    sound = bytes(range(256)) * 500  # 4 s: more than a burst may be
+    stream.audio(sound[:3200])
+    eventually(lambda: emulator.sessions()[0]["audio_seconds"] == 0.1)
+    stream.audio(sound[3200:]).say("Terminate")
+    emulator.advance(4)
+    assert emulator.sessions()[0]["audio_seconds"] == pytest.approx(0.1, abs=0.11)
+    emulator.advance(1)
+    assert stream.rest()[-1]["type"] == "Termination"
+    assert emulator.session_audio(session) == sound
+
+
+def test_from_another_process(emulator: Emulator, api: Api) -> None:
+    stream = Stream(emulator, emulator="record").audio(FRAME)
+    session = stream.id
+    listed = requests.get(f"{emulator.url}/_emulator/sessions", timeout=5).json()
+    assert [(entry["id"], entry["state"]) for entry in listed] == [(session, "open")]
+    eventually(lambda: emulator.sessions()[0]["audio_seconds"])
+    audio = requests.get(f"{emulator.url}/_emulator/sessions/{session}/audio", timeout=5)
+    assert audio.content == FRAME
+    assert requests.get(f"{emulator.url}/_emulator/sessions/none/audio", timeout=5).status_code == 404
+    acted = requests.post(
+        f"{emulator.url}/_emulator/sessions", json={"act": "close", "code": 3005, "id": session}, timeout=5
+    )
+    assert acted.json() == {"sessions": 1}
+    assert stream.error()[0] == 3005
+    wrong = requests.post(f"{emulator.url}/_emulator/sessions", json={"act": "jump"}, timeout=5)
+    assert wrong.status_code == 400
+    rules = f"{emulator.url}/_emulator/streaming"
+    assert requests.post(rules, json={"most_sessions": 0}, timeout=5).status_code == 200
+    assert Stream(emulator).error()[0] == 3009
+    assert requests.post(rules, json={"most": 0}, timeout=5).status_code == 400
+    clock = f"{emulator.url}/_emulator/clock"
+    assert requests.post(clock, json={"speed": 10}, timeout=5).status_code == 200
+    assert requests.post(clock, json={"speed": 0}, timeout=5).status_code == 400
+
+
+def test_a_reset_breaks_what_is_open_and_forgets_it(emulator: Emulator) -> None:
+    stream = Stream(emulator)
+    assert stream.id
+    emulator.reset()
+    stream.rest()
+    assert stream.closed == (1006, "")
+    assert emulator.sessions() == []
+    assert streaming(emulator)["opened"] == 0

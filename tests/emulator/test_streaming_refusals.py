@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every way in which a session is refused or closed: the Error frame, and the code behind it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import websocket
+
+from airflow_provider_assemblyai.emulator import Emulator
+
+from .streams import FRAME, Stream, eventually
+
+
+@pytest.mark.parametrize("key", ["", "wrong-key", "Bearer first-key"])
+def test_1008_for_a_key_that_is_missing_or_wrong(emulator: Emulator, key: str) -> None:
+    code, text, closed = Stream(emulator, key=key).error()
+    assert (code, closed) == (1008, 1008)
+    assert text == "Unauthorized connection: API key or token missing or invalid"
+    counts = emulator.counters()["streaming"]
+    assert (counts["opened"], counts["billed_seconds"], counts["refused"]) == (0, 0, {"1008": 1})
+
+
+def test_1008_for_too_many_new_sessions_in_a_minute(emulator: Emulator) -> None:
+    emulator.stream_rules(new_sessions=2)
+    for _ in range(2):
+        Stream(emulator).finish()
+    code, text, closed = Stream(emulator).error()
+    assert (code, text, closed) == (1008, "Unauthorized connection: Too many concurrent sessions", 1008)
+    emulator.advance(60)
+    assert Stream(emulator).finish()[-1]["type"] == "Termination"
+
+
+def test_3009_for_too_many_sessions_at_once(emulator: Emulator) -> None:
+    emulator.stream_rules(most_sessions=1)
+    first = Stream(emulator)
+    assert Stream(emulator).error() == (3009, "Too many concurrent sessions", 3009)
+    first.finish()
+    assert Stream(emulator).finish()[-1]["type"] == "Termination"
+
+
+def test_a_session_that_was_left_open_still_counts_as_one(emulator: Emulator) -> None:
+    emulator.stream_rules(most_sessions=1)
+    stream = Stream(emulator, inactivity_timeout=30)
+    assert stream.id
+    stream.drop()
+    eventually(lambda: emulator.counters()["streaming"]["left_open"])
+    assert Stream(emulator).error()[0] == 3009
+    emulator.advance(30)
+    assert Stream(emulator).finish()[-1]["type"] == "Termination"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"Terminate"', '{"type": "Stop"}', '{"kind": "Terminate"}', ""])
+def test_3006_for_a_message_that_is_not_understood(emulator: Emulator, text: str) -> None:
+    stream = Stream(emulator)
+    stream.socket.send(text)
+    code, words, closed = stream.error()
+    assert (code, closed) == (3006, 3006)
+    assert words.startswith(("Invalid JSON", "Invalid message type"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sample_rate", 7999),
+        ("sample_rate", "fast"),
+        ("speech_model", "best"),
+        ("mode", "quick"),
+        ("encoding", "mp3"),
+        ("format_turns", "yes"),
+        ("end_of_turn_confidence_threshold", 1.1),
+        ("vad_threshold", -0.1),
+        ("interruption_delay", 1001),
+        ("prompt", "x" * 1751),
+        ("agent_context", "x" * 1751),
+        ("previous_context_n_turns", 101),
+        ("keyterms_prompt", ["term"] * 101),
+        ("keyterms_prompt", "not a list"),
+        ("language_codes", ["en"] * 11),
+        ("max_speakers", 11),
+        ("speaker_labels_revision_interval_ms", 119_999),
+        ("inactivity_timeout", 4),
+        ("inactivity_timeout", 3601),
+        ("redact_pii_sub", "entity_type"),
+        ("voice_focus", "near"),
+        ("domain", "law"),
+        ("llm_gateway", "model"),
+        ("llm_gateway", {"messages": []}),
+        ("emulator", "explode"),
+    ],
+)
+def test_3006_for_a_parameter_out_of_range(emulator: Emulator, name: str, value: Any) -> None:
+    code, text, closed = Stream(emulator, **{name: value}).error()
+    assert (code, closed) == (3006, 3006)
+    assert name in text or name == "emulator"
+    assert emulator.counters()["streaming"]["opened"] == 0
+
+
+@pytest.mark.parametrize("message", [{"agent_context": "x" * 1751}, {"keyterms_prompt": "term"}, {"mode": 1}])
+def test_3006_for_a_change_out_of_range(emulator: Emulator, message: dict[str, Any]) -> None:
+    code, text, _ = Stream(emulator).say("UpdateConfiguration", **message).error()
+    assert code == 3006
+    assert next(iter(message)) in text
+
+
+@pytest.mark.parametrize(("size", "shown"), [(1598, "49.9375"), (32_002, "1000.06"), (0, "0")])
+def test_3007_for_a_frame_that_is_too_short_or_too_long(emulator: Emulator, size: int, shown: str) -> None:
+    stream = Stream(emulator)
+    stream.socket.send_binary(bytes(size))
+    text = f"Input duration violation: {shown} ms. Expected between 50 and 1000 ms"
+    assert stream.error() == (3007, text, 3007)
+
+
+@pytest.mark.parametrize(
+    ("query", "size"),
+    [
+        ({}, 1600),
+        ({}, 32_000),
+        ({"sample_rate": 8000, "encoding": "pcm_mulaw"}, 400),
+        ({"sample_rate": 48_000}, 96_000),
+    ],
+)
+def test_frames_of_just_the_right_size(emulator: Emulator, query: dict[str, Any], size: int) -> None:
+    stream = Stream(emulator, **query)
+    stream.socket.send_binary(bytes(size))
+    assert stream.finish()[-1]["type"] == "Termination"
+
+
+def test_3007_for_audio_that_is_faster_than_real_time(emulator: Emulator) -> None:
+    code, text, closed = Stream(emulator).audio(FRAME * 25).error()
+    assert (code, closed) == (3007, 3007)
+    assert text.startswith("Audio Transmission Rate Exceeded")
+
+
+def test_a_pause_is_no_credit_for_a_burst(emulator: Emulator) -> None:
+    for frames, end in ((19, "Termination"), (25, "Error")):
+        emulator.reset()
+        stream = Stream(emulator).audio(FRAME * 10)
+        eventually(lambda: emulator.sessions()[0]["audio_seconds"] == 1)
+        emulator.advance(60)
+        assert stream.audio(FRAME * frames).finish()[-1]["type"] == end
+
+
+def test_the_pace_is_that_of_the_emulators_clock(emulator: Emulator) -> None:
+    emulator.run_at(50)
+    stream = Stream(emulator).audio(FRAME * 300)
+    assert stream.finish()[-1]["audio_duration_seconds"] == 30
+
+
+@pytest.mark.parametrize("kind", ["text", "binary"])
+def test_1009_for_a_message_above_128_kilobytes(emulator: Emulator, kind: str) -> None:
+    stream = Stream(emulator, sample_rate=96_000)
+    if kind == "text":
+        stream.socket.send(json.dumps({"type": "KeepAlive", "x": "x" * 131_072}))
+    else:
+        stream.socket.send_binary(bytes(131_073))
+    code, text, closed = stream.error()
+    assert (code, closed) == (1009, 1009)
+    assert "128 KB" in text
+
+
+def test_3006_after_a_time_without_audio(emulator: Emulator) -> None:
+    stream = Stream(emulator, inactivity_timeout=10)
+    assert stream.id
+    emulator.advance(6)
+    stream.say("KeepAlive").audio(FRAME).say("KeepAlive").say("ForceEndpoint")
+    eventually(lambda: emulator.sessions()[0]["audio_seconds"])
+    emulator.advance(6)
+    assert emulator.sessions()[0]["state"] == "open"
+    emulator.advance(6)
+    assert stream.error() == (3006, "Inactivity timeout: no audio for 10 seconds", 3006)
+    assert emulator.counters()["streaming"]["ended"] == {"inactive": 1}
+
+
+def test_3008_after_three_hours(emulator: Emulator) -> None:
+    stream = Stream(emulator)
+    assert stream.id
+    emulator.advance(10_790)
+    assert emulator.sessions()[0]["state"] == "open"
+    emulator.advance(10)
+    assert stream.error() == (3008, "Session expired", 3008)
+    counts = emulator.counters()["streaming"]
+    assert counts["ended"] == {"expired": 1}
+    assert counts["billed_seconds"] >= 10_800
+
+
+@pytest.mark.parametrize("code", [1011, 1013, 3005, 3008, 3009])
+def test_any_code_on_demand(emulator: Emulator, code: int) -> None:
+    emulator.fault("stream_close", code=code, after=0.3, error="Something else")
+    stream = Stream(emulator).audio(FRAME * 3)
+    assert stream.error() == (code, "Something else", code)
+    session = emulator.sessions()[0]
+    assert (session["state"], session["code"], session["audio_seconds"]) == ("closed", code, 0.3)
+
+
+def test_a_handshake_that_is_refused(emulator: Emulator) -> None:
+    emulator.fault("stream_refuse", status=429)
+    emulator.fault("stream_refuse", status=None, skip=1)
+    emulator.fault("stream_refuse", code=1011, skip=2)
+    with pytest.raises(websocket.WebSocketBadStatusException, match="429"):
+        Stream(emulator)
+    with pytest.raises(OSError, match=r"reset|closed|lost"):
+        Stream(emulator)
+    assert Stream(emulator).error() == (1011, "Internal error", 1011)
+    assert Stream(emulator).finish()[-1]["type"] == "Termination"
+    counts = emulator.counters()
+    assert counts["streaming"]["opened"] == 1
+    assert counts["requests"]["WS /v3/ws"] == 4
