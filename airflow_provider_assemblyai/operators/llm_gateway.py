@@ -18,9 +18,9 @@ from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.api.errors import AnswerUnusable, ApiError, AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.api.llm_gateway import Answer, Model, Usage
-from airflow_provider_assemblyai.gateway_task import GatewayTask, Gating, OnLostAnswer, Progress
+from airflow_provider_assemblyai.gateway_task import Gating, OnLostAnswer, Progress
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.records import Homes, RecordFile, StateStore
+from airflow_provider_assemblyai.recorded_task import RecordedTask
 from airflow_provider_assemblyai.results import MAX_XCOM_TEXT, identify
 from airflow_provider_assemblyai.storage import Outputs
 from airflow_provider_assemblyai.templating import MarkedTemplates
@@ -47,7 +47,7 @@ class _Question:
         return str(self.request["model"])
 
 
-class LLMGatewayOperator(GatewayTask, MarkedTemplates, BaseOperator):
+class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
     """
     Ask a model of the LLM Gateway, about a transcript or anything else, and return its answer.
 
@@ -104,8 +104,6 @@ class LLMGatewayOperator(GatewayTask, MarkedTemplates, BaseOperator):
     template_fields_renderers = {"messages": "json"}  # noqa: RUF012 - Airflow reads it from the class
     marked_fields: Sequence[str] = ("prompt", "messages", "system_prompt")
     ui_color = "#e6dbff"
-
-    _record: AnswerRecord | None = None
 
     def __init__(
         self,
@@ -200,15 +198,9 @@ class LLMGatewayOperator(GatewayTask, MarkedTemplates, BaseOperator):
         with fail_fast(), self._naming(context):
             progress = self._begin(context)
             question = self._question(context)
-            found = question.record.finished()
-            if found is not None and question.outputs is not None:
-                text = question.outputs.read(found["suffix"])
-                if text is not None:
-                    return self._taken_up(context, text, found)
-            if self.on_lost_answer == "fail":
-                question.record.require_none_lost()
-            if question.outputs is not None:
-                question.outputs.check_writable()
+            left = self._look_back(question.record, question.outputs)
+            if left is not None:
+                return self._taken_up(context, *left)
             self._pass_gate(context, question.hook, question.model, progress)
             return self._answer(context, question, progress)
 
@@ -266,34 +258,6 @@ class LLMGatewayOperator(GatewayTask, MarkedTemplates, BaseOperator):
             name = f"{transcript_id}.{self.task_id}" if transcript_id else self.task_id
             outputs = Outputs.at(self.output_path, name, context["ti"].map_index)
         return _Question(hook, request, shape, self._open_record(context, hook, request, outputs), outputs)
-
-    def _open_record(
-        self, context: Context, hook: AssemblyAIHook, request: dict[str, Any], outputs: Outputs | None
-    ) -> AnswerRecord:
-        homes: list[StateStore | RecordFile] = []
-        ti = context["ti"]
-        store = context.get("task_state_store")
-        if store is not None and (outputs is not None or self.on_lost_answer == "fail"):
-            homes.append(StateStore(store))
-        if outputs is not None:
-            homes.append(RecordFile(outputs, (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)))
-        if self.on_lost_answer == "fail" and not homes:
-            self.log.warning(
-                "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "
-                "have), and there is no output_path to keep a record."
-            )
-        record = AnswerRecord(Homes(homes), self.assemblyai_conn_id, hook.region, request, ti.max_tries)
-        self._record = record if self.on_lost_answer == "fail" else None
-        return record
-
-    def _before_call(self) -> None:
-        super()._before_call()
-        if self._record is not None:
-            self._record.asking()
-
-    def _after_refusal(self) -> None:
-        if self._record is not None:
-            self._record.refused()
 
     def _answer(self, context: Context, question: _Question, progress: Progress) -> Any:
         """Ask, once more if the answer's shape is wrong and that was asked for, and return what it is."""
@@ -371,10 +335,6 @@ class LLMGatewayOperator(GatewayTask, MarkedTemplates, BaseOperator):
         self._push(context, facts)
         return facts
 
-    def _push(self, context: Context, facts: Mapping[str, Any]) -> None:
-        for key, value in facts.items():
-            context["ti"].xcom_push(key=key, value=value)
-
     def _deliver(self, question: _Question, value: Any, facts: dict[str, Any]) -> Any:
         if question.outputs is None:
             return value
@@ -386,7 +346,6 @@ class LLMGatewayOperator(GatewayTask, MarkedTemplates, BaseOperator):
 
     def _taken_up(self, context: Context, text: str, found: Mapping[str, Any]) -> Any:
         """Return the answer that an earlier try of this task left; nothing is paid for."""
-        self.log.info("An earlier try left the answer in %s: no model is asked.", found["output"])
         self._push(context, found["facts"])
         value = json.loads(text) if found["suffix"] == "json" else text.removesuffix("\n")
         return {"output": found["output"], "answer": self._shown(text, value)}

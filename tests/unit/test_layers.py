@@ -42,6 +42,7 @@ BELOW_OPERATORS = API | {
         "answers",
         "answer_record",
         "gateway_task",
+        "recorded_task",
     ),
     *("hooks.assemblyai", "triggers.transcript", "triggers.llm_gateway"),
 }
@@ -74,6 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "triggers.transcript": {"hooks.assemblyai", "watching", *API},
     "triggers.llm_gateway": {"hooks.assemblyai", "watching", "pacing", *API},
     "gateway_task": {"killable", "pacing", "hooks.assemblyai", "triggers.llm_gateway", *API},
+    "recorded_task": {"answer_record", "gateway_task", "hooks.assemblyai", "records", "storage"},
     "operators.llm_gateway": BELOW_OPERATORS,
     "decorators.llm_gateway": BELOW_OPERATORS | {"operators.llm_gateway"},
     "operators.transcribe": BELOW_OPERATORS,
