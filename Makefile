@@ -22,7 +22,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow check chaos chaos-quick live bench-import bench-upload check-spec
+.PHONY: help install demo test test-airflow test-clients check chaos chaos-quick live bench-import bench-upload check-spec
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 
 	@case "$(V)" in 3.1|3.2|3.3) ;; *) echo "make test-airflow needs V=3.1, V=3.2 or V=3.3." >&2; exit 2 ;; esac
 	@$(MAKE) --no-print-directory .venv-airflow-$(V)/.installed-dev
 	$(OTHER)/python -m pytest tests/airflow tests/unit tests/emulated
+
+test-clients: install .venv/.installed-clients ## the emulator's streaming with another vendor's client
+	$(BIN)/python -m pytest tests/clients
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
