@@ -80,6 +80,16 @@ def unsupported(model: str, what: str) -> str:
     return f"model {model} does not support {what}"
 
 
+def failed_model(status: int) -> GatewayError:
+    """What becomes of a call when no model has answered it.
+
+    :param status: that the last model gave.
+    """
+    if status < 500:
+        return GatewayError(status, f"the model refused the request with status {status}")
+    return GatewayError(status, OVERLOADED if status in (503, 529) else SERVER)
+
+
 #: Refusals that a fault rule can ask for, by name: status and text.
 REFUSALS: Mapping[str, tuple[int, str]] = {
     "access": (401, NO_ACCESS),

@@ -24,7 +24,7 @@ _ACTION = re.compile(
     r"wednes|thurs|fri|satur|sun)day|deadline|action item)\b"
 )
 _DECISION = re.compile(
-    r"(?i)\b(?:decid\w+|agree\w*|approv\w+|settled|conclu\w+|we chose|go with|confirmed|signed off)\b"
+    r"(?i)\b(?:decided|agree\w*|approv\w+|settled|conclu\w+|we chose|go with|confirmed|signed off)\b"
 )
 _NAME = re.compile(
     r"(?:\b[Mm]y name is |\b[Tt]his is |\bI am |\bI'm |\bMr\.? |\bMrs\.? |\bMs\.? |\bDr\.? )"

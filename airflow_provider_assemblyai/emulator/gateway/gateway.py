@@ -240,8 +240,7 @@ class Gateway:
                     continue
                 self.tally.answered(request.model, draft.input_tokens, draft.output_tokens, self._region)
                 return self._shaped(request, draft, request_id, began)
-        message = errors.OVERLOADED if status in (503, 529) else errors.SERVER
-        raise GatewayError(status, message)
+        raise errors.failed_model(status)
 
     def _repeats(self, request: ChatRequest) -> bool:
         config = request.fields.get("fallback_config") or {}

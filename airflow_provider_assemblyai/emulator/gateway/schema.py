@@ -31,6 +31,10 @@ _ACTIONS = re.compile(r"action|todo|to_do|task|next_?step|follow")
 _DECISIONS = re.compile(r"decision|agreement|outcome|resolution")
 _PEOPLE = re.compile(r"speaker|participant|attendee|person|people|owner|assignee|customer|caller|agent|name")
 _KEYWORDS = re.compile(r"keyword|topics|tags|terms|labels|categor")
+_GUESSES = (
+    *("A", "a", "A1", "AB-1234", "ABC-123", "123", "1234", "12345", "#1234"),
+    *("2026-01-31", "09:30", "1.0.0", "someone@example.com", "+1 555 010 0142"),
+)
 _DEEPEST = 24
 _MOST_ITEMS = 5
 
@@ -152,7 +156,7 @@ class _Filler:
         made = [self.value(item, name, depth + 1) for item in first]
         item = schema.get("items")
         least = int(schema.get("minItems") or 0)
-        most = int(schema.get("maxItems", _MOST_ITEMS))
+        most = int(schema.get("maxItems", max(least, _MOST_ITEMS)))
         if item is False:
             return made[:most]
         if depth > _DEEPEST // 3:
@@ -183,19 +187,13 @@ class _Filler:
 
     def _number(self, schema: dict[str, Any], name: str, kind: str) -> float | int:
         low, high = _bounds(schema, kind)
+        found = extract.first_number(self._text) if name else None
+        value = min(max(1.0 if found is None else found, low), high)
         step = schema.get("multipleOf")
-        value = extract.first_number(self._text) if name else None
-        value = min(max(0.5 if value is None else value, low), high)
         if step:
-            value = math.ceil(max(value, low) / step) * step
-            if value > high:
-                value = math.floor(high / step) * step
-            value = round(value, 9)
-        if kind == "integer":
-            least = math.ceil(low) if math.isfinite(low) else low
-            value = min(max(round(value), least), high)
-            return int(value)
-        return value
+            value = math.ceil(value / step) * step
+            value = value - step if value > high else value
+        return round(value) if kind == "integer" else round(value, 9)
 
     def _string(self, schema: dict[str, Any], name: str) -> str:
         form = str(schema.get("format"))
@@ -242,33 +240,22 @@ def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bounds(schema: dict[str, Any], kind: str) -> tuple[float, float]:
-    nudge = 1 if kind == "integer" else 1e-6
     low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    nudge = 1 if kind == "integer" else 1e-6
     if "exclusiveMinimum" in schema:
         low = max(low, schema["exclusiveMinimum"] + nudge)
     if "exclusiveMaximum" in schema:
         high = min(high, schema["exclusiveMaximum"] - nudge)
+    if kind == "integer":
+        low = low if math.isinf(low) else math.ceil(low)
+        high = high if math.isinf(high) else math.floor(high)
     return low, high
 
 
 def _matching(pattern: str, text: str) -> str:
     """A text that matches a pattern, as far as a few guesses go."""
-    guesses = (
-        text,
-        "A",
-        "a",
-        "A1",
-        "AB-1234",
-        "ABC-123",
-        "123",
-        "1234",
-        "12345",
-        "#1234",
-        "2026-01-31",
-        "09:30",
-        "1.0.0",
-    )
-    return next((guess for guess in guesses if re.search(pattern, guess)), text)
+    plain = pattern.removeprefix("^").removesuffix("$")
+    return next((guess for guess in (text, plain, *_GUESSES) if re.search(pattern, guess)), text)
 
 
 def _unique(values: list[Any], least: int) -> list[Any]:

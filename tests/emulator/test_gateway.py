@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_assemblyai.emulator import Emulator, serve
+
+from .api import Api
+from .gateway_api import CHAT, MEETING, TAG, answer, chat, errors_of, json_schema, meeting, text_of, tool
+
+
+def test_an_answer_has_the_documented_fields(api: Api, emulator: Emulator) -> None:
+    response = chat(api, temperature=0.2, zero_data_retention=True)
+    body = response.json()
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert body["request"] == {
+        "model": "gpt-5", "max_tokens": 1000, "temperature": 0.2, "zero_data_retention": True
+    }  # fmt: skip
+    assert (body["http_status_code"], body["llm_status_code"]) == (200, 200)
+    assert isinstance(body["response_time"], int)
+    usage = body["usage"]
+    assert usage["input_tokens"] == usage["prompt_tokens"] > 50
+    assert usage["output_tokens"] == usage["completion_tokens"] > 10
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert set(body) == {
+        "request_id", "choices", "request", "usage", "http_status_code", "llm_status_code", "response_time"
+    }  # fmt: skip
+    emulator.gateway(openai_fields=True)
+    assert answer(api)["object"] == "chat.completion"
+
+
+def test_a_summary_quotes_the_sentences_that_say_most(api: Api) -> None:
+    text = text_of(answer(api, messages=[{"role": "user", "content": f"Summarise this:\n\n{MEETING}"}]))
+    sentences = text.split(". ")
+    assert len(sentences) == 3
+    assert all(sentence.rstrip(".") in MEETING for sentence in sentences)
+    assert "budget" in text
+    assert "It rained" not in text
+    assert "Summarise" not in text
+
+
+def test_a_long_text_is_summarised_too(api: Api) -> None:
+    long = " ".join(f"Point {number} is about item {number % 7} of the list." for number in range(400))
+    said = text_of(answer(api, prompt=long)).split(". ")
+    assert len(said) == 3
+    assert all(sentence in long for sentence in said)
+
+
+def test_keys_with_and_without_bearer(api: Api) -> None:
+    for authorization, status in ((api.key, 200), (f"Bearer {api.key}", 200), ("Bearer wrong", 401)):
+        assert chat_as(api, authorization).status_code == status
+    missing = requests.post(f"{api.url}{CHAT}", json={"model": "gpt-5", "prompt": "x"}, timeout=5)
+    assert missing.status_code == 401
+    # The rest of the service still wants the bare key.
+    bearer = {"Authorization": f"Bearer {api.key}"}
+    assert api.call("GET", "/v2/transcript", headers=bearer).status_code == 401
+
+
+def chat_as(api: Api, authorization: str) -> requests.Response:
+    body = {"model": "gpt-5", "prompt": "x"}
+    return api.call("POST", CHAT, json=body, headers={"Authorization": authorization})
+
+
+# transcript_id
+
+
+def test_the_first_tag_of_the_first_message_with_one_is_replaced(api: Api, emulator: Emulator) -> None:
+    transcript_id = meeting(api, emulator)
+    bare = answer(api, prompt=TAG)
+    filled = answer(api, prompt=TAG, transcript_id=transcript_id)
+    assert filled["usage"]["prompt_tokens"] > bare["usage"]["prompt_tokens"] + 50
+    assert "budget" in text_of(filled)
+    assert filled["request"] == {"model": "gpt-5", "max_tokens": 1000, "transcript_id": transcript_id}
+    twice = [{"role": "user", "content": f"{TAG} {TAG}"}, {"role": "user", "content": TAG}]
+    once = [{"role": "user", "content": f"{MEETING} {TAG}"}, {"role": "user", "content": TAG}]
+    assert (
+        answer(api, messages=twice, transcript_id=transcript_id)["usage"]["prompt_tokens"]
+        == answer(api, messages=once)["usage"]["prompt_tokens"]
+    )
+
+
+def test_a_tag_in_a_part_is_replaced_and_other_spellings_are_not(api: Api, emulator: Emulator) -> None:
+    transcript_id = meeting(api, emulator)
+    parts = [{"type": "text", "text": "Summarise:"}, {"type": "text", "text": f"<{TAG}>"}]
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}]
+    assert "budget" in text_of(answer(api, messages=messages, transcript_id=transcript_id))
+    for spelling in ("{{transcript}}", "{{ TRANSCRIPT }}", "nothing"):
+        assert "budget" not in text_of(answer(api, prompt=spelling, transcript_id=transcript_id))
+
+
+def test_what_is_put_in_is_redacted_like_the_transcript(api: Api, emulator: Emulator) -> None:
+    emulator.script("You can reach me at 555-0142 when everything is ready.")
+    transcript_id = api.submit(redact_pii=True, redact_pii_policies=["phone_number"])
+    assert "########" in text_of(answer(api, prompt=TAG, transcript_id=transcript_id))
+
+
+def test_transcripts_that_cannot_be_put_in(api: Api, other_project: Api, emulator: Emulator) -> None:
+    transcript_id = meeting(api, emulator)
+    foreign = chat(other_project, prompt=TAG, transcript_id=transcript_id)
+    unknown = chat(api, prompt=TAG, transcript_id="8c1c6f1f-3d16-4d5e-8a43-0f8c7b0e4f6b")
+    running = api.submit("https://example.com/slow.wav?emulator=processing:600")
+    early = chat(api, prompt=TAG, transcript_id=running)
+    assert api.call("DELETE", f"/v2/transcript/{transcript_id}").status_code == 200
+    deleted = chat(api, prompt=TAG, transcript_id=transcript_id)
+    seen = [(answer.status_code, answer.json()["message"]) for answer in (foreign, unknown, early, deleted)]
+    assert seen == [
+        (404, "transcript not found"),
+        (404, "transcript not found"),
+        (400, "transcript is not completed, its status is processing"),
+        (404, "transcript deleted"),
+    ]
+    assert emulator.counters()["gateway"]["accepted"] == 0
+
+
+# What is said
+
+
+@pytest.mark.parametrize(("model", "reason"), [("gpt-5", "length"), ("claude-sonnet-4-6", "max_tokens")])
+def test_a_long_answer_is_cut_with_the_providers_word(api: Api, model: str, reason: str) -> None:
+    body = answer(api, model, max_tokens=5)
+    assert body["choices"][0]["finish_reason"] == reason
+    assert body["usage"]["output_tokens"] == 5
+    assert MEETING.startswith(text_of(body)) or text_of(body) in MEETING
+
+
+def test_a_thousand_tokens_are_the_default(api: Api, emulator: Emulator) -> None:
+    emulator.answers("word " * 1500)
+    body = answer(api)
+    assert body["usage"]["output_tokens"] == 1000
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert answer(api, max_tokens=2000)["choices"][0]["finish_reason"] == "stop"
+
+
+def test_scripted_answers_come_in_turn_and_the_last_one_stays(api: Api, emulator: Emulator) -> None:
+    emulator.answers("first", {"text": "second", "finish": "length"})
+    bodies = [answer(api) for _ in range(3)]
+    assert [text_of(body) for body in bodies] == ["first", "second", "second"]
+    assert [body["choices"][0]["finish_reason"] for body in bodies] == ["stop", "length", "length"]
+    emulator.answers()
+    assert "budget" in text_of(answer(api))
+
+
+def test_content_spread_over_choices(api: Api, emulator: Emulator) -> None:
+    whole = text_of(answer(api))
+    emulator.fault("spread", choices=3)
+    choices = answer(api)["choices"]
+    assert [choice["index"] for choice in choices] == [0, 1, 2]
+    assert "".join(choice["message"]["content"] for choice in choices) == whole
+    assert len(answer(api)["choices"]) == 1
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-6"])
+def test_tools_are_called_once_each_before_the_model_speaks(api: Api, model: str) -> None:
+    tools = [tool("find_customer", name={"type": "string"}), tool("close_case", done={"type": "boolean"})]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": MEETING}]
+    called = []
+    for _ in tools:
+        choice = answer(api, model, messages=messages, tools=tools)["choices"][0]
+        assert choice["finish_reason"] == ("tool_calls" if model == "gpt-5" else "tool_use")
+        assert choice["message"]["content"] is None
+        (call,) = choice["message"]["tool_calls"]
+        called.append((call["function"]["name"], json.loads(call["function"]["arguments"])))
+        result = {"role": "tool", "tool_call_id": call["id"], "content": "It was 42."}
+        messages += [choice["message"], result]
+    assert called == [("find_customer", {"name": "Vera Lind"}), ("close_case", {"done": True})]
+    last = answer(api, model, messages=messages, tools=tools)["choices"][0]
+    assert last["finish_reason"] in ("stop", "end_turn")
+    assert last["message"]["content"]
+
+
+def test_a_tool_can_be_chosen_or_forbidden(api: Api) -> None:
+    tools = [tool("one"), tool("two")]
+    named = {"type": "function", "function": {"name": "two"}}
+    message = answer(api, tools=tools, tool_choice=named)["choices"][0]["message"]
+    assert message["tool_calls"][0]["function"]["name"] == "two"
+    assert "tool_calls" not in answer(api, tools=tools, tool_choice="none")["choices"][0]["message"]
+
+
+def test_older_places_and_spellings(api: Api, emulator: Emulator) -> None:
+    emulator.gateway(tool_calls="choice", arguments="object", usage="input")
+    body = answer(api, tools=[tool("note", text={"type": "string", "maxLength": 4})])
+    (choice,) = body["choices"]
+    assert "tool_calls" not in choice["message"]
+    assert choice["tool_calls"][0]["function"] == {"name": "note", "arguments": {"text": "Good"}}
+    assert set(body["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
+    emulator.gateway(usage="prompt")
+    assert {"input_tokens", "output_tokens"}.isdisjoint(answer(api)["usage"])
+
+
+def test_scripted_tool_calls(api: Api, emulator: Emulator) -> None:
+    emulator.answers({"text": "Let me see.", "tool_calls": [{"name": "look", "arguments": {"at": 1}}]})
+    message = answer(api)["choices"][0]["message"]
+    assert message["content"] == "Let me see."
+    assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"at": 1}
+
+
+@pytest.mark.parametrize("wrong", [5, {}, {"texts": "x"}, {"tool_calls": [{}]}, {"finish": "tired"}])
+def test_a_script_that_is_not_understood(api: Api, wrong: object) -> None:
+    answer = api.call("POST", "/_emulator/answers", json={"answers": [wrong]})
+    assert answer.status_code == 400
+
+
+# Failures
+
+
+def test_the_gateway_asks_a_failing_model_once_more(api: Api, emulator: Emulator) -> None:
+    emulator.fault("model_error", status=502)
+    assert chat(api).status_code == 200
+    emulator.fault("model_error", status=502)
+    response = chat(api, fallback_config={"retry": False})
+    assert (response.status_code, response.json()["message"]) == (502, "internal server error")
+    gateway = emulator.counters()["gateway"]
+    assert (gateway["accepted"], gateway["failed"]) == (1, 1)
+
+
+def test_fallbacks_answer_in_turn_with_their_own_words(api: Api, emulator: Emulator) -> None:
+    emulator.fault("model_error", model="gpt-5", times=None)
+    emulator.fault("model_error", model="gpt-5.1", times=None)
+    fallbacks = [{"model": "gpt-5.1"}, {"model": "claude-sonnet-4-6", "max_tokens": 3, "prompt": MEETING}]
+    body = answer(api, fallbacks=fallbacks)
+    assert (body["request"]["model"], body["request"]["max_tokens"]) == ("claude-sonnet-4-6", 3)
+    assert body["choices"][0]["finish_reason"] == "max_tokens"
+    models = emulator.counters()["gateway"]["models"]
+    assert {name: calls["accepted"] for name, calls in models.items()} == {"claude-sonnet-4-6": 1}
+    shallow = chat(api, fallbacks=fallbacks, fallback_config={"depth": 1, "retry": False})
+    assert shallow.status_code == 503
+
+
+def test_fallbacks_do_not_rescue_a_malformed_request(api: Api) -> None:
+    response = chat(api, "nothing", fallbacks=[{"model": "gpt-5"}])
+    assert errors_of(response) == ["model nothing is not supported"]
+
+
+def test_a_bad_status_of_the_model_in_an_answer_with_200(api: Api, emulator: Emulator) -> None:
+    emulator.fault("llm_status", status=529, model="gpt-5")
+    body = answer(api)
+    assert (body["llm_status_code"], body["choices"]) == (529, [])
+
+
+def test_a_lost_answer_is_paid_for_and_an_overload_is_not(api: Api, emulator: Emulator) -> None:
+    emulator.fault("lost", path=CHAT)
+    with pytest.raises(requests.ConnectionError):
+        chat(api)
+    for status in (503, 529):
+        emulator.fault("refuse", error="overload", status=status)
+        response = chat(api)
+        assert (response.status_code, response.json()["code"]) == (status, status)
+    assert "metadata" not in response.json()
+    gateway = emulator.counters()["gateway"]
+    assert (gateway["accepted"], gateway["failed"]) == (1, 2)
+    assert gateway["cost"] > 0
+
+
+@pytest.mark.parametrize(("kind", "rule"), [("truncate", {}), ("garbage", {"variant": "html"})])
+def test_malformed_answers(api: Api, emulator: Emulator, kind: str, rule: dict[str, str]) -> None:
+    emulator.fault(kind, path=CHAT, **rule)
+    with pytest.raises(requests.JSONDecodeError):
+        chat(api).json()
+    assert emulator.counters()["gateway"]["accepted"] == 1
+
+
+def test_a_model_that_thinks_for_a_while(api: Api, emulator: Emulator) -> None:
+    emulator.gateway(seconds=0.05)
+    assert answer(api)["response_time"] >= 50_000_000
+
+
+def test_money_by_model(api: Api, emulator: Emulator) -> None:
+    for model in ("gpt-5", "gpt-5", "gemini-2.5-pro"):
+        answer(api, model)
+    gateway = emulator.counters()["gateway"]
+    assert gateway["accepted"] == 3
+    two, one = gateway["models"]["gpt-5"], gateway["models"]["gemini-2.5-pro"]
+    assert (two["accepted"], one["accepted"]) == (2, 1)
+    assert gateway["input_tokens"] == two["input_tokens"] + one["input_tokens"]
+    # 1.25 and 10 dollars a million, and a tenth more for the region.
+    paid = (two["input_tokens"] * 1.25 + two["output_tokens"] * 10) * 1.1 / 1e6
+    assert two["cost"] == pytest.approx(paid)
+
+
+# A real model behind it
+
+
+def test_chats_are_passed_on_after_substitution_and_limits(api: Api, emulator: Emulator) -> None:
+    # The emulator speaks the protocol of the server it passes chats on to.
+    with serve(
+        llm_upstream=f"{emulator.url}/v1", llm_model="gpt-5-nano", llm_key=api.key, gateway={"limit": 4}
+    ) as front, requests.Session() as session:  # fmt: skip
+        ours = Api(front.url, front.api_key, session)
+        transcript_id = meeting(ours, front)
+        body = answer(ours, prompt=TAG, transcript_id=transcript_id)
+        assert "budget" in text_of(body)
+        assert body["request"]["model"] == "gpt-5"
+        schema = {"type": "object", "properties": {"title": {"type": "string"}}}
+        assert json.loads(text_of(answer(ours, response_format=json_schema(schema))))["title"] in MEETING
+        emulator.answers({"tool_calls": [{"name": "look", "arguments": {"at": 1}}]})
+        (call,) = answer(ours, tools=[tool("look")])["choices"][0]["message"]["tool_calls"]
+        assert call["function"] == {"name": "look", "arguments": '{"at": 1}'}
+        emulator.fault("status", path=CHAT, status=429)
+        assert chat(ours).status_code == 429
+        assert chat(ours).json()["message"] == "rate limit exceeded"
+    there = emulator.counters()["gateway"]["models"]
+    assert {name: calls["accepted"] for name, calls in there.items()} == {"gpt-5-nano": 3}
+
+
+def test_an_upstream_that_is_not_there(api: Api) -> None:
+    with serve(llm_upstream="http://127.0.0.1:9") as front, requests.Session() as session:
+        response = chat(Api(front.url, front.api_key, session), fallback_config={"retry": False})
+        assert (response.status_code, response.json()["code"]) == (503, 503)
