@@ -159,6 +159,17 @@ class Emulator:
         """
         self._on_loop(lambda: self._server.service.gateway.script(answers))
 
+    def token(self, expires_in_seconds: int = 60, **limits: int) -> str:
+        """A temporary token of the first project.
+
+        :param expires_in_seconds: how long a session may be opened with it.
+        :param limits: ``max_session_duration_seconds``.
+        """
+        query = {name: str(value) for name, value in limits.items()}
+        query["expires_in_seconds"] = str(expires_in_seconds)
+        tokens = self._server.service.streaming.tokens
+        return self._on_loop(lambda: tokens.make("project-1", query)[0])
+
     def sessions(self) -> list[dict[str, Any]]:
         """All streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
         return self._on_loop(self._server.service.streaming.ledger.shown)
