@@ -152,7 +152,8 @@ def _parts(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any
     inner = given.get("json_schema")
     if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
         raise InvalidInput("response_format of type json_schema must hold json_schema with a schema.")
-    return dict(inner["schema"]), inner.get("name"), dict(given)
+    named = {"name": "answer", **inner}
+    return dict(inner["schema"]), named["name"], {**given, "json_schema": named}
 
 
 def _check_schema(schema: Mapping[str, Any]) -> None:
