@@ -46,6 +46,7 @@ class Rounds:
         """Every point that hits one task, all at once, and the triggerer in between."""
         conductor = Conductor(self.cluster, self.say)
         conductor.hold_requests()
+        strike = conductor.kill_triggerer_when_deferred(self.canary.look_into_triggers)
         paired: set[int] = set()
         jobs: list[Job] = []
 
@@ -56,7 +57,14 @@ class Rounds:
             if job.shared and job.connection not in paired:
                 # The other one comes while this one is in doubt, and not at the same instant.
                 paired.add(job.connection)
-                conductor.until(lambda: all(conductor.is_there(target) for target in job.targets), 60)
+                conductor.until(there(job), 60)
+
+        def there(job: Job) -> Callable[[], bool]:
+            def reached() -> bool:
+                strike()
+                return all(conductor.is_there(target) for target in job.targets)
+
+            return reached
 
         # First those that wait for the triggerer's death: it comes once all of them are deferred.
         for case in sorted(cases, key=lambda case: case.kill != "triggerer"):
@@ -65,7 +73,6 @@ class Rounds:
             start(
                 self._starter.fifty(deferrable=fifty.deferrable, hits=fifty.hits, connection=fifty.connection)
             )
-        strike = conductor.kill_triggerer_when_deferred(self.canary.look_into_triggers)
         self._wait(jobs, conductor, strike)
         conductor.let_requests_go()
         self._settle(jobs, conductor)
