@@ -47,16 +47,24 @@ def _posted(service: Service, call: Call) -> Callable[[Request], Awaitable[Respo
         try:
             project = _project(service, request.headers.get("authorization"))
             answer = await call(project, await _body(request), request_id)
-        except GatewayError as error:
-            body = error.body(service.gateway.manner.envelope, request_id)
-            return JSONResponse(body, error.status, headers=error.headers)
-        if answer.parts is not None:
-            return StreamingResponse(answer.parts, media_type="text/event-stream", headers=answer.headers)
-        if answer.body is None:
-            return Response(headers=answer.headers)
-        return JSONResponse(answer.body, headers=answer.headers)
+        except GatewayError as refused:
+            error = refused
+        except ApiError as refused:
+            error = GatewayError(refused.status, refused.message)
+        else:
+            return _response(answer)
+        body = error.body(service.gateway.manner.envelope, request_id)
+        return JSONResponse(body, error.status, headers=error.headers)
 
     return post
+
+
+def _response(answer: Answer) -> Response:
+    if answer.parts is not None:
+        return StreamingResponse(answer.parts, media_type="text/event-stream", headers=answer.headers)
+    if answer.body is None:
+        return Response(headers=answer.headers)
+    return JSONResponse(answer.body, headers=answer.headers)
 
 
 def _project(service: Service, authorization: str | None) -> str:

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -310,3 +312,22 @@ def test_an_upstream_that_is_not_there(api: Api) -> None:
     with serve(llm_upstream="http://127.0.0.1:9") as front, requests.Session() as session:
         response = chat(Api(front.url, front.api_key, session), fallback_config={"retry": False})
         assert (response.status_code, response.json()["code"]) == (503, 503)
+
+
+def test_without_sumy_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['sumy.models.dom'] = None\n"
+        "import requests; from airflow_provider_assemblyai.emulator import serve\n"
+        "with serve() as emulator:\n"
+        "    body = {'model': 'gpt-5', 'prompt': 'One. Two. Three. Four.'}\n"
+        "    url, headers = f'{emulator.url}/v1/chat/completions', {'Authorization': 'emulator-key'}\n"
+        "    answer = requests.post(url, json=body, headers=headers, timeout=20)\n"
+        "    emulator.answers('scripted')\n"
+        "    print(answer.status_code, answer.json()['message'])\n"
+        "    print(requests.post(url, json=body, headers=headers, timeout=20).status_code)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.splitlines() == [
+        "500 The emulator's model needs sumy. Install it with: pip install 'airflow-provider-assemblyai[emulator]'",
+        "200",
+    ]

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+
+from airflow_provider_assemblyai.emulator.engines.availability import INSTALL
+from airflow_provider_assemblyai.emulator.errors import ApiError
 
 _END = re.compile(r"(?<=[.!?])[\"')\u201d\u2019]*\s+|\s*\n\s*")
 _WORD = re.compile(r"[\w'\u2019-]+")
 _LONGEST_SENTENCE = 30  # words; speech without punctuation would be one sentence otherwise
-# LexRank compares every sentence with every other: a long text goes through it in blocks.
-_BLOCK = 60
+# LexRank compares every sentence with every other, so that of a long text it sees a choice only.
+_MOST = 100
 _ACTION = re.compile(
     r"(?i)\b(?:i will|i'll|we will|we'll|you will|you'll|please|let me|let's|could you|can you|would you|"
     r"need to|needs to|have to|has to|should|must|to do|going to|make sure|follow up|remember to|by (?:mon|tues|"
@@ -56,25 +58,25 @@ def best(text: str, count: int) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _best(unique: tuple[str, ...], count: int) -> tuple[str, ...]:
-    while len(unique) > _BLOCK:
-        blocks = [unique[at : at + _BLOCK] for at in range(0, len(unique), _BLOCK)]
-        kept = max(count, _BLOCK // 4) if count < _BLOCK else _BLOCK // 2
-        unique = tuple(sentence for block in blocks for sentence in _ranked(block, kept))
-    return _ranked(unique, count)
-
-
-def _ranked(unique: Sequence[str], count: int) -> tuple[str, ...]:
     if len(unique) <= count:
-        return tuple(unique)
+        return unique
     # Loading it takes a second, which an emulator that is only asked for transcripts can save.
-    from sumy.models.dom import ObjectDocumentModel, Paragraph, Sentence
-    from sumy.summarizers.lex_rank import LexRankSummarizer
-    from sumy.utils import get_stop_words
+    try:
+        from sumy.models.dom import ObjectDocumentModel, Paragraph, Sentence
+        from sumy.summarizers.lex_rank import LexRankSummarizer
+        from sumy.summarizers.luhn import LuhnSummarizer
+        from sumy.utils import get_stop_words
+    except ImportError:
+        raise ApiError(500, f"The emulator's model needs sumy. Install it with: {INSTALL}") from None
 
-    summarizer = LexRankSummarizer()
-    summarizer.stop_words = get_stop_words("english")
-    document = ObjectDocumentModel([Paragraph([Sentence(text, _Words()) for text in unique])])
-    return tuple(str(sentence) for sentence in summarizer(document, count))
+    def chosen(summarizer: Any, texts: tuple[str, ...], most: int) -> tuple[str, ...]:
+        summarizer.stop_words = get_stop_words("english")
+        document = ObjectDocumentModel([Paragraph([Sentence(text, _Words()) for text in texts])])
+        return tuple(str(sentence) for sentence in summarizer(document, most))
+
+    if len(unique) > _MOST:
+        unique = chosen(LuhnSummarizer(), unique, max(_MOST, count))
+    return chosen(LexRankSummarizer(), unique, count)
 
 
 class _Words:
