@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
                     f"{_PACKAGE}.operators.llm_gateway",
                     f"{_PACKAGE}.operators.transcribe",
                     f"{_PACKAGE}.operators.transcripts",
+                    f"{_PACKAGE}.operators.streaming_capture",
                 ],
             },
         ],
@@ -93,6 +94,14 @@ def get_provider_info() -> dict[str, Any]:
                         "description": (
                             "LLM Gateway: the pace that tasks keep to, for each model and in each triggerer. Left "
                             "empty, it is what the service says."
+                        ),
+                        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+                    },
+                    "status_requests": {
+                        "label": "Status requests in 5 minutes",
+                        "description": (
+                            "What each triggerer may spend on waiting, of the 20,000 requests that an account has. "
+                            "Left empty: 2000."
                         ),
                         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
                     },

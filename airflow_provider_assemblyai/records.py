@@ -30,21 +30,23 @@ class StateStore:
     A write is refused if the task instance of this process is not the live one any more.
 
     :param store: ``context["task_state_store"]``.
+    :param key: tells the records of one task apart.
     """
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, key: str = _KEY) -> None:
         self._store = store
+        self._key = key
 
     def read(self) -> Record | None:
         try:
-            value = self._store.get(_KEY)
+            value = self._store.get(self._key)
         except Exception as error:
             raise CannotTell(f"The task state store cannot be read: {clean(str(error))}.") from error
         return _checked(value, "the task state store")
 
     def write(self, record: Record) -> None:
         try:
-            self._store.set(_KEY, dict(record), retention=_RETENTION)
+            self._store.set(self._key, dict(record), retention=_RETENTION)
         except Exception as error:
             raise RecordRefused(
                 "The task state store refused the job's record, as it does when another try of this task has "

@@ -41,8 +41,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
-#: What is wrong with a model's answer: cut off, not of the shape that was asked for, or nothing.
-Fault = Literal["truncated", "invalid", "empty"]
+#: What is wrong with a model's answer: cut off, not of the shape that was asked for, nothing, or a part failed.
+Fault = Literal["truncated", "invalid", "empty", "failed"]
 
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
 Failure = Literal["source", "policy", "server", "upload"]

@@ -19,9 +19,10 @@ from airflow.providers.common.compat.sdk import (
     AirflowNotFoundException,
     BaseHook,
     Connection,
+    mask_secret,
 )
 
-from airflow_provider_assemblyai.api import llm_gateway, transcripts
+from airflow_provider_assemblyai.api import llm_gateway, streaming, transcripts
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -131,6 +132,16 @@ class AssemblyAIHook(BaseHook):
             connection = self.get_connection(self.assemblyai_conn_id)
         return self._gateway(connection.extra_dejson)
 
+    def streaming_token(self, max_session: float) -> str:
+        """
+        Return a temporary token that opens one streaming session within the next minute.
+
+        :param max_session: seconds after which the service ends that session, 60 to 10,800.
+        """
+        token = self.send(streaming.token(max_session))
+        mask_secret(token)
+        return token
+
     async def async_client(self) -> AsyncClient:
         """Return a new client for an event loop; use it as ``async with``."""
         with _missing(self.assemblyai_conn_id):
@@ -149,6 +160,17 @@ class AssemblyAIHook(BaseHook):
         key, hosts = self._settings(connection, extra)
         digest = hashlib.sha256(f"{key} {hosts.gateway}".encode()).hexdigest()[:16]
         return digest, self._gateway(extra).requests_per_minute
+
+    async def watch(self) -> tuple[AsyncClient, float | None]:
+        """
+        Return a new client for an event loop, and the status requests in 5 minutes that the connection allows.
+
+        :raises InvalidInput: the connection is missing or cannot work.
+        """
+        with _missing(self.assemblyai_conn_id):
+            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
+        extra = await get_async_extra_dejson(connection)
+        return AsyncClient(*self._settings(connection, extra)), self._number(extra, "status_requests")
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap authenticated call and say in a sentence what was found."""
@@ -175,18 +197,21 @@ class AssemblyAIHook(BaseHook):
         return key, hosts
 
     def _gateway(self, extra: Mapping[str, Any]) -> GatewaySettings:
-        pace = extra.get("requests_per_minute")
+        model = extra.get("llm_model")
+        return GatewaySettings(
+            str(model).strip() if model else None, self._number(extra, "requests_per_minute")
+        )
+
+    def _number(self, extra: Mapping[str, Any], name: str) -> float | None:
+        value = extra.get(name)
         try:
             # A connection given as a URI has only strings, and an untouched form has null or nothing.
-            number = float(pace) if pace not in (None, "") and not isinstance(pace, bool) else None
+            number = float(value) if value not in (None, "") and not isinstance(value, bool) else None
         except (TypeError, ValueError):
             number = math.nan
         if number is not None and not 0 < number < math.inf:
-            raise InvalidInput(
-                f"Connection {self.assemblyai_conn_id!r}: requests_per_minute must be a number above zero."
-            )
-        model = extra.get("llm_model")
-        return GatewaySettings(str(model).strip() if model else None, number)
+            raise InvalidInput(f"Connection {self.assemblyai_conn_id!r}: {name} must be a number above zero.")
+        return number
 
 
 def _override(connection: Connection) -> str | None:

@@ -23,6 +23,9 @@ API = {
     "api.transcripts",
     "api.outcome",
     "api.llm_gateway",
+    "api.understanding",
+    "api.closing",
+    "api.streaming",
 }
 BELOW_OPERATORS = API | {
     *(
@@ -52,14 +55,44 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api.checks": {"api.errors"},
     "api.regions": {"api.errors"},
     "api.call": {"api.errors"},
-    "api.transcripts": {"api.errors", "api.call"},
+    "api.transcripts": {"api.checks", "api.errors", "api.call"},
     "api.outcome": {"api.errors", "api.transcripts"},
     "api.llm_gateway": {"api.errors", "api.call"},
+    "api.understanding": {"api.checks", "api.errors", "api.call", "api.llm_gateway", "api.transcripts"},
     "prompting": {"api.errors"},
     "templating": {"prompting"},
     "answers": {"api.errors", "api.llm_gateway"},
     "answer_record": {"job", "records", *API},
+    "api.closing": {"api.errors"},
+    "api.streaming": {"api.call", "api.closing", "api.errors"},
+    "live": {"", *API},
+    "capture.pcm": API,
+    "capture.captions": set(),
+    "capture.merging": set(),
+    "capture.spool": set(),
+    "capture.sound": {"capture.pcm", *API},
+    "capture.recorder": {"capture.sound", "capture.spool", *API},
+    "capture.talk": {"live", "capture.pcm", "capture.recorder", "capture.sound", "capture.spool", *API},
+    "capture.line": {"live", "capture.talk", *API},
+    "capture.box": {
+        *("live", "capture.line", "capture.recorder", "capture.sound", "capture.spool", "capture.talk"),
+        *API,
+    },
+    "capture.segments": {
+        *("storage", "capture.box", "capture.captions", "capture.merging", "capture.pcm", "capture.sound"),
+        *API,
+    },
+    "capture.record": {"records", *API},
+    "capture.fallback": {"hooks.assemblyai", "opening", "watching", *API},
+    "capture.finishing": {
+        *("capture.fallback", "capture.merging", "capture.record", "capture.segments"),
+        *("hooks.assemblyai", "job", "opening", "results", "storage"),
+        *API,
+    },
     "watching": API,
+    "places": set(),
+    "roster": {"watching", "places", *API},
+    "watcher": {"client", "roster", "watching", *API},
     "pacing": set(),
     "job": {"api.checks"},
     "killable": {"api.errors"},
@@ -72,23 +105,35 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"job", "storage", *API},
     "hooks.assemblyai": {"client", *API},
     "opening": {"job", "records", "handover", "storage", "submission", "hooks.assemblyai", *API},
-    "triggers.transcript": {"hooks.assemblyai", "watching", *API},
+    "triggers.transcript": {"hooks.assemblyai", "watcher", "watching", *API},
     "triggers.llm_gateway": {"hooks.assemblyai", "watching", "pacing", *API},
     "gateway_task": {"killable", "pacing", "hooks.assemblyai", "triggers.llm_gateway", *API},
     "recorded_task": {"answer_record", "gateway_task", "hooks.assemblyai", "records", "storage"},
     "operators.llm_gateway": BELOW_OPERATORS,
+    "operators.understand": BELOW_OPERATORS,
     "decorators.llm_gateway": BELOW_OPERATORS | {"operators.llm_gateway"},
+    "operators.streaming_capture": BELOW_OPERATORS
+    | {
+        *("live", "capture.box", "capture.finishing", "capture.merging", "capture.record"),
+        *("capture.segments", "capture.sound"),
+    },
     "operators.transcribe": BELOW_OPERATORS,
     "operators.transcripts": BELOW_OPERATORS,
     "sensors.transcript": BELOW_OPERATORS,
 }
 #: Third parties that are kept in one place.
-ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"client"}}
+ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"live"}}
 NO_AIRFLOW = {
     *API,
     "",
     "client",
+    "live",
+    *("capture.pcm", "capture.captions", "capture.merging", "capture.spool", "capture.sound"),
+    *("capture.recorder", "capture.talk", "capture.line", "capture.box"),
     "watching",
+    "places",
+    "roster",
+    "watcher",
     "pacing",
     "job",
     "submission",
@@ -96,7 +141,7 @@ NO_AIRFLOW = {
     "prompting",
     "answers",
 }
-PACKAGES = {"api", "decorators", "hooks", "operators", "sensors", "triggers"}
+PACKAGES = {"api", "capture", "decorators", "hooks", "operators", "sensors", "triggers"}
 
 
 def modules() -> dict[str, Path]:

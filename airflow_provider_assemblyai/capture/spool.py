@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The sound of a capture on its way: written once as it is recorded, read by whoever sends and keeps it.
+
+It lies in unnamed temporary files, so that an outage of hours needs no memory, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any, Final
+
+#: Milliseconds in one temporary file.
+_PIECE_MS: Final = 60_000
+
+
+def _unnamed() -> IO[bytes]:
+    return tempfile.TemporaryFile(buffering=0)
+
+
+@dataclass
+class _Piece:
+    """A run of sound without a hole; times are milliseconds of the recording."""
+
+    start: int
+    file: IO[bytes] = field(default_factory=_unnamed)
+    length: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+
+class Spool:
+    """
+    Recorded sound by its time in milliseconds. One thread writes, any number read.
+
+    :param bytes_ms: bytes of one millisecond.
+    """
+
+    def __init__(self, bytes_ms: int) -> None:
+        self._bytes_ms = bytes_ms
+        self._pieces: list[_Piece] = []
+        self._lock = threading.Lock()
+        self._listeners: list[socket.socket] = []
+        self._readers: dict[str, int] = {}
+        self.end = 0
+        self.recorded = 0
+        self.closed = False
+
+    def listen(self) -> socket.socket:
+        """Return a socket that becomes readable whenever there is something new; read it empty."""
+        mine, theirs = socket.socketpair()
+        mine.setblocking(False)
+        theirs.setblocking(False)
+        self._listeners.append(theirs)
+        return mine
+
+    def append(self, at: int, sound: bytes) -> None:
+        """
+        Add what was recorded.
+
+        :param at: its time; later than the end so far if something was missed.
+        :param sound: whole milliseconds of it.
+        """
+        length = len(sound) // self._bytes_ms
+        with self._lock:
+            if self.closed:
+                return  # whoever records may notice late
+            last = self._pieces[-1] if self._pieces else None
+            if last is None or last.end != at or last.length >= _PIECE_MS:
+                last = _Piece(at)
+                self._pieces.append(last)
+            os.pwrite(last.file.fileno(), sound, last.length * self._bytes_ms)
+            last.length += length
+            self.end = last.end
+            self.recorded += length
+        self._wake()
+
+    def close(self) -> None:
+        """There will be no more."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for listener in self._listeners:
+            # Full means that it has not read the last news yet, closed that it needs none.
+            with suppress(OSError):
+                listener.send(b"!")
+
+    def read(self, at: int, length: int) -> tuple[int, bytes]:
+        """
+        Return the time and the bytes of what is there at a time or, if that is a hole, after it.
+
+        :param at: from when.
+        :param length: milliseconds at most; there is less where a hole begins, or nothing more is there yet.
+        """
+        parts: list[bytes] = []
+        start = at
+        with self._lock:
+            for piece in self._pieces:
+                if piece.end <= at:
+                    continue
+                if piece.start > at:
+                    if parts:
+                        break
+                    start = at = piece.start
+                count = min(length, piece.end - at)
+                offset = (at - piece.start) * self._bytes_ms
+                parts.append(os.pread(piece.file.fileno(), count * self._bytes_ms, offset))
+                at += count
+                length -= count
+                if length <= 0:
+                    break
+        return start, parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def runs(self, since: int) -> list[tuple[int, int]]:
+        """Return begin and end of every run of sound without a hole, from a time on."""
+        found: list[tuple[int, int]] = []
+        with self._lock:
+            for piece in self._pieces:
+                start = max(piece.start, since)
+                if start >= piece.end:
+                    continue
+                if found and found[-1][1] == start:
+                    found[-1] = (found[-1][0], piece.end)
+                else:
+                    found.append((start, piece.end))
+        return found
+
+    def after(self, at: int) -> int:
+        """Return the milliseconds of sound that are there from a time on."""
+        return sum(end - start for start, end in self.runs(at))
+
+    def done_with(self, reader: str, before: int) -> None:
+        """
+        Note that a reader needs nothing from before a time; what nobody needs any more is forgotten.
+
+        :param reader: its name; one that has not been heard of needs nothing.
+        :param before: the time.
+        """
+        with self._lock:
+            self._readers[reader] = before
+            needed = min(self._readers.values())
+            while len(self._pieces) > 1 and self._pieces[0].end <= needed:
+                self._pieces.pop(0).file.close()
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+        with self._lock:
+            for piece in self._pieces:
+                piece.file.close()
+            self._pieces.clear()
+        for listener in self._listeners:
+            listener.close()
