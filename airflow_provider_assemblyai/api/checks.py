@@ -4,10 +4,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, clean
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "a Boolean"),
+    "int": ((int,), "an integer"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a string"),
+    "list": ((list, tuple), "a list"),
+    "dict": ((dict,), "an object"),
+}
 
 
 def check_seconds(name: str, value: object) -> float:
@@ -49,3 +58,24 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise InvalidInput(
             f"{name}={value!r}: choose one of {', '.join(repr(choice) for choice in choices)}."
         )
+
+
+def check_fields(name: str, given: Mapping[str, object], known: type) -> None:
+    """
+    Return if no known field has a value of a wrong type. None, and fields that are not known, pass.
+
+    :param name: the argument it came from, for the message.
+    :param given: the fields.
+    :param known: a ``TypedDict`` whose annotations are the types.
+    :raises InvalidInput: one has, or its name is not a string.
+    """
+    for field, value in given.items():
+        if not isinstance(field, str):
+            raise InvalidInput(f"{name}: the parameter name {field!r} is not a string.")
+        annotation = known.__annotations__.get(field)
+        if annotation is None or value is None:
+            continue
+        kind = annotation.__forward_arg__.partition("[")[0]
+        types, wanted = _TYPES[kind]
+        if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+            raise InvalidInput(f"{name}: {field} must be {wanted}, not {type(value).__name__}.")

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply
+from airflow_provider_assemblyai.api.checks import check_fields
 from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     UnexpectedReply,
@@ -310,16 +311,6 @@ def _no_model(config: Mapping[str, Any]) -> bool:
     return config.get("speech_models") is None and config.get("speech_model") is None
 
 
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "bool": ((bool,), "a Boolean"),
-    "int": ((int,), "an integer"),
-    "float": ((int, float), "a number"),
-    "str": ((str,), "a string"),
-    "list": ((list, tuple), "a list"),
-    "dict": ((dict,), "an object"),
-}
-
-
 def check_config(config: object) -> dict[str, Any]:
     """
     Return a copy of ``config`` after refusing what the service is certain to refuse.
@@ -336,18 +327,9 @@ def check_config(config: object) -> dict[str, Any]:
             raise InvalidInput("config is text, but not a JSON object.") from None
     if not isinstance(config, Mapping):
         raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
-    for name, value in config.items():
-        if not isinstance(name, str):
-            raise InvalidInput(f"config: the parameter name {name!r} is not a string.")
-        if name == "audio_url":
-            raise InvalidInput("config must not hold audio_url: the audio is the operator's own argument.")
-        annotation = TranscriptConfig.__annotations__.get(name)
-        if annotation is None or value is None:
-            continue
-        kind = annotation.__forward_arg__.partition("[")[0]
-        types, wanted = _TYPES[kind]
-        if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-            raise InvalidInput(f"config: {name} must be {wanted}, not {type(value).__name__}.")
+    if "audio_url" in config:
+        raise InvalidInput("config must not hold audio_url: the audio is the operator's own argument.")
+    check_fields("config", config, TranscriptConfig)
     if config.get("speech_models") == []:
         raise InvalidInput("config: speech_models must name at least one model.")
     try:

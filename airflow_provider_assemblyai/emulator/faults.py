@@ -43,9 +43,11 @@ A rule says which requests it means and which fault meets them::
 ``llm_status``         200 without an answer, and ``llm_status_code`` is ``status`` (default 503)
 ``spread``             the answer's content comes in several ``choices`` (default 2)
 ``cut``                a streamed answer ends after so many ``chunks`` (default 2), without ``[DONE]``
+``feature``            Speech Understanding answers for ``feature`` with ``status`` (default ``error``) and
+                       ``message`` instead of a result; with ``"status": null`` not at all
 =====================  =============================================================================
 
-The last five meet calls of the gateway, with ``model`` those of one model only.
+The last six meet calls of the gateway, with ``model`` those of one model only.
 
 Streaming sessions have no method or path; their rules count sessions. ``after`` is in seconds of audio, a
 number or a pair to draw from.
@@ -86,7 +88,7 @@ WIRE_KINDS = frozenset(
 #: Faults that change what a submission leads to.
 SUBMIT_KINDS = frozenset(("job", "list_lag", "webhook_duplicate"))
 #: Faults of the models behind the gateway.
-GATEWAY_KINDS = frozenset(("refuse", "model_error", "llm_status", "spread", "cut"))
+GATEWAY_KINDS = frozenset(("refuse", "model_error", "llm_status", "spread", "cut", "feature"))
 CLOCK_KIND = "clock_skew"
 #: Faults of streaming sessions.
 STREAM_KINDS = frozenset(("stream_refuse", *(f"stream_{kind}" for kind in ACTS)))
@@ -112,6 +114,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
     "llm_status": frozenset(("status", "model")),
     "spread": frozenset(("choices", "model")),
     "cut": frozenset(("chunks", "model")),
+    "feature": frozenset(("feature", "status", "message")),
 }
 _COMMON = frozenset(("fault", "method", "path", "skip", "times", "probability", "seed"))
 

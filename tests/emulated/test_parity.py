@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.api import llm_gateway, transcripts
+from airflow_provider_assemblyai.api import llm_gateway, transcripts, understanding
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.api.regions import hosts_for
@@ -50,6 +50,8 @@ def calls(known: str) -> dict[str, Call[Any]]:
         "redacted_audio": transcripts.redacted_audio(known),
         "chat": llm_gateway.chat({"model": "gpt-5", "messages": [{"role": "user", "content": "Hello."}]}),
         "models": llm_gateway.models(),
+        "understand": understanding.understand(known, {"summarization": {"summary_type": "bullets"}}),
+        "validate": understanding.validate({"summarization": {"summary_type": "bullets"}}, known),
     }
 
 

@@ -142,6 +142,9 @@ class Gateway:
                 raise invalid(*found)
             self.tally.understanding.accepted += 1
             made = await asyncio.to_thread(understand, request, results)
+            failure = self._faults.on_gateway("feature", UNDERSTANDING, None)
+            if failure is not None:
+                made.fail(failure.options)
         except GatewayError as error:
             self.tally.understanding.failed += 1
             error.headers.update(headers)

@@ -39,6 +39,16 @@ class Understood:
     utterances: list[dict[str, Any]] | None = None
     words: list[dict[str, Any]] | None = None
 
+    def fail(self, options: Mapping[str, Any]) -> None:
+        """Take a feature's result back.
+
+        :param options: ``feature``, its ``status``, ``None`` to leave no trace of it, and a ``message``.
+        """
+        feature = str(options.get("feature"))
+        self.responses.pop(feature, None)
+        if (status := options.get("status", "error")) is not None:
+            self.responses[feature] = {"status": status, "message": options.get("message", "internal error")}
+
     def shown(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The keys that an answer gets.
 

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Speech Understanding of a transcript that exists: one function for each endpoint.
+
+What it finds is not written back to the transcript: the answer is all there is of it.
+https://www.assemblyai.com/docs/speech-understanding/translation
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
+
+from airflow_provider_assemblyai.api.call import Call, Product, Reply
+from airflow_provider_assemblyai.api.checks import check_fields
+from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply, clean
+from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
+from airflow_provider_assemblyai.api.llm_gateway import hint as gateway_hint
+from airflow_provider_assemblyai.api.transcripts import check_id
+
+#: The service says the first, and in some of its examples the second.
+_GOOD: Final = ("success", "completed")
+
+
+class Translation(TypedDict, total=False):
+    """The text in other languages."""
+
+    target_languages: list[str]
+    formal: bool
+    match_original_utterance: bool
+    force_translation: bool
+    effort: str
+
+
+class SpeakerIdentification(TypedDict, total=False):
+    """Names or roles in the place of the speakers' letters; needs a transcript with ``speaker_labels``."""
+
+    speaker_type: str
+    known_values: list[str]
+    speakers: list[dict[str, Any]]
+    effort: str
+
+
+class CustomFormatting(TypedDict, total=False):
+    """Dates, telephone numbers and e-mail addresses in a form of one's own."""
+
+    date: str
+    phone_number: str
+    email: str
+    format_utterances: bool
+
+
+class Summarization(TypedDict, total=False):
+    """A summary in parts, each with the time it is about."""
+
+    summary_type: str
+    headline_length: int
+    approximate_chapters: int
+    effort: str
+
+
+class ActionItems(TypedDict, total=False):
+    """What somebody has to do, with the words and the time it was said."""
+
+    include_decisions: bool
+    effort: str
+
+
+#: The parameters of each feature. Others pass through unchecked: the service may know them.
+FEATURES: Final[Mapping[str, type]] = {
+    "translation": Translation,
+    "speaker_identification": SpeakerIdentification,
+    "custom_formatting": CustomFormatting,
+    "summarization": Summarization,
+    "action_items": ActionItems,
+}
+
+
+@dataclass(frozen=True)
+class Understood:
+    """
+    What was found.
+
+    :param response: by feature, as the service gave it.
+    :param body: the whole answer.
+    :param failed: the features without a result, and why; nothing of the recording.
+    :param request_id: the service's id of this call.
+    """
+
+    response: dict[str, Any]
+    body: dict[str, Any]
+    failed: dict[str, str]
+    request_id: str | None
+
+
+def understand(
+    transcript_id: str, features: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT
+) -> Call[Understood]:
+    """
+    Run features on a transcript. It is billed and has no idempotency key: never repeat it blindly.
+
+    :param transcript_id: of a completed transcript.
+    :param features: the parameters by feature: the ``request`` object of the service.
+    :param timeout: seconds to wait for the answer.
+    """
+    return Call(
+        Product.GATEWAY,
+        "POST",
+        "/v1/understanding",
+        read=lambda reply: _understood(reply, list(features)),
+        json={"transcript_id": check_id(transcript_id), "speech_understanding": {"request": features}},
+        repeatable=False,
+        timeout=timeout,
+        waits=False,
+        hint=hint,
+    )
+
+
+def validate(features: Mapping[str, Any], transcript_id: str | None = None) -> Call[None]:
+    """
+    Let the service check a request without running or billing it; what is wrong comes as an error.
+
+    :param features: as for :func:`understand`.
+    :param transcript_id: to check as well whether that transcript has what the features need.
+    """
+    body: dict[str, Any] = {"speech_understanding": {"request": features}}
+    if transcript_id is not None:
+        body["transcript_id"] = check_id(transcript_id)
+    return Call(
+        Product.GATEWAY, "POST", "/v1/understanding/validate", read=lambda reply: None, json=body, hint=hint
+    )
+
+
+def check_features(features: object) -> dict[str, Any]:
+    """
+    Return a copy of ``features`` after refusing what the service is certain to refuse.
+
+    :param features: a dict, or a JSON object as text: that is what ``{{ params.features | tojson }}`` gives.
+    :raises InvalidInput: if there is none, or a known parameter has a wrong type.
+    """
+    if isinstance(features, str):
+        try:
+            features = json.loads(features)
+        except ValueError:
+            raise InvalidInput("features is text, but not a JSON object.") from None
+    if not isinstance(features, Mapping):
+        raise InvalidInput(f"features must be a dict, not {type(features).__name__}.")
+    asked = {name: options for name, options in features.items() if options is not None}
+    if not asked:
+        raise InvalidInput(f"features must name at least one feature: {', '.join(FEATURES)}.")
+    for name, options in asked.items():
+        if not isinstance(name, str):
+            raise InvalidInput(f"features: the name {name!r} is not a string.")
+        if not isinstance(options, Mapping):
+            raise InvalidInput(f"features: {name} must be a dict, not {type(options).__name__}.")
+        if name in FEATURES:
+            check_fields(f"features: {name}", options, FEATURES[name])
+    try:
+        json.dumps(asked, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"features cannot be sent as JSON: {error}.") from None
+    return asked
+
+
+_HINTS: Final = [
+    (
+        r"speaker_labels",
+        "Transcribe with speaker_labels (or multichannel): these features need speakers told apart.",
+    ),
+    (r"is not a known feature", f"The features are {', '.join(FEATURES)}."),
+]
+
+
+def hint(said: str) -> str:
+    """
+    Return what to do about an error, in one sentence; empty if we do not know.
+
+    :param said: the service's own words.
+    """
+    known = (advice for pattern, advice in _HINTS if re.search(pattern, said, re.IGNORECASE))
+    return next(known, gateway_hint(said))
+
+
+def _understood(reply: Reply, asked: Sequence[str]) -> Understood:
+    body = reply.json()
+    inner = body.get("speech_understanding")
+    response = inner.get("response") if isinstance(inner, dict) else None
+    if not isinstance(response, dict):
+        raise UnexpectedReply("the answer holds no speech_understanding.response.")
+    said_id = body.get("request_id")
+    return Understood(
+        response=response,
+        body=body,
+        failed={name: why for name in asked if (why := _problem(response.get(name))) is not None},
+        request_id=clean(said_id) if isinstance(said_id, str) else reply.request_id,
+    )
+
+
+def _problem(found: object) -> str | None:
+    if not isinstance(found, dict):
+        return "it is not in the answer"
+    status = found.get("status")
+    # A result without a status is one.
+    if status is None or str(status).lower() in _GOOD:
+        return None
+    said = next((found[name] for name in ("error", "message") if isinstance(found.get(name), str)), "")
+    return f"status {clean(str(status))}{f', {clean(said)}' if said else ''}"
