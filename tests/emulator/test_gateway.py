@@ -4,12 +4,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
+from airflow_provider_assemblyai.emulator.gateway import extract
 
 from .api import Api
 from .gateway_api import CHAT, MEETING, TAG, answer, chat, errors_of, json_schema, meeting, text_of, tool
@@ -50,6 +52,13 @@ def test_a_long_text_is_summarised_too(api: Api) -> None:
     said = text_of(answer(api, prompt=long)).split(". ")
     assert len(said) == 3
     assert all(sentence in long for sentence in said)
+
+
+def test_sentences_that_have_nothing_in_common() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert extract.best("It rained. Nobody came.", 1) == ["It rained."]
+        assert extract.best("One. Two. Three. Four. Five.", 2) == ["One.", "Two."]
 
 
 def test_keys_with_and_without_bearer(api: Api) -> None:
@@ -328,6 +337,6 @@ def test_without_sumy_it_says_what_to_install() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.splitlines() == [
-        "500 The emulator's model needs sumy. Install it with: pip install 'airflow-provider-assemblyai[emulator]'",
+        "500 The emulator's model needs sumy and numpy. Install them with: pip install 'airflow-provider-assemblyai[emulator]'",
         "200",
     ]

@@ -62,17 +62,22 @@ def _best(unique: tuple[str, ...], count: int) -> tuple[str, ...]:
         return unique
     # Loading it takes a second, which an emulator that is only asked for transcripts can save.
     try:
+        import numpy
         from sumy.models.dom import ObjectDocumentModel, Paragraph, Sentence
         from sumy.summarizers.lex_rank import LexRankSummarizer
         from sumy.summarizers.luhn import LuhnSummarizer
         from sumy.utils import get_stop_words
     except ImportError:
-        raise ApiError(500, f"The emulator's model needs sumy. Install it with: {INSTALL}") from None
+        raise ApiError(
+            500, f"The emulator's model needs sumy and numpy. Install them with: {INSTALL}"
+        ) from None
 
     def chosen(summarizer: Any, texts: tuple[str, ...], most: int) -> tuple[str, ...]:
         summarizer.stop_words = get_stop_words("english")
         document = ObjectDocumentModel([Paragraph([Sentence(text, _Words()) for text in texts])])
-        return tuple(str(sentence) for sentence in summarizer(document, most))
+        # Sentences without a word in common have no rank at all, which numpy would tell the world.
+        with numpy.errstate(invalid="ignore"):
+            return tuple(str(sentence) for sentence in summarizer(document, most))
 
     if len(unique) > _MOST:
         unique = chosen(LuhnSummarizer(), unique, max(_MOST, count))
