@@ -115,6 +115,8 @@ class WhisperEngine:
             samples,
             language=None if self._multilingual else "en",
             beam_size=5 if thorough else 1,
+            # Trying again warmer would make the same sound say different words.
+            temperature=0.0,
             word_timestamps=True,
             condition_on_previous_text=False,
             initial_prompt=context or None,

@@ -2,12 +2,15 @@
 """Listening with Whisper while somebody speaks.
 
 A voice detector cuts the sound into turns at the pauses; each turn is recognised as a whole when it ends, and
-now and then before that for what is said so far. Whisper always looks at half a minute, so a look costs the
-same for a short turn and for a long one: partial turns are left out while more sound is waiting.
+now and then before that for what is said so far. Whisper always looks at half a minute, so a look costs as much
+for a short turn as for a long one, about half a second of one core. So the looks are few: partial turns come the
+more seldom the longer they take, and not at all while more sound is waiting, and a pause gets one look, once it
+is longer than between two words.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +28,7 @@ Recognise = Callable[[Any, str, bool], Sequence[Word]]
 _SHORTEST_SPEECH_MS = 90
 _LEAD_MS = 300
 _PARTIAL_EVERY_MS = 1000
+_SHORTEST_PAUSE_MS = 250
 # Whisper's window is 30 s; a turn is cut in a small pause before, and anywhere at the end.
 _LONG_TURN_MS, _LONGEST_TURN_MS = 20_000, 28_000
 _SMALL_PAUSE_MS = 100
@@ -49,7 +53,9 @@ class WhisperListener:
         self._speech = 0.0
         self._speaking = False
         self._looked_at = 0.0
-        self._complete: bool | None = None
+        self._every = float(_PARTIAL_EVERY_MS)
+        # What was heard in the pause that is on.
+        self._whole: list[Word] | None = None
         self._words: Sequence[Word] = ()
         self._settled = 0
 
@@ -65,7 +71,7 @@ class WhisperListener:
             self.heard += WINDOW_MS
             self.probability = max(self.probability, probability)
             self._notice(probability, news)
-        if self._speaking and not hurry and self.heard - self._looked_at >= _PARTIAL_EVERY_MS:
+        if self._speaking and not hurry and self.heard - self._looked_at >= self._every:
             self._look(news)
         return news
 
@@ -80,7 +86,7 @@ class WhisperListener:
         if probability >= self._ears.threshold:
             self.voice = self.heard
             self._speech += WINDOW_MS
-            self._complete = None
+            self._whole = None
             if not self._speaking and self._speech >= _SHORTEST_SPEECH_MS:
                 self._speaking = True
                 self._looked_at = self.heard
@@ -97,16 +103,16 @@ class WhisperListener:
             return True
         if length >= _LONG_TURN_MS and pause >= _SMALL_PAUSE_MS:
             return True
-        if pause < self._ears.least_silence:
+        if pause < max(_SHORTEST_PAUSE_MS, self._ears.least_silence):
             return False
-        if self._complete is None:
-            # One look for each pause: does it sound like the end of a sentence?
-            words = self._listen(thorough=True)
-            self._complete = bool(words) and ends_sentence(words[-1].text)
-        return self._complete
+        if self._whole is None:
+            self._whole = self._listen(thorough=True)
+        return bool(self._whole) and ends_sentence(self._whole[-1].text)
 
     def _look(self, news: list[News]) -> None:
+        began = time.perf_counter()
         words = self._listen(thorough=False)
+        self._every = max(_PARTIAL_EVERY_MS, 2000 * (time.perf_counter() - began))
         self._looked_at = self.heard
         # Two looks that agree on the beginning settle it; the last word may still be half said.
         agreed = 0
@@ -119,11 +125,11 @@ class WhisperListener:
         news.append(Heard(words, min(self._settled, len(words))))
 
     def _end(self, news: list[News]) -> None:
-        words = self._listen(thorough=True)
+        words = self._listen(thorough=True) if self._whole is None else self._whole
         if words:
             news.append(Heard(words, len(words), ended=True))
         self._forget(self.heard)
-        self._speaking, self._speech, self._complete = False, 0.0, None
+        self._speaking, self._speech, self._whole = False, 0.0, None
         self._words, self._settled = (), 0
 
     def _listen(self, *, thorough: bool) -> list[Word]:
