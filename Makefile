@@ -22,7 +22,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow test-clients check chaos chaos-quick live bench-import bench-upload check-spec
+.PHONY: help install demo test test-airflow test-clients check chaos chaos-quick live bench-gateway bench-import bench-upload check-spec
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ chaos-quick: ## the same, once each; with V=3.1 (or 3.2, 3.3) on that Airflow, e
 live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD
 	@test -n "$$ASSEMBLYAI_API_KEY" || { echo "make live needs ASSEMBLYAI_API_KEY in the environment." >&2; exit 2; }
 	$(BIN)/python -m pytest tests/live
+
+bench-gateway: install .venv/.installed-bench ## pace and price of waiting for a model, beside other clients
+	$(BIN)/python benchmarks/bench_gateway.py
 
 bench-import: install .venv/.installed-bench ## what importing the operators costs, beside other providers
 	$(BIN)/python benchmarks/bench_import.py

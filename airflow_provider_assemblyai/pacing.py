@@ -31,10 +31,11 @@ MAX_LEAD = 25.0
 
 #: Of the limit; the rest is room for calls that are made a moment late.
 _HEADROOM = 0.98
-#: Start times that the lead is learned from.
+#: Start times that the lead is learned from; the longest of them counts, and of few a little more.
 _STARTS = 50
-#: Seconds between letting out and the start of the process: what Airflow takes to hear of it and to act.
-_DISPATCH = 2.0
+_UNSEEN = 0.5
+#: Seconds from letting out to the start of the process, at least: what Airflow takes to hear of it and to act.
+_DISPATCH = 1.5
 #: Seconds that a planned call may be nearer than the lead, before it is planned anew.
 _TOLERANCE = 0.5
 #: Seconds added to what the service asked for: it rounds, and its clock is not ours.
@@ -223,8 +224,7 @@ class Gate:
         if seconds is None or not 0 <= seconds < math.inf:
             return
         self._starts.append(seconds)
-        # The longest of a few is less than the longest there will be.
-        longest = max(self._starts) * (1 + 1 / len(self._starts))
+        longest = max(self._starts) * (1 + _UNSEEN / len(self._starts))
         self._lead = min(MAX_LEAD, longest + _DISPATCH)
 
     def due(self, now: float) -> list[tuple[int, Event]]:

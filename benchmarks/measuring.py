@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both benchmarks share: processes that are measured from outside, tables, and verdicts."""
+"""What all benchmarks share: processes that are measured from outside, tables, and verdicts."""
 
 from __future__ import annotations
 

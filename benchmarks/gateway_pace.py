@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Many calls through operator, trigger and gate, with simulated worker slots in a process in which time runs fast.
+
+The operator, the trigger, its serialization and the emulator are the real ones. Simulated is what Airflow does
+between them: slots that start a process in 2 to 20 seconds, mapped tasks in the order of their index, as
+Airflow's scheduler takes them, and half a second to two until a trigger's event becomes a queued task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from fast_time import run_fast
+
+MODEL = "gpt-5-mini"
+LIMIT = 30
+_SLOTS = 32
+_START = (2.0, 20.0)
+_DISPATCH = (0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    One run.
+
+    :param answered: calls that a model answered.
+    :param refused: calls that were refused.
+    :param failed: tasks that did not end well.
+    :param goodput: answered calls, as a share of what the limit allows from the first answer to the last.
+    :param goodput_from_start: the same, from the start of the first process.
+    :param slot_seconds: that an answered call held a slot, starting included.
+    :param slept_seconds: of these, waiting for the planned moment.
+    :param seconds: the run's length, in its own time.
+    :param real_seconds: how long it really took.
+    """
+
+    answered: int
+    refused: int
+    failed: int
+    goodput: float
+    goodput_from_start: float
+    slot_seconds: float
+    slept_seconds: float
+    seconds: float
+    real_seconds: float
+
+    @property
+    def refused_share(self) -> float:
+        return self.refused / max(1, self.answered + self.refused)
+
+
+class _TaskInstance:
+    dag_id, run_id, task_id, max_tries = "bench", "run", "ask", 0
+
+    def __init__(self, map_index: int) -> None:
+        self.map_index = map_index
+        self.start_date: datetime | None = None
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Nobody asks for it here."""
+
+
+class _Slots:
+    """Worker slots, the scheduler's queue before them, and a triggerer."""
+
+    def __init__(self, seed: int) -> None:
+        self._dice = random.Random(seed)
+        self._queue: queue.PriorityQueue[tuple[int, int, Callable[[], Any] | None]] = queue.PriorityQueue()
+        self._order = 0
+        self._lock = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self.held = 0.0
+        self.failures: list[str] = []
+        self._left = 0
+        self._all_done = threading.Event()
+
+    def run(self, tasks: list[tuple[Any, dict[str, Any]]]) -> None:
+        """Run all tasks to their end."""
+        self._left = len(tasks)
+        triggerer = threading.Thread(target=self._loop.run_forever, daemon=True)
+        slots = [threading.Thread(target=self._slot, daemon=True) for _ in range(_SLOTS)]
+        for thread in (triggerer, *slots):
+            thread.start()
+        for operator, context in tasks:
+            self._put(operator, context, partial(operator.execute, context))
+        self._all_done.wait()
+        for _ in slots:
+            self._queue.put((-1, 0, None))
+        for thread in slots:
+            thread.join()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        triggerer.join()
+
+    def _put(self, operator: Any, context: dict[str, Any], step: Callable[[], Any]) -> None:
+        with self._lock:
+            self._order += 1
+            start = self._dice.uniform(*_START)
+            run = partial(self._process, operator, context, step, start)
+            self._queue.put((context["ti"].map_index, self._order, run))
+
+    def _slot(self) -> None:
+        while (run := self._queue.get()[2]) is not None:
+            began = time.time()
+            run()
+            with self._lock:
+                self.held += time.time() - began
+
+    def _process(self, operator: Any, context: dict[str, Any], step: Callable[[], Any], start: float) -> None:
+        from airflow.providers.common.compat.sdk import TaskDeferred
+
+        if context["ti"].start_date is None:
+            context["ti"].start_date = datetime.fromtimestamp(time.time(), UTC)
+        time.sleep(start)
+        try:
+            step()
+        except TaskDeferred as deferred:
+            asyncio.run_coroutine_threadsafe(self._trigger(operator, context, deferred), self._loop)
+            return
+        except Exception as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+        self._done()
+
+    async def _trigger(self, operator: Any, context: dict[str, Any], deferred: Any) -> None:
+        from airflow.sdk._shared.module_loading import import_string
+        from airflow.sdk.serde import deserialize, serialize
+
+        try:
+            path, kwargs = deferred.trigger.serialize()
+            trigger = import_string(path)(**deserialize(serialize(kwargs)))  # type: ignore[arg-type]
+            (event,) = [fired.payload async for fired in trigger.run()]
+            next_kwargs = {**deserialize(serialize(deferred.kwargs or {})), "event": event}  # type: ignore[dict-item]
+            with self._lock:
+                dispatch = self._dice.uniform(*_DISPATCH)
+            await asyncio.sleep(dispatch)
+            resume = partial(operator.resume_execution, deferred.method_name, next_kwargs, context)
+            self._put(operator, context, resume)
+        except Exception as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+            self._done()
+
+    def _done(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._all_done.set()
+
+
+def main() -> int:
+    """Run once, and print what was found as JSON: window, headers, calls, speed, seed."""
+    window, headers, calls, speed, seed = sys.argv[1:]
+    real = run_fast(float(speed))
+    began = real()
+    os.environ |= {"AIRFLOW__CORE__UNIT_TEST_MODE": "True", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+    from airflow_provider_assemblyai.emulator import serve
+
+    manner = {"limit": LIMIT, "window": window, "headers": "all" if headers == "with" else "none"}
+    with serve(gateway={**manner, "retry_after": headers == "with"}) as emulator:
+        connection = json.loads(emulator.connection_json)
+        os.environ["AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"] = json.dumps(connection)
+        emulator.answers("A summary.")
+        found = _measure(emulator, int(calls), int(seed), lambda: real() - began)
+    print(json.dumps(asdict(found)))
+    return 0
+
+
+def _measure(emulator: Any, calls: int, seed: int, taken: Callable[[], float]) -> Found:
+    from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+
+    slept = threading.local()
+    total = [0.0]
+    lock = threading.Lock()
+
+    class Watched(LLMGatewayOperator):
+        """Says how long it waited for its moment; the rest is the operator's."""
+
+        def _pause(self, seconds: float) -> None:
+            slept.since = time.time()
+            super()._pause(seconds)
+            with lock:
+                total[0] += time.time() - slept.since
+
+    tasks: list[tuple[Any, dict[str, Any]]] = []
+    for index in range(calls):
+        operator = Watched(
+            task_id="ask", prompt="Summarize.", model=MODEL, deferrable=True, max_wait=24 * 3600.0
+        )
+        tasks.append((operator, {"ti": _TaskInstance(index)}))
+    slots = _Slots(seed)
+    began = time.time()
+    slots.run(tasks)
+    ended = time.time()
+    for failure in slots.failures[:5]:
+        print(failure, file=sys.stderr)
+    counted = emulator.counters()["gateway"]["models"][MODEL]
+    answers = [
+        entry["at"]
+        for entry in emulator.requests
+        if entry["path"] == "/v1/chat/completions" and entry["status"] == 200
+    ]
+    interval = 60 / LIMIT
+    return Found(
+        answered=counted["accepted"],
+        refused=counted["refused"],
+        failed=len(slots.failures),
+        goodput=len(answers) * interval / (max(answers) - min(answers) + interval),
+        goodput_from_start=len(answers) * interval / (max(answers) - began),
+        slot_seconds=slots.held / max(1, len(answers)),
+        slept_seconds=total[0] / max(1, len(answers)),
+        seconds=ended - began,
+        real_seconds=taken(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The same mapped calls in a real Airflow, in several ways: what they cost in worker slots and in tries.
+
+The metadata database keeps no record of how long a task held a slot before it deferred, so the state of every
+task instance is read five times a second; a task holds a slot while it is ``running``.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.airflow.running import Airflow, Run
+
+HERE = Path(__file__).parent
+EMULATOR = (
+    *(sys.executable, "-m", "airflow_provider_assemblyai.emulator"),
+    *("--engine", "scripted", "--port", "0", "--gateway", "openai_fields=true"),
+)
+UNLIMITED = "gpt-5-nano"
+_EVERY = 0.2
+_LONGEST = 1800.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """
+    What the calls of one contestant took.
+
+    :param calls: tasks.
+    :param failed: tasks that failed in the end.
+    :param answered: calls that a model answered, by the emulator's count.
+    :param refused: calls that were refused, by the same.
+    :param tries: Airflow tries beyond the first.
+    :param mismatches: of these, those that the scheduler took for a "state mismatch": a race of its own.
+    :param slot_seconds: of each task, by the order of its waiting time.
+    :param waited: seconds from a task's first moment on a worker to its last start there.
+    :param seconds: from the start of the run to its end.
+    """
+
+    calls: int
+    failed: int
+    answered: int
+    refused: int
+    tries: int
+    mismatches: int
+    slot_seconds: tuple[float, ...]
+    waited: tuple[float, ...]
+    seconds: float
+
+    @property
+    def per_call(self) -> float:
+        return sum(self.slot_seconds) / max(1, self.answered)
+
+    @property
+    def growth(self) -> float:
+        """Slot seconds of the half that waited longer, against those of the other half."""
+        half = len(self.slot_seconds) // 2
+        return sum(self.slot_seconds[-half:]) / max(1e-9, sum(self.slot_seconds[:half]))
+
+
+class _Watcher:
+    """Adds up, for every mapped task, how long it is running."""
+
+    def __init__(self, airflow: Airflow, run: Run) -> None:
+        self._airflow, self._run = airflow, run
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.held: dict[int, float] = defaultdict(float)
+        self.first: dict[int, float] = {}
+        self.last: dict[int, float] = {}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        before, running = time.monotonic(), set[int]()
+        while not self._over.wait(_EVERY):
+            rows = self._airflow.query(
+                "select map_index from task_instance where run_id = ? and dag_id = ? and state = 'running'",
+                self._run.run_id,
+                self._run.dag_id,
+            )
+            now, found = time.monotonic(), {int(row["map_index"]) for row in rows}
+            for index in found:
+                self.held[index] += now - before
+                self.first.setdefault(index, now)
+                if index not in running:
+                    self.last[index] = now
+            before, running = now, found
+
+
+@contextmanager
+def running(home: Path, calls: int) -> Iterator[Airflow]:
+    """Keep an Airflow with the contestants' DAGs and an emulator."""
+    airflow = Airflow(
+        home,
+        dag_folders={"bench": HERE / "gateway_dags"},
+        settings={"BENCH_CALLS": str(calls)},
+        emulator_command=EMULATOR,
+    )
+    with airflow:
+        _control(airflow, "gateway", {"limits": {UNLIMITED: 1_000_000}})
+        _control(airflow, "answers", {"answers": ["The customer wants the invoice again."]})
+        connection = {
+            "connection_id": "gateway",
+            "conn_type": "pydanticai",
+            "host": f"{airflow.emulator_url}/v1",
+            "password": airflow.api_key,
+        }
+        airflow.request("POST", "/connections", body=connection)
+        yield airflow
+
+
+def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
+    """
+    Run a contestant's DAG to its end.
+
+    :param airflow: where.
+    :param dag_id: which.
+    :param model: what the emulator counts its calls under.
+    """
+    before = _counted(airflow, model)
+    began = time.monotonic()
+    run = airflow.trigger(dag_id)
+    watcher = _Watcher(airflow, run)
+    watcher.start()
+    try:
+        airflow.wait(run, timeout=_LONGEST)
+    finally:
+        watcher.stop()
+    seconds = time.monotonic() - began
+    after = _counted(airflow, model)
+    tasks = airflow.query(
+        "select map_index, state, try_number from task_instance where run_id = ? and dag_id = ?",
+        *(run.run_id, dag_id),
+    )
+    mismatches = airflow.query(
+        "select count(*) as count from log where event = 'state mismatch' and dag_id = ? and run_id = ?",
+        *(dag_id, run.run_id),
+    )
+    waited = {index: watcher.last[index] - watcher.first[index] for index in watcher.held}
+    order = sorted(waited, key=lambda index: waited[index])
+    return Cost(
+        calls=len(tasks),
+        failed=sum(task["state"] != "success" for task in tasks),
+        answered=after["accepted"] - before["accepted"],
+        refused=after["refused"] - before["refused"],
+        tries=sum(task["try_number"] - 1 for task in tasks),
+        mismatches=mismatches[0]["count"],
+        slot_seconds=tuple(watcher.held[index] for index in order),
+        waited=tuple(waited[index] for index in order),
+        seconds=seconds,
+    )
+
+
+def _counted(airflow: Airflow, model: str) -> dict[str, Any]:
+    answer = requests.get(f"{airflow.emulator_url}/_emulator/counters", timeout=30)
+    found: dict[str, Any] = answer.json()["gateway"]["models"].get(model, {"accepted": 0, "refused": 0})
+    return found
+
+
+def _control(airflow: Airflow, what: str, body: object) -> None:
+    requests.post(f"{airflow.emulator_url}/_emulator/{what}", json=body, timeout=30).raise_for_status()
