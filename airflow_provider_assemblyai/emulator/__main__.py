@@ -32,8 +32,8 @@ faults:
     --fault rate_limit:path=/v2/transcript,times=3,retry_after=2
     --fault '{"fault": "slow", "path": "/v2/transcript/{id}", "delay": 5, "times": null}'
   kinds: rate_limit status slow reset lost truncate garbage echo_key hold job list_lag clock_skew
-  webhook_duplicate, and of the LLM Gateway refuse model_error llm_status spread cut. POST /_emulator/faults takes the same rules while the emulator runs.
-
+  webhook_duplicate. POST /_emulator/faults takes the same rules while the emulator runs.
+  Of the LLM Gateway: refuse model_error llm_status spread cut.
   Of streaming: stream_refuse stream_drop stream_close stream_stall stream_warn stream_revise stream_deaf.
 
 markers in the address of a socket, for one session:
