@@ -55,6 +55,7 @@ number or a pair to draw from.
 =====================  =============================================================================
 ``stream_refuse``      the handshake is answered with ``status`` (default 503; ``null`` breaks the
                        connection), or, with a ``code``, succeeds and is closed with it and ``error``
+``stream_slow``        the handshake is answered ``seconds`` late
 ``stream_drop``        the connection breaks without a close frame, ``after`` so much audio
 ``stream_close``       an Error frame with ``error`` and a close with ``code`` (default 3005)
 ``stream_stall``       nothing is read for ``seconds`` (default 1)
@@ -90,8 +91,9 @@ SUBMIT_KINDS = frozenset(("job", "list_lag", "webhook_duplicate"))
 #: Faults of the models behind the gateway.
 GATEWAY_KINDS = frozenset(("refuse", "model_error", "llm_status", "spread", "cut", "feature"))
 CLOCK_KIND = "clock_skew"
-#: Faults of streaming sessions.
-STREAM_KINDS = frozenset(("stream_refuse", *(f"stream_{kind}" for kind in ACTS)))
+#: Faults of streaming sessions; the first ones meet the handshake.
+HANDSHAKE_KINDS = frozenset(("stream_refuse", "stream_slow"))
+STREAM_KINDS = HANDSHAKE_KINDS.union(f"stream_{kind}" for kind in ACTS)
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
     "rate_limit": frozenset(("retry_after", "status", "message")),
@@ -108,6 +110,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
     "clock_skew": frozenset(("seconds",)),
     "webhook_duplicate": frozenset(),
     "stream_refuse": frozenset(("status", "code", "error")),
+    "stream_slow": frozenset(("seconds",)),
     **{f"stream_{kind}": frozenset(("after", "code", "error", "seconds")) for kind in ACTS},
     "refuse": frozenset(("error", "status", "model")),
     "model_error": frozenset(("status", "model")),

@@ -52,6 +52,8 @@ def _socket(service: Service, connections: Connections) -> Callable[[WebSocket],
             if connection is not None:
                 connection.break_off()
 
+        for slow in service.streaming.faults.on_session("stream_slow"):
+            await service.clock.sleep(slow.seconds)
         refused = service.streaming.faults.on_session("stream_refuse")
         if refused:
             service.streaming.ledger.refused["handshake"] += 1

@@ -12,7 +12,7 @@ from airflow_provider_assemblyai.emulator.background import Background
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.errors import ApiError
-from airflow_provider_assemblyai.emulator.faults import STREAM_KINDS, Faults
+from airflow_provider_assemblyai.emulator.faults import HANDSHAKE_KINDS, STREAM_KINDS, Faults
 from airflow_provider_assemblyai.emulator.streaming_faults import ERRORS, Act, make
 from airflow_provider_assemblyai.emulator.streaming_ledger import EXPIRED, INACTIVE, Entry, Ledger
 from airflow_provider_assemblyai.emulator.streaming_query import Wishes
@@ -142,7 +142,7 @@ class Streaming:
         """What the fault rules want to happen to a session that is opened now."""
         return [
             make(rule.kind.removeprefix("stream_"), rule.options, rule.chance)
-            for kind in sorted(STREAM_KINDS - {"stream_refuse"})
+            for kind in sorted(STREAM_KINDS - HANDSHAKE_KINDS)
             for rule in self.faults.on_session(kind)
         ]
 

@@ -73,6 +73,10 @@ class Ledger:
     _entries: dict[str, Entry] = field(default_factory=dict)
     _recent: deque[float] = field(default_factory=deque)
 
+    def __contains__(self, entry: Entry) -> bool:
+        """Whether a session was opened since the last reset."""
+        return entry.id in self._entries
+
     def open(self, entry: Entry) -> None:
         """A session begins."""
         self._entries[entry.id] = entry

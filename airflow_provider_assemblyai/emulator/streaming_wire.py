@@ -27,27 +27,27 @@ class End(Exception):
 class Pace:
     """How far audio is ahead of real time, as a bucket that drains.
 
-    :param slack: seconds that it may hold.
     :param now: the moment it is empty.
     """
 
-    def __init__(self, slack: float, now: float) -> None:
-        self._slack = slack
+    def __init__(self, now: float) -> None:
+        self._allowed = 0.0
         self._ahead, self._at = 0.0, now
 
-    def keeps(self, seconds: float, now: float) -> bool:
+    def keeps(self, seconds: float, now: float, slack: float) -> bool:
         """Whether this much more audio is not too much.
 
         :param seconds: its length.
         :param now: when it came.
+        :param slack: seconds that the bucket may hold.
         """
         self._ahead = max(0.0, self._ahead - (now - self._at)) + seconds
         self._at = now
-        return self._ahead <= self._slack
+        return self._ahead <= slack + self._allowed
 
     def allow(self, seconds: float) -> None:
         """Bear more, because it was held up on our side."""
-        self._slack += seconds
+        self._allowed += seconds
 
 
 async def close(socket: WebSocket, code: int, error: str | None) -> None:

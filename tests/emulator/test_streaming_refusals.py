@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -208,3 +209,13 @@ def test_a_handshake_that_is_refused(emulator: Emulator) -> None:
     counts = emulator.counters()
     assert counts["streaming"]["opened"] == 1
     assert counts["requests"]["WS /v3/ws"] == 4
+
+
+def test_a_handshake_that_takes_its_time(emulator: Emulator) -> None:
+    emulator.fault("stream_slow", seconds=30)
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(Stream, emulator)
+        eventually(lambda: emulator.counters()["requests"].get("WS /v3/ws"))
+        assert emulator.counters()["streaming"]["opened"] == 0
+        emulator.advance(30)
+        assert opening.result().finish()[-1]["type"] == "Termination"

@@ -11,6 +11,7 @@ is longer than between two words.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from airflow_provider_assemblyai.emulator.engines import Word
 from airflow_provider_assemblyai.emulator.engines.live import Ears, Heard, News, Started
-from airflow_provider_assemblyai.emulator.engines.sound import RATE, Sound
+from airflow_provider_assemblyai.emulator.engines.sound import Sound
 from airflow_provider_assemblyai.emulator.engines.voice import WINDOW_MS, Voice
 from airflow_provider_assemblyai.emulator.wording import bare, ends_sentence
 
@@ -47,8 +48,8 @@ class WhisperListener:
         self._recognise = recognise
         self._sound = Sound(ears)
         self._detector = Voice()
-        # What is kept of the sound: from where the turn, or its lead, begins.
-        self._kept = np.zeros(0, dtype=np.float32)
+        # What is kept of the sound: windows from where the turn, or its lead, begins.
+        self._kept: deque[Any] = deque()
         self._kept_from = 0.0
         self._speech = 0.0
         self._speaking = False
@@ -67,7 +68,7 @@ class WhisperListener:
         """Look for pauses, and recognise what they end."""
         news: list[News] = []
         for window, probability in self._detector.hear(self._sound.samples(sound)):
-            self._kept = np.concatenate((self._kept, window))
+            self._kept.append(window)
             self.heard += WINDOW_MS
             self.probability = max(self.probability, probability)
             self._notice(probability, news)
@@ -136,12 +137,11 @@ class WhisperListener:
         start = round(self._kept_from)
         return [
             word._replace(start=word.start + start, end=word.end + start)
-            for word in self._recognise(self._kept, self._ears.context, thorough)
+            for word in self._recognise(np.concatenate(self._kept), self._ears.context, thorough)
         ]
 
     def _forget(self, until: float) -> None:
         """Drop the sound before a moment."""
-        samples = int((until - self._kept_from) * RATE / 1000)
-        if samples > 0:
-            self._kept = self._kept[samples:]
-            self._kept_from += samples * 1000 / RATE
+        while self._kept and self._kept_from + WINDOW_MS <= until:
+            self._kept.popleft()
+            self._kept_from += WINDOW_MS
