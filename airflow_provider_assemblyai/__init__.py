@@ -29,7 +29,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [
-            {"integration-name": "AssemblyAI", "python-modules": [f"{_PACKAGE}.hooks.assemblyai"]},
+            {
+                "integration-name": "AssemblyAI",
+                "python-modules": [f"{_PACKAGE}.hooks.assemblyai", f"{_PACKAGE}.hooks.common_ai"],
+            },
         ],
         "operators": [
             {
@@ -38,6 +41,7 @@ def get_provider_info() -> dict[str, Any]:
                     f"{_PACKAGE}.operators.llm_gateway",
                     f"{_PACKAGE}.operators.transcribe",
                     f"{_PACKAGE}.operators.transcripts",
+                    f"{_PACKAGE}.operators.understand",
                     f"{_PACKAGE}.operators.streaming_capture",
                 ],
             },
@@ -111,6 +115,33 @@ def get_provider_info() -> dict[str, Any]:
                         "schema": {"type": ["boolean", "null"], "default": False},
                     },
                 },
-            }
+            },
+            # Only with the extra `common-ai`; without it Airflow leaves this one out.
+            {
+                "connection-type": "pydanticai_assemblyai",
+                "hook-class-name": f"{_PACKAGE}.hooks.common_ai.AssemblyAILLMHook",
+                "hook-name": "Pydantic AI (AssemblyAI LLM Gateway)",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "port", "schema"],
+                    "relabeling": {"password": "API Key", "host": "Host Override"},
+                },
+                "conn-fields": {
+                    "model": {
+                        "label": "Model",
+                        "description": "The id of a model of the LLM Gateway, such as gpt-5.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "region": {
+                        "label": "Region",
+                        "description": "Where models are asked, and transcripts live.",
+                        "schema": {"type": ["string", "null"], "enum": ["us", "eu"], "default": "us"},
+                    },
+                    "fallback_conn_ids": {
+                        "label": "Fallback Connections",
+                        "description": "Connections of any pydanticai type to fail over to, in order.",
+                        "schema": {"type": ["array", "null"], "items": {"type": "string"}},
+                    },
+                },
+            },
         ],
     }

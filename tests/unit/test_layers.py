@@ -104,6 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": {"client", "storage", *API},
     "records": {"job", "storage", *API},
     "hooks.assemblyai": {"client", *API},
+    "hooks.common_ai": {"client", "hooks.assemblyai", *API},
     "opening": {"job", "records", "handover", "storage", "submission", "hooks.assemblyai", *API},
     "triggers.transcript": {"hooks.assemblyai", "watcher", "watching", *API},
     "triggers.llm_gateway": {"hooks.assemblyai", "watching", "pacing", *API},

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The LLM Gateway for tasks of Airflow's common.ai provider: ``@task.llm``, ``@task.agent`` and their operators.
+
+The gateway understands what clients made for OpenAI send, and answers nearly as they expect. What is different is
+put right here. Imports the extra ``common-ai``; nothing else of this package does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion
+from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.models import Model
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.settings import ModelSettings
+
+from airflow_provider_assemblyai.api import llm_gateway
+from airflow_provider_assemblyai.api.call import Reply
+from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput
+from airflow_provider_assemblyai.client import check_key
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+
+#: Where a task asks for no other: the service's own default is 1000, and it cuts silently.
+MAX_TOKENS: Final = 4096
+
+_PROFILE = OpenAIModelProfile(
+    # What the gateway does not take, or not under this name.
+    openai_chat_supports_max_completion_tokens=False,
+    openai_supports_strict_tool_definition=False,
+    supports_forced_tool_choice=False,
+    # So an output type is a response_format, and not a tool that the model would have to be made to call.
+    supports_json_schema_output=True,
+    default_structured_output_mode="native",
+)
+#: Words of other providers for OpenAI's.
+_FINISH: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+}
+
+
+class AssemblyAILLMHook(PydanticAIHook):
+    """
+    Models of the LLM Gateway, for tasks of the common.ai provider.
+
+    Connection: password = API key, extra ``model`` = the id of a model, extra ``region`` = ``us`` or ``eu``; host
+    only for a proxy or the local emulator, as in a connection of type ``assemblyai``.
+
+    A call is sent once: what the OpenAI client repeats by default includes calls that may be billed.
+
+    https://www.assemblyai.com/docs/llm-gateway/quickstart
+    """
+
+    conn_name_attr = "llm_conn_id"
+    default_conn_name = "pydanticai_assemblyai_default"
+    conn_type = "pydanticai_assemblyai"
+    hook_name = "Pydantic AI (AssemblyAI LLM Gateway)"
+    model_provider = "openai-chat"
+
+    def _get_provider_kwargs(
+        self, api_key: str | None, base_url: str | None, extra: dict[str, Any]
+    ) -> dict[str, Any]:
+        key = check_key(api_key)
+        with AssemblyAIHook(self.llm_conn_id).client as client:
+            url = f"{client.hosts.gateway}/v1"
+        # The service documents the bare key; the client's own header would say Bearer.
+        headers = {"Authorization": key}
+        return {
+            "openai_client": AsyncOpenAI(api_key=key, base_url=url, default_headers=headers, max_retries=0)
+        }
+
+    def _resolve_own_model(self, **forwarded: Any) -> Model:
+        with fail_fast():
+            found = super()._resolve_own_model(**forwarded)
+            if not isinstance(found, OpenAIChatModel):
+                raise InvalidInput(
+                    f"Connection {self.llm_conn_id!r}: the LLM Gateway has chat completions only, so name the model "
+                    f"by its id alone, such as 'gpt-5', not {self._get_configured_model_name()!r}."
+                )
+        return GatewayModel(
+            found.model_name,
+            provider=OpenAIProvider(openai_client=found.client),
+            profile=_PROFILE,
+            settings=ModelSettings(max_tokens=MAX_TOKENS),
+        )
+
+
+class GatewayModel(OpenAIChatModel):
+    """
+    A model behind the gateway: its answers have no ``id`` and ``object``, and may be spread over several choices.
+
+    :raises ModelHTTPError: also for a good HTTP status that carries a model's bad one.
+    """
+
+    def _validate_completion(self, response: ChatCompletion) -> Any:
+        body = response.model_dump(warnings=False)
+        return super()._validate_completion(
+            ChatCompletion.model_construct(**as_openai(body, self.model_name))
+        )
+
+
+def as_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
+    """
+    Return an answer of the gateway in the form that OpenAI documents.
+
+    :param body: as it came.
+    :param model: who was asked.
+    :raises ModelHTTPError: it is an error.
+    """
+    try:
+        answer = llm_gateway.chat({}).result(Reply(200, {}, json.dumps(body, default=str).encode()))
+    except ApiError as error:
+        raise ModelHTTPError(error.status, model, {"message": str(error)}) from error
+    calls = [
+        {
+            "id": call["id"] or f"call_{number}",
+            "type": "function",
+            "function": {
+                "name": call["name"],
+                "arguments": call["arguments"]
+                if isinstance(call["arguments"], str)
+                else json.dumps(call["arguments"]),
+            },
+        }
+        for number, call in enumerate(answer.tool_calls)
+    ]
+    finish = _FINISH.get(answer.finish_reason or "", answer.finish_reason)
+    usage = answer.usage
+    return {
+        **body,
+        "id": body.get("id") or answer.request_id or "",
+        "object": "chat.completion",
+        "created": body.get("created") or 0,
+        "model": answer.model or model,
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish or "stop",
+                "message": {"role": "assistant", "content": answer.text or None, "tool_calls": calls or None},
+            }
+        ],
+        "usage": {
+            "prompt_tokens": usage["input_tokens"] or 0,
+            "completion_tokens": usage["output_tokens"] or 0,
+            "total_tokens": usage["total_tokens"] or 0,
+            "prompt_tokens_details": {"cached_tokens": usage["cached_tokens"] or 0},
+        },
+    }
