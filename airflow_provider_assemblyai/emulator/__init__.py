@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from airflow_provider_assemblyai.emulator.engines.marks import marked_audio
 from airflow_provider_assemblyai.emulator.handle import Emulator, serve
+from airflow_provider_assemblyai.emulator.streaming import StreamRules
 
-__all__ = ["Emulator", "serve"]
+__all__ = ["Emulator", "StreamRules", "marked_audio", "serve"]
