@@ -10,6 +10,7 @@ comes back.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import ssl
@@ -90,6 +91,11 @@ class _Base:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.hosts.speech} region={self.hosts.region}>"
+
+    @property
+    def account(self) -> str:
+        """Tells two accounts or hosts apart; the key cannot be had from it."""
+        return hashlib.sha256(f"{self._key} {self.hosts.speech}".encode()).hexdigest()[:16]
 
     def _url(self, call: Call[Any]) -> str:
         base = {
@@ -283,7 +289,12 @@ class AsyncClient(_Base):
     async def __aenter__(self) -> AsyncClient:
         context = await asyncio.to_thread(_tls)
         self._http = httpx.AsyncClient(
-            auth=self._authorize, headers=_HEADERS, verify=context, follow_redirects=False
+            auth=self._authorize,
+            headers=_HEADERS,
+            verify=context,
+            follow_redirects=False,
+            # Longer than the usual time between two polls: each new connection is a handshake on the event loop.
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=45.0),
         )
         return self
 

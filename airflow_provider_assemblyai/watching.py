@@ -2,8 +2,9 @@
 """
 Waiting for a transcript, as decisions only: no I/O, no clock, no Airflow.
 
-The blocking loop of the operator and the trigger both drive a :class:`Watch`, so they cannot drift:
-it is told what was seen and when, and answers "keep waiting" or "here is the event".
+The blocking loop of the operator drives a :class:`Watch`: it is told what was seen and when, and answers "keep
+waiting" or "here is the event". In an event loop a ``Roster`` (``roster.py``) does the same for many at once, with
+the same events, patience and intervals.
 """
 
 from __future__ import annotations
@@ -34,6 +35,34 @@ FIRST_LOOK = 2.0
 #: min_heartbeat_interval``) to report that it deferred; a trigger that fired before that makes the
 #: scheduler take the late report for a failure of the resumed task, and a try is lost.
 AFTER_DEFERRAL = 6.0
+
+
+#: Of an interval: what is added to it at most, so that many watches do not look at the same moment.
+_JITTER = 0.2
+#: Of the audio's length: what the service takes for it at least.
+_TURNAROUND = 0.008
+
+
+def first_look(audio_duration: float | None) -> float:
+    """
+    Return the seconds from a deferral to the first look that can find the job done.
+
+    :param audio_duration: seconds of audio, if they are known.
+    """
+    return AFTER_DEFERRAL + (audio_duration or 0.0) * _TURNAROUND
+
+
+def interval_after(interval: float, looks: int, jitter: float) -> float:
+    """
+    Return the seconds to the next look at something that is read by its id.
+
+    :param interval: seconds at the beginning.
+    :param looks: how many were made; the interval grows with each, to 30 s or to what it began with.
+    :param jitter: a random number from 0 to 1.
+    """
+    # The exponent is capped: a float overflows after some thousand looks, and a watch may last days.
+    grown = min(max(interval, _LONGEST_INTERVAL), interval * _GROWTH ** min(looks, 64))
+    return grown * (1 + jitter * _JITTER)
 
 
 class Event(TypedDict):
@@ -71,12 +100,11 @@ class Watch:
         :param now: seconds since the epoch.
         :param jitter: a random number from 0 to 1, so that many watches do not look at the same moment.
         """
-        longest = max(self.poll_interval, _LONGEST_INTERVAL)
-        # The exponent is capped: a float overflows after some thousand looks, and a watch may last days.
-        interval = min(longest, self.poll_interval * _GROWTH ** min(self._looks, 64))
         if self._looks == 0:
-            interval = self.first_look
-        wait = max(interval * (1 + jitter / 5), self._not_before - now)
+            interval = self.first_look * (1 + jitter * _JITTER)
+        else:
+            interval = interval_after(self.poll_interval, self._looks, jitter)
+        wait = max(interval, self._not_before - now)
         # One last look at the deadline itself: the job may have ended in between.
         return max(0.0, min(wait, self.deadline - now))
 

@@ -110,6 +110,9 @@ def _list(service: Service) -> Handler:
             after=_id(query.get("after_id"), "after_id"),
             accept=_filter(query.get("status"), query.get("created_on")),
         )
+        for record in page.records:
+            if record.polls_left:
+                service.jobs.read(record)
         return JSONResponse(
             {
                 "page_details": _page_details(request, limit, page),

@@ -240,7 +240,7 @@ class TranscribeOperator(Killable, BaseOperator):
                 return submitted
             if transcript["status"] not in ("completed", "error"):
                 mark = job.record["fingerprint"]
-                transcript = self._wait(hook, transcript["id"], deadline, mark)
+                transcript = self._wait(hook, transcript["id"], deadline, mark, job.record.get("duration"))
             try:
                 outcome.require_completed(transcript)
             except TranscriptFailed as failed:
@@ -249,8 +249,10 @@ class TranscribeOperator(Killable, BaseOperator):
             return self._finish(context, hook, job, transcript)
         return self._deleted_before(hook, job)
 
-    def _wait(self, hook: AssemblyAIHook, transcript_id: str, deadline: float, mark: str) -> Transcript:
-        """Wait here, or defer; either way a :class:`Watch` decides what is seen as the end."""
+    def _wait(
+        self, hook: AssemblyAIHook, transcript_id: str, deadline: float, mark: str, duration: float | None
+    ) -> Transcript:
+        """Wait here, or defer."""
         if self.deferrable:
             self.defer(
                 trigger=TranscriptTrigger(
@@ -260,6 +262,7 @@ class TranscribeOperator(Killable, BaseOperator):
                     self.poll_interval,
                     deadline,
                     self.delete_on_kill,
+                    duration,
                 ),
                 method_name="execute_complete",
                 kwargs={"region": hook.region, "deadline": deadline, "mark": mark},

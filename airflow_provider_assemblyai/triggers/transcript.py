@@ -4,34 +4,34 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_assemblyai import watching
+from airflow_provider_assemblyai import watcher, watching
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.watching import Event, Watch
+from airflow_provider_assemblyai.watching import Event
 
 
 class TranscriptTrigger(BaseTrigger):
     """
     Fires when a transcript is completed or has failed, or when waiting makes no sense any more.
 
-    Its event is a :class:`airflow_provider_assemblyai.watching.Event`: an id, an outcome and a sentence;
+    All that wait in one triggerer for transcripts of one account are served by one poll; see
+    :mod:`airflow_provider_assemblyai.watcher`. Its event is a :class:`airflow_provider_assemblyai.watching.Event`: an id, an outcome and a sentence;
     the transcript itself is fetched on the worker.
 
     :param transcript_id: what to wait for.
     :param assemblyai_conn_id: the connection to ask with; the key itself never gets here.
     :param region: where the job lives.
-    :param poll_interval: seconds between the first looks.
+    :param poll_interval: seconds between two looks.
     :param deadline: when to give up; seconds since the epoch, so that a restart does not extend it.
     :param delete_on_kill: delete the transcript if the task is finally over while it is waited for, and the
         transcript is done by then.
+    :param audio_duration: seconds of audio, if they are known: the first look is made when it makes sense.
     """
 
     #: A deferred task may ask for a queue of triggerers; there is nothing here that forbids it.
@@ -45,6 +45,7 @@ class TranscriptTrigger(BaseTrigger):
         poll_interval: float,
         deadline: float,
         delete_on_kill: bool = False,
+        audio_duration: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.transcript_id = transcript_id
@@ -53,6 +54,7 @@ class TranscriptTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.delete_on_kill = delete_on_kill
+        self.audio_duration = audio_duration
         self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -65,6 +67,7 @@ class TranscriptTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
                 "delete_on_kill": self.delete_on_kill,
+                "audio_duration": self.audio_duration,
             },
         )
 
@@ -89,27 +92,18 @@ class TranscriptTrigger(BaseTrigger):
             await asyncio.to_thread(delete_if_over, self.task_instance, hook, self.transcript_id)
 
     async def _wait(self) -> Event:
-        watch = Watch(self.transcript_id, self.poll_interval, self.deadline, watching.AFTER_DEFERRAL)
-        while True:
-            await asyncio.sleep(watch.delay(time.time(), random.random()))
-            try:
-                return await self._look_until_done(watch)
-            except InvalidInput as error:
-                return {"transcript_id": self.transcript_id, "outcome": "refused", "detail": str(error)}
-
-    async def _look_until_done(self, watch: Watch) -> Event:
+        now = time.time()
         hook = AssemblyAIHook(self.assemblyai_conn_id, self.region)
-        async with await hook.async_client() as client:
-            while True:
-                try:
-                    transcript = await client.send(transcripts.get(self.transcript_id))
-                except AssemblyAIError as error:
-                    event = watch.failed(error, time.time())
-                else:
-                    event = watch.saw(transcript, time.time())
-                if event is not None:
-                    return event
-                await asyncio.sleep(watch.delay(time.time(), random.random()))
+        (event,) = await watcher.wait(
+            (self.assemblyai_conn_id, self.region),
+            hook.watch,
+            [self.transcript_id],
+            poll_interval=self.poll_interval,
+            ready_at=now + watching.AFTER_DEFERRAL,
+            look_at=now + watching.first_look(self.audio_duration),
+            deadline=self.deadline,
+        )
+        return event
 
 
 def delete_if_over(task_instance: Any, hook: AssemblyAIHook, transcript_id: str) -> None:

@@ -40,6 +40,8 @@ def calls(known: str) -> dict[str, Call[Any]]:
         "submit_refused": transcripts.submit("https://example.com/a.wav", {"punctuate": "yes"}),
         "get": transcripts.get(known),
         "get_unknown": transcripts.get(UNKNOWN),
+        "status": transcripts.status(known),
+        "statuses": transcripts.statuses(limit=1),
         "list": transcripts.list_page(limit=1),
         "delete": transcripts.delete(known),
         "srt": transcripts.srt(known, 32),

@@ -276,6 +276,7 @@ def test_trigger_arguments_hold_no_secret_and_no_text(emulator: Emulator, contex
         "poll_interval",
         "deadline",
         "delete_on_kill",
+        "audio_duration",
     }
 
 

@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import json
 import time
 from typing import Any
 
 import pytest
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
@@ -70,32 +69,57 @@ def test_ends_without_a_result(emulator: Emulator, change: Any, outcome: str, wo
     assert words in payload["detail"]
 
 
-def test_the_event_loop_is_never_blocked(emulator: Emulator) -> None:
-    """Ten requests are under way at once: a trigger that blocked the loop would keep the others from asking."""
-    ids = [submit() for _ in range(10)]
-    emulator.hold(method="GET", times=None)
+def test_a_row_of_an_older_version_still_works(emulator: Emulator) -> None:
+    """Waiting tasks outlive an upgrade: what was stored before there was a new argument has to load."""
+    _, kwargs = trigger(submit()).serialize()
+    del kwargs["audio_duration"]
+    (payload,) = asyncio.run(event(TranscriptTrigger(**kwargs)))
+    assert payload["outcome"] == "done"
+
+
+def test_the_first_look_is_timed_by_the_audio(emulator: Emulator) -> None:
+    started = time.time()
+    (payload,) = asyncio.run(event(trigger(submit(), audio_duration=50.0)))
+    assert payload["outcome"] == "done"
+    first = min(entry["at"] for entry in emulator.requests if entry["method"] == "GET")
+    assert first >= started + 50.0 * 0.008
+
+
+def test_many_triggers_ask_together(emulator: Emulator) -> None:
+    ids = [submit() for _ in range(100)]
+    before = len(emulator.requests)
 
     async def main() -> list[Any]:
-        waiting = [asyncio.create_task(event(trigger(one))) for one in ids]
-        await asyncio.to_thread(emulator.wait_for_held, 10)
-        emulator.clear_faults()
+        fired = await asyncio.gather(*(event(trigger(one)) for one in ids))
+        return [one[0]["transcript_id"] for one in fired]
+
+    assert asyncio.run(main()) == ids
+    assert len(emulator.requests) - before <= 10
+
+
+def test_other_triggers_go_on_while_an_answer_is_awaited(emulator: Emulator) -> None:
+    waits = submit()
+    emulator.hold(method="GET")
+
+    async def main() -> list[Any]:
+        waiting = asyncio.create_task(event(trigger(waits)))
+        await asyncio.to_thread(emulator.wait_for_held, 1)
+        other = await event(trigger(submit(), assemblyai_conn_id="nowhere"))
+        assert other[0]["outcome"] == "refused"
         await asyncio.to_thread(emulator.release)
-        return [fired[0]["outcome"] for fired in await asyncio.gather(*waiting)]
+        return await waiting
 
-    assert asyncio.run(main()) == ["done"] * 10
+    (payload,) = asyncio.run(main())
+    assert payload["outcome"] == "done"
 
 
-def test_megabytes_are_parsed_beside_the_loop(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    emulator.script(" ".join(["word"] * 30_000))
-    parsed_by = set()
-    result = Call.result
-
-    def watched(self: Any, reply: Any) -> Any:
-        parsed_by.add((len(reply.content) > 64 * 1024, threading.current_thread() is threading.main_thread()))
-        return result(self, reply)
-
-    monkeypatch.setattr(Call, "result", watched)
-    transcript_id = submit("processing:2polls")
-    parsed_by.clear()
-    asyncio.run(event(trigger(transcript_id)))
-    assert parsed_by == {(False, True), (True, False)}
+@pytest.mark.parametrize("requests", ["0", "many", -3])
+def test_a_wrong_budget_is_refused(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, requests: Any
+) -> None:
+    connection = json.loads(emulator.connection_json)
+    connection["extra"]["status_requests"] = requests
+    monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
+    (payload,) = asyncio.run(event(trigger(submit("processing:3600"))))
+    assert payload["outcome"] == "refused"
+    assert "status_requests must be a number above zero" in payload["detail"]
