@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
+from cryptography.fernet import Fernet, InvalidToken
 
 from tests.airflow.processes import Fleet, Process, free_port, until
 from tests.airflow.settings import (
@@ -64,6 +65,7 @@ class Airflow:
         *,
         dag_folders: Mapping[str, Path],
         settings: Mapping[str, str] | None = None,
+        connections: Mapping[str, Mapping[str, Any]] | None = None,
         emulator_command: Sequence[str] = EMULATOR_COMMAND,
         startup_timeout: float = 180,
     ) -> None:
@@ -73,6 +75,7 @@ class Airflow:
         self.processes: dict[str, Process] = {}
         self._dag_folders = dag_folders
         self._settings = dict(settings or {})
+        self._connections = {CONNECTION_ID: {}, **(connections or {})}
         self._emulator_command = emulator_command
         self._startup_timeout = startup_timeout
         self._http = requests.Session()
@@ -115,7 +118,8 @@ class Airflow:
             return None
 
         self.emulator_urls = until(announced, timeout=deadline - time.monotonic(), what="the emulator")
-        self._env[f"AIRFLOW_CONN_{CONNECTION_ID.upper()}"] = json.dumps(self.connection())
+        for name, changes in self._connections.items():
+            self._env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(self.connection(**changes))
 
         for name in COMPONENTS:
             self.start_component(name, port=port)
@@ -341,6 +345,14 @@ class Airflow:
         os.kill(instance["pid"], signal.SIGKILL)
 
     # Metadata database
+
+    def decrypt(self, text: str) -> str:
+        """Read what Airflow keeps encrypted, such as the arguments of triggers; it does not always."""
+        key = self._env["AIRFLOW__CORE__FERNET_KEY"]
+        try:
+            return Fernet(key.encode()).decrypt(text.encode()).decode()
+        except InvalidToken:
+            return text
 
     def query(self, sql: str, *parameters: object) -> list[JsonDict]:
         """Read the metadata database; writing is not possible."""
