@@ -187,6 +187,10 @@ def test_a_price_list_that_cannot_be_read_fails_nothing(emulator: Emulator, cont
 
 
 def test_the_models_of_the_region(emulator: Emulator, assemblyai_emulator_eu: Emulator) -> None:
+    # [START models]
+    for model in AssemblyAIHook(region="eu").models():
+        print(model["id"], model["context_length"], model["supported_parameters"], model["pricing"])
+    # [END models]
     names = [model["id"] for model in AssemblyAIHook(region="eu").models()]
     assert "claude-sonnet-4-6" in names
     assert MODEL not in names

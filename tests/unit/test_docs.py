@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_assemblyai import results
+from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
@@ -20,20 +22,23 @@ from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"<!-- (\S+): (\w+) -->\n```python\n(.*?)```", README, re.DOTALL)
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
 def region(path: str, name: str) -> str:
-    found = re.search(rf"# \[START {name}\]\n(.*?)# \[END {name}\]", (ROOT / path).read_text(), re.DOTALL)
+    found = re.search(rf"# \[START {name}\]\n(.*?)[ ]*# \[END {name}\]", (ROOT / path).read_text(), re.DOTALL)
     assert found, f"{path} has no region {name}"
-    return found[1]
+    return textwrap.dedent(found[1]).strip("\n") + "\n"
 
 
-def test_code_in_the_readme_is_code_that_runs() -> None:
-    assert BLOCKS
-    for path, name, code in BLOCKS:
+@pytest.mark.parametrize("page", PAGES)
+def test_code_on_a_page_is_code_that_runs(page: str) -> None:
+    text = (ROOT / page).read_text()
+    blocks = re.findall(r"<!-- (\S+): (\w+) -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert blocks or page != "README.md"
+    for path, name, code in blocks:
         assert code == region(path, name)
-    assert README.count("```python") == len(BLOCKS)
+    assert text.count("```python") == len(blocks)
 
 
 def test_the_first_screen() -> None:
@@ -48,8 +53,8 @@ def parameters(of: Any) -> set[str]:
     return set(inspect.signature(of.__init__).parameters) - {"self", "kwargs"}
 
 
-def section(title: str) -> str:
-    return re.split(r"\n##+ ", README.partition(f"### {title}\n")[2])[0]
+def section(title: str, page: str = README) -> str:
+    return re.split(r"\n##+ ", page.partition(f"## {title}\n")[2])[0]
 
 
 def first_cells(text: str) -> set[str]:
@@ -65,8 +70,21 @@ def test_every_parameter_is_in_a_table() -> None:
         assert parameters(operator) <= others
 
 
+def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
+    table = first_cells(section("LLMGatewayOperator", (ROOT / "docs/llm-gateway.md").read_text()))
+    pushed = {"usage", "model", "finish_reason", "request_id", "attempts", "waited_seconds"}
+    assert table == parameters(LLMGatewayOperator) | pushed
+
+
 @pytest.mark.parametrize(
-    "operator", [TranscribeOperator, TranscriptSensor, TranscriptExportOperator, TranscriptDeleteOperator]
+    "operator",
+    [
+        TranscribeOperator,
+        TranscriptSensor,
+        TranscriptExportOperator,
+        TranscriptDeleteOperator,
+        LLMGatewayOperator,
+    ],
 )
 def test_every_parameter_is_in_the_docstring(operator: Any) -> None:
     documented = set(re.findall(r":param (\w+):", operator.__doc__))
@@ -80,8 +98,9 @@ def test_every_parameter_is_in_the_docstring(operator: Any) -> None:
     assert "https://www.assemblyai.com/docs/" in operator.__doc__
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(page: str) -> None:
+    folder = (ROOT / page).parent
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
         if not target.startswith("http"):
-            assert (ROOT / target.partition("#")[0]).exists(), target
+            assert (folder / target.partition("#")[0]).exists(), target

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import DAG, task
 from pydantic import BaseModel
@@ -22,35 +21,44 @@ class Summary(BaseModel):
 
 
 with DAG("llm_by_id", schedule=None, params={"audio": "", "output_path": ""}):
-    spoken: Any = TranscribeOperator(
+    transcribe: Any = TranscribeOperator(
         task_id="transcribe", audio="{{ params.audio }}", deferrable=True, poll_interval=1, push_text=False
     )
+    # [START by_id]
     LLMGatewayOperator(
         task_id="summarize",
         model="gpt-5",
-        prompt="In {{ run_id }}, sum up this call: {{transcript}}",
-        transcript_id=spoken.output,
-        response_format=Summary,
+        prompt="In run {{ run_id }} somebody said: {{ transcript }}",
+        transcript_id=transcribe.output,  # what a TranscribeOperator returned, or an id
+        response_format=Summary,  # a pydantic model class, or a JSON schema
         output_path="{{ params.output_path }}",
         push_answer=True,
         deferrable=True,
-        retry_delay=timedelta(seconds=1),
     )
+    # [END by_id]
 
 with DAG("llm_texts", schedule=None, params={"who": "Ada"}):
 
     @task(show_return_value_in_logs=False)
-    def texts() -> list[dict[str, Any]]:
+    def questions() -> list[dict[str, Any]]:
         return [{"prompt": SPOKEN}, {"messages": [{"role": "user", "content": SPOKEN}]}]
 
-    @task.llm_gateway(model="gpt-5-mini", system_prompt="Be brief, {{ params.who }}.", deferrable=True)
-    def ask(text: dict[str, Any], who: str) -> str:
-        return f"For {who}. {text.get('prompt') or text['messages'][0]['content']}"
+    @task(show_return_value_in_logs=False)
+    def texts() -> list[str]:
+        return [SPOKEN, SPOKEN]
 
-    found: Any = texts()
-    LLMGatewayOperator.partial(task_id="mapped", model="gpt-5-mini", deferrable=True).expand_kwargs(found)
-    ask.partial(who="{{ params.who }}").expand(text=found)
-    ask.override(task_id="single", deferrable=False)({"prompt": SPOKEN.replace("{", "[")}, who="{{ run_id }}")
+    # [START decorator]
+    @task.llm_gateway(model="gpt-5-mini", system_prompt="Be brief, {{ params.who }}.", deferrable=True)
+    def ask(text: str, who: str) -> str:
+        return f"For {who}. {text}"
+
+    # [END decorator]
+
+    LLMGatewayOperator.partial(task_id="mapped", model="gpt-5-mini", deferrable=True).expand_kwargs(
+        cast(Any, questions())
+    )
+    ask.partial(who="{{ params.who }}").expand(text=cast(Any, texts()))
+    ask.override(task_id="single", deferrable=False)("She said so.", who="{{ params.who }}")
 
 with DAG("llm_refused", schedule=None):
     LLMGatewayOperator(task_id="no_such_model", model="gpt-55", prompt="Hello.")
