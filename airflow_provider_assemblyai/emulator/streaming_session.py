@@ -119,7 +119,7 @@ class Session:
             else:
                 await self._serve()
         finally:
-            del self._streaming.sessions[self.entry.id]
+            self._streaming.sessions.pop(self.entry.id, None)
             if self._worker is not None:
                 await self._worker.close()
 
@@ -138,6 +138,8 @@ class Session:
         await self._end(next((end for end in ends if isinstance(end, End)), ends[0]))
 
     async def _end(self, end: BaseException | None) -> None:
+        # The client may take its time to answer a close frame; the session is over before.
+        self._streaming.sessions.pop(self.entry.id, None)
         ledger = self._streaming.ledger
         if isinstance(end, (_Left, WebSocketDisconnect)):
             ledger.leave(self.entry, end.code)

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 SCRIPT = "The snow came early. Nobody had a shovel."
 US, PRO = SpeechModel.universal_streaming_english, SpeechModel.universal_3_5_pro
+# A busy machine is no reason to fail.
+PATIENT = {"connect_timeout": TIMEOUT, "terminate_timeout": TIMEOUT}
 #: Runs a session: options, parameters, frames of sound, and what to do before the end. Gives the events.
 Capture = Callable[..., list[Any]]
 
@@ -46,7 +48,8 @@ def fast(emulator: Emulator) -> None:
 
 def options_for(emulator: Emulator, **changes: Any) -> RealTimeTranscriberOptions:
     host = emulator.url.replace("http", "ws", 1)
-    return RealTimeTranscriberOptions(**{"api_key": emulator.api_key, "api_host": host, **changes})
+    given = {"api_key": emulator.api_key, "api_host": host, **PATIENT, **changes}
+    return RealTimeTranscriberOptions(**given)
 
 
 def parameters(model: SpeechModel = PRO, **changes: Any) -> RealTimeParameters:
@@ -170,12 +173,12 @@ def test_a_token(emulator: Emulator, capture: Capture) -> None:
     events = capture(options_for(emulator, api_key=None, token=token), parameters(), 18)
     assert said(events) == "The snow came early."
     session = emulator.sessions()[0]
-    assert session["expires_at"] - session["opened"] == 60
+    assert session["expires_at"] - session["opened"] == pytest.approx(60)
 
 
 def test_audio_that_is_too_fast(emulator: Emulator, capture: Capture) -> None:
     emulator.run_at(1)
-    events = capture(options_for(emulator), parameters(), 40)
+    events = capture(options_for(emulator), parameters(), 100)
     assert [event.code for event in events if isinstance(event, RealTimeError)] == [3007]
 
 

@@ -130,13 +130,13 @@ def test_frames_of_just_the_right_size(emulator: Emulator, query: dict[str, Any]
 
 
 def test_3007_for_audio_that_is_faster_than_real_time(emulator: Emulator) -> None:
-    code, text, closed = Stream(emulator).audio(FRAME * 25).error()
+    code, text, closed = Stream(emulator).audio(FRAME * 80).error()
     assert (code, closed) == (3007, 3007)
     assert text.startswith("Audio Transmission Rate Exceeded")
 
 
 def test_a_pause_is_no_credit_for_a_burst(emulator: Emulator) -> None:
-    for frames, end in ((19, "Termination"), (25, "Error")):
+    for frames, end in ((19, "Termination"), (80, "Error")):
         emulator.reset()
         stream = Stream(emulator).audio(FRAME * 10)
         eventually(lambda: emulator.sessions()[0]["audio_seconds"] == 1)
@@ -163,24 +163,24 @@ def test_1009_for_a_message_above_128_kilobytes(emulator: Emulator, kind: str) -
 
 
 def test_3006_after_a_time_without_audio(emulator: Emulator) -> None:
-    stream = Stream(emulator, inactivity_timeout=10)
+    stream = Stream(emulator, inactivity_timeout=1000)
     assert stream.id
-    emulator.advance(6)
+    emulator.advance(600)
     stream.say("KeepAlive").audio(FRAME).say("KeepAlive").say("ForceEndpoint")
     eventually(lambda: emulator.sessions()[0]["audio_seconds"])
-    emulator.advance(6)
+    emulator.advance(600)
     assert emulator.sessions()[0]["state"] == "open"
-    emulator.advance(6)
-    assert stream.error() == (3006, "Inactivity timeout: no audio for 10 seconds", 3006)
+    emulator.advance(600)
+    assert stream.error() == (3006, "Inactivity timeout: no audio for 1000 seconds", 3006)
     assert emulator.counters()["streaming"]["ended"] == {"inactive": 1}
 
 
 def test_3008_after_three_hours(emulator: Emulator) -> None:
     stream = Stream(emulator)
     assert stream.id
-    emulator.advance(10_790)
+    emulator.advance(10_700)
     assert emulator.sessions()[0]["state"] == "open"
-    emulator.advance(10)
+    emulator.advance(100)
     assert stream.error() == (3008, "Session expired", 3008)
     counts = emulator.counters()["streaming"]
     assert counts["ended"] == {"expired": 1}

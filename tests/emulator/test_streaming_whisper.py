@@ -19,7 +19,7 @@ import av
 import pytest
 import requests
 
-from airflow_provider_assemblyai.emulator import Emulator, serve
+from airflow_provider_assemblyai.emulator import Emulator, StreamRules, serve
 
 from .streams import Stream
 
@@ -31,7 +31,8 @@ SPEED = 4
 
 @pytest.fixture(scope="module")
 def _listening() -> Iterator[Emulator]:
-    with serve(engine="whisper", speed=SPEED) as emulator:
+    # A test that is held up catches up; the pace is checked elsewhere.
+    with serve(engine="whisper", speed=SPEED, stream=StreamRules(pace_slack=60)) as emulator:
         yield emulator
 
 

@@ -25,7 +25,7 @@ from assemblyai.streaming.v3 import (
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
 
-from .streams import FRAME
+from .streams import FRAME, TIMEOUT
 from .test_command import Start, ready, start
 
 __all__ = ["start"]
@@ -35,6 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 SCRIPT = "The snow came early."
+PATIENT = {"connect_timeout": TIMEOUT, "terminate_timeout": TIMEOUT}
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +100,20 @@ def test_the_official_client_with_a_token(secure: Emulator) -> None:
         if turn.end_of_turn:
             texts.append(turn.transcript)
 
-    client = RealTimeTranscriber(RealTimeTranscriberOptions(api_key=secure.api_key, api_host=host))
+    client = RealTimeTranscriber(RealTimeTranscriberOptions(api_key=secure.api_key, api_host=host, **PATIENT))
     token = client.create_temporary_token(expires_in_seconds=60)
-    client = RealTimeTranscriber(RealTimeTranscriberOptions(token=token, api_host=host))
+    client = RealTimeTranscriber(RealTimeTranscriberOptions(token=token, api_host=host, **PATIENT))
     client.on(RealTimeEvents.Turn, heard)
     client.connect(wanted)
     client.stream([FRAME] * 20)
     client.disconnect(terminate=True)
 
     async def run() -> None:
-        client = AsyncRealTimeTranscriber(RealTimeTranscriberOptions(api_key=secure.api_key, api_host=host))
+        client = AsyncRealTimeTranscriber(
+            RealTimeTranscriberOptions(api_key=secure.api_key, api_host=host, **PATIENT)
+        )
         token = await client.create_temporary_token(expires_in_seconds=60)
-        client = AsyncRealTimeTranscriber(RealTimeTranscriberOptions(token=token, api_host=host))
+        client = AsyncRealTimeTranscriber(RealTimeTranscriberOptions(token=token, api_host=host, **PATIENT))
         client.on(RealTimeEvents.Turn, heard)
         await client.connect(wanted)
         await client.stream([FRAME] * 20)

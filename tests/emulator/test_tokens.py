@@ -53,7 +53,7 @@ def test_a_token_opens_a_session_and_limits_its_length(api: Api, emulator: Emula
     begin = stream.until("Begin")
     session = emulator.sessions()[0]
     assert session["project"] == "project-1"
-    assert session["expires_at"] - session["opened"] == 90
+    assert session["expires_at"] - session["opened"] == pytest.approx(90)
     assert begin["expires_at"] == int(session["expires_at"])
     emulator.advance(90)
     assert stream.error() == (3008, "Session expired", 3008)
