@@ -31,11 +31,14 @@ MAX_LEAD = 25.0
 
 #: Of the limit; the rest is room for calls that are made a moment late.
 _HEADROOM = 0.98
-#: Start times that the lead is learned from; the longest of them counts, and of few a little more.
+#: Start times that the lead is learned from. Nine of ten are shorter than the quantile; the rest, and the way from
+#: the triggerer to the start of a process, are a part of it. What is reported are the starts of many tasks at once:
+#: the longest of all would have most callers sleep on their workers for nothing.
 _STARTS = 50
-_UNSEEN = 0.5
-#: Seconds from letting out to the start of the process, at least: what Airflow takes to hear of it and to act.
-_DISPATCH = 1.5
+_QUANTILE = 0.9
+_REST = 1.2
+#: Seconds that a call may be late without harm: the headroom of a window.
+_SLACK = WINDOW * (1 - _HEADROOM)
 #: Seconds that a planned call may be nearer than the lead, before it is planned anew.
 _TOLERANCE = 0.5
 #: Seconds added to what the service asked for: it rounds, and its clock is not ours.
@@ -224,8 +227,8 @@ class Gate:
         if seconds is None or not 0 <= seconds < math.inf:
             return
         self._starts.append(seconds)
-        longest = max(self._starts) * (1 + _UNSEEN / len(self._starts))
-        self._lead = min(MAX_LEAD, longest + _DISPATCH)
+        quantile = sorted(self._starts)[math.ceil(_QUANTILE * len(self._starts)) - 1]
+        self._lead = min(MAX_LEAD, max(0.0, _REST * quantile - _SLACK))
 
     def due(self, now: float) -> list[tuple[int, Event]]:
         """Return whose waiting is over, and with what; they have left."""

@@ -89,7 +89,7 @@ class GatewayTrigger(BaseTrigger):
         waiter = Waiter(self.entered_at, ready_at, self.deadline)
         self.log.info("Waiting for a turn at %s: %s.", self.model, porter.describe())
         event = await porter.turn(waiter, self.refused, self.start_cost)
-        self.log.info("Waited %.0f s: %s, %s.", time.time() - arrived, event["outcome"], event["detail"])
+        self.log.info("Waited %.0f s (%s): %s.", time.time() - arrived, event["outcome"], event["detail"])
         return event
 
 
