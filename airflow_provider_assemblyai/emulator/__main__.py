@@ -34,7 +34,8 @@ faults:
   kinds: rate_limit status slow reset lost truncate garbage echo_key hold job list_lag clock_skew
   webhook_duplicate. POST /_emulator/faults takes the same rules while the emulator runs.
   Of the LLM Gateway: refuse model_error llm_status spread cut.
-  Of streaming: stream_refuse stream_drop stream_close stream_stall stream_warn stream_revise stream_deaf.
+  Of streaming: stream_refuse stream_slow stream_drop stream_close stream_stall stream_warn stream_revise
+  stream_deaf.
 
 markers in the address of a socket, for one session:
   wss://.../v3/ws?sample_rate=16000&emulator=close:3005@12.5,record

@@ -45,11 +45,16 @@ class StreamRules:
     def changed(self, **changes: Any) -> StreamRules:
         """Other rules.
 
-        :raises ValueError: for a name that is not known.
+        :raises ValueError: for a name that is not known, or a value that cannot be.
         """
-        unknown = set(changes) - {rule.name for rule in fields(self)}
-        if unknown:
-            raise ValueError(f"streaming has no {', '.join(sorted(unknown))}")
+        known = {rule.name: getattr(self, rule.name) for rule in fields(self)}
+        for name, value in changes.items():
+            if name not in known:
+                raise ValueError(f"streaming has no {name}")
+            switch = isinstance(known[name], bool)
+            limit = value is None and name in ("new_sessions", "most_sessions")
+            if isinstance(value, bool) != switch or not (limit or isinstance(value, (int, float))):
+                raise ValueError(f"{name} cannot be {value!r}")
         return replace(self, **changes)
 
 

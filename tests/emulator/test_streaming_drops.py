@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 import requests
 
-from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.emulator import Emulator, marked_audio
 from airflow_provider_assemblyai.emulator.faults import FaultError
 
 from .api import Api
@@ -172,3 +173,31 @@ def test_a_reset_breaks_what_is_open_and_forgets_it(emulator: Emulator) -> None:
     assert stream.closed == (1006, "")
     assert emulator.sessions() == []
     assert streaming(emulator)["opened"] == 0
+
+
+def test_every_word_is_accounted_for_over_twenty_drops(emulator: Emulator) -> None:
+    """A client that goes on behind the last turn it was told has each word once."""
+    emulator.run_at(20)
+    emulator.stream_rules(pace_slack=60)
+    script = [f"word{number}" + "." * (number % 7 == 0) for number in range(1, 301)]
+    emulator.script(" ".join(script))
+    emulator.fault("stream_drop", after=[1, 8], times=20, seed=3)
+    sound = marked_audio(len(script))
+    heard: list[str] = []
+    position = 0
+    while True:
+        stream = Stream(emulator, emulator="words:marks")
+        with contextlib.suppress(OSError):
+            stream.audio(sound[position:]).say("Terminate")
+        stream.rest()
+        for turn in stream.turns():
+            heard += turn["transcript"].split()
+        if stream.messages[-1]["type"] == "Termination":
+            break
+        if stream.turns():
+            # 32 bytes in a millisecond.
+            position += stream.turns()[-1]["words"][-1]["end"] * 32
+    assert heard == script
+    counts = streaming(emulator)
+    assert counts["ended"] == {"dropped": 20, "terminated": 1}
+    assert (counts["left_open"], counts["ever_left_open"]) == (0, 0)

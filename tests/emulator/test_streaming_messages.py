@@ -78,6 +78,16 @@ def test_speakers_and_their_revision(emulator: Emulator) -> None:
     assert revisions[0]["words"] == [{**word, "speaker": "B"} for word in first]
 
 
+def test_speakers_are_revised_from_time_to_time(emulator: Emulator) -> None:
+    emulator.run_at(500)
+    stream = Stream(emulator, speaker_labels=True, speaker_labels_revision_interval_ms=120_000)
+    stream.audio(FRAME * 1201)
+    revisions = stream.until("SpeakerRevision")["revisions"]
+    assert [item["turn_order"] for item in revisions] == [1, 2]
+    stream.finish()
+    assert len(of_kind(stream, "SpeakerRevision")) == 1
+
+
 def test_a_revision_on_demand(emulator: Emulator) -> None:
     stream = Stream(emulator, speaker_labels=True, speaker_labels_revision_interval_ms=120_000)
     stream.audio(FRAME * 36)

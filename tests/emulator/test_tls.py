@@ -165,6 +165,8 @@ def test_from_the_command_line(start: Start, files: dict[str, Path]) -> None:
         ("--tls-cert", "nothing", "--tls-key", "key"),
         ("--tls-cert", "key", "--tls-key", "cert"),
         ("--stream", "nonsense=1"),
+        ("--stream", "most_sessions=many"),
+        ("--stream", "record_audio=1"),
         ("--speed", "0"),
     ],
 )

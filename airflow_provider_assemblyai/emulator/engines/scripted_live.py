@@ -34,6 +34,7 @@ class ScriptedListener:
         self._turn: list[Word] = []
         self._begun = False
         self._next = 0
+        self._told: tuple[int, int | None] = (0, None)
         self._marks = MarkReader(ears.rate) if ears.marked else None
         self._milliseconds = _counter(ears)
 
@@ -52,7 +53,9 @@ class ScriptedListener:
             self._begin(current.start, news)
         if self._marks and self._turn and self.heard - self._turn[-1].end >= self._ears.most_silence:
             self._end(news)
-        if self._turn or current is not None:
+        # A word that goes on is no news.
+        told, self._told = self._told, (len(self._turn), current.start if current else None)
+        if told != self._told and (self._turn or current):
             words = [*self._turn, current] if current else list(self._turn)
             news.append(Heard(words, len(self._turn)))
         return news
