@@ -58,8 +58,8 @@ def rendered(dag: DAG, pulled: Any = None, map_index: int = -1, *, task_id: str 
     return context["ti"].task, context
 
 
-def dag() -> DAG:
-    return DAG("d", schedule=None, params={"who": "Ada"})
+def dag(*, native: bool = False) -> DAG:
+    return DAG("d", schedule=None, params={"who": "Ada"}, render_template_as_native_obj=native)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,8 @@ def dag() -> DAG:
 )
 def test_the_mark_beside_other_templates(prompt: str, expected: str) -> None:
     for native in (False, True):
-        with dag() as d:
-            LLMGatewayOperator(
-                task_id="ask",
-                model=MODEL,
-                prompt=prompt,
-                system_prompt=prompt,
-                render_template_as_native_obj=native,
-            )
+        with dag(native=native) as d:
+            LLMGatewayOperator(task_id="ask", model=MODEL, prompt=prompt, system_prompt=prompt)
             LLMGatewayOperator(task_id="chat", model=MODEL, messages=[{"role": "user", "content": prompt}])
         asking, _ = rendered(d)
         assert (asking.prompt, asking.system_prompt) == (expected, expected)
