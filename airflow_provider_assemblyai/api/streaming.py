@@ -19,7 +19,7 @@ from airflow_provider_assemblyai.api.closing import Ending, ending
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply, clean
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
-DEFAULT_SPEECH_MODEL: Final = "universal-3-5-pro"
+DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"
 #: Milliseconds of audio in one message; the service takes 50 to 1000.
 FRAME_MS: Final = 100
 LEAST_FRAME_MS: Final = 50

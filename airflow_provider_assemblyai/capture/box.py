@@ -162,6 +162,7 @@ class Capture:
         :param elapsed_ms: of the box, about; ``begin`` tells exactly.
         :raises TaskKilled: it was ended from outside; every session was ended first.
         """
+        self._clock = BoxClock(self._box.speed, elapsed_ms)
         with Spool(BYTES_MS * self._box.channels) as spool:
             state = State(spool)
             spool.done_with("keep", 0)

@@ -23,12 +23,13 @@ class BoxClock:
     The time in the box: milliseconds since it was opened, by the first try.
 
     :param speed: above 1 only against an emulator that runs as fast.
+    :param at_ms: what it shows until it is started.
     """
 
-    def __init__(self, speed: float = 1.0) -> None:
+    def __init__(self, speed: float = 1.0, at_ms: float = 0.0) -> None:
         self.speed = speed
         self._zero: float | None = None
-        self._offset = 0.0
+        self._offset = at_ms
 
     def start(self, at_ms: float) -> None:
         """Start running."""
@@ -118,7 +119,8 @@ class Recorder(threading.Thread):
         while True:
             before = self._position
             try:
-                if self._keep(self._sound.blocks(round(self._clock.now()))):
+                since = round(self._clock.now())
+                if self._keep(self._sound.blocks(since), since):
                     return
                 if not self._sound.goes_on:
                     self.ran_dry = True
@@ -138,11 +140,16 @@ class Recorder(threading.Thread):
             pause = min(_REOPEN[1], pause * 2)
             self.reopened += 1
 
-    def _keep(self, blocks: Iterator[bytes]) -> bool:
-        """Put what comes into the spool, and return whether the box is full."""
+    def _keep(self, blocks: Iterator[bytes], since: int) -> bool:
+        """
+        Put what comes into the spool, and return whether the box is full.
+
+        :param blocks: from the source.
+        :param since: the time for which the source was opened.
+        """
         size = FRAME_MS * self._bytes_ms
         held = bytearray()
-        fresh = True
+        fresh, late = True, 0
         for block in blocks:
             if not self.primed.is_set():
                 self.primed.set()
@@ -155,7 +162,13 @@ class Recorder(threading.Thread):
                 missed = round(self._clock.now()) - self._position
                 if missed > _HOLE_MS:
                     self._position += missed
+                if self._sound.seeks:
+                    # Opening the session took a moment, and what was playing then is over.
+                    late = max(0, self._position - since) * self._bytes_ms
             held += block
+            if late:
+                late -= (cut := min(late, len(held)))
+                del held[:cut]
             while len(held) >= size:
                 if self._put(bytes(held[:size])):
                     return True

@@ -51,11 +51,13 @@ class Sound:
     :param blocks: yields samples from a number of milliseconds on; fewer than asked for are left out where a
         source cannot go to a place. Raises :class:`SourceFailed` when it breaks.
     :param goes_on: whether an end means that it broke, as with a radio station.
+    :param seeks: whether it begins at the place that is asked for.
     """
 
     shown: str
     blocks: Callable[[int], Iterator[bytes]]
     goes_on: bool = False
+    seeks: bool = False
 
 
 def find(source: object, channels: int, stopped: Callable[[], bool] = lambda: False) -> Sound:
@@ -93,14 +95,16 @@ def find(source: object, channels: int, stopped: Callable[[], bool] = lambda: Fa
     if not stat.S_ISREG(mode):
         raise InvalidInput(f"source: {path} is neither a file nor a named pipe.")
     if path.suffix.lower() in _RAW:
-        return Sound(str(path), lambda skip: _plain(path, channels, skip, Form(SAMPLE_RATE, channels)))
+        return Sound(
+            str(path), lambda skip: _plain(path, channels, skip, Form(SAMPLE_RATE, channels)), seeks=True
+        )
     form = _form(path)
     if form is None or (form.rate != SAMPLE_RATE and _av() is not None):
         _need_av(str(path))
-        return Sound(str(path), lambda skip: _decoded(str(path), channels, skip))
+        return Sound(str(path), lambda skip: _decoded(str(path), channels, skip), seeks=True)
     if channels > form.channels:
         raise InvalidInput(f"source: {path} has one channel, and channels=2 needs two.")
-    return Sound(str(path), lambda skip: _plain(path, channels, skip, None))
+    return Sound(str(path), lambda skip: _plain(path, channels, skip, None), seeks=True)
 
 
 def _host(text: str) -> str | None:

@@ -209,7 +209,7 @@ class Talk:
                 return self._hang_up(quick=False)
             self._signs()
             if self._spool.end - self._channel.position < LEAST_FRAME_MS and not self._spool.closed:
-                self._listen(_TICK, self._channel.news.fileno())
+                self._listen(min(_TICK, self._clock.real(1000)), self._channel.news.fileno())
             else:
                 self._listen(min(_TICK, self._clock.real(due - self._now())))
         return None
@@ -298,9 +298,11 @@ class Talk:
     def _hang_up(self, *, quick: bool) -> None:
         """Force the last turn out, and end the session; the service confirms it."""
         session, index = self._session, int(quick)
+        before = session.turns
         try:
             self._socket.text(streaming.FORCE_ENDPOINT)
-            self._wait(_LAST_TURN[index], lambda: session.open_turn is None)
+            patience = self._clock.real(_LAST_TURN[index] * 1000)
+            self._wait(patience, lambda: session.open_turn is None or session.turns > before)
             if self._over is not None:
                 return
             self._socket.text(streaming.TERMINATE)

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.emulator import Emulator
+from tests.emulated.capturing import listens, marked
 
 if AIRFLOW_V_3_2_PLUS:
     from airflow.sdk._shared.module_loading import import_string
@@ -118,3 +120,22 @@ def run() -> Callable[..., Any]:
 @pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
 def deferrable(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
+
+
+@pytest.fixture
+def listening(emulator: Emulator) -> Emulator:
+    """An emulator that says the words which marked sound holds."""
+    return listens(emulator)
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Path:
+    """Half a minute of raw PCM that says which words it holds."""
+    path = tmp_path / "show.pcm"
+    path.write_bytes(marked(30))
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"

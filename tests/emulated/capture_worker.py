@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a capture as a process of its own, to be stopped and killed: ``capture_worker.py '{"source": ...}'``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import Any
+
+from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
+
+
+class TaskInstance:
+    dag_id, run_id, task_id = "a_dag", "a_run", "a_task"
+    map_index, max_tries = -1, 2
+
+
+def main() -> None:
+    arguments = json.loads(sys.argv[1])
+    operator = StreamingCaptureOperator(task_id="a_task", **arguments)
+    # As Airflow does: the handler only tells the operator, and the code goes on.
+    signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
+    context: Any = {"ti": TaskInstance()}
+    operator.execute(context)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator: results and files, a box over several tries, every way out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import wave
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+)
+from airflow.sdk import ObjectStoragePath
+from moto.server import ThreadedMotoServer
+
+from airflow_provider_assemblyai.api.errors import (
+    CannotTell,
+    RecordRefused,
+    TaskKilled,
+)
+from airflow_provider_assemblyai.capture.merging import CaptureSummary
+from airflow_provider_assemblyai.emulator import Emulator
+from tests.emulated.capturing import (
+    bare,
+    marked,
+    none_left,
+    operator,
+    pcm_of,
+    said,
+    streams,
+    until,
+    words_of,
+)
+
+# --- the result -------------------------------------------------------------------------------------------
+
+
+def test_summary_and_files(listening: Emulator, context: Any, tape: Path, out: Path) -> None:
+    before = time.time()
+    summary = operator(
+        str(tape),
+        out,
+        duration=timedelta(seconds=2.4),
+        formats=["json", "txt", "srt", "vtt"],
+        keep_audio=True,
+        push_text=True,
+    ).execute(context)
+    assert set(summary) == set(CaptureSummary.__annotations__)
+    assert json.loads(json.dumps(summary)) == summary
+    assert (summary["status"], summary["region"], summary["ended_by"]) == ("completed", "us", "box")
+    assert summary["captured_seconds"] == 2.4
+    assert summary["session_ids"] == [session["id"] for session in listening.sessions()]
+    assert abs(pendulum.parse(summary["started"]).timestamp() - before) < 10  # type: ignore[union-attr]
+    assert summary["started"].endswith("Z")
+    assert summary["billed_session_seconds"] <= 4
+    assert (summary["turns"], summary["words"], summary["reconnects"], summary["gaps"]) == (1, 6, 0, [])
+    assert (summary["transcript_id"], summary["warnings"]) == (None, [])
+    assert bare(str(summary["text"]).split()) == bare(words_of(2.4))
+    assert summary["outputs"] == {
+        name: f"file://{out}/show.{name}" for name in ("json", "txt", "srt", "vtt", "wav")
+    }
+    whole = json.loads((out / "show.json").read_text())
+    assert bare(said(whole)) == bare(words_of(2.4))
+    assert whole["audio_duration"] == 2.4
+    assert set(whole["words"][0]) == {"text", "start", "end", "confidence", "speaker"}
+    assert whole["utterances"][0]["text"] == summary["text"]
+    assert (out / "show.txt").read_text() == f"{summary['text']}\n"
+    assert (out / "show.srt").read_text().startswith("1\n00:00:00,000 --> 00:00:02,320\nw1 w2")
+    assert (out / "show.vtt").read_text().startswith("WEBVTT\n\n00:00.000 --> 00:02.320\nw1 w2")
+    assert pcm_of(out / "show.wav") == marked(2.4)
+    assert not list(out.rglob("*.partial")), "nothing half-written is left"
+    assert [path.name for path in out.rglob("*.wav")] == ["show.wav"]
+    none_left(listening)
+
+
+def test_a_session_is_limited_and_says_what_it_wants(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    operator(str(tape), out, drain_timeout=30).execute(context)
+    (session,) = listening.sessions()
+    assert session["expires_at"] - session["opened"] == pytest.approx(60, abs=1), "the least of the service"
+    assert session["inactivity_timeout"] == 30
+
+
+def test_two_channels_by_two_sessions(listening: Emulator, context: Any, tmp_path: Path, out: Path) -> None:
+    left, right = marked(2.4), bytes(12_800) + marked(2.0)
+    source = tmp_path / "call.wav"
+    with wave.open(str(source), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        both = bytearray(2 * len(left))
+        for offset, sound in ((0, left), (2, right)):
+            both[offset::4], both[offset + 1 :: 4] = sound[::2], sound[1::2]
+        file.writeframes(bytes(both))
+    summary = operator(str(source), out, channels=2, keep_audio=True).execute(context)
+    assert (streams(listening)["opened"], summary["turns"], summary["status"]) == (2, 2, "completed")
+    whole = json.loads((out / "call.json").read_text())
+    assert [each["channel"] for each in whole["utterances"]] == ["1", "2"]
+    spoken = {
+        name: [word["text"] for word in whole["words"] if word["channel"] == name] for name in ("1", "2")
+    }
+    assert bare(spoken["1"]) == bare(words_of(2.4))
+    assert bare(spoken["2"]) == bare(words_of(2.0))
+    assert whole["utterances"][1]["start"] == 400
+    assert pcm_of(out / "call.wav") == bytes(both)
+    none_left(listening)
+
+
+def test_answers_of_the_stream_and_the_webhook_are_kept(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    config = {
+        "llm_gateway": {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Repeat it."}]},
+        "webhook_url": "https://127.0.0.1:9/hook?secret=hidden",
+        "webhook_auth_header_name": "X-Secret",
+        "webhook_auth_header_value": "very-secret",
+    }
+    operator(str(tape), out, config=config).execute(context)
+    text = (out / "show.json").read_text()
+    found = json.loads(text)["capture"]
+    assert [answer["turn_order"] for answer in found["llm_gateway"]] == [0]
+    assert found["llm_gateway"][0]["data"]
+    assert found["webhook_url"] == "https://127.0.0.1:9/hook"
+    for path in out.rglob("*.json"):
+        assert "hidden" not in path.read_text()
+        assert "very-secret" not in path.read_text()
+
+
+def test_revised_speakers_are_in_the_transcript(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    listening.fault("stream_revise", after=2.0)
+    config = {"speaker_labels": True, "max_turn_silence": 100, "speaker_labels_revision_interval_ms": 120_000}
+    operator(str(tape), out, config=config, duration=6).execute(context)
+    whole = json.loads((out / "show.json").read_text())
+    assert {word["speaker"] for word in whole["words"]} <= {"A", "B"}
+
+
+def test_progress_tells_numbers_and_no_words(
+    listening: Emulator, context: Any, tape: Path, out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    operator(str(tape), out, duration=7).execute(context)
+    everything = "".join(capfd.readouterr())
+    assert re.search(
+        r"0:00:0\d of 0:00:07 recorded, \d turns, text 0\.\d s behind the sound, 0 reconnects", everything
+    )
+    assert " w2 " not in everything
+    assert listening.api_key not in everything
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStoragePath]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    connection = {
+        "conn_type": "aws",
+        "login": "moto",
+        "password": "moto-secret",
+        "extra": {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_CAPTURES", json.dumps(connection))
+    path = ObjectStoragePath("s3://aws_captures@captures")
+    path.fs.makedirs("captures", exist_ok=True)
+    yield path
+    server.stop()
+
+
+def test_into_an_object_store(
+    listening: Emulator, context: Any, tape: Path, bucket: ObjectStoragePath
+) -> None:
+    summary = operator(str(tape), str(bucket), keep_audio=True).execute(context)
+    assert summary["outputs"]["json"] == "s3://aws_captures@captures/show.json"
+    with (bucket / "show.wav").open("rb") as file:
+        assert file.read()[44:] == marked(2.4)
+    left = [path for path in bucket.fs.find("captures") if path.endswith(".wav")]
+    assert left == ["captures/show.wav"]
+    assert operator(str(tape), str(bucket), keep_audio=True).execute(context) == summary
+    assert streams(listening)["opened"] == 1
+
+
+# --- one box, several tries -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("home", ["context", "old_context"])
+def test_a_clear_after_the_box_rebuilds_the_result_and_opens_no_session(
+    listening: Emulator, request: pytest.FixtureRequest, home: str, tape: Path, out: Path
+) -> None:
+    context = request.getfixturevalue(home)
+    first = operator(str(tape), out, keep_audio=True).execute(context)
+    for name in ("show.json", "show.txt"):
+        (out / name).unlink()
+    tape.unlink()
+    second = operator(str(tape), out, keep_audio=True).execute(context)
+    assert second == first
+    assert bare(said(json.loads((out / "show.json").read_text()))) == bare(words_of(2.4))
+    assert (streams(listening)["opened"], streams(listening)["tokens"]) == (1, 1)
+
+
+@pytest.mark.parametrize("home", ["context", "old_context"])
+def test_a_retry_captures_the_rest_and_adds_to_it(
+    listening: Emulator, request: pytest.FixtureRequest, home: str, tape: Path, out: Path
+) -> None:
+    context = request.getfixturevalue(home)
+    first = operator(str(tape), out, duration=8, keep_audio=True)
+    killer = threading.Thread(
+        target=lambda: (until(lambda: list(out.rglob("001-00001.json"))), first.on_kill())
+    )
+    killer.start()
+    with pytest.raises(TaskKilled):
+        first.execute(context)
+    killer.join()
+    none_left(listening)
+    ended = time.monotonic()
+    until(lambda: time.monotonic() > ended + 1.5)
+    summary = operator(str(tape), out, duration=60, keep_audio=True).execute(context)
+    assert summary["captured_seconds"] < 8
+    assert len(summary["session_ids"]) == 2
+    (gap,) = [gap for gap in summary["gaps"] if gap["missing"] == "audio"]
+    assert summary["status"] == "partial"
+    whole = json.loads((out / "show.json").read_text())
+    assert whole["audio_duration"] == 8, "the box is not opened again"
+    # What is played at a time is what is said at that time, in both tries.
+    for word in whole["words"]:
+        number = int(word["text"].strip(".")[1:])
+        assert abs(word["start"] - 400 * (number - 1)) <= 400
+    starts = [word["start"] / 1000 for word in whole["words"]]
+    assert min(starts) < 1
+    assert max(starts) > 7
+    assert not [start for start in starts if gap["start"] + 0.5 < start < gap["end"] - 0.5]
+    sound = pcm_of(out / "show.wav")
+    assert len(sound) == 8 * 32_000
+    hole = slice(round(gap["start"] * 32_000) + 64, round(gap["end"] * 32_000) - 64)
+    assert not any(sound[hole])
+    assert sound[: round(gap["start"] * 32_000)] == marked(8)[: round(gap["start"] * 32_000)]
+    none_left(listening)
+
+
+def test_a_record_that_cannot_be_read_stops_before_anything_is_paid(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    context["task_state_store"].broken = True
+    with pytest.raises(CannotTell):
+        operator(str(tape), out).execute(context)
+    assert streams(listening)["opened"] == 0
+
+
+def test_a_record_that_is_refused_at_the_begin_ends_the_session(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    context["task_state_store"].refuses = True
+    with pytest.raises(RecordRefused):
+        operator(str(tape), out).execute(context)
+    none_left(listening)
+
+
+def test_partial_can_be_a_failure_and_the_files_are_written(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    listening.fault("stream_drop", after=1.0)
+    with pytest.raises(AirflowFailException, match=r"text .*2\.4 s"):
+        operator(str(tape), out, on_partial="fail", max_reconnects=0, keep_audio=True).execute(context)
+    assert pcm_of(out / "show.wav") == marked(2.4)
+    assert (out / "show.json").exists()
+    none_left(listening)
+
+
+def test_a_refusal_names_the_services_words_and_where_the_sound_is(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    listening.fault("stream_close", after=1.0, code=1008, error="Account has no funds")
+    with pytest.raises(AirflowFailException) as failed:
+        operator(str(tape), out, keep_audio=True).execute(context)
+    assert "The service said: Account has no funds" in str(failed.value)
+    assert f"file://{out}/show.wav" in str(failed.value)
+    assert pcm_of(out / "show.wav") == marked(2.4)
+
+
+def test_fallback_has_the_kept_sound_transcribed_once(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    listening.fault("stream_close", after=1.0, code=1008, error="Account has no funds")
+    arguments: dict[str, Any] = {"fallback": "transcribe", "formats": ["json", "srt"], "push_text": True}
+    summary = operator(str(tape), out, **arguments).execute(context)
+    (job,) = listening.transcripts()
+    assert (summary["transcript_id"], summary["status"]) == (job["id"], "completed")
+    whole = json.loads((out / "show.json").read_text())
+    assert whole["id"] == job["id"]
+    assert whole["text"] == summary["text"]
+    assert whole["capture"]["gaps"]
+    assert set(summary["outputs"]) == {"json", "srt"}
+    assert not list(out.rglob("*.wav")), "it was only kept for this"
+    assert listening.counters()["uploads"] == 1
+    none_left(listening)
+
+
+def test_fallback_is_not_needed_where_all_was_heard(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    summary = operator(str(tape), out, fallback="transcribe").execute(context)
+    assert (summary["transcript_id"], listening.counters()["accepted"]) == (None, 0)
+    assert not list(out.rglob("*.wav"))
+
+
+def test_a_late_start_is_skipped_and_a_retry_is_not(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    class DagRun:
+        run_after = datetime.now(UTC) - timedelta(seconds=100)
+
+    late = {**context, "dag_run": DagRun()}
+    with pytest.raises(AirflowSkipException, match="due 100 s ago"):
+        operator(str(tape), out, start_within=60).execute(late)  # type: ignore[arg-type]
+    assert streams(listening)["opened"] == 0
+    first = operator(str(tape), out, start_within=600).execute(late)  # type: ignore[arg-type]
+    assert operator(str(tape), out, start_within=60).execute(late) == first  # type: ignore[arg-type]

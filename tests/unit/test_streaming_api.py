@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streaming as data: addresses, messages, times over several sessions, and what the end of one means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from airflow_provider_assemblyai.api import streaming
+from airflow_provider_assemblyai.api.call import Product, Reply
+from airflow_provider_assemblyai.api.closing import CLOSINGS, ending, refused_handshake
+from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
+from airflow_provider_assemblyai.api.streaming import StreamSession, TimeLine
+
+
+def query(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+def test_parameters_pass_untouched_and_lists_are_json() -> None:
+    config = {
+        "speech_model": "universal-streaming-english",
+        "format_turns": True,
+        "keyterms_prompt": ["Kermit", "Grün & Co"],
+        "llm_gateway": {"model": "m", "messages": [{"role": "user", "content": "?"}]},
+        "something_new": "1,5",
+        "prompt": None,
+    }
+    asked = query(streaming.address("wss://streaming.example", config, 30.0))
+    assert asked == {
+        "speech_model": "universal-streaming-english",
+        "format_turns": "true",
+        "keyterms_prompt": json.dumps(["Kermit", "Grün & Co"]),
+        "llm_gateway": json.dumps(config["llm_gateway"]),
+        "something_new": "1,5",
+        "sample_rate": "16000",
+        "encoding": "pcm_s16le",
+        "inactivity_timeout": "30",
+    }
+
+
+def test_a_model_is_always_sent() -> None:
+    assert query(streaming.address("wss://x", {}, 30))["speech_model"] == streaming.DEFAULT_SPEECH_MODEL
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"sample_rate": 8000}, "sample_rate"),
+        ({"token": "x"}, "token"),
+        ({"inactivity_timeout": 5}, "argument of the operator"),
+        ({"format_turns": "yes"}, "format_turns must be of type bool"),
+        ({"min_turn_silence": True}, "min_turn_silence must be of type int"),
+        ({"keyterms_prompt": "a"}, "keyterms_prompt must be of type list"),
+        ({1: 2}, "names as keys"),
+        ("{", "not JSON"),
+        ([], "must be a dict"),
+    ],
+)
+def test_what_cannot_work_is_refused(config: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        streaming.check_config(config)
+
+
+def test_a_number_without_a_point_is_a_number() -> None:
+    assert streaming.check_config('{"vad_threshold": 1}') == {"vad_threshold": 1}
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(5, "60"), (900.4, "900"), (99_999, "10800")])
+def test_a_token_keeps_to_the_limits_of_the_service(asked: float, sent: str) -> None:
+    call = streaming.token(asked)
+    assert (call.product, call.method, call.path) == (Product.TOKEN, "GET", "/v3/token")
+    assert call.params == {"expires_in_seconds": "60", "max_session_duration_seconds": sent}
+
+
+def test_an_answer_without_a_token() -> None:
+    with pytest.raises(UnexpectedReply):
+        streaming.token(60).result(Reply(200, {}, b'{"expires_in_seconds": 60}'))
+
+
+# --- turns ------------------------------------------------------------------------------------------------
+
+
+def turn(order: int, words: str, start: int = 0, *, ended: bool = False, **more: Any) -> str:
+    said = [
+        {"text": text, "start": start + 400 * index, "end": start + 400 * index + 300, "confidence": 0.9}
+        for index, text in enumerate(words.split())
+    ]
+    return json.dumps(
+        {
+            "type": "Turn",
+            "turn_order": order,
+            "transcript": words,
+            "end_of_turn": ended,
+            "words": said,
+            **more,
+        }
+    )
+
+
+def session(at: int = 0) -> StreamSession:
+    made = StreamSession()
+    made.times.add(0, at)
+    made.settled = at
+    made.feed('{"type": "Begin", "id": "s", "expires_at": 5, "configuration": {"model": "m"}}')
+    return made
+
+
+def texts(of: StreamSession) -> list[str]:
+    return [each["transcript"] for each in of.take()[0]]
+
+
+def test_of_every_turn_the_last_message_counts() -> None:
+    heard = session()
+    heard.feed(turn(0, "hello"))
+    heard.feed(turn(0, "hello world"))
+    assert heard.take() == ([], [])
+    heard.feed(turn(0, "hello word", ended=True))
+    heard.feed(turn(0, "Hello, word.", ended=True, turn_is_formatted=True))
+    heard.feed(turn(1, "and"))
+    assert texts(heard) == ["Hello, word."]
+    assert heard.turns == 1
+    assert heard.open_turn is not None
+    assert heard.open_turn["transcript"] == "and"
+
+
+def test_what_was_handed_over_is_not_kept_and_a_later_formatting_is_handed_over_again() -> None:
+    heard = session()
+    heard.feed(turn(0, "hello", ended=True))
+    assert texts(heard) == ["hello"]
+    heard.feed(turn(0, "Hello.", ended=True, turn_is_formatted=True))
+    assert texts(heard) == ["Hello."]
+    assert heard.turns == 1
+
+
+def test_a_late_partial_does_not_open_an_ended_turn_again() -> None:
+    heard = session()
+    heard.feed(turn(0, "hello", ended=True))
+    heard.feed(turn(0, "hello"))
+    assert heard.open_turn is None
+
+
+def test_times_are_those_of_the_recording_over_holes() -> None:
+    line = TimeLine()
+    line.add(0, 60_000)
+    line.add(1_000, 90_000)
+    assert [line.recorded(at) for at in (0, 999, 1_000, 1_500)] == [60_000, 60_999, 90_000, 90_500]
+
+
+def test_words_have_the_times_of_the_recording() -> None:
+    heard = session(60_000)
+    heard.feed(turn(0, "a b", 200, ended=True))
+    words = heard.take()[0][0]["words"]
+    assert [(word["start"], word["end"]) for word in words] == [(60_200, 60_500), (60_600, 60_900)]
+    assert heard.settled == 60_900
+
+
+def test_what_ends_at_a_hole_ends_there() -> None:
+    heard = session()
+    heard.times.add(300, 20_000)
+    heard.feed(turn(0, "a", ended=True))
+    assert heard.take()[0][0]["words"][0]["end"] == 300
+
+
+@pytest.mark.parametrize(
+    ("frames", "sent", "partials", "resume"),
+    [
+        ([], 30_000, True, 25_000),  # silence: only what cannot have been seen yet
+        ([turn(0, "a", 1_000, ended=True)], 3_000, True, 1_300),  # never back into what is settled
+        ([turn(0, "a", 1_000, ended=True), turn(1, "b c", 9_000)], 20_000, True, 8_500),
+        ([turn(0, "a", 1_000, ended=True), turn(1, "b c", 1_500)], 20_000, True, 1_300),
+        ([turn(0, "a", 1_000, ended=True)], 20_000, False, 1_300),  # anything may have been said since
+        ([turn(0, "a", 1_000, ended=True)], 90_000, False, 30_000),
+    ],
+)
+def test_a_new_session_begins_where_no_word_is_lost(
+    frames: list[str], sent: int, partials: bool, resume: int
+) -> None:
+    heard = session()
+    for frame in frames:
+        heard.feed(frame)
+    assert heard.resume_at(sent, partials=partials) == resume
+
+
+def test_other_messages_are_kept_or_counted() -> None:
+    heard = session()
+    heard.feed('{"type": "LLMGatewayResponse", "turn_order": 0, "data": {"choices": []}}')
+    heard.feed('{"type": "Warning", "warning_code": 1, "warning": "w"}')
+    heard.feed(
+        '{"type": "SpeakerRevision", "revisions": [{"turn_order": 0, "speaker_label": "A", "words": []}]}'
+    )
+    heard.feed('{"type": "SpeechStarted", "timestamp": 700}')
+    heard.feed('{"type": "Heartbeat"}')
+    heard.feed('{"type": "TomorrowsMessage"}')
+    heard.feed("no json")
+    heard.feed("[1]")
+    heard.feed('{"type": "Turn"}')
+    assert [each["type"] for each in heard.take()[1]] == ["LLMGatewayResponse", "Warning", "SpeakerRevision"]
+    assert (heard.unknown, heard.unread, heard.last_heard) == (1, 3, 700)
+
+
+def test_a_session_knows_its_facts() -> None:
+    heard = session()
+    assert (heard.id, heard.expires_at, heard.configuration, heard.begun) == ("s", 5, {"model": "m"}, True)
+    assert not heard.terminated
+    heard.feed('{"type": "Termination", "audio_duration_seconds": 3, "session_duration_seconds": 4}')
+    assert (heard.terminated, heard.billed) == (True, 4)
+
+
+# --- ends -------------------------------------------------------------------------------------------------
+
+#: Code -> what to do; the sentences are in the table itself.
+WHAT_TO_DO = {
+    1000: "done",
+    1006: "again",
+    1008: "fail",
+    1009: "fail",
+    1011: "again",
+    1013: "again",
+    3005: "again",
+    3006: "fail",
+    3007: "fail",
+    3008: "again",
+    3009: "wait",
+    4000: "fail",
+    4001: "fail",
+    4002: "fail",
+    4003: "fail",
+    4004: "again",
+    4008: "again",
+    4010: "again",
+    4029: "wait",
+    4030: "again",
+    4031: "again",
+    4032: "fail",
+    4033: "fail",
+    4034: "fail",
+    4100: "fail",
+    4101: "fail",
+    4102: "wait",
+    4103: "again",
+}
+
+
+@pytest.mark.parametrize("code", sorted(CLOSINGS))
+def test_every_code_has_its_reply_and_its_sentence(code: int) -> None:
+    found = ending(code, "Our own words.")
+    assert found.reply == WHAT_TO_DO[code]
+    assert found.sentence.startswith(found.meaning.rstrip("."))
+    assert f"(code {code})." in found.sentence
+    assert found.sentence.endswith("The service said: Our own words.")
+
+
+def test_no_code_is_forgotten() -> None:
+    assert set(CLOSINGS) == set(WHAT_TO_DO)
+    assert len({meaning for _, meaning in CLOSINGS.values()}) == len(CLOSINGS)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "reply"),
+    [
+        (1008, "Unauthorized connection: Too many concurrent sessions", "wait"),
+        (1008, "Unauthorized Connection: missing Authorization header", "fail"),
+        (3006, "Session closed due to inactivity", "again"),
+        (3006, "Invalid JSON", "fail"),
+        (None, "", "again"),
+        (1001, "", "again"),
+        (1002, "", "fail"),
+        (4999, "", "fail"),
+    ],
+)
+def test_the_words_of_the_service_decide(code: int | None, said: str, reply: str) -> None:
+    assert ending(code, said).reply == reply
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reply"),
+    [
+        (401, "", "fail"),
+        (404, "", "fail"),
+        (429, "", "wait"),
+        (403, "rate limit", "wait"),
+        (502, "", "again"),
+    ],
+)
+def test_an_http_answer_in_the_place_of_a_session(status: int, said: str, reply: str) -> None:
+    found = refused_handshake(status, said)
+    assert (found.reply, found.code) == (reply, status)
+    assert f"HTTP {status}" in found.sentence
+
+
+def test_the_error_frame_counts_before_the_close_frame() -> None:
+    heard = session()
+    heard.feed('{"type": "Error", "error_code": 3005, "error": "Server error"}')
+    found = heard.over(1008, "See Error message for details")
+    assert (found.code, found.reply, found.said) == (3005, "again", "Server error")
+
+
+def test_an_error_frame_without_a_code_takes_that_of_the_close_frame() -> None:
+    heard = session()
+    heard.feed('{"type": "Error", "error": "Unauthorized connection: Too many concurrent sessions"}')
+    assert heard.over(1008).reply == "wait"
+    assert heard.over(None).code == 1006
+
+
+def test_a_polite_end_that_nobody_asked_for_is_a_drop() -> None:
+    heard = session()
+    assert heard.over(1000).reply == "again"
+    heard.feed('{"type": "Termination", "session_duration_seconds": 4}')
+    assert heard.over(1000).reply == heard.over(None).reply == "done"
