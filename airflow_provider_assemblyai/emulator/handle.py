@@ -128,9 +128,9 @@ class Emulator:
         return self._on_loop(lambda: self._server.service.advance(seconds))
 
     def script(self, text: str | None) -> None:
-        """Set what scripted jobs say from now on.
+        """Set what jobs say from now on, whatever is to be heard.
 
-        :param text: ``None`` for the made-up speech.
+        :param text: ``None`` for what the engine says.
         """
 
         def change() -> None:

@@ -20,12 +20,15 @@ from functools import partial
 from airflow_provider_assemblyai.emulator.background import Background
 from airflow_provider_assemblyai.emulator.clock import Clock
 from airflow_provider_assemblyai.emulator.engines import Engine, Job, Recognition
+from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
 from airflow_provider_assemblyai.emulator.errors import JobError, server_fault
 from airflow_provider_assemblyai.emulator.sources import Sources
 from airflow_provider_assemblyai.emulator.store import COMPLETED, ERROR, PROCESSING, QUEUED, Record
 from airflow_provider_assemblyai.emulator.worker import Worker
 
 log = logging.getLogger(__name__)
+
+_SCRIPTED = ScriptedEngine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class Jobs:
         seconds = self._pace.seconds if markers.processing_seconds is None else markers.processing_seconds
         record.polls_left = self._pace.polls if markers.processing_polls is None else markers.processing_polls
         # An instant engine knows its answer now; the job still takes the time it was given.
-        if record.outcome is None and self._engine.reads_media:
+        if record.outcome is None and self._engine_for(record).reads_media:
             record.running = True
             self._background.start(self._listen(record))
         record.ready_at = at + seconds
@@ -165,11 +168,15 @@ class Jobs:
         """Ask an engine that needs no file."""
         try:
             job = self._sources.describe(record)
-            return self._engine.recognise(job)
+            return self._engine_for(record).recognise(job)
         except JobError as failure:
             return failure
         except Exception:
             return self._fault(record)
+
+    def _engine_for(self, record: Record) -> Engine:
+        """Who tells the words: a script is said, whatever there would be to hear."""
+        return self._engine if record.script is None else _SCRIPTED
 
     def _fault(self, record: Record) -> Exception:
         """A fault of ours, which to a client is the service's own."""

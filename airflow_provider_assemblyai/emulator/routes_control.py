@@ -17,7 +17,7 @@
                             ``GET …/sessions/{id}/audio`` is what it received, where that is recorded
 ``POST …/streaming``        ``{"most_sessions": 5}`` changes the limits of streaming, see ``StreamRules`` in
                             :mod:`~airflow_provider_assemblyai.emulator.streaming`
-``POST …/script``           ``{"text": "…"}`` is what scripted jobs say from now on
+``POST …/script``           ``{"text": "…"}`` is what jobs say from now on, whatever is to be heard
 ``GET …/gateway``           how the LLM Gateway behaves; ``POST {"limit": 5}`` changes it, see
                             :mod:`~airflow_provider_assemblyai.emulator.gateway.manner`
 ``POST …/answers``          ``{"answers": ["…"]}`` is what models answer from now on, the last one for
@@ -161,7 +161,7 @@ class Control:
         return JSONResponse({"now": now})
 
     async def script(self, request: Request) -> Response:
-        """What scripted jobs say from now on: ``{"text": "..."}``, null for the made-up speech."""
+        """What jobs say from now on: ``{"text": "..."}``, null for what the engine says."""
         text = (await _object(request)).get("text")
         if text is not None and not isinstance(text, str):
             raise ApiError(400, "text must be a String")

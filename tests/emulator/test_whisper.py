@@ -111,6 +111,15 @@ def test_a_call_is_heard_channel_by_channel(ears: Api, listening: Emulator) -> N
     assert listening.counters()["billed_seconds"] == pytest.approx(2 * done["audio_duration"], abs=1)
 
 
+def test_a_script_is_said_whatever_there_is_to_hear(ears: Api, listening: Emulator) -> None:
+    audio = ears.upload(CALL.read_bytes())
+    listening.script("Nothing of that kind was said.")
+    scripted = ears.submit(audio)
+    listening.script(None)
+    assert finish(ears, scripted)["text"] == "Nothing of that kind was said."
+    assert share_of_right_words(spoken(), plain(finish(ears, ears.submit(audio))["text"])) >= 0.9
+
+
 def test_other_formats_and_a_cut(ears: Api, tmp_path: Path) -> None:
     for suffix, codec in (("mp3", "libmp3lame"), ("opus", "libopus"), ("m4a", "aac"), ("flac", "flac")):
         path = tmp_path / f"call.{suffix}"

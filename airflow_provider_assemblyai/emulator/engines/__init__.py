@@ -32,7 +32,7 @@ class Job:
     :param media: the file to read; ``None`` when the engine does not need it and nobody fetched it.
     :param seed: text that stands for the input, the same for the same audio.
     :param duration: length of the audio in seconds, where the caller knows or wishes it.
-    :param script: text that the scripted engine has to say.
+    :param script: text to say instead of what is heard; only the scripted engine gets jobs that have one.
     :param cancelled: tells a long recognition that nobody waits for it any more.
     """
 
