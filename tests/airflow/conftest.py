@@ -12,6 +12,9 @@ from moto.server import ThreadedMotoServer
 
 from tests.airflow.running import Airflow
 
+#: Calls a route of the emulator's own: method, path, body.
+Control = Callable[..., Any]
+
 HERE = Path(__file__).parent
 EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
 
@@ -38,7 +41,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
     }
     settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws)}
     home = tmp_path_factory.mktemp("airflow")
-    with Airflow(home, dag_folders=folders, settings=settings) as running:
+    models = {"pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"}}
+    with Airflow(home, dag_folders=folders, settings=settings, connections=models) as running:
         yield running
 
 
@@ -54,3 +58,18 @@ def spent(airflow: Airflow) -> Callable[[str], int]:
 
     before = counters()
     return lambda name: int(counters()[name]) - int(before[name])
+
+
+@pytest.fixture
+def control(airflow: Airflow) -> Iterator[Control]:
+    """Calls of the emulator's own routes; what was changed is put right at the end."""
+
+    def ask(method: str, path: str, body: object = None) -> Any:
+        answer = requests.request(method, f"{airflow.emulator_url}/_emulator{path}", json=body, timeout=90)
+        answer.raise_for_status()
+        return answer.json()
+
+    yield ask
+    ask("DELETE", "/faults")
+    ask("POST", "/answers", {"answers": []})
+    ask("POST", "/script", {"text": None})

@@ -354,6 +354,11 @@ class Airflow:
         except InvalidToken:
             return text
 
+    def tables(self) -> list[str]:
+        """The names of all tables."""
+        found = self.query("select name from sqlite_master where type = 'table'")
+        return [row["name"] for row in found]
+
     def query(self, sql: str, *parameters: object) -> list[JsonDict]:
         """Read the metadata database; writing is not possible."""
         with closing(

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import boto3
 import pytest
+import requests
 
-from tests.airflow.conftest import EXAMPLE_DAGS
+from tests.airflow.conftest import EXAMPLE_DAGS, Control
 from tests.airflow.running import Airflow
-from tests.airflow.sample import SAMPLE, SAMPLE_TEXT, errors
+from tests.airflow.sample import SAMPLE, SAMPLE_TEXT, errors, words
 
 #: Words of the recording that nothing else in an Airflow would say.
 CANARIES = ("coffee", "parcel", "heavy snow")
@@ -136,6 +137,65 @@ def test_subtitles_into_an_object_store(
     assert airflow.xcom(run, "count_captions") == captions.count(" --> ") > 3
     assert all(len(line) <= 42 for line in captions.splitlines())
     assert spent("accepted") == 1
+
+
+def test_a_summary_in_a_file(airflow: Airflow, control: Control, tmp_path: Path) -> None:
+    conf = {"audio": str(SAMPLE), "output_path": str(tmp_path), "config": {"multichannel": True}}
+    run = airflow.trigger("assemblyai_transcript_to_summary", conf)
+    assert airflow.wait(run, timeout=240) == "success", airflow.describe(run)
+
+    (path,) = tmp_path.glob("*.summarize.json")
+    found = json.loads(path.read_text())
+    assert set(found) == {"title", "summary", "action_items"}
+    # The emulator's model says nothing that it was not told.
+    said = set(words((tmp_path / "phone-call.txt").read_text()))
+    assert len(words(found["summary"])) > 5
+    assert set(words(found["summary"])) <= said
+    assert airflow.xcom(run, "summarize")["output"] == f"file://{path}"
+    assert airflow.xcom(run, "summarize", "usage")["estimated_cost_usd"] > 0
+
+
+def test_many_summaries_by_mapping(airflow: Airflow, control: Control, tmp_path: Path) -> None:
+    hook = requests.Session()
+    hook.headers["Authorization"] = airflow.api_key
+    ids = []
+    for number, text in enumerate(
+        ("The first parcel is blue.", "The second parcel is green.", "None today.")
+    ):
+        control("POST", "/script", {"text": text})
+        submitted = hook.post(
+            f"{airflow.emulator_url}/v2/transcript",
+            json={"audio_url": f"https://example.com/{number}.wav"},
+            timeout=60,
+        )
+        ids.append(submitted.json()["id"])
+    run = airflow.trigger("assemblyai_summarize_many", {"transcripts": ids, "output_path": str(tmp_path)})
+    assert airflow.wait(run, timeout=240) == "success", airflow.describe(run)
+
+    written = airflow.xcom(run, "report")
+    assert written == [f"file://{tmp_path}/{one}.summarize-{index}.txt" for index, one in enumerate(ids)]
+    said = [Path(uri.removeprefix("file://")).read_text() for uri in written]
+    assert said == ["The first parcel is blue.\n", "The second parcel is green.\n", "None today.\n"]
+    for index in range(3):
+        assert airflow.was_deferred(run, "summarize", index), "all of them pass the gate"
+        assert airflow.task_instance(run, "summarize", index)["try_number"] == 1
+
+
+def test_tasks_of_common_ai(airflow: Airflow, control: Control) -> None:
+    before = control("GET", "/counters")["gateway"]["models"].get("gpt-5", {}).get("accepted", 0)
+    run = airflow.trigger("assemblyai_common_ai", {"audio": str(SAMPLE), "model": "gpt-5"})
+    assert airflow.wait(run, timeout=240) == "success", airflow.describe(run)
+
+    summary = airflow.xcom(run, "summarize")
+    assert set(summary) == {"title", "action_items"}
+    assert words(summary["title"])
+    assert set(words(summary["title"])) <= set(words(SAMPLE_TEXT)), "the service put the text in"
+    assert airflow.xcom(run, "answer")
+    counted = control("GET", "/counters")["gateway"]["models"]["gpt-5"]["accepted"] - before
+    assert counted == 3, "the summary, the word to look up, the answer"
+    assert any(request["path"].endswith("/word-search") for request in control("GET", "/requests")), (
+        "the agent's tool was run"
+    )
 
 
 def test_bad_audio_fails_at_once_and_costs_nothing(

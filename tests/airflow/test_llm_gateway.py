@@ -4,34 +4,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
 import requests
 
+from tests.airflow.conftest import Control
 from tests.airflow.dags.llm_gateway import SPOKEN
 from tests.airflow.running import Airflow
 from tests.airflow.sample import SAMPLE, words
 from tests.airflow.sample import SPOKEN as IN_THE_AUDIO
 
 CHAT = "/v1/chat/completions"
-Control = Callable[..., Any]
-
-
-@pytest.fixture
-def control(airflow: Airflow) -> Iterator[Control]:
-    """Calls of the emulator's own routes; what was changed is put right at the end."""
-
-    def ask(method: str, path: str, body: object = None) -> Any:
-        answer = requests.request(method, f"{airflow.emulator_url}/_emulator{path}", json=body, timeout=90)
-        answer.raise_for_status()
-        return answer.json()
-
-    yield ask
-    ask("DELETE", "/faults")
-    ask("POST", "/answers", {"answers": []})
 
 
 def asked(control: Control) -> int:

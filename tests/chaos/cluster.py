@@ -95,6 +95,10 @@ class Cluster(Airflow):
             cursor.execute(sql, parameters)
             return [dict(row) for row in cursor.fetchall()]
 
+    def tables(self) -> list[str]:
+        found = self.query("select table_name from information_schema.tables where table_schema = 'public'")
+        return [row["table_name"] for row in found]
+
     def attempt(self, dag_id: str, run_id: str, map_index: int = -1) -> JsonDict:
         """The newest attempt of a run's task: state, pid, try_number, trigger_id."""
         rows = self.query(

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a recording to a checked summary in a file. Between the tasks goes an id, and no word of the recording."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+
+PROMPT = (
+    "Summarize this call for somebody who was not there. Action items are what somebody promised to do:\n\n"
+)
+
+SUMMARY = {
+    "title": "summary",
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "summary": {"type": "string"},
+        "action_items": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["title", "summary", "action_items"],
+    "additionalProperties": False,
+}
+
+with DAG(
+    "assemblyai_transcript_to_summary",
+    schedule=None,
+    params={
+        "audio": Param("https://assembly.ai/wildfires.mp3", type="string", description="URL or path"),
+        "config": Param({}, type="object", description="such as {'speaker_labels': true}"),
+        "model": Param("claude-sonnet-4-6", type="string", description="a model of the LLM Gateway"),
+        "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
+    },
+) as dag:
+    # [START transcript_to_summary]
+    transcribe = TranscribeOperator(
+        task_id="transcribe",
+        audio="{{ params.audio }}",
+        config="{{ params.config | tojson }}",
+        output_path="{{ params.output_path }}",
+        deferrable=True,
+    )
+    summarize = LLMGatewayOperator(
+        task_id="summarize",
+        transcript_id=transcribe.output,  # the service puts the text in, where the prompt says so
+        prompt=PROMPT + "{{ transcript }}",
+        model="{{ params.model }}",
+        response_format=SUMMARY,  # or a pydantic model; an answer that does not fit fails the task
+        output_path="{{ params.output_path }}",
+        deferrable=True,
+    )
+    # [END transcript_to_summary]
