@@ -2,10 +2,9 @@
 """Listening with Whisper while somebody speaks.
 
 A voice detector cuts the sound into turns at the pauses; each turn is recognised as a whole when it ends, and
-now and then before that for what is said so far. Whisper always looks at half a minute, so a look costs as much
-for a short turn as for a long one, about half a second of one core. So the looks are few: partial turns come the
-more seldom the longer they take, and not at all while more sound is waiting, and a pause gets one look, once it
-is longer than between two words.
+now and then before that for what is said so far. A look costs as much for a short turn as for a long one, about a
+quarter of a second of one core. So the looks are few: partial turns come the more seldom the longer they take, and
+not at all while more sound is waiting, and a pause gets one look, once it is longer than between two words.
 """
 
 from __future__ import annotations
@@ -53,6 +52,7 @@ class WhisperListener:
         self._kept_from = 0.0
         self._speech = 0.0
         self._speaking = False
+        self._onset = 0
         self._looked_at = 0.0
         self._every = float(_PARTIAL_EVERY_MS)
         # What was heard in the pause that is on.
@@ -91,7 +91,8 @@ class WhisperListener:
             if not self._speaking and self._speech >= _SHORTEST_SPEECH_MS:
                 self._speaking = True
                 self._looked_at = self.heard
-                news.append(Started(int(self.heard - self._speech)))
+                self._onset = int(self.heard - self._speech)
+                news.append(Started(self._onset))
         elif not self._speaking:
             self._speech = 0.0
             self._forget(self.heard - _LEAD_MS)
@@ -129,14 +130,16 @@ class WhisperListener:
         words = self._listen(thorough=True) if self._whole is None else self._whole
         if words:
             news.append(Heard(words, len(words), ended=True))
-        self._forget(self.heard)
+        # The next turn may begin before the detector is sure of it.
+        self._forget(max(self.voice, self.heard - _LEAD_MS))
         self._speaking, self._speech, self._whole = False, 0.0, None
         self._words, self._settled = (), 0
 
     def _listen(self, *, thorough: bool) -> list[Word]:
         start = round(self._kept_from)
+        # Whisper lets the first word begin with the sound; the detector knows better.
         return [
-            word._replace(start=word.start + start, end=word.end + start)
+            word._replace(start=max(self._onset, word.start + start), end=max(self._onset, word.end + start))
             for word in self._recognise(np.concatenate(self._kept), self._ears.context, thorough)
         ]
 
