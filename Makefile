@@ -29,7 +29,7 @@ help: ## list the targets
 
 install: .venv/.installed-dev ## make .venv with everything for demo, test and check
 
-demo: install ## turn a recording into text, without a key: make demo [AUDIO=path-or-url]
+demo: install ## turn a recording into text and a summary, without a key: make demo [AUDIO=path-or-url]
 	@$(BIN)/python scripts/demo.py "$$AUDIO"
 
 test: install ## every test that needs no key

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a recording into text with a real Airflow task, without a key: `make demo [AUDIO=path-or-url]`.
+"""Turn a recording into text and a summary with real Airflow tasks, without a key: `make demo [AUDIO=path-or-url]`.
 
 Starts the emulator, which listens with a small English model on this machine, runs the example DAG
-`assemblyai_transcribe` in a throw-away Airflow, and shows what came out. The files stay in build/demo; the
-Airflow and the emulator are gone at the end, also after Ctrl-C.
+`assemblyai_transcript_to_summary` in a throw-away Airflow, and shows what came out. The files stay in build/demo;
+the Airflow and the emulator are gone at the end, also after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "phone-call.wav"
-DAG_FILE = ROOT / "example_dags" / "transcribe.py"
-DAG_ID, TASK_ID = "assemblyai_transcribe", "transcribe"
+DAG_FILE = ROOT / "example_dags" / "transcript_to_summary.py"
+DAG_ID = "assemblyai_transcript_to_summary"
 
 READY_LINE = "assemblyai-emulator ready "
 # A cold disk and two busy cores; only a broken installation takes longer.
@@ -65,7 +65,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        transcribe(audio, config)
+        show(audio, config)
     except DemoError as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         if error.log is not None and error.log.exists():
@@ -86,7 +86,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def transcribe(audio: str, config: Mapping[str, Any]) -> None:
+def show(audio: str, config: Mapping[str, Any]) -> None:
     began = time.monotonic()
     folder = ROOT / "build" / "demo" / name_of(audio)
     # Only files of this run, or old words would pass for new ones.
@@ -122,9 +122,9 @@ def transcribe(audio: str, config: Mapping[str, Any]) -> None:
             ) as dag_run:
                 if dag_run.wait():
                     raise DemoError(reason_in(log), log)
-            result = returned(home)
+            result, summary = returned(home, "transcribe"), returned(home, "summarize")
 
-    report(result, time.monotonic() - began, log)
+    report(result, summary, time.monotonic() - began, log)
 
 
 # What is started, and ended again
@@ -196,14 +196,14 @@ def wait_until_ready(emulator: subprocess.Popen[bytes], output: Path, folder: Pa
         _never.wait(0.1)
 
 
-def returned(home: Path) -> dict[str, Any]:
-    """The task's XCom, from the database of an Airflow that has no server to ask."""
+def returned(home: Path, task_id: str) -> dict[str, Any]:
+    """A task's XCom, from the database of an Airflow that has no server to ask."""
     with closing(sqlite3.connect(home / "airflow.db")) as database:
         row = database.execute(
-            "select value from xcom where task_id = ? and key = 'return_value'", [TASK_ID]
+            "select value from xcom where task_id = ? and key = 'return_value'", [task_id]
         ).fetchone()
     if row is None:
-        raise DemoError(f"the task {TASK_ID} returned nothing.")
+        raise DemoError(f"the task {task_id} returned nothing.")
     result: dict[str, Any] = json.loads(row[0])
     return result
 
@@ -261,13 +261,26 @@ def lines_of(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def report(result: Mapping[str, Any], seconds: float, log: Path) -> None:
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The checked JSON of the second task, to be read by people."""
+    found = json.loads(local_path(summary["output"]).read_text(encoding="utf-8"))
+    parts = [("", found["title"]), ("", found["summary"]), *(("- ", item) for item in found["action_items"])]
+    return [
+        textwrap.fill(said, width=90, initial_indent="  " + mark, subsequent_indent="  " + " " * len(mark))
+        for mark, said in parts
+        if said
+    ]
+
+
+def report(result: Mapping[str, Any], summary: Mapping[str, Any], seconds: float, log: Path) -> None:
     print("\nThe transcript:\n", *lines_of(result), "", sep="\n")
+    print("The summary, of sentences that the emulator picks; a model of the service writes its own:\n")
+    print(*summary_lines(summary), "", sep="\n")
     for warning in result.get("warnings") or []:
         print(f"Note: {warning}")
     duration = f"{result['audio_duration']:.0f} s of audio" if result.get("audio_duration") else "The audio"
     print(f"{duration} took {seconds:.0f} s, start-up included. The files:")
-    for uri in result["outputs"].values():
+    for uri in (*result["outputs"].values(), summary["output"]):
         print(f"  {shown(local_path(uri))}")
     print(f"  {shown(log)}  (what Airflow had to say)")
 
