@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, TypeVar
 
@@ -70,7 +71,16 @@ class GatewayTask(Killable):
     gate: Gating
     max_wait: float
     on_lost_answer: OnLostAnswer
+    transcript_id: str | Mapping[str, Any] | None
     _calling = False
+
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        # The last moment before Airflow stores the rendered fields for its UI. What a task returned for a
+        # transcript may hold its text; here only the id and the region are of use.
+        super()._do_render_template_fields(*args, **kwargs)
+        given = getattr(self, "transcript_id", None)
+        if isinstance(given, Mapping):
+            self.transcript_id = {name: given[name] for name in ("transcript_id", "region") if name in given}
 
     def _check_waiting(self) -> None:
         check_choice("gate", self.gate, ("auto", True, False))

@@ -337,6 +337,8 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
 
     def _deliver(self, question: _Question, value: Any, facts: dict[str, Any]) -> Any:
         if question.outputs is None:
+            if len(_as_json(value).encode()) > MAX_XCOM_TEXT:
+                self.log.warning("The answer is longer than XComs should be: set output_path.")
             return value
         suffix, text = ("txt", f"{value}\n") if isinstance(value, str) else ("json", _as_json(value))
         uri = question.outputs.write(suffix, text)

@@ -119,6 +119,19 @@ def test_mapped_over_transcripts_with_one_prompt() -> None:
     assert asking.transcript_id == {"transcript_id": "b"}
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_of_another_tasks_summary_only_the_id_is_shown(mapped: bool) -> None:
+    summary = {"transcript_id": "a", "region": "eu", "text": SPOKEN, "outputs": {}}
+    with dag() as d:
+        up = Upstream(task_id="up")
+        if mapped:
+            LLMGatewayOperator.partial(task_id="ask", model=MODEL, prompt="a").expand(transcript_id=up.output)
+        else:
+            LLMGatewayOperator(task_id="ask", model=MODEL, prompt="a", transcript_id=up.output)
+    asking, _ = rendered(d, [summary] if mapped else summary, 0 if mapped else -1)
+    assert asking.transcript_id == {"transcript_id": "a", "region": "eu"}
+
+
 def test_mapped_over_text_from_xcom() -> None:
     with dag() as d:
         up = Upstream(task_id="up")
