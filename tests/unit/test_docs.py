@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai import results
+from airflow_provider_assemblyai.capture.merging import CaptureSummary
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
@@ -71,6 +73,8 @@ def test_every_parameter_is_in_a_table() -> None:
 
 
 def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
+    table = first_cells(section("StreamingCaptureOperator", (ROOT / "docs/streaming-capture.md").read_text()))
+    assert parameters(StreamingCaptureOperator) | set(CaptureSummary.__annotations__) == table
     table = first_cells(section("LLMGatewayOperator", (ROOT / "docs/llm-gateway.md").read_text()))
     pushed = {"usage", "model", "finish_reason", "request_id", "attempts", "waited_seconds"}
     assert table == parameters(LLMGatewayOperator) | pushed
@@ -80,6 +84,7 @@ def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
     "operator",
     [
         TranscribeOperator,
+        StreamingCaptureOperator,
         TranscriptSensor,
         TranscriptExportOperator,
         TranscriptDeleteOperator,
