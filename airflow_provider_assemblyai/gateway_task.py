@@ -166,6 +166,7 @@ class GatewayTask(Killable):
             return self._sent(hook, call, progress)
         except AuthenticationError:
             # The key may have been changed since this process read it.
+            self.log.info("The API key was refused: the connection is read once more.")
             again = AssemblyAIHook(self.assemblyai_conn_id, hook.region, pause=self._pause)
             return self._sent(again, call, progress)
 

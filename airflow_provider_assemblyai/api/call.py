@@ -153,9 +153,9 @@ class Reply:
 
     @property
     def error_id(self) -> str | None:
-        """The service's id of a refused request, from the headers or from the body."""
+        """The service's id of a refused request: what its body says, else what a header does."""
         said = self._error_body().get("request_id")
-        return self.request_id or (clean(said) if isinstance(said, str) and said else None)
+        return clean(said) if isinstance(said, str) and said else self.request_id
 
     def _error_body(self) -> dict[str, Any]:
         """Return the fields of an error; one of the gateway's envelopes has them one level down."""

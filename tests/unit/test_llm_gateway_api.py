@@ -252,6 +252,15 @@ def test_what_a_refusal_says_of_the_limit(
     assert not may_repeat(CHAT, caught.value), "whoever can give the slot back decides"
 
 
+def test_the_services_own_id_goes_before_that_of_a_proxy() -> None:
+    with pytest.raises(ApiError) as caught:
+        CHAT.result(reply(400, {"message": "no", "request_id": "its-own"}, x_amz_cf_id="of-a-proxy"))
+    assert caught.value.request_id == "its-own"
+    with pytest.raises(ApiError) as caught:
+        CHAT.result(reply(400, {"message": "no"}, x_amz_cf_id="of-a-proxy"))
+    assert caught.value.request_id == "of-a-proxy"
+
+
 def test_only_a_call_that_was_never_sent_is_repeated() -> None:
     assert may_repeat(CHAT, TransportError("no connection", sent=False))
     for error in (
