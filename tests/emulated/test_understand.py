@@ -356,6 +356,9 @@ def test_a_retry_takes_the_file_that_is_there(
 
 def test_validate_costs_nothing(emulator: Emulator, made: dict[str, Any]) -> None:
     hook = AssemblyAIHook()
+    # [START validate]
+    AssemblyAIHook().send(understanding.validate({"translation": {"target_languages": ["es"]}}))
+    # [END validate]
     hook.send(understanding.validate(BULLETS, made["transcript_id"]))
     with pytest.raises(ApiError, match="target_languages is empty"):
         hook.send(understanding.validate({"translation": {}}))

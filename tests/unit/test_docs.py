@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai import results
+from airflow_provider_assemblyai.api.understanding import FEATURES
 from airflow_provider_assemblyai.capture.merging import CaptureSummary
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
@@ -20,6 +21,7 @@ from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
     TranscriptExportOperator,
 )
+from airflow_provider_assemblyai.operators.understand import Understanding, UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,11 @@ def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
     assert table == parameters(LLMGatewayOperator) | pushed
 
 
+def test_every_parameter_and_result_of_understanding_is_in_a_table() -> None:
+    table = first_cells(section("UnderstandOperator", (ROOT / "docs/understanding.md").read_text()))
+    assert table == parameters(UnderstandOperator) | set(Understanding.__annotations__) | set(FEATURES)
+
+
 @pytest.mark.parametrize(
     "operator",
     [
@@ -89,6 +96,7 @@ def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
         TranscriptExportOperator,
         TranscriptDeleteOperator,
         LLMGatewayOperator,
+        UnderstandOperator,
     ],
 )
 def test_every_parameter_is_in_the_docstring(operator: Any) -> None:

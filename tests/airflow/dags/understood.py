@@ -14,9 +14,10 @@ with DAG("understood", schedule=None, params={"audio": "", "output_path": ""}):
     spoken: Any = TranscribeOperator(
         task_id="transcribe", audio="{{ params.audio }}", deferrable=True, poll_interval=1, push_text=False
     )
+    # [START understand]
     understand = UnderstandOperator(
         task_id="understand",
-        transcript_id=spoken.output,
+        transcript_id=spoken.output,  # what a TranscribeOperator returned, or an id
         features={
             "summarization": {"summary_type": "bullets"},
             "translation": {"target_languages": ["es"]},
@@ -26,6 +27,7 @@ with DAG("understood", schedule=None, params={"audio": "", "output_path": ""}):
         output_path="{{ params.output_path }}",
         deferrable=True,
     )
+    # [END understand]
     mapped = UnderstandOperator.partial(
         task_id="mapped", transcript_id=spoken.output, deferrable=True, retries=2
     ).expand(features=[{"custom_formatting": {"date": form}} for form in ("mm/dd/yyyy", "yyyy-mm-dd")])
