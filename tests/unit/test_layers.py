@@ -124,6 +124,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 #: Third parties that are kept in one place.
 ONLY_IN = {"requests": {"client"}, "httpx": {"client"}, "tenacity": {"client"}, "websocket": {"live"}}
+ONLY_IN |= {"openai": {"hooks.common_ai"}, "pydantic_ai": {"hooks.common_ai"}}
 NO_AIRFLOW = {
     *API,
     "",
@@ -213,8 +214,8 @@ def test_importing_operators_adds_nothing_of_airflow_core_and_nothing_heavy() ->
         "from airflow.sdk import BaseOperator\n"
         "before = set(sys.modules)\n"
         f"import {NAME}.operators.transcribe, {NAME}.operators.transcripts, {NAME}.sensors.transcript\n"
-        f"import {NAME}.operators.llm_gateway, {NAME}.decorators.llm_gateway\n"
-        "heavy = ('faster_whisper', 'av', 'numpy', 'uvicorn', 'requests', 'websocket', 'jsonschema',\n"
+        f"import {NAME}.operators.llm_gateway, {NAME}.operators.understand, {NAME}.decorators.llm_gateway\n"
+        "heavy = ('faster_whisper', 'av', 'numpy', 'uvicorn', 'requests', 'websocket', 'jsonschema', 'openai',\n"
         "         'airflow.models', 'airflow.utils.session', 'airflow.api_fastapi')\n"
         "print([m for m in set(sys.modules) - before if m.startswith(heavy)])\n"
     )
