@@ -76,9 +76,15 @@ def _costs(home: Path, calls: int) -> dict[str, Cost]:
     with running(home, calls) as airflow:
         # The first start of all fills caches.
         measure(airflow, _ALONE, UNLIMITED)
-        order = list(_CONTESTANTS)
+        order = [dag for dag in _CONTESTANTS if dag != _FREE]
         random.shuffle(order)
-        return {dag: measure(airflow, dag, _CONTESTANTS[dag][0]) for dag in order}
+        # What ours is judged by runs right before and right after it: the machine may have other work to do.
+        order[order.index(_OURS) : order.index(_OURS) + 1] = [_FREE, _OURS, _FREE]
+        found: dict[str, Cost] = {}
+        for dag in order:
+            cost = measure(airflow, dag, _CONTESTANTS[dag][0])
+            found[dag] = found[dag].and_also(cost) if dag in found else cost
+        return found
 
 
 def _pace_row(window: str, headers: str, found: Found) -> tuple[str, ...]:

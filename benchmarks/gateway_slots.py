@@ -62,6 +62,20 @@ class Cost:
     def per_call(self) -> float:
         return sum(self.slot_seconds) / max(1, self.answered)
 
+    def and_also(self, other: Cost) -> Cost:
+        """Return both together; a run's length is that of one."""
+        return Cost(
+            calls=self.calls + other.calls,
+            failed=self.failed + other.failed,
+            answered=self.answered + other.answered,
+            refused=self.refused + other.refused,
+            tries=self.tries + other.tries,
+            mismatches=self.mismatches + other.mismatches,
+            slot_seconds=self.slot_seconds + other.slot_seconds,
+            waited=self.waited + other.waited,
+            seconds=(self.seconds + other.seconds) / 2,
+        )
+
     @property
     def growth(self) -> float:
         """Slot seconds of the half that waited longer, against those of the other half."""
