@@ -132,8 +132,16 @@ class Channel:
         return time.monotonic() - self._closed_at > self.clock.real(self.plan.drain)
 
     def keep(self, kind: str, session: str, message: Any) -> None:
-        """Keep a message for the output."""
-        self.things.append({**message, "kind": kind, "session": session, "channel": self.plan.channel + 1})
+        """Keep a message for the output, and when it came."""
+        self.things.append(
+            {
+                **message,
+                "kind": kind,
+                "session": session,
+                "channel": self.plan.channel + 1,
+                "received": round(self.clock.now()),
+            }
+        )
 
 
 class Talk:

@@ -24,7 +24,6 @@ from tests.airflow.running import Airflow, Run
 from tests.airflow.sample import SAMPLE, errors
 
 
-
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A radio station: everybody who tunes in hears the sample from its begin, at the pace of life."""
@@ -124,7 +123,7 @@ def recording(
     source.write_bytes(marked_audio(1500))
     run = airflow.trigger(dag_id, {"source": str(source), "output_path": str(tmp_path / "out"), **conf})
     until(
-        lambda: [session for session in sessions() if session["audio_seconds"] > 2],
+        lambda: any(session["audio_seconds"] > 2 for session in sessions()),
         timeout=120,
         what="a capture in full swing",
     )
@@ -168,7 +167,7 @@ def test_sigkill_is_ended_by_the_limits_and_a_retry_captures_the_rest(
 ) -> None:
     run = recording(airflow, "capture_retried", tmp_path, sessions, duration=40)
     segment = tmp_path / "out" / ".assemblyai"
-    until(lambda: list(segment.rglob("001-00002.json")), timeout=30, what="the third segment")
+    until(lambda: any(segment.rglob("001-00002.json")), timeout=30, what="the third segment")
     airflow.kill_task(run, "record")
     assert airflow.wait(run, timeout=180) == "success", airflow.describe(run)
     assert all_ended(sessions, 30) == ["inactive", "terminated"]
