@@ -14,7 +14,7 @@ from typing import Any, Final
 from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
-from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.exceptions import ModelHTTPError, UnexpectedModelBehavior
 from pydantic_ai.models import Model
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.profiles.openai import OpenAIModelProfile
@@ -23,7 +23,7 @@ from pydantic_ai.settings import ModelSettings
 
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply
-from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput
+from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.client import check_key
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 
@@ -115,11 +115,14 @@ def as_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
     :param body: as it came.
     :param model: who was asked.
     :raises ModelHTTPError: it is an error.
+    :raises UnexpectedModelBehavior: there is no answer in it.
     """
     try:
         answer = llm_gateway.chat({}).result(Reply(200, {}, json.dumps(body, default=str).encode()))
     except ApiError as error:
         raise ModelHTTPError(error.status, model, {"message": str(error)}) from error
+    except UnexpectedReply as error:
+        raise UnexpectedModelBehavior(str(error)) from error
     calls = [
         {
             "id": call["id"] or f"call_{number}",

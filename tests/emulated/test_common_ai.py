@@ -16,10 +16,10 @@ import pytest
 from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
 from airflow.providers.common.compat.sdk import AirflowFailException
 from pydantic import BaseModel
-from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError
+from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.hooks.common_ai import AssemblyAILLMHook
+from airflow_provider_assemblyai.hooks.common_ai import AssemblyAILLMHook, as_openai
 
 CALL = "Good morning. The parcel has left the house, and it will be there on Monday. Please send 3 more."
 
@@ -117,6 +117,11 @@ def test_a_call_is_sent_once(emulator: Emulator, fault: dict[str, Any], status: 
         ask()
     assert caught.value.status_code == status
     assert len(emulator.requests) == 1
+
+
+def test_an_answer_without_choices() -> None:
+    with pytest.raises(UnexpectedModelBehavior, match="no choices"):
+        as_openai({"request_id": "a-request", "choices": []}, "gpt-5")
 
 
 def test_a_lost_answer_is_not_asked_for_again(emulator: Emulator) -> None:
