@@ -101,6 +101,8 @@ class LiveSocket:
                 # Some gateways refuse what looks like a web page of another site.
                 suppress_origin=True,
                 redirect_limit=0,
+                # It is done byte by byte in Python; whoever reads the JSON finds out as well.
+                skip_utf8_validation=True,
             )
         except library.WebSocketBadStatusException as error:
             body = error.resp_body or b""

@@ -218,7 +218,6 @@ class StreamSession:
 
     :ivar times: from the time of the session to that of the recording.
     :ivar settled: millisecond of the recording up to which everything said is in an ended turn.
-    :ivar open_turn: the turn that is being said, in times of the recording.
     """
 
     def __init__(self) -> None:
@@ -228,7 +227,7 @@ class StreamSession:
         self.configuration: dict[str, Any] = {}
         self.settled = 0
         self.last_heard = 0
-        self.open_turn: Turn | None = None
+        self._open: Turn | None = None
         self.turns = 0
         self.billed: float | None = None
         self.error: tuple[int | None, str] | None = None
@@ -241,6 +240,15 @@ class StreamSession:
     @property
     def begun(self) -> bool:
         return self.id is not None
+
+    @property
+    def open_turn(self) -> Turn | None:
+        """The turn that is being said, in times of the recording."""
+        return None if self._open is None else self._in_recording({**self._open, "type": "Turn"})
+
+    def forget_open_turn(self) -> None:
+        """Somebody else keeps it."""
+        self._open = None
 
     @property
     def terminated(self) -> bool:
@@ -289,19 +297,23 @@ class StreamSession:
         if not isinstance(order, int):
             self.unread += 1
             return
+        if not message.get("end_of_turn"):
+            # Most messages are of this kind, and the next one replaces it: nothing is converted yet.
+            if order > self._last_ended:
+                said = message.get("words")
+                self._open = message if said or message.get("transcript") else None
+                if isinstance(said, list) and said and isinstance(said[-1], dict):
+                    self.last_heard = max(self.last_heard, self._moved(said[-1])["end"])
+            return
         turn = self._in_recording(message)
         words = turn.get("words") or []
         end = max((word["end"] for word in words), default=0)
         self.last_heard = max(self.last_heard, end)
-        if not message.get("end_of_turn"):
-            if order > self._last_ended:
-                self.open_turn = turn if words or turn.get("transcript") else None
-            return
         if order > self._last_ended:
             self.turns += 1
             self._last_ended = order
-        if self.open_turn is not None and (self.open_turn.get("turn_order") or 0) <= order:
-            self.open_turn = None
+        if self._open is not None and self._open["turn_order"] <= order:
+            self._open = None
         self.settled = max(self.settled, end)
         self._ended[order] = turn
 

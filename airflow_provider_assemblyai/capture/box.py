@@ -34,7 +34,7 @@ _PRIMING: Final = 45.0
 _FIRST_SESSION: Final = 6.0
 #: Seconds that a source may be late at the end of the box, for what its buffers still hold.
 _LATE_MS: Final = 3_000
-_TICK: Final = 0.25
+_TICK: Final = 0.5
 #: Seconds between two proofs that this is still the living try of its task.
 _PROOF: Final = 5.0
 #: Seconds that a thread gets to end; of the whole ending while being killed.

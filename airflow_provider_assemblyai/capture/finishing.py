@@ -12,6 +12,7 @@ import pendulum
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai import results
+from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     CaptureIncomplete,
@@ -89,8 +90,8 @@ class Finish:
         gaps = self._gaps(material)
         missing = any(gap["missing"] == "text" for gap in gaps)
         wav = self._sound(material, wanted=self.keep_audio or missing) if not unfinished else None
-        job = None
-        if missing and wav is not None and self.fallback_config is not None:
+        job = self._earlier()
+        if job is None and missing and wav is not None and self.fallback_config is not None:
             job = self._fallback(context, wav)
         turns = material.turns()
         live = transcript(material, turns, self.channels)
@@ -120,6 +121,14 @@ class Finish:
         if record.get("phase") == "stored":
             return str(before) if before else None
         return self.segments.merged_sound(material) if wanted and material.sounds else None
+
+    def _earlier(self) -> tuple[AssemblyAIHook, Transcript] | None:
+        """Return the job whose text the result had the last time; the sound may be gone since."""
+        summary = (self.keeper.record or {}).get("summary") or {}
+        if not summary.get("transcript_id"):
+            return None
+        hook = AssemblyAIHook(self.conn_id, summary["region"], pause=self.pause)
+        return hook, hook.send(transcripts.get(summary["transcript_id"]))
 
     def _fallback(self, context: Context, wav: str) -> tuple[AssemblyAIHook, Transcript]:
         self.log.warning("Text is missing: the kept sound is submitted as a pre-recorded job.")

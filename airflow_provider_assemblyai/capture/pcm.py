@@ -62,6 +62,7 @@ def header(size: int, channels: int) -> bytes:
     :param channels: interleaved.
     """
     step = 2 * channels
+    size = min(size, _UNKNOWN)  # what is longer than 37 hours is read to its end
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         *(b"RIFF", 36 + size, b"WAVE"),

@@ -344,7 +344,7 @@ class Talk:
         well = self._over is not None and self._over.reply == "done"
         if well and session.open_turn is not None:
             self._channel.keep("turn", session.id, {**session.open_turn, "cut": True})
-            session.open_turn = None
+            session.forget_open_turn()
         model = session.configuration.get("model")
         self._channel.notes[session.id] = {
             "id": session.id,

@@ -301,6 +301,10 @@ def test_fallback_has_the_kept_sound_transcribed_once(
     assert set(summary["outputs"]) == {"json", "srt"}
     assert not list(out.rglob("*.wav")), "it was only kept for this"
     assert listening.counters()["uploads"] == 1
+    (out / "show.json").unlink()
+    assert operator(str(tape), out, **arguments).execute(context) == summary, "cleared"
+    assert json.loads((out / "show.json").read_text())["id"] == job["id"]
+    assert (listening.counters()["accepted"], streams(listening)["opened"]) == (1, 1)
     none_left(listening)
 
 

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+One streaming session in a process of its own: ``streaming_worker.py CONTESTANT AUDIO URL SECONDS SPEED``.
+
+A short session comes first: what is imported and looked up at first use is paid there, by every contestant. Sound is 16-bit PCM at 16 kHz, handed over in pieces of 100 ms when their time has come. Prints one line of JSON:
+processor seconds of the session, the lag of every turn (from when its
+last word had been said to when its text arrived, in milliseconds), and resident memory by simulated second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+KEY = "bench-key"
+_FRAME_MS = 100
+_FRAME = 3_200
+_WARM_UP = 2.0
+_PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_MIB
+
+
+def ours(audio: str, url: str, seconds: float) -> dict[str, Any]:
+    """The operator as Airflow runs it: segments, record and files included."""
+    from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+    from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
+
+    class TaskInstance:
+        dag_id, run_id, task_id = "bench", "bench", "bench"
+        map_index, max_tries = -1, 0
+
+    _ = AssemblyAIHook().region
+    with tempfile.TemporaryDirectory() as output:
+        operator = StreamingCaptureOperator(
+            task_id="bench", source=audio, duration=seconds, output_path=output, keep_audio=True
+        )
+        context: Any = {"ti": TaskInstance()}
+        before = time.process_time()
+        summary = operator.execute(context)
+        spent = time.process_time() - before
+        whole = json.loads(Path(summary["outputs"]["json"].removeprefix("file://")).read_text())
+    ends = [turn["words"][-1]["end"] for turn in whole["utterances"]]
+    received = [turn["received"] for turn in whole["capture"]["turns"]]
+    lags = [came - said for came, said in zip(received, ends, strict=True)]
+    return {"cpu": spent, "lags": lags, "seconds": summary["captured_seconds"], "gaps": len(summary["gaps"])}
+
+
+def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
+    from assemblyai.streaming.v3 import (
+        RealTimeEvents,
+        RealTimeParameters,
+        RealTimeTranscriber,
+        RealTimeTranscriberOptions,
+        SpeechModel,
+    )
+
+    sound = Path(audio).read_bytes()[: round(seconds * 32_000)]
+    lags: list[float] = []
+    zero = 0.0
+
+    def on_turn(_: object, turn: Any) -> None:
+        if turn.end_of_turn:
+            lags.append((time.monotonic() - zero) * 1000 - turn.words[-1].end)
+
+    def paced() -> Iterator[bytes]:
+        for number, at in enumerate(range(0, len(sound), _FRAME), start=1):
+            wait = zero + number * _FRAME_MS / 1000 - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            yield sound[at : at + _FRAME]
+
+    before = time.process_time()
+    client = RealTimeTranscriber(
+        RealTimeTranscriberOptions(
+            api_key=KEY, api_host=url.replace("http", "ws", 1), connect_timeout=30, terminate_timeout=30
+        )
+    )
+    client.on(RealTimeEvents.Turn, on_turn)
+    asked = RealTimeParameters(sample_rate=16_000, speech_model=SpeechModel.universal_3_5_pro)  # type: ignore[call-arg]
+    client.connect(asked)
+    zero = time.monotonic()
+    client.stream(paced())
+    client.disconnect(terminate=True)
+    return {"cpu": time.process_time() - before, "lags": lags, "seconds": len(sound) / 32_000, "gaps": 0}
+
+
+def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
+    """A long capture in fast time: what it keeps is written to files, as the operator has it."""
+    from airflow_provider_assemblyai.api import streaming
+    from airflow_provider_assemblyai.capture.box import Box, Capture, State
+    from airflow_provider_assemblyai.capture.segments import Segments, Writer
+    from airflow_provider_assemblyai.capture.sound import Sound
+    from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+    from airflow_provider_assemblyai.live import LiveSocket
+    from airflow_provider_assemblyai.storage import Outputs
+
+    piece = Path(audio).read_bytes()
+    client = AssemblyAIHook().client
+    memory: list[tuple[float, float]] = []
+
+    def blocks(_: int) -> Iterator[bytes]:
+        while True:
+            for at in range(0, len(piece), 16_384):
+                yield piece[at : at + 16_384]
+
+    def connect(longest: float, _: object) -> LiveSocket:
+        token = client.send(streaming.token(longest))
+        return LiveSocket(streaming.address(client.hosts.streaming, {}, 30), token)
+
+    def tell(state: State) -> None:
+        at = state.spool.end / 1000
+        if not memory or at - memory[-1][0] >= 20:
+            memory.append((at, resident_mib()))
+
+    with tempfile.TemporaryDirectory() as output:
+        segments = Segments(Outputs.at(output, "long"), ("bench",), 1)
+        writer = Writer(segments, 1, 1, keep_sound=True, start=0, say=print)
+        state = Capture(
+            Box(duration=seconds, speed=speed, keeps_sound=True),
+            Sound("loop", blocks),
+            connect=connect,
+            begin=lambda: 0,
+            keep=writer.keep,
+            prove=lambda: None,
+            halted=lambda: None,
+            tell=tell,
+            say=lambda text, *values: print(text % values, file=sys.stderr),
+        ).run()
+    return {"memory": memory, "turns": state.turns, "reconnects": state.reconnects}
+
+
+def main() -> None:
+    contestant, audio, url, seconds, speed = sys.argv[1:]
+    if contestant == "long":
+        found = long(audio, url, float(seconds), float(speed))
+    else:
+        contestants = {"ours": ours, "official_sdk": official_sdk}
+        contestants[contestant](audio, url, _WARM_UP)
+        found = contestants[contestant](audio, url, float(seconds))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
