@@ -72,7 +72,7 @@ class UnderstandOperator(RecordedTask, BaseOperator):
     :param output_path: directory or object store prefix for the file with the whole answer (templated). It is
         named after the transcript id and the task id, with the map index in mapped tasks.
     :param push_result: whether the XCom holds what was found, which is text of the recording. Default: only
-        without ``output_path``. Of more than 256 KiB the largest parts are left out.
+        without ``output_path``. With one, of more than 256 KiB the largest parts are left out.
     :param on_failed_feature: what to do if one of several features fails: ``fail``, after the file is written, or
         ``warn``.
     :param deferrable: wait for room in the triggerer, without a worker slot. Default: ``[operators]
@@ -209,6 +209,8 @@ class UnderstandOperator(RecordedTask, BaseOperator):
             uri = question.outputs.write("json", json.dumps(content, ensure_ascii=False, indent=1))
             made["output"] = uri
             self.log.info("The answer is in %s.", uri)
+        elif found.failed:
+            self._push(context, {"partial": self._shown(made, found.body)})
         self._judge(found, question.features, made)
         if question.outputs is not None:
             question.record.stored(
@@ -232,7 +234,7 @@ class UnderstandOperator(RecordedTask, BaseOperator):
             rest = (
                 f"The rest is in {made['output']}"
                 if made["output"]
-                else "The rest is lost without output_path"
+                else "The rest is in XCom, under the key 'partial'"
             )
             raise AnswerUnusable(
                 f"Speech Understanding did only a part{named}: {text} {rest}; on_failed_feature='warn' goes on "
@@ -256,12 +258,16 @@ class UnderstandOperator(RecordedTask, BaseOperator):
             result["utterances"] = [_without_words(turn) for turn in result["utterances"]]
         sizes = {name: len(json.dumps(value, ensure_ascii=False).encode()) for name, value in result.items()}
         warnings = list(made["warnings"])
+        if made["output"] is None:
+            # The service keeps no copy, and it is paid for: nothing is left out.
+            if sum(sizes.values()) > MAX_XCOM_TEXT:
+                self.log.warning("%d bytes go to XCom: set output_path.", sum(sizes.values()))
+            return {**made, "result": result}
         while sum(sizes.values()) > MAX_XCOM_TEXT:
             largest = max(sizes, key=lambda name: sizes[name])
             size = sizes.pop(largest)
             del result[largest]
-            where = "it is only in the file" if made["output"] else "set output_path to keep it"
-            warnings.append(f"{largest} has {size} bytes, too many for XCom: {where}.")
+            warnings.append(f"{largest} has {size} bytes, too many for XCom: it is only in the file.")
             self.log.warning("%s", warnings[-1])
         return {**made, "result": result, "warnings": warnings}
 

@@ -139,17 +139,24 @@ def test_what_is_too_large_for_xcom_is_left_out_and_named(
 ) -> None:
     long = transcript(emulator, "The blue parcel has arrived in the harbour. " * 3000)
     features = {**BULLETS, "translation": {"target_languages": ["es", "fr"]}}
-    found = operator(long, features=features).execute(context)
+    found = operator(long, features=features, output_path=str(tmp_path), push_result=True).execute(context)
     result = found["result"]
     assert result is not None
     assert set(result) == {"summarization", "translation"}
     (warning,) = found["warnings"]
     assert warning.startswith("translated_texts has 26")
-    assert warning.endswith("too many for XCom: set output_path to keep it.")
-    again = operator(long, features=features, output_path=str(tmp_path), push_result=True)
-    (warning,) = again.execute(context)["warnings"]
-    assert warning.endswith("it is only in the file.")
+    assert warning.endswith("too many for XCom: it is only in the file.")
     assert "[fr]" in next(tmp_path.glob("*.json")).read_text()
+
+
+def test_without_a_file_nothing_is_left_out_because_nobody_else_has_it(
+    emulator: Emulator, context: Any
+) -> None:
+    long = transcript(emulator, "The blue parcel has arrived in the harbour. " * 3000)
+    features = {"translation": {"target_languages": ["es", "fr"]}}
+    result = operator(long, features=features).execute(context)["result"]
+    assert result is not None
+    assert set(result["translated_texts"]) == {"es", "fr"}
 
 
 def test_in_the_region_of_the_transcript(
@@ -251,7 +258,8 @@ def test_one_of_several_features_fails(
     error = fails(made, context, "action_items failed: status error, too few words", features=features)
     assert isinstance(error, AnswerUnusable)
     assert error.reason == "failed"
-    assert "The rest is lost without output_path" in str(error)
+    assert "'partial'" in str(error)
+    assert set(context["ti"].xcoms["partial"]["result"]) > {"summarization"}
     # What did not fail is paid for.
     fails(made, context, "The rest is in file://", features=features, output_path=str(tmp_path))
     (path,) = tmp_path.glob("*.json")
