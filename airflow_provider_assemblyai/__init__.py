@@ -40,6 +40,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     f"{_PACKAGE}.operators.llm_gateway",
                     f"{_PACKAGE}.operators.transcribe",
+                    f"{_PACKAGE}.operators.transcribe_batch",
                     f"{_PACKAGE}.operators.transcripts",
                     f"{_PACKAGE}.operators.understand",
                     f"{_PACKAGE}.operators.streaming_capture",
@@ -52,7 +53,11 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "AssemblyAI",
-                "python-modules": [f"{_PACKAGE}.triggers.transcript", f"{_PACKAGE}.triggers.llm_gateway"],
+                "python-modules": [
+                    f"{_PACKAGE}.triggers.transcript",
+                    f"{_PACKAGE}.triggers.transcript_batch",
+                    f"{_PACKAGE}.triggers.llm_gateway",
+                ],
             },
         ],
         "task-decorators": [

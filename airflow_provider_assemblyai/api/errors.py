@@ -22,6 +22,8 @@ Every error of this package, and whether running the same task again can help.
     ├─ TranscriptTimeout       yes     our own deadline passed; the job goes on and is billed
     ├─ ServiceUnreachable      yes     nobody could tell us the state of the job for too long
     ├─ WatchRefused            no      the service would not tell: wrong key, unknown id, wrong host
+    ├─ BatchLocked             yes     another task works on the same output path
+    ├─ ItemsFailed             by item some items of a batch failed; the others' files are written
     ├─ GatewayTimeout          yes     the LLM Gateway had no room for as long as we were willing to wait
     ├─ AnswerLost              as chosen   a model call may be billed, but its answer did not arrive
     ├─ AnswerUnusable          no      a model answered, but not what was asked for   .reason
@@ -258,6 +260,50 @@ class ServiceUnreachable(AssemblyAIError):
 
 class WatchRefused(AssemblyAIError):
     """The service would not tell the state of a job: wrong key, unknown id, wrong host."""
+
+
+class BatchLocked(AssemblyAIError):
+    """
+    Another task works on the same output path, so nothing was done. A retry may help.
+
+    :param owner: which task, as Airflow names it.
+    """
+
+    retryable = True
+
+    def __init__(self, where: str, owner: str) -> None:
+        super().__init__(
+            f"Another task works on {where}: {owner}. Wait for its end, or give this task an output path of its own."
+        )
+        self.owner = owner
+
+
+class ItemsFailed(AssemblyAIError):
+    """
+    Items of a batch failed; the files of all others are written.
+
+    :param failed: how many.
+    :param items: of how many.
+    :param errors: error class -> items.
+    :param manifest: where every item is listed.
+    :param retryable: whether any of them may fare better in another try, which does only those.
+    """
+
+    def __init__(
+        self, failed: int, items: int, errors: dict[str, int], manifest: str, *, retryable: bool
+    ) -> None:
+        classes = ", ".join(f"{name}: {count}" for name, count in sorted(errors.items()))
+        follows = (
+            "a retry does only what is missing"
+            if retryable
+            else "a retry would fail the same way: mend the recordings or the config, and run the task again"
+        )
+        super().__init__(
+            f"{failed} of {items} items are not done ({classes}); the manifest {manifest} says which and why; {follows}."
+        )
+        self.failed = failed
+        self.errors = errors
+        self.retryable = retryable
 
 
 class GatewayTimeout(AssemblyAIError):

@@ -91,8 +91,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "watching": API,
     "places": set(),
-    "roster": {"watching", "places", *API},
-    "watcher": {"client", "roster", "watching", *API},
+    "budget": set(),
+    "claims": {"watching", *API},
+    "roster": {"claims", "places", "watching", *API},
+    "watcher": {"budget", "claims", "client", "roster", "watching", *API},
     "pacing": set(),
     "job": {"api.checks"},
     "killable": {"api.errors"},
@@ -107,6 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hooks.common_ai": {"client", "hooks.assemblyai", *API},
     "opening": {"job", "records", "handover", "storage", "submission", "hooks.assemblyai", *API},
     "triggers.transcript": {"hooks.assemblyai", "watcher", "watching", *API},
+    "triggers.transcript_batch": {"hooks.assemblyai", "watcher", "watching", *API},
     "triggers.llm_gateway": {"hooks.assemblyai", "watching", "pacing", *API},
     "gateway_task": {"killable", "pacing", "hooks.assemblyai", "triggers.llm_gateway", *API},
     "recorded_task": {"answer_record", "gateway_task", "hooks.assemblyai", "records", "storage"},
@@ -119,6 +122,32 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("capture.segments", "capture.sound"),
     },
     "operators.transcribe": BELOW_OPERATORS,
+    "batch.folder": {"storage", *API},
+    "batch.lease": {"batch.folder", *API},
+    "batch.ledger": {"batch.folder", "batch.lease", *API},
+    "batch.listing": {"storage", *API},
+    "batch.items": {"batch.listing", "job", "storage", *API},
+    "batch.plan": {"batch.folder", "batch.items", "batch.ledger"},
+    "batch.manifest": {"batch.ledger", *API},
+    "batch.minutes": set(),
+    "batch.owners": set(),
+    "batch.account": {"hooks.assemblyai", *API},
+    "batch.crew": {
+        *("batch.account", "batch.items", "batch.ledger", "batch.manifest", "batch.minutes", "handover"),
+        *("job", "opening", "results", "storage", "submission"),
+        *API,
+    },
+    "batch.round": {"batch.crew", "batch.items", "batch.ledger"},
+    "batch.desk": {
+        *("batch.crew", "batch.folder", "batch.items", "batch.lease", "batch.ledger", "batch.plan"),
+        *("handover", "records"),
+        *API,
+    },
+    "operators.transcribe_batch": BELOW_OPERATORS
+    | {
+        *("batch.account", "batch.crew", "batch.desk", "batch.items", "batch.lease", "batch.manifest"),
+        *("batch.owners", "batch.plan", "batch.round", "triggers.transcript_batch"),
+    },
     "operators.transcripts": BELOW_OPERATORS,
     "sensors.transcript": BELOW_OPERATORS,
 }
@@ -134,16 +163,20 @@ NO_AIRFLOW = {
     *("capture.recorder", "capture.talk", "capture.line", "capture.box"),
     "watching",
     "places",
+    "budget",
+    "claims",
     "roster",
     "watcher",
     "pacing",
     "job",
     "submission",
+    "batch.manifest",
+    "batch.round",
     "results",
     "prompting",
     "answers",
 }
-PACKAGES = {"api", "capture", "decorators", "hooks", "operators", "sensors", "triggers"}
+PACKAGES = {"api", "batch", "capture", "decorators", "hooks", "operators", "sensors", "triggers"}
 
 
 def modules() -> dict[str, Path]:

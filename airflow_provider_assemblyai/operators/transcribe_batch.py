@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From thousands of recordings to text, in one task."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Literal
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSkipException,
+    BaseOperator,
+    Context,
+    ObjectStoragePath,
+    conf,
+    mask_secret,
+)
+
+from airflow_provider_assemblyai import results
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.api.errors import (
+    BatchLocked,
+    InvalidInput,
+    ItemsFailed,
+    TaskKilled,
+    UnexpectedReply,
+)
+from airflow_provider_assemblyai.batch.account import Account
+from airflow_provider_assemblyai.batch.crew import Crew, Flight, Order
+from airflow_provider_assemblyai.batch.desk import Desk, run_of
+from airflow_provider_assemblyai.batch.items import Items
+from airflow_provider_assemblyai.batch.lease import Held
+from airflow_provider_assemblyai.batch.manifest import BatchSummary, Sum, lines
+from airflow_provider_assemblyai.batch.owners import is_over
+from airflow_provider_assemblyai.batch.plan import Plan
+from airflow_provider_assemblyai.batch.round import Round
+from airflow_provider_assemblyai.handover import TRANSFERS, Transfer
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.job import Policy
+from airflow_provider_assemblyai.killable import Killable
+from airflow_provider_assemblyai.opening import mask_address
+from airflow_provider_assemblyai.results import Format
+from airflow_provider_assemblyai.storage import Outputs, open_path
+from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger, wait_for
+from airflow_provider_assemblyai.watching import Event, require_done
+
+#: Seconds between two looks at a lease that somebody else holds.
+_LOOK = 15.0
+
+
+class TranscribeBatchOperator(Killable, BaseOperator):
+    """
+    Transcribe many recordings in one task: files and a manifest are written, a small summary is returned.
+
+    A ledger beside the files makes it resumable item by item after any kill, and another run does only what is
+    missing.
+
+    :param audios: a list of ``http(s)`` URLs, local paths, URIs of object stores or ``{"audio": ..., "config": {...}}``;
+        or a folder or glob of any store; or a list as JSON text (templated). Below a folder, files with an audio or
+        video extension are taken.
+    :param config: what to ask for, passed through untouched (templated). The ``config`` of an item overrides it.
+    :param output_path: directory or object store prefix for files, manifest and ledger (templated).
+    :param formats: what to write for each item: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
+        ``redacted_audio`` (templated). Default: ``json`` and ``txt``.
+    :param chars_per_caption: characters a subtitle line may have.
+    :param transfer: as in ``TranscribeOperator``: ``auto``, ``url``, ``presign`` or ``upload``.
+    :param presign_expiry: seconds that a signed URL works; each is signed just before its submission.
+    :param max_in_flight: jobs that are at the service at the same time. Twice the account's concurrency keeps it
+        busy while a worker fetches and fills up.
+    :param upload_workers: threads that upload, submit and fetch.
+    :param max_audio_minutes: refuse a list that is surely longer, before anything of it is submitted; and submit
+        nothing more when so much was submitted.
+    :param on_partial_failure: what the task does if items failed: ``fail``, ``skip`` or ``succeed``.
+    :param retry_failed: which items that failed in an earlier run are tried again: those whose error may pass
+        (``transient``), or ``all``.
+    :param on_locked: what to do while another task works on the same output path: ``wait`` or ``fail``.
+    :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
+        default_deferrable`` of the Airflow configuration.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds for the whole batch. Jobs go on after that, and are billed; a retry fetches them.
+    :param on_same_url: as in ``TranscribeOperator``, for items that are public URLs.
+    :param on_missing: what to do if the service does not know a recorded id: ``fail`` or ``resubmit``.
+    :param max_resubmits: submissions of an item after the first, when its jobs fail for the service's reasons.
+    :param settle_time: seconds between the two looks that must both find nothing before an answer that was lost
+        is taken for a job that was never made.
+    :param assemblyai_conn_id: the connection to use (templated).
+    :param retries: as in every operator, but not 0 by default: a retry picks up what is in flight.
+    :param retry_delay: as in every operator.
+    :return: a :class:`airflow_provider_assemblyai.batch.manifest.BatchSummary`, which is also pushed as ``summary``
+        before the task fails or is skipped because of its items.
+    :raises AirflowFailException: a retry cannot help: bad input, a refused key, items that would fail again.
+    :raises AssemblyAIError: a retry can help, and does only what is missing.
+
+    https://www.assemblyai.com/docs/speech-to-text/pre-recorded-audio
+    """
+
+    template_fields: Sequence[str] = ("audios", "config", "output_path", "formats", "assemblyai_conn_id")
+    template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
+    ui_color = "#dbe9ff"
+
+    def __init__(
+        self,
+        *,
+        audios: Sequence[str | ObjectStoragePath | Mapping[str, Any]] | str | ObjectStoragePath,
+        output_path: str | ObjectStoragePath,
+        config: dict[str, Any] | None = None,
+        formats: Sequence[Format] | None = None,
+        chars_per_caption: int | None = None,
+        transfer: Transfer = "auto",
+        presign_expiry: float | timedelta = 24 * 3600,
+        max_in_flight: int = 400,
+        upload_workers: int = 16,
+        max_audio_minutes: float | None = None,
+        on_partial_failure: Literal["fail", "skip", "succeed"] = "fail",
+        retry_failed: Literal["transient", "all"] = "transient",
+        on_locked: Literal["wait", "fail"] = "wait",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 5.0,
+        timeout: float | timedelta = 24 * 3600,
+        on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt",
+        on_missing: Literal["fail", "resubmit"] = "fail",
+        max_resubmits: int = 2,
+        settle_time: float | timedelta = 10.0,
+        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
+        retries: int = 2,
+        retry_delay: timedelta = timedelta(seconds=30),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        self.audios = audios
+        self.config = config
+        self.output_path = output_path
+        self.formats = formats
+        self.chars_per_caption = chars_per_caption
+        self.transfer = transfer
+        self.presign_expiry = check_seconds("presign_expiry", presign_expiry)
+        self.max_in_flight = check_count("max_in_flight", max_in_flight, 1)
+        self.upload_workers = check_count("upload_workers", upload_workers, 1)
+        self.max_audio_minutes = max_audio_minutes
+        self.on_partial_failure = on_partial_failure
+        self.retry_failed = retry_failed
+        self.on_locked = on_locked
+        self.deferrable = deferrable
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.timeout = check_seconds("timeout", timeout)
+        self.policy = Policy(
+            True, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
+        )
+        self.assemblyai_conn_id = assemblyai_conn_id
+        self._in_flight = 0
+        self._broken = False
+        check_choice("transfer", transfer, TRANSFERS)
+        check_choice("on_partial_failure", on_partial_failure, ("fail", "skip", "succeed"))
+        check_choice("retry_failed", retry_failed, ("transient", "all"))
+        check_choice("on_locked", on_locked, ("wait", "fail"))
+        if chars_per_caption is not None:
+            check_count("chars_per_caption", chars_per_caption, 1)
+        if max_audio_minutes is not None:
+            check_seconds("max_audio_minutes", max_audio_minutes)
+
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        super()._do_render_template_fields(*args, **kwargs)
+        # What opens an address must not get into logs and Airflow's pages.
+        for given in self.audios if isinstance(self.audios, list | tuple) else [self.audios]:
+            mask_address(given.get("audio") if isinstance(given, Mapping) else given)
+            self._mask_config(given.get("config") if isinstance(given, Mapping) else None)
+        self._mask_config(self.config)
+
+    def _mask_config(self, config: object) -> None:
+        with suppress(InvalidInput):  # execute says what is wrong with it
+            checked = transcripts.check_config(config)
+            mask_address(checked.get("webhook_url"))
+            mask_secret(checked.get("webhook_auth_header_value"))
+
+    # --- the run of a task -------------------------------------------------------------------------------
+
+    def execute(self, context: Context) -> BatchSummary | None:
+        with fail_fast(), self._naming(context):
+            return self._begin(context, time.time() + self._time_left())
+
+    def execute_complete(self, context: Context, event: Any) -> BatchSummary | None:
+        """Go on after the trigger has fired."""
+        with fail_fast(), self._naming(context):
+            state = event.get("state") if isinstance(event, Mapping) else None
+            if not isinstance(state, Mapping) or "deadline" not in state:
+                raise UnexpectedReply(f"The trigger ended without a usable event ({type(event).__name__}).")
+            if "locked" in state:
+                return self._begin(context, state["deadline"], state["locked"])
+            return self._go_on(context, state, event["events"])
+
+    def _begin(self, context: Context, deadline: float, locked: Any = None) -> BatchSummary | None:
+        desk = self._desk(context)
+        Outputs(desk.order.output_path, "manifest").check_writable()
+        waited: dict[str, Any] = locked or {"mark": None, "seconds": 0.0}
+        while (held := desk.lease.held()) is not None:
+            if held.mark != waited["mark"]:
+                waited = {"mark": held.mark, "seconds": 0.0}
+            if waited["seconds"] > held.lasts:
+                self.log.warning("The holder of %s is gone: %s.", desk.order.output_path, held.owner)
+                break
+            self._wait_for_lease(desk, held, deadline, waited)
+        desk.lease.claim()
+        with desk.lease.kept():
+            plan, spent = desk.make_plan(self.retry_failed, self.max_audio_minutes)
+            return self._work(context, desk, plan, deadline, spent, 0, {}, [])
+
+    def _go_on(self, context: Context, state: Mapping[str, Any], events: list[Event]) -> BatchSummary | None:
+        desk = self._desk(context)
+        desk.lease.claim(after=state["epoch"])
+        with desk.lease.kept():
+            saved, entries = desk.ledger.read_checkpoint(state["at"])
+            flights = desk.flights(entries)
+            ended = self._ended(events)
+            plan = desk.plan(state["plan"])
+            return self._work(
+                context, desk, plan, state["deadline"], saved["minutes"], saved["taken"], flights, ended
+            )
+
+    def _work(
+        self,
+        context: Context,
+        desk: Desk,
+        plan: Plan,
+        deadline: float,
+        minutes: float,
+        taken: int,
+        flights: dict[str, Flight],
+        ended: list[str],
+    ) -> BatchSummary | None:
+        """Fetch, fill up and wait, until nothing is in flight and nothing is left."""
+        account = Account(
+            lambda: AssemblyAIHook(self.assemblyai_conn_id, pause=self._pause), self.upload_workers
+        )
+        crew = Crew(
+            desk.order, account, desk.ledger, pause=self._pause, check=self._check_alive, log=self.log
+        )
+        crew.minutes = minutes
+        rounds = Round(
+            crew,
+            desk.todo(plan, taken),
+            flights,
+            window=self.max_in_flight,
+            threads=self.upload_workers,
+            stop=self._break_off,
+            cap=self.max_audio_minutes,
+        )
+        while True:
+            rounds.go(ended)
+            desk.ledger.compact()
+            self._in_flight = len(flights)
+            if not flights:
+                return self._finish(context, desk, plan, account.hook.region)
+            until = min(self.max_in_flight // 2, len(flights) - 1) if rounds.more() else 0
+            self.log.info("%d transcripts are in flight.", len(flights))
+            if self.deferrable:
+                saved = {"taken": taken + rounds.taken, "minutes": crew.minutes}
+                at = desk.ledger.checkpoint(saved, (flight.entry() for flight in flights.values()))
+                state = {"deadline": deadline, "epoch": desk.lease.epoch, "at": at, "plan": plan.name}
+                desk.lease.lasts = max(0.0, deadline - time.time()) + 600
+                self._defer(list(flights), account.hook.region, deadline, until, state)
+            ended = self._ended(self._wait(list(flights), account.hook.region, deadline, until))
+
+    def _finish(self, context: Context, desk: Desk, plan: Plan, region: str) -> BatchSummary:
+        total = Sum(desk.order.run)
+        manifest = Outputs(desk.order.output_path, "manifest").write(
+            "jsonl", lines(desk.ledger.entries, plan.keys(), total)
+        )
+        summary = total.summary(region, manifest)
+        plan.drop()
+        self.log.info("Summary: %s", json.dumps(summary))
+        missing = summary["failed"] + summary["not_submitted"]
+        if not summary["items"]:
+            self.log.warning("There was nothing to transcribe.")
+        if missing and self.on_partial_failure != "succeed":
+            context["ti"].xcom_push(key="summary", value=summary)
+            failed = ItemsFailed(
+                missing, summary["items"], summary["errors"], manifest, retryable=not total.permanent
+            )
+            if self.on_partial_failure == "skip":
+                raise AirflowSkipException(str(failed))
+            raise failed
+        return summary
+
+    # --- waiting -----------------------------------------------------------------------------------------
+
+    def _wait(self, ids: list[str], region: str, deadline: float, until: int) -> list[Event]:
+        async def wait() -> list[Event]:
+            waiting = asyncio.ensure_future(
+                wait_for(
+                    self.assemblyai_conn_id,
+                    region,
+                    ids,
+                    poll_interval=self.poll_interval,
+                    deadline=deadline,
+                    until=until,
+                    deferred=False,
+                )
+            )
+            while not waiting.done():
+                self._check_alive()
+                await asyncio.wait([waiting], timeout=0.5)
+            return waiting.result()
+
+        return asyncio.run(wait())
+
+    def _ended(self, events: list[Event]) -> list[str]:
+        """Return the jobs that are over, or that the service does not want to tell about: reading them says why."""
+        for event in events:
+            if event.get("outcome") != "refused":
+                require_done(event, "of the connection")
+        return [event["transcript_id"] for event in events]
+
+    def _defer(
+        self,
+        ids: list[str],
+        region: str,
+        deadline: float,
+        until: int,
+        state: dict[str, Any],
+        pause: float = 0.0,
+    ) -> None:
+        self.defer(
+            trigger=TranscriptBatchTrigger(
+                ids, self.assemblyai_conn_id, region, self.poll_interval, deadline, until, state, pause
+            ),
+            method_name="execute_complete",
+            # A backstop only: the trigger's own deadline ends with a better message.
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
+        )
+
+    def _wait_for_lease(self, desk: Desk, held: Held, deadline: float, waited: dict[str, Any]) -> None:
+        """Wait a moment for whoever works on the same output path. How long is counted, not read off a clock."""
+        if self.on_locked == "fail" or time.time() > deadline:
+            raise BatchLocked(str(desk.order.output_path), held.owner)
+        self.log.info("Another task works on %s: %s. Waiting.", desk.order.output_path, held.owner)
+        waited["seconds"] += _LOOK
+        if self.deferrable:
+            self._defer([], "", deadline, 0, {"deadline": deadline, "locked": waited}, _LOOK)
+        self._pause(_LOOK)
+
+    # --- arguments ---------------------------------------------------------------------------------------
+
+    def _desk(self, context: Context) -> Desk:
+        path = open_path(self.output_path, "output_path")
+        formats = results.check_formats(results.DEFAULT_FORMATS if self.formats is None else self.formats)
+        order = Order(
+            self.assemblyai_conn_id,
+            run_of(context),
+            context["ti"].max_tries,
+            self.transfer,
+            self.presign_expiry,
+            self.policy,
+            path,
+            formats,
+            self.chars_per_caption,
+        )
+        items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
+        return Desk(context, order, items, sleep=self._pause, is_over=is_over, log=self.log)
+
+    def _time_left(self) -> float:
+        if self.execution_timeout is None or self.deferrable:
+            return self.timeout
+        return min(self.timeout, self.execution_timeout.total_seconds())
+
+    def _break_off(self) -> None:
+        self._broken = True
+
+    def _check_alive(self) -> None:
+        if self._broken:
+            raise TaskKilled("This attempt is over: nothing more is submitted.")
+        super()._check_alive()
+
+    def _say_it_goes_on(self, why: str) -> None:
+        if self._in_flight:
+            self.log.warning(
+                "%s %d transcripts go on and are billed; a retry fetches them.", why, self._in_flight
+            )
