@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
                     f"{_PACKAGE}.triggers.transcript",
                     f"{_PACKAGE}.triggers.transcript_batch",
                     f"{_PACKAGE}.triggers.llm_gateway",
+                    f"{_PACKAGE}.triggers.events",
                 ],
             },
         ],

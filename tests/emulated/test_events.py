@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hearing of what ends, over loopback: filters, faults, and positions that outlive a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
+
+SINCE = "2000-01-01T00:00:00+00:00"
+
+
+class AssetState:
+    """Airflow's asset state store, as far as values go: JSON in, JSON out."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.broken = False
+        self.refused = 0
+
+    def _check(self) -> None:
+        if self.broken:
+            self.refused += 1
+            raise RuntimeError("API_SERVER_ERROR")
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        self._check()
+        return json.loads(self.values[key]) if key in self.values else default
+
+    async def aset(self, key: str, value: Any) -> None:
+        self._check()
+        self.values[key] = json.dumps(value)
+
+
+def submit(name: str = "a", marker: str = "processing:0") -> str:
+    url = f"https://example.com/{name}.wav?X-Amz-Signature=5ecret&emulator={marker}"
+    return AssemblyAIHook().send(transcripts.submit(url, {}))["id"]
+
+
+def trigger(state: AssetState | None = None, **change: Any) -> TranscriptEventTrigger:
+    made = TranscriptEventTrigger(**({"poll_interval": 0.02, "since": SINCE} | change))
+    made.asset_state_store = state  # type: ignore[assignment]
+    return made
+
+
+async def payloads(of: TranscriptEventTrigger, number: int) -> list[dict[str, Any]]:
+    """The next events, as many as are asked for."""
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(60), aclosing(of.run()) as events:
+        async for event in events:
+            found.append(event.payload)
+            if len(found) == number:
+                break
+    return found
+
+
+async def heard(of: TranscriptEventTrigger, number: int) -> list[str]:
+    return [payload["transcript_id"] for payload in await payloads(of, number)]
+
+
+def positions(state: AssetState) -> list[Any]:
+    return [json.loads(value) for value in state.values.values()]
+
+
+async def until(probe: Callable[[], object]) -> None:
+    """Runs the loop until something is so."""
+    async with asyncio.timeout(60):
+        while not probe():  # noqa: ASYNC110  nothing tells of it
+            await asyncio.sleep(0.005)
+
+
+async def listen(of: TranscriptEventTrigger, into: list[str]) -> None:
+    async with aclosing(of.run()) as events:
+        async for event in events:
+            into.append(event.payload["transcript_id"])
+
+
+def test_serialized_and_back() -> None:
+    path, kwargs = trigger(status="any", since=datetime(2026, 11, 23, tzinfo=UTC)).serialize()
+    assert path == "airflow_provider_assemblyai.triggers.events.TranscriptEventTrigger"
+    assert kwargs["since"] == "2026-11-23T00:00:00+00:00"
+    assert json.loads(json.dumps(kwargs)) == kwargs
+    assert TranscriptEventTrigger(**kwargs).serialize() == (path, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"status": "done"}, "status must be"),
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"since": "yesterday"}, "not a time"),
+        ({"region": "mars"}, "Unknown AssemblyAI region"),
+        ({"audio_url_prefix": "https://x.com/a?token=1"}, "no user, query"),
+        ({"audio_url_prefix": "https://me:pass@x.com/"}, "no user, query"),
+    ],
+)
+def test_bad_arguments_are_refused_where_the_dag_is_written(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        TranscriptEventTrigger(**change)
+
+
+def test_an_event_holds_ids_and_facts_only(emulator: Emulator) -> None:
+    transcript_id = submit()
+    (payload,) = asyncio.run(payloads(trigger(), 1))
+    assert datetime.fromisoformat(payload.pop("created")) <= datetime.fromisoformat(payload.pop("completed"))
+    assert payload == {
+        "transcript_id": transcript_id,
+        "status": "completed",
+        "region": "us",
+        "assemblyai_conn_id": "assemblyai_default",
+        "audio_url": "https://example.com/a.wav",
+    }
+
+
+def test_filters(emulator: Emulator) -> None:
+    done, failed, other = submit("in/a"), submit("in/b", "error:server"), submit("out/c")
+    assert asyncio.run(heard(trigger(status="any"), 3)) == [done, failed, other]
+    assert asyncio.run(heard(trigger(status="error"), 1)) == [failed]
+    assert asyncio.run(heard(trigger(), 2)) == [done, other]
+    assert asyncio.run(heard(trigger(audio_url_prefix="https://example.com/out/"), 1)) == [other]
+
+
+def test_what_was_deleted_is_no_news(emulator: Emulator) -> None:
+    gone, kept = submit("a"), submit("b")
+    AssemblyAIHook().send(transcripts.delete(gone))
+    assert asyncio.run(heard(trigger(), 1)) == [kept]
+
+
+def test_only_what_ends_from_now_on(emulator: Emulator) -> None:
+    async def story() -> list[str]:
+        submit("before")
+        running = submit("running", "processing:30")
+        state, found = AssetState(), list[str]()
+        listening = asyncio.create_task(listen(trigger(state, since=None), found))
+        await until(lambda: state.values)
+        after = submit("after")
+        await until(lambda: found)
+        emulator.advance(60)
+        await until(lambda: len(found) > 1)
+        listening.cancel()
+        assert found == [after, running]
+        return found
+
+    assert len(asyncio.run(story())) == 2
+
+
+def test_a_restart_goes_on_where_the_last_one_stood(emulator: Emulator) -> None:
+    async def story() -> None:
+        state, found = AssetState(), list[str]()
+        long = submit("long", "processing:300")
+        short = [submit(f"s{number}") for number in range(3)]
+        listening = asyncio.create_task(listen(trigger(state), found))
+        await until(lambda: positions(state) and len(positions(state)[0]["told"]) == 3)
+        listening.cancel()
+        assert found == short
+        meanwhile = submit("meanwhile")
+        emulator.advance(600)
+        found.clear()
+        listening = asyncio.create_task(listen(trigger(state), found))
+        await until(lambda: len(found) == 2 and not positions(state)[0]["open"])
+        listening.cancel()
+        assert found == [long, meanwhile]
+        assert len(state.values) == 1
+
+    asyncio.run(story())
+
+
+def test_two_at_once_hear_as_one(emulator: Emulator) -> None:
+    """A triggerer that comes back after another took over sees what that one stored."""
+
+    async def story() -> None:
+        state, first, second = AssetState(), list[str](), list[str]()
+        a = submit("a")
+        old = trigger(state)
+        reader = await old._reader()
+        async with asyncio.timeout(60), aclosing(old._desk().looks()) as looks:
+            with old._desk().serving(reader):
+                number, look = await anext(looks)
+                first += [entry.id for entry in await reader.take(number, look)]
+                reader.told(number)
+                await reader.safe(number)
+                b = submit("b")
+                listening = asyncio.create_task(listen(trigger(state), second))
+                await until(lambda: len(positions(state)[0]["told"]) == 2)
+                listening.cancel()
+                number, look = await anext(looks)
+                first += [entry.id for entry in await reader.take(number, look)]
+        assert (first, second) == ([a], [b])
+
+    asyncio.run(story())
+
+
+def test_many_pages_and_a_backlog(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_assemblyai.news._BETWEEN", 0.01)
+    emulator.seed(450)
+    everything = [record["id"] for record in emulator.transcripts()]
+    found = asyncio.run(heard(trigger(status="any"), 450))
+    assert sorted(found) == sorted(everything)
+    assert len(set(found)) == 450
+    asked = [request for request in emulator.requests if request["path"] == "/v2/transcript"]
+    assert len(asked) == 3, "one look serves all parts of a backlog"
+
+
+def test_failing_to_ask_is_not_failing(emulator: Emulator) -> None:
+    transcript_id = submit()
+    emulator.fault("status", status=503, method="GET", times=2)
+    emulator.fault("status", status=401, method="GET", times=1)
+    assert asyncio.run(heard(trigger(), 1)) == [transcript_id]
+
+
+def test_a_store_that_fails_loses_nothing(emulator: Emulator) -> None:
+    async def story() -> None:
+        state, found = AssetState(), list[str]()
+        state.broken = True
+        first = submit("a")
+        listening = asyncio.create_task(listen(trigger(state), found))
+        await until(lambda: state.refused > 1)
+        assert not [one for one in emulator.requests if one["method"] == "GET"]
+        state.broken = False
+        await until(lambda: found)
+        state.broken = True
+        second = submit("b")
+        await until(lambda: len(found) == 2)
+        state.broken = False
+        third = submit("c")
+        await until(lambda: positions(state) and third in positions(state)[0]["told"])
+        listening.cancel()
+        assert found == [first, second, third]
+
+    asyncio.run(story())
+
+
+def test_a_position_that_was_damaged_is_left_out(emulator: Emulator) -> None:
+    state = AssetState()
+    state.values[trigger()._state_key()] = '"nonsense"'
+    transcript_id = submit()
+    assert asyncio.run(heard(trigger(state), 1)) == [transcript_id]
+
+
+def test_one_poll_for_all_that_share_it(emulator: Emulator) -> None:
+    async def story() -> None:
+        transcript_id = submit()
+        triggers = [
+            trigger(AssetState(), status=status, poll_interval=5.0) for status in ("any", "completed")
+        ]
+        assert len({one.shared_stream_key() for one in triggers}) == 1
+        assert len({one._state_key() for one in triggers}) == 2
+        (place,) = {one._desk() for one in triggers}
+        queues: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in triggers]
+
+        async def drawn(queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:
+            while True:
+                yield await queue.get()
+
+        async with asyncio.timeout(60):
+            waiting = [
+                asyncio.ensure_future(anext(one.filter_shared_stream(drawn(queue))))
+                for one, queue in zip(triggers, queues, strict=True)
+            ]
+            async with aclosing(place.looks()) as looks:
+                numbered = await anext(looks)
+            for queue in queues:
+                queue.put_nowait(numbered)
+            events = await asyncio.gather(*waiting)
+        assert [event.payload["transcript_id"] for event in events] == [transcript_id] * 2
+        assert len([one for one in emulator.requests if one["method"] == "GET"]) == 1
+
+    asyncio.run(story())
