@@ -87,7 +87,13 @@ class Places:
         newer = before
         for row in rows:
             if row in keep:
-                self._at[row] = _Place(chain, rank, newer)
+                place = self._at.get(row)
+                if place is None:
+                    self._at[row] = _Place(chain, rank, newer)
+                else:
+                    # Changed and not replaced: thousands of new objects in every round would have Python's garbage
+                    # collector go through the whole process now and then, which stops it for a fifth of a second.
+                    place.chain, place.rank, place.newer = chain, rank, newer
             newer = row
             rank += 1
         if newer is not None:
@@ -127,18 +133,27 @@ class Places:
 
         :param wanted: ids that have a place.
         """
-        chains: dict[_Chain, list[tuple[int, str]]] = {}
+        places = self._at
+        chains: dict[_Chain, list[str]] = {}
         for transcript_id in wanted:
-            place = self._at[transcript_id].settle()
-            chains.setdefault(place.chain, []).append((place.rank, transcript_id))
+            place = places[transcript_id]
+            if place.chain.into is not None:
+                place.settle()
+            members = chains.get(place.chain)
+            if members is None:
+                chains[place.chain] = [transcript_id]
+            else:
+                members.append(transcript_id)
         windows: list[Window] = []
         alone: list[str] = []
         for members in chains.values():
-            members.sort()
+            members.sort(key=lambda transcript_id: places[transcript_id].rank)
             window, first, room = None, 0, PAGE
-            for rank, transcript_id in members:
+            for transcript_id in members:
+                place = places[transcript_id]
+                rank = place.rank
                 if window is None or rank - first >= room:
-                    newer = self._at[transcript_id].newer
+                    newer = place.newer
                     if newer == "":
                         alone.append(transcript_id)
                         continue

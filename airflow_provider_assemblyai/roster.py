@@ -13,26 +13,15 @@ then the interval grows.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from math import floor, inf
-from typing import Any
 
-from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, NotFoundError, RateLimitError, clean
+from airflow_provider_assemblyai.claims import Agenda, Claim, Entry, Look, Search
 from airflow_provider_assemblyai.places import PAGE, Places
-from airflow_provider_assemblyai.watching import PATIENCE, Event, Outcome, interval_after
+from airflow_provider_assemblyai.watching import PATIENCE, Outcome, interval_after
 
-#: Requests that one triggerer may make in 5 minutes, where the connection does not say: a tenth of an account's.
-DEFAULT_REQUESTS = 2_000
-_WINDOW = 300.0
-#: Of the requests, what may be spent at once.
-_BURST = 0.1
-
-#: Pages that a search may spend without finding anything.
-_CREDIT = 4
 #: Pages of one search that are under way at the same time.
 _WALKERS = 8
 #: Looks that a transcript may be missing from the list before it is read by its id for good.
@@ -43,158 +32,6 @@ _GATHER = 1.0
 _LAST_LOOK = 10.0
 #: Seconds to wait after a 429 that does not say how long; doubled while there are more.
 _HOLD, _LONGEST_HOLD = 2.0, 60.0
-
-
-class Budget:
-    """
-    So many requests in any five minutes: a tenth may be spent at once, the rest comes evenly.
-
-    :param requests: how many.
-    """
-
-    def __init__(self, requests: float = DEFAULT_REQUESTS) -> None:
-        self.requests = requests
-        self._left = self._burst
-        self._at = -inf
-
-    @property
-    def _burst(self) -> float:
-        return max(1.0, self.requests * _BURST)
-
-    @property
-    def _pace(self) -> float:
-        return self.requests * (1 - _BURST) / _WINDOW
-
-    def take(self, now: float) -> bool:
-        """Spend one request, if there is one."""
-        self._fill(now)
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def next_at(self, now: float) -> float:
-        """Return when there is one."""
-        self._fill(now)
-        return now + max(0.0, 1 - self._left) / self._pace
-
-    def _fill(self, now: float) -> None:
-        if self._at < now:
-            self._left = min(self._burst, self._left + (now - self._at) * self._pace)
-        # A clock that was set back must not stop the supply.
-        self._at = now
-
-
-class Claim:
-    """
-    Somebody who waits.
-
-    :param ids: for which transcripts.
-    :param interval: seconds between two looks.
-    :param ready_at: seconds since the epoch; nothing is told before.
-    :param look_at: when the first look makes sense.
-    :param deadline: when to give up.
-    :param until: transcripts that may be left over when waiting ends.
-    """
-
-    __slots__ = ("deadline", "events", "interval", "left", "look_at", "ready_at", "until")
-
-    def __init__(
-        self,
-        ids: Iterable[str],
-        interval: float,
-        ready_at: float,
-        look_at: float,
-        deadline: float,
-        until: int = 0,
-    ) -> None:
-        self.left = dict.fromkeys(ids)
-        self.interval = interval
-        self.ready_at = ready_at
-        self.look_at = max(ready_at, look_at)
-        # The deadline of a trigger that was moved may be over when it starts; one look is owed to it all the same.
-        self.deadline = max(ready_at, deadline)
-        self.until = until
-        self.events: list[Event] = []
-
-    @property
-    def over(self) -> bool:
-        """Whether waiting has come to its end."""
-        return len(self.left) <= self.until
-
-    def end(self, transcript_id: str, outcome: Outcome, detail: str) -> None:
-        """Take in the end of one."""
-        if transcript_id in self.left:
-            del self.left[transcript_id]
-            self.events.append({"transcript_id": transcript_id, "outcome": outcome, "detail": detail})
-
-
-class _Search:
-    """
-    A walk through the list for transcripts whose place is not known.
-
-    :ivar left: what is not found yet.
-    :ivar anchors: of these, what no page was begun at yet.
-    :ivar credit: pages that may still be spent. Each one that is found pays for a page, because reading it by id
-        would have cost as much.
-    :ivar walkers: pages under way.
-    """
-
-    __slots__ = ("anchors", "credit", "left", "walkers")
-
-    def __init__(self, ids: Sequence[str]) -> None:
-        self.left = dict.fromkeys(ids)
-        # In no order that has to do with the list's: pages that begin far from each other overlap less.
-        self.anchors = random.Random(len(ids)).sample(ids, len(ids))
-        self.credit = min(_CREDIT, len(ids))
-        self.walkers = 0
-
-
-@dataclass(slots=True, eq=False)
-class Look:
-    """
-    One request.
-
-    :param planned: when it was due.
-    :param ids: whom it is made for.
-    :param before: begin of a page; None is the newest.
-    :param limit: rows of a page; 0 reads the one transcript by its id.
-    :param search: what a page is a part of, if anybody's place is not known.
-    """
-
-    planned: float
-    ids: list[str] = field(default_factory=list)
-    before: str | None = None
-    limit: int = 0
-    search: _Search | None = None
-
-    @property
-    def call(self) -> Call[list[tuple[str, str]]]:
-        if self.limit:
-            return transcripts.statuses(limit=self.limit, before_id=self.before)
-        return transcripts.status(self.ids[0])
-
-
-class _Entry:
-    """A transcript that is waited for; ``due`` is infinite while a look at it is under way."""
-
-    __slots__ = ("claims", "due", "failing_since", "looks", "misses", "search", "status")
-
-    def __init__(self) -> None:
-        self.claims: list[Claim] = []
-        self.due = inf
-        self.status = ""
-        self.misses = self.looks = 0
-        self.failing_since: float | None = None
-        self.search: _Search | None = None
-
-    @property
-    def interval(self) -> float:
-        return min(claim.interval for claim in self.claims)
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ("completed", "error")
 
 
 class Roster:
@@ -208,15 +45,13 @@ class Roster:
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._places = Places()
         self._searches = 0
         self._search_from = -inf
         self._hold = -inf
         self._holds = 0
-        # Moments, and who is due then; who is due at another moment by now is passed over.
-        self._moments: list[float] = []
-        self._agenda: dict[float, list[str]] = {}
+        self._agenda = Agenda()
         self._claims: set[Claim] = set()
         self._origin = 0.0
         self._deadlines: list[tuple[float, int, Claim]] = []
@@ -237,10 +72,9 @@ class Roster:
         for transcript_id in claim.left:
             entry = self._entries.get(transcript_id)
             if entry is None:
-                entry = self._entries[transcript_id] = _Entry()
-            entry.claims.append(claim)
-            known = len(entry.claims) > 1
-            if not known or claim.look_at < entry.due < inf:
+                entry = self._entries[transcript_id] = Entry()
+            entry.add(claim)
+            if len(entry.claims) == 1 or claim.look_at < entry.due < inf:
                 self._at(transcript_id, entry, claim.look_at)
         self._remind(claim.deadline, claim)
 
@@ -254,11 +88,9 @@ class Roster:
         for transcript_id in claim.left:
             entry = self._entries.get(transcript_id)
             if entry is not None and claim in entry.claims:
-                entry.claims.remove(claim)
-                if not entry.claims:
-                    self._drop(transcript_id, entry)
+                self._forsake(transcript_id, entry, claim)
 
-    def _drop(self, transcript_id: str, entry: _Entry) -> None:
+    def _drop(self, transcript_id: str, entry: Entry) -> None:
         del self._entries[transcript_id]
         self._places.forget(transcript_id)
         if entry.search is not None:
@@ -273,7 +105,8 @@ class Roster:
             return [], over
         looks, self._follow = self._follow, []
         by_id, placed, unknown = [], [], []
-        for transcript_id, entry in self._due(now):
+        for transcript_id in self._due(now):
+            entry = self._entries[transcript_id]
             if entry.ended:
                 over += self._end(transcript_id, "done", entry.status, now)
             elif transcript_id in self._places:
@@ -296,8 +129,7 @@ class Roster:
         """Return when :meth:`plan` has something to do; infinite if nobody waits."""
         if not self._entries:
             return inf
-        looks = self._moments[0] if self._moments else inf
-        looks = max(self._hold, -inf if self._follow else looks)
+        looks = max(self._hold, -inf if self._follow else self._agenda.first)
         return min(looks, self._deadlines[0][0] if self._deadlines else inf)
 
     def wants(self, look: Look) -> bool:
@@ -324,10 +156,7 @@ class Roster:
         if not look.limit:
             return self._saw_one(look, rows, now)
         ids = [transcript_id for transcript_id, _ in rows]
-        searched = look.search.left if look.search is not None else {}
-        last_known = max((at for at, one in enumerate(ids) if one in self._places), default=-1)
-        last_found = max((at for at, one in enumerate(ids) if one in searched), default=-1)
-        found = sum(one in searched for one in ids)
+        found, older = look.search.found(ids, self._places) if look.search is not None else (0, None)
         self._places.learn(look.before, ids, self._entries)
         over: list[Claim] = []
         for transcript_id, status in rows:
@@ -336,8 +165,6 @@ class Roster:
                 entry.misses = entry.looks = 0
                 over += self._saw(transcript_id, entry, status, look.planned, now)
         if look.search is not None:
-            # Beyond rows that are known another page has been, or will be.
-            older = ids[-1] if last_found > last_known else None
             self._search_on(look.search, found, older, look.planned)
         else:
             for transcript_id in self._unanswered(look.ids):
@@ -362,31 +189,28 @@ class Roster:
             wait = min(_LONGEST_HOLD, _HOLD * 2.0 ** (self._holds - 1)) if asked is None else asked
             # Not all triggerers of an account at the same moment.
             self._hold = max(self._hold, now + wait + self._jitter() * min(1.0, 0.1 + wait / 10))
-        ids: Collection[str] = look.ids
-        if look.search is not None:
-            look.search.walkers -= 1
-            if look.search.walkers:
-                return []
-            ids = list(look.search.left)
-            self._end_search(look.search)
         over: list[Claim] = []
-        for transcript_id in self._unanswered(ids):
+        for transcript_id in self._unanswered(self._concerned(look)):
             over += self._not_told(transcript_id, look, error, now)
         return over
 
     def again(self, look: Look, now: float) -> None:
         """Take in that a look was not made; whoever it was for is due."""
-        ids: Collection[str] = look.ids
-        if look.search is not None:
-            look.search.walkers -= 1
-            if look.search.walkers:
-                return
-            ids = list(look.search.left)
-            self._end_search(look.search)
-        for transcript_id in self._unanswered(ids):
+        for transcript_id in self._unanswered(self._concerned(look)):
             self._at(transcript_id, self._entries[transcript_id], now)
 
-    def _saw(self, transcript_id: str, entry: _Entry, status: str, planned: float, now: float) -> list[Claim]:
+    def _concerned(self, look: Look) -> list[str]:
+        """Return who gets no answer because a look got none; of a search, the last page decides."""
+        if look.search is None:
+            return look.ids
+        look.search.walkers -= 1
+        if look.search.walkers:
+            return []
+        left = list(look.search.left)
+        self._end_search(look.search)
+        return left
+
+    def _saw(self, transcript_id: str, entry: Entry, status: str, planned: float, now: float) -> list[Claim]:
         entry.status = status
         entry.failing_since = None
         if entry.search is not None:
@@ -394,13 +218,13 @@ class Roster:
             entry.search = None
         if entry.ended:
             return self._end(transcript_id, "done", status, now)
-        over = self._time_out(transcript_id, entry, status, now)
+        over = self._time_out(transcript_id, entry, status, now) if entry.deadline <= now else []
         if entry.claims:
             if entry.looks:
                 due = planned + interval_after(entry.interval, entry.looks - 1, self._jitter())
             else:
                 due = self._beat(planned, entry.interval)
-            self._at(transcript_id, entry, max(due, min(claim.look_at for claim in entry.claims)))
+            self._at(transcript_id, entry, max(due, entry.look_at))
         return over
 
     def _beat(self, after: float, interval: float) -> float:
@@ -440,36 +264,31 @@ class Roster:
     # --- searching ---------------------------------------------------------------------------------------
 
     def _begin(self, unknown: list[str], now: float) -> list[Look]:
-        search = _Search(unknown)
+        search = Search(unknown)
         self._searches += 1
         for transcript_id in unknown:
             self._entries[transcript_id].search = search
         # Who comes within the next moments is looked for together.
         shortest = min(self._entries[transcript_id].interval for transcript_id in unknown)
         self._search_from = now + min(_GATHER, shortest / 5)
-        return [self._step(search, None, now), *self._jump(search, now)]
+        return [search.page(None, now), *self._jump(search, now)]
 
-    def _step(self, search: _Search, before: str | None, planned: float) -> Look:
-        search.credit -= 1
-        search.walkers += 1
-        return Look(planned, [], before, PAGE, search)
-
-    def _jump(self, search: _Search, planned: float) -> list[Look]:
+    def _jump(self, search: Search, planned: float) -> list[Look]:
         """Begin pages at ids that are looked for themselves; how many is a matter of how many are left."""
         looks = []
         room = min(_WALKERS, len(search.left) // PAGE or (0 if search.walkers else 1))
         while search.anchors and search.walkers < room and search.credit > 0:
             anchor = search.anchors.pop()
             if anchor in search.left:
-                looks.append(self._step(search, anchor, planned))
+                looks.append(search.page(anchor, planned))
         return looks
 
-    def _search_on(self, search: _Search, found: int, older: str | None, planned: float) -> None:
+    def _search_on(self, search: Search, found: int, older: str | None, planned: float) -> None:
         search.walkers -= 1
         search.credit += found
         if search.left and search.credit > 0:
             if older is not None:
-                self._follow.append(self._step(search, older, planned))
+                self._follow.append(search.page(older, planned))
             self._follow += self._jump(search, planned)
         if search.walkers:
             return
@@ -483,7 +302,7 @@ class Roster:
                 entry.misses += 1
             self._follow.append(Look(planned, [transcript_id]))
 
-    def _end_search(self, search: _Search) -> None:
+    def _end_search(self, search: Search) -> None:
         self._searches -= 1
         for transcript_id in search.left:
             self._entries[transcript_id].search = None
@@ -493,24 +312,21 @@ class Roster:
 
     # --- who is due when ---------------------------------------------------------------------------------
 
-    def _at(self, transcript_id: str, entry: _Entry, moment: float) -> None:
+    def _at(self, transcript_id: str, entry: Entry, moment: float) -> None:
         if entry.due == moment:
             return
         entry.due = moment
-        if moment not in self._agenda:
-            self._agenda[moment] = []
-            heappush(self._moments, moment)
-        self._agenda[moment].append(transcript_id)
+        self._agenda.put(transcript_id, moment)
 
-    def _due(self, now: float) -> list[tuple[str, _Entry]]:
+    def _due(self, now: float) -> list[str]:
         found = []
-        while self._moments and self._moments[0] <= now:
-            moment = heappop(self._moments)
-            for transcript_id in self._agenda.pop(moment):
+        for moment, ids in self._agenda.take(now):
+            for transcript_id in ids:
                 entry = self._entries.get(transcript_id)
+                # Who is due at another moment by now is passed over.
                 if entry is not None and entry.due == moment:
                     entry.due = inf
-                    found.append((transcript_id, entry))
+                    found.append(transcript_id)
         return found
 
     def _unanswered(self, ids: Iterable[str]) -> list[str]:
@@ -551,15 +367,15 @@ class Roster:
         told = [claim for claim in entry.claims if now is None or claim.ready_at <= now]
         over = self._tell(transcript_id, entry, told, outcome, detail)
         if entry.claims:
-            self._at(transcript_id, entry, min(claim.ready_at for claim in entry.claims))
+            self._at(transcript_id, entry, entry.ready_at)
         return over
 
-    def _time_out(self, transcript_id: str, entry: _Entry, detail: str, now: float) -> list[Claim]:
+    def _time_out(self, transcript_id: str, entry: Entry, detail: str, now: float) -> list[Claim]:
         late = [claim for claim in entry.claims if claim.deadline <= now]
         return self._tell(transcript_id, entry, late, "timeout", detail)
 
     def _tell(
-        self, transcript_id: str, entry: _Entry, claims: list[Claim], outcome: Outcome, detail: str
+        self, transcript_id: str, entry: Entry, claims: list[Claim], outcome: Outcome, detail: str
     ) -> list[Claim]:
         over = []
         for claim in claims:
@@ -570,14 +386,12 @@ class Roster:
                 over.append(claim)
         return over
 
-    def _forsake(self, transcript_id: str, entry: _Entry, claim: Claim) -> None:
-        entry.claims.remove(claim)
+    def _forsake(self, transcript_id: str, entry: Entry, claim: Claim) -> None:
+        entry.remove(claim)
         if not entry.claims:
             self._drop(transcript_id, entry)
 
     def give_up(self, detail: str) -> list[Claim]:
         """End all waiting, because the account cannot be asked."""
-        over: dict[Claim, Any] = {}
-        for transcript_id in list(self._entries):
-            over |= dict.fromkeys(self._end(transcript_id, "unreachable", detail))
-        return list(over)
+        ids = list(self._entries)
+        return [claim for one in ids for claim in self._end(one, "unreachable", detail)]

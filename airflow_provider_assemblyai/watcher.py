@@ -25,8 +25,10 @@ from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     clean,
 )
+from airflow_provider_assemblyai.budget import DEFAULT_REQUESTS, Budget
+from airflow_provider_assemblyai.claims import Claim, Look
 from airflow_provider_assemblyai.client import AsyncClient
-from airflow_provider_assemblyai.roster import DEFAULT_REQUESTS, Budget, Claim, Look, Roster
+from airflow_provider_assemblyai.roster import Roster
 from airflow_provider_assemblyai.watching import Event
 
 log = logging.getLogger(__name__)

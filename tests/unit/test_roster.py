@@ -16,8 +16,10 @@ from airflow_provider_assemblyai.api.errors import (
     RateLimitError,
     TransportError,
 )
+from airflow_provider_assemblyai.budget import Budget
+from airflow_provider_assemblyai.claims import Claim, Look
 from airflow_provider_assemblyai.places import Places
-from airflow_provider_assemblyai.roster import Budget, Claim, Look, Roster
+from airflow_provider_assemblyai.roster import Roster
 from airflow_provider_assemblyai.watching import PATIENCE, Event
 
 ANSWER = 0.1
