@@ -60,7 +60,6 @@ class Line(threading.Thread):
                 self.channel.keep("turn", session, {**turn, "cut": True})
             self.over.set()
             self.ready.set()
-            self.channel.news.close()
 
     def _run(self) -> None:
         pause, first = 0.0, True

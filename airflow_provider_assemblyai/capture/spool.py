@@ -36,6 +36,39 @@ class _Piece:
         return self.start + self.length
 
 
+class Bell:
+    """Rings once for somebody who waits; for nobody else, because that would cost as much as sending a frame."""
+
+    def __init__(self) -> None:
+        self._mine, self._theirs = socket.socketpair()
+        self._mine.setblocking(False)
+        self._theirs.setblocking(False)
+        self._wanted = False
+
+    def want(self) -> int:
+        """Ask for a ring, and return the descriptor that becomes readable; look again before waiting for it."""
+        self._wanted = True
+        return self._mine.fileno()
+
+    def done(self) -> None:
+        """Stop waiting."""
+        if self._wanted:
+            self._wanted = False
+            return
+        with suppress(OSError):
+            self._mine.recv(64)
+
+    def ring(self) -> None:
+        if self._wanted:
+            self._wanted = False
+            with suppress(OSError):
+                self._theirs.send(b"!")
+
+    def close(self) -> None:
+        self._mine.close()
+        self._theirs.close()
+
+
 class Spool:
     """
     Recorded sound by its time in milliseconds. One thread writes, any number read.
@@ -47,19 +80,17 @@ class Spool:
         self._bytes_ms = bytes_ms
         self._pieces: list[_Piece] = []
         self._lock = threading.Lock()
-        self._listeners: list[socket.socket] = []
+        self._bells: list[Bell] = []
         self._readers: dict[str, int] = {}
         self.end = 0
         self.recorded = 0
         self.closed = False
 
-    def listen(self) -> socket.socket:
-        """Return a socket that becomes readable whenever there is something new; read it empty."""
-        mine, theirs = socket.socketpair()
-        mine.setblocking(False)
-        theirs.setblocking(False)
-        self._listeners.append(theirs)
-        return mine
+    def listen(self) -> Bell:
+        """Return what rings when there is something new."""
+        bell = Bell()
+        self._bells.append(bell)
+        return bell
 
     def append(self, at: int, sound: bytes) -> None:
         """
@@ -80,18 +111,16 @@ class Spool:
             last.length += length
             self.end = last.end
             self.recorded += length
-        self._wake()
+        self._ring()
 
     def close(self) -> None:
         """There will be no more."""
         self.closed = True
-        self._wake()
+        self._ring()
 
-    def _wake(self) -> None:
-        for listener in self._listeners:
-            # Full means that it has not read the last news yet, closed that it needs none.
-            with suppress(OSError):
-                listener.send(b"!")
+    def _ring(self) -> None:
+        for bell in self._bells:
+            bell.ring()
 
     def read(self, at: int, length: int) -> tuple[int, bytes]:
         """
@@ -159,5 +188,5 @@ class Spool:
             for piece in self._pieces:
                 piece.file.close()
             self._pieces.clear()
-        for listener in self._listeners:
-            listener.close()
+        for bell in self._bells:
+            bell.close()

@@ -200,8 +200,8 @@ class Talk:
         due = idle_since = self._now()
         while self._over is None:
             now = self._now()
-            if self._channel.halted() is not None:
-                return self._hang_up(quick=True)
+            if self._channel.must_stop():
+                return self._hang_up(quick=self._channel.halted() is not None)
             if now >= due - _EARLY:
                 sent = self._frame()
                 if sent:
@@ -213,14 +213,22 @@ class Talk:
                 elif now - idle_since > self._plan.idle:
                     self._channel.say("No sound is coming: the session is ended until there is.")
                     return self._hang_up(quick=False)
-            if self._channel.must_stop():
-                return self._hang_up(quick=False)
             self._signs()
-            if self._spool.end - self._channel.position < LEAST_FRAME_MS and not self._spool.closed:
-                self._listen(min(_TICK, self._clock.real(1000)), self._channel.news.fileno())
-            else:
-                self._listen(min(_TICK, self._clock.real(due - self._now())))
+            if (rest := due - self._now()) > _EARLY:
+                self._listen(min(_TICK, self._clock.real(rest)))
+            elif self._lacks_sound():
+                self._await_sound()
         return None
+
+    def _lacks_sound(self) -> bool:
+        return self._spool.end - self._channel.position < LEAST_FRAME_MS and not self._spool.closed
+
+    def _await_sound(self) -> None:
+        bell = self._channel.news
+        descriptor = bell.want()
+        if self._lacks_sound():
+            self._listen(min(_TICK, self._clock.real(1000)), descriptor)
+        bell.done()
 
     def _now(self) -> float:
         # Not the time in the box, which may not run yet.
@@ -261,9 +269,6 @@ class Talk:
 
     def _listen(self, seconds: float, also: int | None = None) -> None:
         if not self._socket.wait(seconds, also):
-            if also is not None:
-                with suppress(OSError):
-                    self._channel.news.recv(4096)
             return
         frame = self._socket.receive()
         if frame is None:
