@@ -11,15 +11,15 @@ from typing import Any, Final, Literal, TypedDict
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf
 
-from airflow_provider_assemblyai.answer_record import AnswerRecord
 from airflow_provider_assemblyai.api import understanding
 from airflow_provider_assemblyai.api.checks import check_choice, check_seconds
 from airflow_provider_assemblyai.api.errors import AnswerUnusable, InvalidInput
 from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.understanding import Understood
-from airflow_provider_assemblyai.gateway_task import Gating, OnLostAnswer, Progress
+from airflow_provider_assemblyai.gateway.record import AnswerRecord
+from airflow_provider_assemblyai.gateway.recorded import RecordedTask
+from airflow_provider_assemblyai.gateway.task import Gating, OnLostAnswer, Progress
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.recorded_task import RecordedTask
 from airflow_provider_assemblyai.results import MAX_XCOM_TEXT, identify
 from airflow_provider_assemblyai.storage import Outputs
 

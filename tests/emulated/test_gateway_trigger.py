@@ -127,7 +127,7 @@ def test_who_is_cancelled_leaves_his_turn_to_the_next() -> None:
 
 
 def test_a_gate_is_dropped_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_assemblyai.pacing.WINDOW", 0.05)
+    monkeypatch.setattr("airflow_provider_assemblyai.gateway.pacing.WINDOW", 0.05)
 
     async def main() -> None:
         await asyncio.gather(*(event(trigger()) for _ in range(3)))

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from airflow_provider_assemblyai.answers import Shape, value_of
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply, may_repeat
 from airflow_provider_assemblyai.api.errors import (
@@ -23,7 +22,8 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.llm_gateway import Answer
-from airflow_provider_assemblyai.prompting import MARK, compose, repair
+from airflow_provider_assemblyai.gateway.answers import Shape, value_of
+from airflow_provider_assemblyai.gateway.prompting import MARK, compose, repair
 
 CHAT = llm_gateway.chat({"model": "m", "messages": [{"role": "user", "content": "Hello."}]})
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "cached_tokens": 0, "total_tokens": 1100}

@@ -30,9 +30,9 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
     clean,
 )
+from airflow_provider_assemblyai.gateway.pacing import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.killable import Killable
-from airflow_provider_assemblyai.pacing import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.triggers.llm_gateway import GatewayTrigger
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
-from airflow_provider_assemblyai.answer_record import AnswerRecord
-from airflow_provider_assemblyai.gateway_task import GatewayTask
+from airflow_provider_assemblyai.gateway.record import AnswerRecord
+from airflow_provider_assemblyai.gateway.task import GatewayTask
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.records import Homes, RecordFile, StateStore
 from airflow_provider_assemblyai.storage import Outputs
