@@ -158,6 +158,9 @@ class Crew:
         :param entry: what the plan says of it.
         """
         found: Record | None = (entry or {}).get("r")
+        if found is not None and found.get("phase") == "failed":
+            # Killed before its end was recorded: it is read once more, and not begun anew.
+            found["phase"] = "submitted"
         flight = Flight(item, found or {}, (entry or {}).get("by") or self._order.run)
         try:
             item = flight.item = _versioned(item)

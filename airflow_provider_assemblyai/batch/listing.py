@@ -22,6 +22,9 @@ MEDIA: Final = re.compile(
 _GLOB: Final = re.compile(r"[*?\[]")
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId")
 
+#: Objects that S3 lists at once.
+_PAGE: Final = 1000
+
 Found = tuple[str, str | None]
 
 
@@ -119,7 +122,7 @@ def _s3(base: ObjectStoragePath) -> Iterator[tuple[str, Mapping[str, Any]]]:
     prefix = f"{key.rstrip('/')}/" if key else ""
     more: dict[str, Any] = {}
     while True:
-        page = base.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+        page = base.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more)
         for found in page.get("Contents", ()):
             if not found["Key"].endswith("/"):
                 yield found["Key"][len(prefix) :], {"ETag": found["ETag"], "size": found["Size"]}

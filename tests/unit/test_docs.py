@@ -13,10 +13,12 @@ import pytest
 
 from airflow_provider_assemblyai import results
 from airflow_provider_assemblyai.api.understanding import FEATURES
+from airflow_provider_assemblyai.batch.manifest import BatchSummary
 from airflow_provider_assemblyai.capture.merging import CaptureSummary
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
     TranscriptExportOperator,
@@ -87,10 +89,16 @@ def test_every_parameter_and_result_of_understanding_is_in_a_table() -> None:
     assert table == parameters(UnderstandOperator) | set(Understanding.__annotations__) | set(FEATURES)
 
 
+def test_every_parameter_of_a_batch_is_in_a_table() -> None:
+    table = first_cells(section("TranscribeBatchOperator", (ROOT / "docs/batch.md").read_text()))
+    assert table == parameters(TranscribeBatchOperator) | set(BatchSummary.__annotations__)
+
+
 @pytest.mark.parametrize(
     "operator",
     [
         TranscribeOperator,
+        TranscribeBatchOperator,
         StreamingCaptureOperator,
         TranscriptSensor,
         TranscriptExportOperator,
