@@ -22,10 +22,10 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow test-clients check chaos chaos-quick live bench-gateway bench-import bench-upload check-spec
+.PHONY: help install demo test test-airflow test-clients check chaos chaos-quick live bench-gateway bench-import bench-streaming bench-upload check-spec
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed-dev ## make .venv with everything for demo, test and check
 
@@ -67,8 +67,14 @@ bench-gateway: install .venv/.installed-bench ## pace and price of waiting for a
 bench-import: install .venv/.installed-bench ## what importing the operators costs, beside other providers
 	$(BIN)/python benchmarks/bench_import.py
 
+bench-streaming: install .venv/.installed-bench ## what a live recording costs, beside the official SDK
+	$(BIN)/python benchmarks/bench_streaming.py
+
 bench-upload: install .venv/.installed-bench ## memory and speed of a 1 GiB upload
 	$(BIN)/python benchmarks/bench_upload.py
+
+bench-waiting: install .venv/.installed-bench ## what it costs to wait for 10,000 jobs, beside other providers
+	$(BIN)/python benchmarks/bench_waiting.py
 
 check-spec: install .venv/.installed-spec ## the emulator against the service's description: make check-spec SPEC=path
 	@test -n "$(SPEC)" || { echo "make check-spec needs SPEC=path-to-the-description." >&2; exit 2; }

@@ -45,7 +45,7 @@ from tests.emulated.capturing import (
 
 def test_execution_timeout_ends_the_session(listening: Emulator, context: Any, tape: Path, out: Path) -> None:
     capturing = operator(str(tape), out, duration=60)
-    with pytest.raises(AirflowTaskTimeout), timeout(3):
+    with pytest.raises(AirflowTaskTimeout), timeout(12):
         capturing.execute(context)
     none_left(listening)
     assert [session["state"] for session in listening.sessions()] == ["terminated"]

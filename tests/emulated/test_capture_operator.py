@@ -59,9 +59,10 @@ def test_summary_and_files(listening: Emulator, context: Any, tape: Path, out: P
     assert (summary["status"], summary["region"], summary["ended_by"]) == ("completed", "us", "box")
     assert summary["captured_seconds"] == 2.4
     assert summary["session_ids"] == [session["id"] for session in listening.sessions()]
-    assert abs(pendulum.parse(summary["started"]).timestamp() - before) < 10  # type: ignore[union-attr]
+    assert abs(pendulum.parse(summary["started"]).timestamp() - before) < 60  # type: ignore[union-attr]
     assert summary["started"].endswith("Z")
-    assert summary["billed_session_seconds"] <= 4
+    billed = sum(session["billed_seconds"] for session in listening.sessions())
+    assert summary["billed_session_seconds"] == pytest.approx(billed, abs=2)
     assert (summary["turns"], summary["words"], summary["reconnects"], summary["gaps"]) == (1, 6, 0, [])
     assert (summary["transcript_id"], summary["warnings"]) == (None, [])
     assert bare(str(summary["text"]).split()) == bare(words_of(2.4))
