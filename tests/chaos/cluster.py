@@ -10,12 +10,7 @@ import secrets
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import psycopg2  # type: ignore[import-untyped]
-import psycopg2.extras  # type: ignore[import-untyped]
 
 from tests.airflow.keeper import session_members
 from tests.airflow.processes import free_port
@@ -74,7 +69,7 @@ class Cluster(Airflow):
             settings[f"AIRFLOW_CONN_{connection_id(number).upper()}"] = json.dumps(
                 {"conn_type": "assemblyai", "password": key, "host": f"http://127.0.0.1:{port}"}
             )
-        self._dsn = database.dsn
+        self._database = database
         super().__init__(
             folder / "airflow",
             dag_folders={"chaos": DAGS},
@@ -84,16 +79,8 @@ class Cluster(Airflow):
         )
         self._sessions: list[int] = []
 
-    @cached_property
-    def _database(self) -> Any:
-        connection = psycopg2.connect(self._dsn)
-        connection.set_session(readonly=True, autocommit=True)
-        return connection
-
     def query(self, sql: str, *parameters: object) -> list[JsonDict]:
-        with self._database.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-            cursor.execute(sql, parameters)
-            return [dict(row) for row in cursor.fetchall()]
+        return self._database.query(sql, *parameters)
 
     def tables(self) -> list[str]:
         found = self.query("select table_name from information_schema.tables where table_schema = 'public'")

@@ -14,9 +14,12 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
+import psycopg2.extras  # type: ignore[import-untyped]
 
 from tests.airflow.processes import Fleet, Process, free_port, until
 from tests.airflow.settings import clean_environment
@@ -45,17 +48,30 @@ class Postgres:
     @property
     def dsn(self) -> str:
         """As psycopg2 takes it."""
-        return self._url("postgresql")
+        return self.url("postgresql")
 
     @property
     def airflow_settings(self) -> dict[str, str]:
         return {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._url("postgresql+psycopg2"),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._url("postgresql+asyncpg"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.url("postgresql+psycopg2"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self.url("postgresql+asyncpg"),
         }
 
-    def _url(self, scheme: str) -> str:
+    def url(self, scheme: str) -> str:
+        """The same for SQLAlchemy, whose `scheme` names the driver."""
         return f"{scheme}://airflow:{self._password}@127.0.0.1:{self._port}/postgres"
+
+    @cached_property
+    def _reader(self) -> Any:
+        connection = psycopg2.connect(self.dsn)
+        connection.set_session(readonly=True, autocommit=True)
+        return connection
+
+    def query(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        """Read; writing is not possible."""
+        with self._reader.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(sql, parameters)
+            return [dict(row) for row in cursor.fetchall()]
 
     def __enter__(self) -> Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="chaos-postgres-"))
