@@ -96,6 +96,8 @@ async def wait(
         await waiting.done
     finally:
         connection.remove(waiting)
+    # What ends everybody's waiting, such as a refused key, does not ask who came when.
+    await asyncio.sleep(max(0.0, ready_at - time.time()))
     return waiting.claim.events
 
 
@@ -135,8 +137,15 @@ class _Connection:
 
         :raises InvalidInput: it is missing or cannot work.
         """
-        if self._watcher is None or time.time() - self.read_at > REFRESH:
+        if self._watcher is None:
             await self.read_again()
+        elif time.time() - self.read_at > REFRESH:
+            try:
+                await self.read_again()
+            except InvalidInput:
+                raise
+            except Exception as error:
+                _kept(error)
 
     async def read_again(self) -> None:
         """Read it now; whoever waits moves to the account that it leads to."""
@@ -239,15 +248,13 @@ class Watcher:
                         async with asyncio.timeout(pause if pause < inf else None):
                             await self._wake.wait()
                     self._wake.clear()
+                # Before the client is closed, which takes time: who comes now needs another watcher.
+                self._go()
         except Exception as error:
-            # A fault of ours. Nobody must wait for ever because of it.
             log.exception("Waiting for transcripts broke off.")
-            for waiting in self._waiting.values():
-                if not waiting.done.done():
-                    waiting.done.set_exception(error)
+            self._break(error)
         finally:
-            if self._watchers.get(self.account) is self:
-                del self._watchers[self.account]
+            self._go()
             for look in self._looking:
                 look.cancel()
             await asyncio.gather(*self._looking, return_exceptions=True)
@@ -283,10 +290,19 @@ class Watcher:
         self._looking.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(error)
             self._task.cancel()
-            for waiting in self._waiting.values():
-                if not waiting.done.done():
-                    waiting.done.set_exception(error)
+
+    def _go(self) -> None:
+        if self._watchers.get(self.account) is self:
+            del self._watchers[self.account]
+
+    def _break(self, error: BaseException) -> None:
+        """Take in a fault of ours: nobody must wait for ever because of it."""
+        self._go()
+        for waiting in self._waiting.values():
+            if not waiting.done.done():
+                waiting.done.set_exception(error)
 
     async def _ask(self, look: Look) -> None:
         asked_at = time.time()
@@ -366,5 +382,9 @@ async def _quietly(connection: _Connection) -> None:
     try:
         await connection.read_again()
     except Exception as error:
-        # Whoever waits goes on with what is known.
-        log.warning("The connection could not be read again, the old one stays in use: %s", clean(str(error)))
+        _kept(error)
+
+
+def _kept(error: Exception) -> None:
+    # Whoever waits goes on with what is known.
+    log.warning("The connection could not be read again, the old one stays in use: %s", clean(str(error)))
