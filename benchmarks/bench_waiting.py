@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What it costs to wait for thousands of jobs: the event loop, requests, memory, and how late the end is noticed.
+
+Every measure is taken twice: on a bare event loop, and in a real triggerer (``REAL=0`` leaves that out). RUNS sets
+the number of rounds (default 1).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from measuring import count_of, print_table, print_verdict, print_versions, run, server
+from waiting_contestants import connections
+from waiting_server import job_id, lengths
+
+_HERE = Path(__file__).parent
+_PACKAGES = (
+    "airflow-provider-assemblyai",
+    "apache-airflow",
+    "apache-airflow-providers-common-ai",
+    "apache-airflow-providers-dbt-cloud",
+    "apache-airflow-providers-openai",
+    "assemblyai",
+)
+_INTERVAL = 5.0
+_MOST = 10_000
+#: Ten thousand at 5 s are 51 pages in a round: 3,060 requests in 5 minutes, and some for the search.
+_BUDGET = 6_000
+#: Jobs that have an account of their own, so that each is waited for alone.
+_ALONE = 200
+#: In flight at the beginning of the event measure; those that end in it leave more than 5,000.
+_EVENTS = 7_000
+
+Result = dict[str, Any]
+
+
+def _job(contestant: str, count: int, **change: Any) -> Result:
+    usual = {"contestant": contestant, "count": count, "interval": _INTERVAL, "alone": False, "ends": False}
+    return usual | {"warm": 8, "settle": 14, "seconds": 60} | change
+
+
+#: Name -> what waits. Those whose calls block the event loop, or a thread each, are given fewer jobs.
+_BARE = {
+    "ours, 10,000": _job("ours", _MOST, seconds=45),
+    "ours, 1,000": _job("ours", 1_000),
+    "dbt Cloud, 1,000": _job("dbt", 1_000),
+    "OpenAI batch, 100": _job("openai", 100, seconds=30),
+    "common-ai LLMBatch, 100": _job("llm_batch", 100, seconds=30),
+    "SDK in @task, 50": _job("sdk", 50, seconds=30),
+    "bare triggers, 10,000": _job("bare", _MOST, settle=5, seconds=10),
+    "events, 5,000": _job("ours", _EVENTS, ends=True, settle=1, seconds=80),
+    "events, 1": _job("ours", _ALONE, alone=True, ends=True, settle=1, seconds=80),
+}
+_REAL = {
+    "ours, 10,000": _job("ours", _MOST, seconds=45),
+    "ours, 1,000": _job("ours", 1_000),
+    "dbt Cloud, 1,000": _job("dbt", 1_000),
+    "bare triggers, 10,000": _job("bare", _MOST, settle=5, seconds=10),
+    "events, 5,000": _job("ours", _EVENTS, ends=True, settle=1, seconds=80),
+    "events, 1": _job("ours", _ALONE, alone=True, ends=True, settle=1, seconds=80),
+}
+
+
+def main() -> int:
+    rounds = count_of("RUNS", 1)
+    print_versions(_PACKAGES)
+    found: dict[str, list[Result]] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-waiting-") as directory:
+        home = Path(directory)
+        _certificate(home)
+        for _ in range(rounds):
+            plans = [("bare loop", name, job) for name, job in _BARE.items()]
+            if os.environ.get("REAL", "1") != "0":
+                plans += [("triggerer", name, job) for name, job in _REAL.items()]
+            random.shuffle(plans)
+            for place, name, job in plans:
+                found.setdefault(f"{place}: {name}", []).append(_measure(home, place, job))
+                print(f"  {place}: {name}: {_short(found[f'{place}: {name}'][-1])}", file=sys.stderr)
+    _print(found)
+    verdicts = [
+        _judge(place, found) for place in ("bare loop", "triggerer") if f"{place}: ours, 10,000" in found
+    ]
+    return 0 if all(verdicts) else 1
+
+
+def _short(result: Result) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in result.items() if name != "late")
+
+
+def _measure(home: Path, place: str, job: Result) -> Result:
+    events = home / "events"
+    events.write_text("")
+    serving = (sys.executable, str(_HERE / "waiting_server.py"), str(_MOST + 1), str(home / "server.pem"))
+    with server(serving, {}, "ready ") as url:
+        environment = _environment(home, url)
+        told = json.dumps(job | {"url": url, "events": str(events)})
+        program = [sys.executable, str(_HERE / "waiting_worker.py"), told]
+        if place == "triggerer":
+            program = [sys.executable, str(_HERE / "waiting_triggerer.py"), str(home / "airflow"), told]
+            events = home / "airflow" / "events"
+        ended = run(program, environment)
+    found: Result = json.loads(ended.output.splitlines()[-1])
+    found["requests"] *= 60 / job["seconds"]
+    return found | {"late": _lateness(events, found["began"], job["count"]) if job["ends"] else []}
+
+
+def _environment(home: Path, url: str) -> dict[str, str]:
+    return {
+        **connections(url, _BUDGET, _ALONE),
+        "AIRFLOW_HOME": str(home / "bare"),
+        "PYTHONPATH": str(_HERE),
+        "SSL_CERT_FILE": str(home / "ca.pem"),
+        "NO_PROXY": "localhost",
+        "no_proxy": "localhost",
+    }
+
+
+def _lateness(events: Path, began: float, count: int) -> list[float]:
+    """Return for each event how long after the end of its job it came, in seconds."""
+    ends = {job_id(number): began + length for number, length in enumerate(lengths(count))}
+    lines = [line.split() for line in events.read_text().splitlines()]
+    return [float(moment) - ends[name] for name, moment in lines if float(moment) >= ends[name] >= began]
+
+
+def _certificate(home: Path) -> None:
+    """Write a certificate for this machine that only this benchmark trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    made = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now - day, now + day
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (home / "ca.pem").write_bytes(pem)
+    (home / "server.pem").write_bytes(pem + secret)
+
+
+def _middle(results: list[Result], name: str) -> float | None:
+    values = [one[name] for one in results if one.get(name)]
+    return median(values) if values else None
+
+
+def _slip(results: list[Result]) -> float | None:
+    interval = _middle(results, "interval")
+    return None if interval is None else interval / _INTERVAL - 1
+
+
+def _print(found: Mapping[str, list[Result]]) -> None:
+    def cell(value: float | None, form: str) -> str:
+        return "-" if value is None else form.format(value)
+
+    rows = []
+    for name, results in sorted(found.items()):
+        p99, worst = _middle(results, "p99"), _middle(results, "worst")
+        late = [value for one in results for value in one["late"]]
+        steady = not late
+        rows.append(
+            (
+                name,
+                cell(None if p99 is None else p99 * 1000, "{:.1f}"),
+                cell(None if worst is None else worst * 1000, "{:.0f}"),
+                cell(_slip(results) if steady else None, "{:+.1%}"),
+                cell(_middle(results, "requests") if steady else None, "{:.0f}"),
+                cell(_middle(results, "kib"), "{:.1f}"),
+                cell(median(late) if late else None, "{:.2f}"),
+                str(len(late)) if late else "-",
+            )
+        )
+    head = (
+        "who waits",
+        "lag p99 ms",
+        "worst ms",
+        "slip",
+        "requests/min",
+        "KiB each",
+        "event p50 s",
+        "events",
+    )
+    print_table(head, rows)
+    print(
+        "Interval 5 s. Lag: of a task that wants to run each 10 ms. Slip: of the time between two looks "
+        "at one job.\nKiB each: in a triggerer with all of its process.\n"
+    )
+
+
+def _judge(place: str, found: Mapping[str, list[Result]]) -> bool:
+    def of(name: str) -> list[Result]:
+        return found[f"{place}: {name}"]
+
+    most = of("ours, 10,000")
+    p99, worst, slip = _middle(most, "p99") or 0.0, _middle(most, "worst") or 0.0, _slip(most) or 0.0
+    memory = (_middle(most, "kib") or 0.0) - (_middle(of("bare triggers, 10,000"), "kib") or 0.0)
+    # The pace that was asked for: a peer that cannot keep it would seem to save requests.
+    due = 1_000 * 60 / _INTERVAL
+    share = (_middle(of("ours, 1,000"), "requests") or 0.0) / due
+    late = {
+        count: median(value for one in of(f"events, {count}") for value in one["late"])
+        for count in ("1", "5,000")
+    }
+    verdicts = [
+        print_verdict(p99 < 0.01, f"{place}: 10,000 in flight, lag p99 {p99 * 1000:.1f} ms, bound 10"),
+        print_verdict(
+            worst < 0.1, f"{place}: 10,000 in flight, worst stall {worst * 1000:.0f} ms, bound 100"
+        ),
+        print_verdict(slip < 0.1, f"{place}: 10,000 in flight, poll slip {slip:+.1%}, bound 10 %"),
+        print_verdict(
+            share < 0.02,
+            f"{place}: 1,000 in flight, {share:.4f} x the requests that a look at each takes, bound 0.02",
+        ),
+        print_verdict(memory < 4, f"{place}: {memory:.1f} KiB each above a bare trigger, bound 4"),
+    ]
+    verdicts += [
+        print_verdict(
+            value <= 0.6 * _INTERVAL,
+            f"{place}: completion -> event, p50 at {count} in flight {value:.2f} s, bound {0.6 * _INTERVAL}",
+        )
+        for count, value in late.items()
+    ]
+    return all(verdicts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

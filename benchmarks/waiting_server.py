@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The other end of the waiting benchmark: jobs of seeded lengths, behind TLS, each answer after 100 +- 30 ms.
+
+It answers as three services do, each in its own shape: AssemblyAI (``/v2/transcript``, one or a page), OpenAI's
+batches (``/v1/batches/...``) and dbt Cloud (``/api/v2/accounts/1/runs/...``). Job *n* is the same job in all of
+them. It is no emulator: it knows no keys and no errors, so that it is never what a contestant waits for.
+
+``/_/begin?ends=0|1`` starts all jobs and counts anew; with ``ends=0`` none ends. ``/_/counts`` tells what came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+import sys
+import time
+from urllib.parse import parse_qs, urlsplit
+
+SEED = 20260101
+_LATENCY, _SPREAD = 0.1, 0.03
+#: Rows that others submit in between, for each that is waited for.
+_PADDING = "x" * 160
+
+
+def job_id(number: int) -> str:
+    """Return the transcript id of a job."""
+    return f"{number:08x}-0000-4000-8000-{number:012x}"
+
+
+def lengths(count: int) -> list[float]:
+    """Return how long the jobs take: log-normal, half of them under 100 s, from 20 to 300 s."""
+    chance = random.Random(SEED)
+    return [min(300.0, max(20.0, chance.lognormvariate(4.605, 0.6))) for _ in range(count)]
+
+
+class Jobs:
+    """
+    The state of all jobs, and what was asked.
+
+    :param count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._lengths = lengths(count)
+        self.begin(ends=False)
+
+    def begin(self, *, ends: bool) -> None:
+        """Start all jobs now."""
+        self.began = time.time()
+        self.ends = ends
+        self.requests = self.bytes = 0
+        self._first = [0.0] * self.count
+        self._last = [0.0] * self.count
+        self._seen = [0] * self.count
+
+    def done(self, number: int) -> bool:
+        """Tell how a job is; that is one sight of it."""
+        now = time.time()
+        if not self._seen[number]:
+            self._first[number] = now
+        self._last[number] = now
+        self._seen[number] += 1
+        return self.ends and self.began + self._lengths[number] <= now
+
+    def counts(self) -> dict[str, float]:
+        """Return the requests, and the mean time between two sights of one job."""
+        often = [number for number in range(self.count) if self._seen[number] > 1]
+        sights = sum(self._seen[number] - 1 for number in often)
+        span = sum(self._last[number] - self._first[number] for number in often)
+        return {
+            "began": self.began,
+            "requests": self.requests,
+            "bytes": self.bytes,
+            "watched": len(often),
+            "interval": span / sights if sights else 0.0,
+        }
+
+    def answer(self, target: str) -> bytes:
+        """Return the body for a path."""
+        parts = urlsplit(target)
+        path = parts.path.rstrip("/")
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if path == "/v2/transcript":
+            return self._page(int(query.get("limit", 10)), query.get("before_id"))
+        kind, _, name = path.rpartition("/")
+        if kind.startswith("/api/v2/accounts"):
+            status = 10 if self.done(int(name)) else 3
+            return json.dumps({"data": {"id": int(name), "status": status}}).encode()
+        number = int(name[:8], 16)
+        done = self.done(number)
+        if kind == "/v1/batches":
+            state = "completed" if done else "in_progress"
+            made = {"id": name, "object": "batch", "endpoint": "/v1/responses", "input_file_id": "file-1"}
+            counts = {"total": 1, "completed": int(done), "failed": 0}
+            return json.dumps(
+                made
+                | {"completion_window": "24h", "created_at": 1, "status": state, "request_counts": counts}
+            ).encode()
+        return json.dumps({"id": name, "status": "completed" if done else "processing"}).encode()
+
+    def _page(self, limit: int, before: str | None) -> bytes:
+        # Newest first; the newest job has the highest number.
+        top = int(before[:8], 16) if before else self.count
+        numbers = range(top - 1, max(-1, top - 1 - limit), -1)
+        rows = ",".join(
+            f'{{"id":"{job_id(number)}","resource_url":"https://api.assemblyai.com/v2/transcript/{job_id(number)}",'
+            f'"status":"{"completed" if self.done(number) else "processing"}","created":"2026-01-01T00:00:00.000000",'
+            f'"completed":null,"audio_url":"https://example.com/{_PADDING}","error":null}}'
+            for number in numbers
+        )
+        older = f'"https://localhost/v2/transcript?before_id={job_id(numbers[-1])}"' if numbers else "null"
+        details = f'{{"limit":{limit},"result_count":{len(numbers)},"prev_url":{older},"next_url":null}}'
+        return f'{{"page_details":{details},"transcripts":[{rows}]}}'.encode()
+
+
+class Connection(asyncio.Protocol):
+    """
+    One client: requests without a body, answered one after the other.
+
+    :param jobs: what is told about.
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._data = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        while (end := self._data.find(b"\r\n\r\n")) >= 0:
+            head, self._data = self._data[:end], self._data[end + 4 :]
+            target = head.split(b" ", 2)[1].decode()
+            if target.startswith("/_/"):
+                self._send(self._control(target))
+                continue
+            self._jobs.requests += 1
+            delay = random.uniform(_LATENCY - _SPREAD, _LATENCY + _SPREAD)
+            # The state is that of the moment when the answer leaves.
+            asyncio.get_running_loop().call_later(delay, self._answer, target)
+
+    def _answer(self, target: str) -> None:
+        body = self._jobs.answer(target)
+        self._jobs.bytes += len(body)
+        self._send(body)
+
+    def _control(self, target: str) -> bytes:
+        if target.startswith("/_/begin"):
+            self._jobs.begin(ends=target.endswith("ends=1"))
+        return json.dumps(self._jobs.counts()).encode()
+
+    def _send(self, body: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            self._transport.write(head.encode() + body)
+
+
+async def serve(count: int, certificate: str) -> None:
+    """
+    Serve until the end of this process.
+
+    :param count: jobs.
+    :param certificate: a PEM file with certificate and key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    jobs = Jobs(count)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(jobs), "127.0.0.1", 0, ssl=context, backlog=4096)
+    print(f"ready https://localhost:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), sys.argv[2]))

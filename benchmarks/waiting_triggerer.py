@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+One contestant of the waiting benchmark in a real triggerer: ``waiting_triggerer.py HOME '{"contestant": ...}'``.
+
+Nobody has ten thousand tasks run only to see them wait, so the tasks are made deferred in the metadata database: a
+mapped task, a row of ``trigger`` for each of its instances. Everything from there on is Airflow's own. The first
+job in a home makes its database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+
+#: More than are ever in flight; one is for measuring.
+TASKS = 10_020
+_DAG = f"""
+from airflow.sdk import DAG, task
+
+with DAG("waiting", schedule=None):
+    @task
+    def wait(number): ...
+
+    wait.expand(number=list(range({TASKS})))
+"""
+_never = Event()
+
+
+def settings(home: Path) -> dict[str, str]:
+    """Return the configuration of the triggerer; what differs from Airflow's own is named in the README."""
+    bundle = {
+        "name": "bench",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(home / "dags")},
+    }
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": str(TASKS),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+        "AIRFLOW__API_AUTH__JWT_SECRET": "bench" * 8,
+        "AIRFLOW__TRIGGERER__CAPACITY": "20000",
+        "AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": "1000",
+        # What takes longer than a minute here is making ten thousand triggers known, before anything is measured.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "600",
+        "AIRFLOW__TRIGGERER__RUNNER_HEALTH_CHECK_THRESHOLD": "600",
+    }
+
+
+def _until(probe: Callable[[], bool], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not probe():
+        if time.monotonic() > end:
+            raise SystemExit(f"not within {seconds:.0f} s: {what}")
+        _never.wait(0.2)
+
+
+def make_database(home: Path) -> None:
+    """Make a database that holds a run of the DAG."""
+    (home / "dags").mkdir(parents=True)
+    (home / "dags" / "waiting.py").write_text(_DAG)
+    migrate = (sys.executable, "-m", "airflow", "db", "migrate")
+    subprocess.run(migrate, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.sdk import timezone
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db()
+    (bundle,) = list(manager.get_all_dag_bundles())
+    bundle.initialize()
+    bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    sync_bag_to_db(bag, bundle.name, bundle.version)
+    found = SerializedDagModel.get("waiting")
+    assert found is not None
+    found.dag.create_dagrun(
+        run_id="bench",
+        run_after=timezone.utcnow(),
+        run_type=DagRunType.MANUAL,
+        triggered_by=DagRunTriggeredByType.TEST,
+        state=DagRunState.RUNNING,
+    )
+
+
+def defer(home: Path, job: dict[str, Any]) -> int:
+    """Have task instances wait, and return how many there are, the measuring one included."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.trigger import Trigger
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import delete, select, update
+    from waiting_contestants import TRIGGERS, LagTrigger
+
+    make = TRIGGERS[job["contestant"]]
+    triggers = [make(number, job["interval"], job["alone"]) for number in range(job["count"])]
+    with create_session() as session:
+        session.execute(update(TaskInstance).values(trigger_id=None, state=None))
+        session.execute(delete(Trigger))
+        rows = [Trigger.from_object(trigger) for trigger in (*triggers, LagTrigger(str(home)))]
+        session.add_all(rows)
+        session.flush()
+        ids = session.scalars(select(TaskInstance.id).order_by(TaskInstance.map_index)).all()
+        session.execute(
+            update(TaskInstance),
+            [
+                {"id": id_, "trigger_id": row.id, "state": TaskInstanceState.DEFERRED}
+                for id_, row in zip(ids, rows, strict=False)
+            ],
+        )
+    return len(rows)
+
+
+def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
+    """
+    Let one contestant wait, and measure.
+
+    :param home: of Airflow.
+    :param job: contestant, count, interval, alone, ends, settle, seconds, url.
+    """
+    for name in ("measure", "taken", "measured", "events", "running"):
+        with suppress(FileNotFoundError):
+            (home / name).unlink()
+    count = defer(home, job)
+    with (home / "triggerer.log").open("w") as log:
+        triggerer = subprocess.Popen(
+            (sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"), stdout=log, stderr=log
+        )
+    try:
+        with httpx.Client(timeout=60) as http:
+
+            def control(what: str) -> dict[str, float]:
+                found: dict[str, float] = http.get(f"{job['url']}/_/{what}").json()
+                return found
+
+            control("begin?ends=0")
+            started = time.monotonic()
+            _until(lambda: _running(home) >= count, 400, f"{count} triggers at work")
+            starting = time.monotonic() - started
+            _never.wait(job["settle"])
+            control(f"begin?ends={int(job['ends'])}")
+            (home / "measure").write_text(str(job["seconds"]))
+            _never.wait(job["seconds"])
+            counts = control("counts")
+            _until((home / "measured").exists, 60, "the measured lag")
+            lag = json.loads((home / "measured").read_text())
+            return {**counts, **lag, "starting": starting, "kib": lag["kib"] / job["count"]}
+    finally:
+        triggerer.terminate()
+        triggerer.wait(60)
+
+
+def _running(home: Path) -> int:
+    """Return how many tasks the event loop of the triggerer has; Airflow's own are a handful."""
+    file = home / "running"
+    return int(file.read_text()) if file.exists() else 0
+
+
+def main() -> None:
+    home, job = Path(sys.argv[1]), json.loads(sys.argv[2])
+    if not (home / "airflow.db").exists():
+        make_database(home)
+    print(json.dumps(run(home, job)), flush=True)
+
+
+if __name__ == "__main__":
+    os.environ |= settings(Path(sys.argv[1]))
+    main()
