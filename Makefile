@@ -22,10 +22,10 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow test-clients check chaos chaos-quick live bench-gateway bench-import bench-streaming bench-upload check-spec
+.PHONY: help install demo test test-airflow test-clients test-distributed check chaos chaos-quick live bench-gateway bench-import bench-streaming bench-upload check-spec
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed-dev ## make .venv with everything for demo, test and check
 
@@ -42,6 +42,9 @@ test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 
 
 test-clients: install .venv/.installed-clients ## the emulator's streaming with another vendor's client
 	$(BIN)/python -m pytest tests/clients
+
+test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two Celery workers, two triggerers; one of each dies
+	$(BIN)/python -m pytest tests/distributed
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
