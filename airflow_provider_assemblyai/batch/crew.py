@@ -27,9 +27,9 @@ from airflow_provider_assemblyai.batch.account import Account
 from airflow_provider_assemblyai.batch.items import Item, with_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import Line, Status, failure
-from airflow_provider_assemblyai.batch.minutes import count_minutes, minutes_of
 from airflow_provider_assemblyai.handover import AudioSource, Transfer
 from airflow_provider_assemblyai.job import Policy, Record, fingerprint
+from airflow_provider_assemblyai.minutes import count_minutes, minutes_of
 from airflow_provider_assemblyai.opening import mask_address
 from airflow_provider_assemblyai.results import Format
 from airflow_provider_assemblyai.storage import Outputs

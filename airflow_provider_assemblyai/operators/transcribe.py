@@ -32,6 +32,7 @@ from airflow_provider_assemblyai.handover import TRANSFERS, Transfer, shortfall
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.job import Policy
 from airflow_provider_assemblyai.killable import Killable
+from airflow_provider_assemblyai.minutes import count_minutes, minutes_of
 from airflow_provider_assemblyai.opening import Opening, mask_address
 from airflow_provider_assemblyai.results import Format, Summary
 from airflow_provider_assemblyai.submission import Submission
@@ -244,6 +245,7 @@ class TranscribeOperator(Killable, BaseOperator):
             try:
                 outcome.require_completed(transcript)
             except TranscriptFailed as failed:
+                count_minutes("failed", minutes_of(transcript, job.record.get("duration")))
                 transcript = job.resubmit(failed)
                 continue
             return self._finish(context, hook, job, transcript)
@@ -304,7 +306,9 @@ class TranscribeOperator(Killable, BaseOperator):
             summary["warnings"].append("Not deleted: the job was adopted, and its URL is not ours alone.")
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
+        reused = job.record.get("phase") == "stored"
         job.stored(summary)
+        count_minutes("reused" if reused else "billed", minutes_of(transcript, job.record.get("duration")))
         if self.delete_after and not job.record.get("shared"):
             self._delete(hook, job)
         return summary

@@ -176,6 +176,30 @@ def test_faults_of_the_service_are_submitted_again(
     assert (emulator.counters()["accepted"], emulator.counters()["billed"]) == (3, 1)
 
 
+def test_a_kill_between_a_failure_and_its_record_submits_nothing(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
+) -> None:
+    audio = "https://example.com/a.wav?emulator=error:download"
+    for _ in range(2):
+        summary = run(operator([audio], out, on_partial_failure="succeed"), context)
+        assert summary["errors"] == {"TranscriptFailed.source": 1}
+        assert emulator.counters()["accepted"] == 1
+        for segment in (out / ".assemblyai" / "batch" / "segments").iterdir():
+            if '"done"' in segment.read_text():
+                segment.unlink()
+
+
+def test_results_of_audio_that_is_gone_are_fetched(
+    emulator: Emulator, context: Any, run: Callable[..., Any], tmp_path: Path, out: Path
+) -> None:
+    audio = sound(tmp_path / "a.wav")
+    with pytest.raises(TaskDeferred):
+        operator([str(audio)], out, deferrable=True, config={}).execute(context)
+    audio.unlink()
+    summary = run(operator([str(audio)], out), context)
+    assert (summary["completed"], emulator.counters()["accepted"]) == (1, 1)
+
+
 def test_bad_items_lose_nobody_else(
     emulator: Emulator, context: Any, run: Callable[..., Any], tmp_path: Path, out: Path
 ) -> None:

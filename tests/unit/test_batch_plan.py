@@ -18,8 +18,8 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.batch.listing import MEDIA, _pattern
 from airflow_provider_assemblyai.batch.manifest import Sum, failure, lines
-from airflow_provider_assemblyai.batch.minutes import minutes_of
 from airflow_provider_assemblyai.batch.plan import Known, has_to_be_done, is_changed, standing
+from airflow_provider_assemblyai.minutes import minutes_of
 
 KEY, OTHER = "0" * 31 + "1", "0" * 31 + "2"
 

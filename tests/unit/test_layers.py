@@ -31,6 +31,7 @@ BELOW_OPERATORS = API | {
     *(
         "job",
         "killable",
+        "minutes",
         "opening",
         "submission",
         "records",
@@ -98,6 +99,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway.pacing": set(),
     "job": {"api.checks"},
     "killable": {"api.errors"},
+    "minutes": set(),
     "retry_policy": {"api.errors"},
     "submission": {"job", *API},
     "client": {"", *API},
@@ -132,11 +134,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch.items": {"batch.listing", "job", "storage", *API},
     "batch.plan": {"batch.folder", "batch.items", "batch.ledger"},
     "batch.manifest": {"batch.ledger", *API},
-    "batch.minutes": set(),
     "batch.owners": set(),
     "batch.account": {"hooks.assemblyai", *API},
     "batch.crew": {
-        *("batch.account", "batch.items", "batch.ledger", "batch.manifest", "batch.minutes", "handover"),
+        *("batch.account", "batch.items", "batch.ledger", "batch.manifest", "handover", "minutes"),
         *("job", "opening", "results", "storage", "submission"),
         *API,
     },

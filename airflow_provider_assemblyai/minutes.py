@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import Stats
 
-Kind = Literal["submitted", "billed", "failed", "reused"]
+Kind = Literal["billed", "failed", "reused"]
 
 
 def minutes_of(transcript: Mapping[str, Any], known: float | None = None) -> float:
@@ -26,11 +26,11 @@ def minutes_of(transcript: Mapping[str, Any], known: float | None = None) -> flo
 
 def count_minutes(kind: Kind, minutes: float) -> None:
     """
-    Add to the metric ``assemblyai.audio_minutes.<kind>``.
+    Add to the metric ``assemblyai.audio_minutes.<kind>``; ``billed`` and ``failed`` also add to ``submitted``.
 
-    :param kind: of these, ``submitted`` is ``billed`` and ``failed`` together, once the jobs have ended.
     :param minutes: of audio.
     """
     if minutes > 0:
-        # Airflow's backends take fractions, and most recordings are no whole minutes.
-        Stats.incr(f"assemblyai.audio_minutes.{kind}", minutes)  # type: ignore[arg-type]
+        for name in (kind,) if kind == "reused" else (kind, "submitted"):
+            # Airflow's backends take fractions, and most recordings are no whole minutes.
+            Stats.incr(f"assemblyai.audio_minutes.{name}", minutes)  # type: ignore[arg-type]
