@@ -22,7 +22,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow test-clients test-distributed check chaos chaos-quick live bench-gateway bench-import bench-streaming bench-upload check-spec
+.PHONY: help install demo test test-airflow test-clients test-distributed check chaos chaos-quick chaos-batch live bench-gateway bench-import bench-streaming bench-upload check-spec
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ chaos-quick: ## the same, once each; with V=3.1 (or 3.2, 3.3) on that Airflow, e
 	@case "$(V)" in ""|3.1|3.2|3.3) ;; *) echo "make chaos-quick knows V=3.1, V=3.2 and V=3.3." >&2; exit 2 ;; esac
 	@$(MAKE) --no-print-directory $(if $(V),.venv-airflow-$(V),.venv)/.installed-chaos
 	$(if $(V),$(OTHER),$(BIN))/python -m tests.chaos --quick
+
+chaos-batch: install ## 2,000 recordings in one task that is killed ten times: counts what it costs, in two minutes
+	$(BIN)/python -m tests.emulated.killing --items 2000 --kills 10 --deferrable
 
 live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD
 	@test -n "$$ASSEMBLYAI_API_KEY" || { echo "make live needs ASSEMBLYAI_API_KEY in the environment." >&2; exit 2; }
