@@ -30,12 +30,13 @@ EMULATOR = (
 )
 
 _SETTINGS = {
-    "core": {"executor": "CeleryExecutor", "parallelism": "32"},
+    # Little more than there are slots: what waits in a queue for long is taken for lost.
+    "core": {"executor": "CeleryExecutor", "parallelism": "8"},
     # Whoever dies is missed soon, and whoever is only slow, because this machine is, is not.
     "scheduler": {
         "task_instance_heartbeat_timeout": "40",
         "task_instance_heartbeat_timeout_detection_interval": "3",
-        "task_queued_timeout": "90",
+        "task_queued_timeout": "150",
         "task_queued_timeout_check_interval": "5",
         "max_tis_per_query": "64",
     },
@@ -46,7 +47,7 @@ _SETTINGS = {
         "worker_enable_remote_control": "False",
     },
     # What a worker had taken and not finished when it died is given to another after so long.
-    "celery_broker_transport_options": {"visibility_timeout": "60"},
+    "celery_broker_transport_options": {"visibility_timeout": "90"},
 }
 
 

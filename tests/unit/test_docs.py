@@ -25,6 +25,7 @@ from airflow_provider_assemblyai.operators.transcripts import (
 )
 from airflow_provider_assemblyai.operators.understand import Understanding, UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
+from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -82,6 +83,13 @@ def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
     table = first_cells(section("LLMGatewayOperator", (ROOT / "docs/llm-gateway.md").read_text()))
     pushed = {"usage", "model", "finish_reason", "request_id", "attempts", "waited_seconds"}
     assert table == parameters(LLMGatewayOperator) | pushed
+
+
+def test_every_parameter_of_the_event_trigger_is_in_a_table() -> None:
+    table = first_cells(section("TranscriptEventTrigger", (ROOT / "docs/events.md").read_text()))
+    assert table == parameters(TranscriptEventTrigger)
+    documented = set(re.findall(r":param (\w+):", TranscriptEventTrigger.__doc__ or ""))
+    assert documented == parameters(TranscriptEventTrigger)
 
 
 def test_every_parameter_and_result_of_understanding_is_in_a_table() -> None:

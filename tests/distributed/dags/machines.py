@@ -16,7 +16,7 @@ from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 
 OUTPUT = os.environ.get("MACHINES_OUTPUT", "/tmp/machines")
 URL = "https://example.com"
-TRANSCRIPTS, PROMPTS, ITEMS = 30, 20, 40
+TRANSCRIPTS, PROMPTS, ITEMS = 30, 12, 30
 
 HASTE: dict[str, Any] = {"deferrable": True, "retries": 8, "retry_delay": timedelta(seconds=2)}
 

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whenever a transcript of the account is completed, whoever submitted it, write its text to a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetWatcher, Param, task
+
+from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
+from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
+
+# [START on_transcript]
+transcripts = Asset(
+    "assemblyai_transcripts",
+    watchers=[AssetWatcher(name="completed", trigger=TranscriptEventTrigger(status="completed"))],
+)
+
+with DAG(
+    "assemblyai_on_transcript",
+    schedule=[transcripts],
+    is_paused_upon_creation=True,  # as long as it is paused, nobody watches
+    params={"output_path": Param("/tmp/transcripts", type="string", description="where files go")},
+) as dag:
+
+    @task
+    def completed(triggering_asset_events: Any) -> list[dict[str, Any]]:
+        # One run may be for many transcripts.
+        return [event.extra["payload"] for event in triggering_asset_events[transcripts]]
+
+    TranscriptExportOperator.partial(
+        task_id="export", formats=["txt"], output_path="{{ params.output_path }}"
+    ).expand(transcript_id=completed())  # a payload names the id and the region
+# [END on_transcript]

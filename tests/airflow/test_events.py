@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DAGs that are scheduled on transcripts: in a real triggerer, in two, and over their restarts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+from tests.airflow.conftest import Control
+from tests.airflow.dags.events import PREFIX
+from tests.airflow.processes import until
+from tests.airflow.running import Airflow, Run
+
+Submit = Callable[..., str]
+
+
+@pytest.fixture
+def submit(airflow: Airflow, control: Control) -> Submit:
+    # There is no sound at these addresses.
+    control("POST", "/script", {"text": "Nothing that anybody said."})
+    http = requests.Session()
+    http.headers["Authorization"] = airflow.api_key
+
+    def submit(name: str, marker: str = "processing:0") -> str:
+        body = {"audio_url": f"{PREFIX}{name}.wav?emulator={marker}"}
+        answer = http.post(f"{airflow.emulator_url}/v2/transcript", json=body, timeout=60)
+        answer.raise_for_status()
+        transcript_id: str = answer.json()["id"]
+        return transcript_id
+
+    return submit
+
+
+@pytest.fixture
+def watching(airflow: Airflow, control: Control) -> Iterator[Callable[[str], None]]:
+    """Unpauses a DAG and waits for its assets' first look; in the end it is paused again."""
+    unpaused: list[str] = []
+
+    def looks() -> int:
+        asked = control("GET", "/requests")
+        return sum(one["method"] == "GET" and one["path"] == "/v2/transcript" for one in asked)
+
+    def watch(dag_id: str) -> None:
+        before = looks()
+        unpaused.append(dag_id)
+        _pause(airflow, dag_id, paused=False)
+        until(lambda: looks() > before, timeout=120, what=f"a look for {dag_id}")
+
+    yield watch
+    for dag_id in unpaused:
+        _pause(airflow, dag_id, paused=True)
+    gone = "select count(*) as number from asset_watcher"
+    until(lambda: airflow.query(gone)[0]["number"] == 0, timeout=120, what="the end of watching")
+
+
+def _pause(airflow: Airflow, dag_id: str, *, paused: bool) -> None:
+    """As a click on the switch, and a reading of the file right then instead of in a while."""
+
+    def known() -> dict[str, Any] | None:
+        found = airflow.request("GET", "/dags", params={"limit": 100})["dags"]
+        return next((dag for dag in found if dag["dag_id"] == dag_id), None)
+
+    dag = until(known, timeout=120, what=f"DAG {dag_id} to be read")
+    airflow.request("PATCH", f"/dags/{dag_id}", body={"is_paused": paused})
+    airflow.request("PUT", f"/parseDagFile/{dag['file_token']}")
+
+
+def told(airflow: Airflow, asset: str) -> list[str]:
+    """Ids of the transcripts that became events of an asset, in their order."""
+    rows = airflow.query(
+        "select asset_event.extra as extra from asset_event join asset on asset.id = asset_event.asset_id"
+        " where asset.name = ? order by asset_event.id",
+        asset,
+    )
+    return [json.loads(row["extra"])["payload"]["transcript_id"] for row in rows]
+
+
+def wait_for(airflow: Airflow, asset: str, *transcripts: str) -> list[str]:
+    def heard() -> bool:
+        return set(transcripts) <= set(told(airflow, asset))
+
+    until(heard, timeout=120, what=f"{len(transcripts)} events of {asset}")
+    return told(airflow, asset)
+
+
+def test_an_example_scheduled_on_transcripts(
+    airflow: Airflow, submit: Submit, watching: Callable[[str], None]
+) -> None:
+    watching("assemblyai_on_transcript")
+    transcript_id = submit("example")
+    (event,) = wait_for(airflow, "assemblyai_transcripts", transcript_id)
+    assert event == transcript_id
+
+    def started() -> Run | None:
+        runs = airflow.request("GET", "/dags/assemblyai_on_transcript/dagRuns")["dag_runs"]
+        return Run("assemblyai_on_transcript", runs[0]["dag_run_id"]) if runs else None
+
+    run = until(started, timeout=120, what="a run")
+    assert airflow.wait(run, timeout=180) == "success", airflow.describe(run)
+    (payload,) = airflow.xcom(run, "completed")
+    assert payload["transcript_id"] == transcript_id
+    assert payload["audio_url"] == f"{PREFIX}example.wav", "no query"
+    written = airflow.xcom(run, "export", map_index=0)["outputs"]["txt"]
+    text = Path(written.removeprefix("file://"))
+    assert text.stem == transcript_id
+    assert text.read_text().strip()
+    text.unlink()
+
+
+def test_events_come_once_and_out_of_order(
+    airflow: Airflow, control: Control, submit: Submit, watching: Callable[[str], None]
+) -> None:
+    watching("hears_of_transcripts")
+    long = submit("long", "processing:3600")
+    short = [submit(f"short{number}") for number in range(3)]
+    bad = submit("bad", "error:server")
+    assert wait_for(airflow, "ended_transcripts", *short, bad) == [*short, bad]
+    control("POST", "/clock", {"advance": 3_700})
+    assert wait_for(airflow, "ended_transcripts", long) == [*short, bad, long]
+    assert wait_for(airflow, "failed_transcripts", bad) == [bad]
+
+
+if AIRFLOW_V_3_3_PLUS:
+
+    def test_two_triggerers_and_their_restarts(
+        airflow: Airflow, control: Control, submit: Submit, watching: Callable[[str], None]
+    ) -> None:
+        """What Airflow has stored is told once; it is asked to take leave between, not in, two seconds."""
+        before = Counter(told(airflow, "ended_transcripts"))
+        airflow.start_component("triggerer", instance="-2")
+        watching("hears_of_transcripts")
+        long = submit("long", "processing:3600")
+        expected = {long}
+        for name in ("triggerer", "triggerer-2"):
+            first, second = submit(f"before-{name}"), submit(f"before-{name}-2")
+            wait_for(airflow, "ended_transcripts", first, second)
+            until(lambda: remembers(airflow, first, second), timeout=60, what="the position")  # noqa: B023
+            leave(airflow, name)
+            if name == "triggerer":
+                airflow.start_component("triggerer")
+            meanwhile = submit(f"after-{name}")
+            wait_for(airflow, "ended_transcripts", meanwhile)
+            expected |= {first, second, meanwhile}
+        control("POST", "/clock", {"advance": 3_700})
+        wait_for(airflow, "ended_transcripts", long)
+        now = Counter(told(airflow, "ended_transcripts"))
+        now.subtract(before)
+        assert {id_: times for id_, times in now.items() if times} == dict.fromkeys(expected, 1)
+
+    def remembers(airflow: Airflow, *transcripts: str) -> bool:
+        stored = airflow.query("select value from asset_state_store")
+        return all(any(id_ in str(row["value"]) for row in stored) for id_ in transcripts)
+
+    def leave(airflow: Airflow, name: str) -> None:
+        """End a triggerer as a deployment does."""
+        process = airflow.processes.pop(name)
+        os.kill(process.pid, signal.SIGTERM)
+        until(lambda: process.exit_code is not None, timeout=90, what=f"the end of {name}")
