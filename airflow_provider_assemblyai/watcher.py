@@ -92,6 +92,8 @@ async def wait(
         await asyncio.sleep(max(0.0, ready_at - time.time()))
         return []
     connection.add(waiting)
+    # Ten thousand may wait here for hours: nothing is kept that only a beginning needs.
+    del name, connect, ids, wanted
     try:
         await waiting.done
     finally:

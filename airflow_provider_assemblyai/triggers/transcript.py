@@ -93,10 +93,9 @@ class TranscriptTrigger(BaseTrigger):
 
     async def _wait(self) -> Event:
         now = time.time()
-        hook = AssemblyAIHook(self.assemblyai_conn_id, self.region)
         (event,) = await watcher.wait(
             (self.assemblyai_conn_id, self.region),
-            hook.watch,
+            AssemblyAIHook(self.assemblyai_conn_id, self.region).watch,
             [self.transcript_id],
             poll_interval=self.poll_interval,
             ready_at=now + watching.AFTER_DEFERRAL,
