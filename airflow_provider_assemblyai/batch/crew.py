@@ -37,6 +37,8 @@ from airflow_provider_assemblyai.submission import Submission
 
 #: Items that fail one after the other for reasons that pass: then it is not the items.
 _TOO_MANY: Final = 20
+#: Errors of items that one stay on a worker logs; the manifest has all.
+_TOLD: Final = 50
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Flight:
             "k": self.item.key,
             **place,
             "s": self.item.shown,
+            "n": self.item.name,
             "v": self.item.version,
             "by": self.run,
             "r": self.record,
@@ -147,7 +150,7 @@ class Crew:
         self._check = check
         self._log = log
         self._lock = threading.Lock()
-        self._failures = 0
+        self._failures = self._told = 0
         #: Minutes that this run has submitted, as far as they are known.
         self.minutes = 0.0
 
@@ -287,7 +290,11 @@ class Crew:
         with self._lock:
             self._failures = 0 if failed[2] or isinstance(error, TranscriptFailed) else self._failures + 1
             too_many = self._failures >= _TOO_MANY
-        self._log.warning("%s: %s", flight.item.shown, error)
+            self._told += 1
+            tell = self._log.warning if self._told <= _TOLD else self._log.debug
+        tell("%s: %s", flight.item.shown, error)
+        if self._told == _TOLD:
+            self._log.warning("Further errors of items are in the manifest only.")
         self._ledger.append(self._done(flight, "failed", error=failed))
         if too_many:
             raise error

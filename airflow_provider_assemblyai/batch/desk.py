@@ -19,6 +19,7 @@ from airflow_provider_assemblyai.batch.folder import Folder
 from airflow_provider_assemblyai.batch.items import Item, Items, with_version
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
+from airflow_provider_assemblyai.batch.listing import names_in
 from airflow_provider_assemblyai.batch.plan import Known, Plan, has_to_be_done, is_changed, line_of, standing
 from airflow_provider_assemblyai.handover import AudioSource
 from airflow_provider_assemblyai.records import StateStore
@@ -81,15 +82,17 @@ class Desk:
         self._folder.inside("plans").drop()  # those of attempts that were killed
         self.ledger.append({"begin": self.order.run})
         known, spent = self._known(retry_failed)
-        keys: list[str] = []
+        plan, count = self.plan(), 0
         again: dict[str, Item] = {}
         asked = 0.0
 
+        seen: set[bytes] = set()
+
         def fresh() -> Iterator[Entry]:
-            nonlocal asked
-            seen: set[bytes] = set()
+            nonlocal asked, count
             for item in self._asked(known):
-                keys.append(item.key)
+                plan.add_key(item.key)
+                count += 1
                 if (key := bytes.fromhex(item.key)) in seen:
                     continue
                 seen.add(key)
@@ -101,22 +104,27 @@ class Desk:
                     again[item.key] = item
 
         def begun() -> Iterator[Entry]:
+            # Jobs whose recordings are not in the list any more are paid for: their results are fetched as well.
+            left = {key for key in known.unfinished() if bytes.fromhex(key) not in seen}
             last: dict[str, Entry] = {}
-            for entry in self.ledger.entries() if again else ():
-                if entry.get("k") in again:
+            for entry in self.ledger.entries() if again or left else ():
+                if entry.get("k") in again or entry.get("k") in left:
                     last[entry["k"]] = entry
             for key, item in again.items():
                 yield line_of(item, last[key])
+            for key in left:
+                if last[key]["r"].get("transcript_id"):
+                    plan.add_key(key)
+                    yield {**last[key], "i": None, "p": ""}
 
-        plan = self.plan()
-        plan.write(begun(), fresh(), keys)
+        plan.write(begun(), fresh())
         if cap is not None and asked and spent + asked > cap:
             plan.drop()
             raise InvalidInput(
                 f"max_audio_minutes={cap:g}: the list holds at least {asked:.1f} minutes that are not done yet, and "
                 f"this run has submitted {spent:.1f}. Nothing more was submitted; raise the limit or shorten the list."
             )
-        self._log.info("%d items, %d in the ledger, %d taken up again.", len(keys), len(known), len(again))
+        self._log.info("%d items, %d in the ledger, %d taken up again.", count, len(known), len(again))
         return plan, spent
 
     def todo(self, plan: Plan, taken: int) -> Iterator[tuple[Item, Entry]]:
@@ -126,6 +134,8 @@ class Desk:
 
     def item(self, line: Entry) -> Item:
         """Return the item of a line of the plan or the ledger."""
+        if line.get("p") == "":
+            return Item(line["k"], "", {}, line["s"], line["n"], None, line.get("v"))
         if "p" in line:
             return self.items.found(line["p"], line.get("v"))
         item = self.items.at(line["i"])
@@ -144,13 +154,13 @@ class Desk:
 
     def _known(self, retry_failed: str) -> tuple[Known, float]:
         known, spent = Known(), 0.0
-        files: set[str] | None = None
+        files: set[int] | None = None
 
         def is_there(uri: str) -> bool:
             nonlocal files
             if files is None:
-                files = set(Folder(self.order.output_path).names())
-            return uri.rpartition("/")[2] in files
+                files = {hash(name) for name in names_in(self.order.output_path)}
+            return hash(uri.rpartition("/")[2]) in files
 
         mine: dict[str, float] = {}
         for entry in self.ledger.entries():

@@ -24,7 +24,7 @@ class Item:
     One recording and what is asked of it.
 
     :param key: the same for the same recording, request and connection; 32 hex digits.
-    :param audio: its address.
+    :param audio: its address; empty if the list does not have it any more, and only its job is left.
     :param config: what to ask for, with the overrides of this item.
     :param shown: the address as it may be shown.
     :param name: what its files are named; unique and stable.
@@ -142,4 +142,5 @@ class Items:
 
 def with_version(item: Item) -> str | None:
     """Return the version of an item, asking its store if that did not say so."""
-    return item.version if item.version is not None or item.wrong else version_of(item.audio)
+    given = item.version is not None or item.wrong is not None or not item.audio
+    return item.version if given else version_of(item.audio)

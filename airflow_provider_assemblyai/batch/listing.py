@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -67,6 +68,14 @@ def listing(text: str, without: ObjectStoragePath) -> Iterator[Found]:
                 yield f"{shown}/{name}", version_in(info)
 
 
+def names_in(folder: ObjectStoragePath) -> Iterator[str]:
+    """Yield the names of the files right in a folder, as they are listed; none if it is not there."""
+    with store_errors("output_path", str(folder)), suppress(FileNotFoundError):
+        for name, _ in _files(folder, deep=False):
+            if "/" not in name:
+                yield name
+
+
 def version_in(info: Mapping[str, Any]) -> str:
     """Return what changes with the content of a file, as far as its store says without reading it."""
     for name in _VERSIONS:
@@ -86,23 +95,23 @@ def version_of(audio: str) -> str | None:
         return None
 
 
-def _files(base: ObjectStoragePath) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _files(base: ObjectStoragePath, *, deep: bool = True) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the files below a folder, by their path in it."""
     if base.protocol in ("", "file", "local"):
-        yield from _local(base.path, "")
+        yield from _local(base.path, "", deep)
     elif base.protocol in ("s3", "s3a"):
-        yield from _s3(base)
+        yield from _s3(base, deep)
     else:
         # One folder at a time; other stores give no smaller pages.
         base.fs.invalidate_cache()
         root = base.path.rstrip("/")
-        for folder, _, files in base.fs.walk(base.path, detail=True):
+        for folder, _, files in base.fs.walk(base.path, maxdepth=None if deep else 1, detail=True):
             for name, info in files.items():
                 if info.get("size") != 0:
                     yield f"{folder}/{name}"[len(root) :].lstrip("/"), info
 
 
-def _local(folder: str, above: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _local(folder: str, above: str, deep: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
     inner = []
     with os.scandir(folder) as found:
         for entry in found:
@@ -111,16 +120,16 @@ def _local(folder: str, above: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             elif entry.is_file():
                 stat = entry.stat()
                 yield f"{above}{entry.name}", {"size": stat.st_size, "mtime": stat.st_mtime}
-    for name in sorted(inner):
+    for name in sorted(inner) if deep else ():
         if not name.startswith("."):
-            yield from _local(f"{folder}/{name}", f"{above}{name}/")
+            yield from _local(f"{folder}/{name}", f"{above}{name}/", deep)
 
 
-def _s3(base: ObjectStoragePath) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _s3(base: ObjectStoragePath, deep: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
     # Listing a folder with 100,000 objects by the usual way holds, and caches, all of them.
     bucket, key, _ = base.fs.split_path(base.path)
     prefix = f"{key.rstrip('/')}/" if key else ""
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {} if deep else {"Delimiter": "/"}
     while True:
         page = base.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more)
         for found in page.get("Contents", ()):
@@ -128,7 +137,7 @@ def _s3(base: ObjectStoragePath) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield found["Key"][len(prefix) :], {"ETag": found["ETag"], "size": found["Size"]}
         if not page.get("IsTruncated"):
             return
-        more = {"ContinuationToken": page["NextContinuationToken"]}
+        more |= {"ContinuationToken": page["NextContinuationToken"]}
 
 
 def _inside(base: ObjectStoragePath, folder: ObjectStoragePath) -> str | None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, Literal
 
 from airflow_provider_assemblyai.batch.folder import Folder
@@ -95,21 +96,26 @@ class Plan:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
+        self._keys: list[str] = []
+        self._flushed = 0
         self.name = folder.path.name
 
-    def write(
-        self, first: Iterable[Mapping[str, Any]], then: Iterable[Mapping[str, Any]], keys: Iterable[str]
-    ) -> None:
+    def write(self, first: Iterable[Mapping[str, Any]], then: Iterable[Mapping[str, Any]]) -> None:
         """
-        Write it down.
+        Write down what is to be done.
 
         :param first: what has begun already.
-        :param then: the rest; when it has been walked, ``first`` and ``keys`` are complete.
-        :param keys: of all items of the list, repeats included.
+        :param then: the rest; when it has been walked, ``first`` is complete.
         """
-        self._pages("todo-1", (json.dumps(line) for line in then), _PAGE)
-        self._pages("todo-0", (json.dumps(line) for line in first), _PAGE)
-        self._pages("keys", keys, _KEYS)
+        self._pages("todo-1", then)
+        self._pages("todo-0", first)
+        self._flush()
+
+    def add_key(self, key: str) -> None:
+        """Note one item of the list, repeats included."""
+        self._keys.append(key)
+        if len(self._keys) == _KEYS:
+            self._flush()
 
     def todo(self, after: int = 0) -> Iterator[Entry]:
         """
@@ -140,16 +146,17 @@ class Plan:
     def drop(self) -> None:
         self._folder.drop()
 
-    def _pages(self, kind: str, lines: Iterable[str], size: int) -> None:
+    def _pages(self, kind: str, lines: Iterable[Mapping[str, Any]]) -> None:
+        every = iter(lines)
         number = 0
-        page: list[str] = []
-        for line in lines:
-            page.append(line)
-            if len(page) == size:
-                self._page(kind, number, page)
-                number, page = number + 1, []
-        if page:
+        while page := [json.dumps(line) for line in islice(every, _PAGE)]:
             self._page(kind, number, page)
+            number += 1
+
+    def _flush(self) -> None:
+        if self._keys:
+            self._page("keys", self._flushed, self._keys)
+            self._keys, self._flushed = [], self._flushed + 1
 
     def _page(self, kind: str, number: int, lines: list[str]) -> None:
         self._folder.write(f"{kind}-{number:06}-{len(lines)}.jsonl", "".join(f"{line}\n" for line in lines))

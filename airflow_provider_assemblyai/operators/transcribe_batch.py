@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from math import inf
 from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import (
@@ -160,8 +161,10 @@ class TranscribeBatchOperator(Killable, BaseOperator):
         check_choice("on_locked", on_locked, ("wait", "fail"))
         if chars_per_caption is not None:
             check_count("chars_per_caption", chars_per_caption, 1)
-        if max_audio_minutes is not None:
-            check_seconds("max_audio_minutes", max_audio_minutes)
+        if max_audio_minutes is not None and not (
+            isinstance(max_audio_minutes, int | float) and 0 < max_audio_minutes < inf
+        ):
+            raise InvalidInput("max_audio_minutes must be a positive number of minutes.")
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         super()._do_render_template_fields(*args, **kwargs)

@@ -8,6 +8,7 @@ import wave
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +19,11 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_assemblyai.api.errors import BatchLocked, ItemsFailed, RecordRefused
+from airflow_provider_assemblyai import minutes
+from airflow_provider_assemblyai.api.errors import BatchLocked, InvalidInput, ItemsFailed, RecordRefused
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.operators import transcribe_batch
+from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 
 
@@ -198,6 +202,52 @@ def test_results_of_audio_that_is_gone_are_fetched(
     audio.unlink()
     summary = run(operator([str(audio)], out), context)
     assert (summary["completed"], emulator.counters()["accepted"]) == (1, 1)
+
+
+def test_jobs_of_another_list_are_paid_for_and_fetched(
+    emulator: Emulator,
+    context: Any,
+    other_context: Any,
+    run: Callable[..., Any],
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deferrable: bool,
+) -> None:
+    with pytest.raises(TaskDeferred):
+        operator(urls(3, "?emulator=processing:0.5"), out, deferrable=True).execute(context)
+    other_context["ti"].run_id = "another_run"
+    monkeypatch.setattr(transcribe_batch, "is_over", lambda owner: True)
+    later = [f"https://example.com/{name}.wav?emulator=processing:0.5" for name in "ab"]
+    summary = run(operator(later, out, deferrable=deferrable), other_context)
+    assert (summary["items"], summary["completed"], summary["reused"]) == (5, 5, 3)
+    assert emulator.counters()["accepted"] == 5
+    assert len(files(out)) == 10
+
+
+def test_minutes_are_metrics(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: Counter[str] = Counter()
+    monkeypatch.setattr(
+        minutes, "Stats", SimpleNamespace(incr=lambda name, count: counted.update({name: count}))
+    )
+    bad = "https://example.com/bad.wav?emulator=error:server,duration:120"
+    run(operator([*urls(4), bad], out, max_resubmits=1, on_partial_failure="succeed"), context)
+    assert counted["assemblyai.audio_minutes.billed"] == 2.0
+    other = TranscribeOperator(task_id="a_task", audio="https://example.com/single.wav", poll_interval=0.05)
+    single = {"ti": context["ti"], "task_state_store": type(context["task_state_store"])()}
+    run(other, single)
+    assert counted["assemblyai.audio_minutes.billed"] == 2.5
+    run(other, single)
+    assert counted["assemblyai.audio_minutes.reused"] == 0.5
+    submitted = counted["assemblyai.audio_minutes.submitted"]
+    assert submitted == 2.5 + counted["assemblyai.audio_minutes.failed"]
+
+
+@pytest.mark.parametrize("cap", [0, -1, "5", float("inf")])
+def test_a_cap_that_is_none(cap: Any, out: Path) -> None:
+    with pytest.raises(InvalidInput, match="max_audio_minutes"):
+        operator([], out, max_audio_minutes=cap)
 
 
 def test_bad_items_lose_nobody_else(

@@ -143,8 +143,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "batch.round": {"batch.crew", "batch.items", "batch.ledger"},
     "batch.desk": {
-        *("batch.crew", "batch.folder", "batch.items", "batch.lease", "batch.ledger", "batch.plan"),
-        *("handover", "records"),
+        *("batch.crew", "batch.folder", "batch.items", "batch.lease", "batch.ledger", "batch.listing"),
+        *("batch.plan", "handover", "records"),
         *API,
     },
     "operators.transcribe_batch": BELOW_OPERATORS
