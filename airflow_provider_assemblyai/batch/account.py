@@ -23,8 +23,8 @@ class Account:
     """
     Sends the calls of many threads.
 
-    :param make: makes a hook. Each thread has one, with connections of its own.
-    :param threads: how many there are.
+    :param make: makes a hook. Each call has one for itself, with connections of its own.
+    :param threads: how many call.
     """
 
     def __init__(self, make: Callable[[], AssemblyAIHook], threads: int) -> None:
@@ -33,7 +33,6 @@ class Account:
         for hook in self._spare:
             # Airflow is asked for the connection here and not in threads: 3.1 takes one question at a time.
             hook.client  # noqa: B018
-        self._mine = threading.local()
         self._lock = threading.Lock()
         self._newest: tuple[float, Page] | None = None
         self._walk: _Walk | None = None
@@ -46,13 +45,13 @@ class Account:
             and (call.params or {}).get("limit") in (1, "1")
         ):
             return self._anchor(call)
-        return self._hook().send(call, before=before)
+        return self._send(call, before)
 
     def pages(self, call: Call[Page]) -> Iterator[Page]:
         """Yield the pages of the account's list, as they are from now on; who asks together walks together."""
         with self._lock:
             if self._walk is None or self._walk.begun:
-                self._walk = _Walk(self._hook().pages(call))
+                self._walk = _Walk(self.hook.pages(call))
             walk = self._walk
         return walk.pages()
 
@@ -65,14 +64,15 @@ class Account:
         with self._lock:
             if self._newest is None or time.monotonic() - self._newest[0] > _ANCHOR_LIFE:
                 asked_at = time.monotonic()
-                self._newest = (asked_at, self._hook().send(call))
+                self._newest = (asked_at, self._send(call))
             return self._newest[1]
 
-    def _hook(self) -> AssemblyAIHook:
-        hook: AssemblyAIHook | None = getattr(self._mine, "hook", None)
-        if hook is None:
-            hook = self._mine.hook = self._spare.pop() if self._spare else self.hook
-        return hook
+    def _send(self, call: Call[Any], before: Callable[[], None] | None = None) -> Any:
+        hook = self._spare.pop()
+        try:
+            return hook.send(call, before=before)
+        finally:
+            self._spare.append(hook)
 
 
 class _Walk:

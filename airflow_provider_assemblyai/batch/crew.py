@@ -263,6 +263,7 @@ class Crew:
 
     def _finish(self, flight: Flight, transcript: Transcript) -> None:
         self._check()
+        self._ledger.confirm()  # whoever is not the live one any more writes no files
         written = results.export(
             self._account.send,
             transcript,

@@ -36,7 +36,6 @@ class Desk:
     :param context: of the task.
     :param order: what is the same for all items.
     :param items: what the user gave.
-    :param sleep: waits some seconds; raises if the task is being killed.
     :param is_over: tells whether the task that an owner names has ended.
     :param log: the task's logger.
     """
@@ -47,14 +46,13 @@ class Desk:
         order: Order,
         items: Items,
         *,
-        sleep: Callable[[float], None],
         is_over: Callable[[str], bool],
         log: Any,
     ) -> None:
         self.order = order
         self.items = items
         self._log = log
-        self._folder = Folder(order.output_path / ".assemblyai", sleep).inside("batch")
+        self._folder = Folder(order.output_path / ".assemblyai").inside("batch")
         self.lease = Lease(self._folder.inside("lease"), owner_of(context), is_over)
         store = context.get("task_state_store")
         alive = None if store is None else StateStore(store, "assemblyai_batch")

@@ -2,10 +2,11 @@
 """
 Who may work on an output path: one attempt of one task at a time.
 
-Whoever begins makes the next numbered claim, which a store gives to one writer only, and shows that it lives by
-rewriting its beat. Claims are never changed, so no late beat of a former holder can take one back. A holder asks
-after each write to the ledger whether a newer claim exists; if so it has been superseded, and what it wrote before
-that claim has been seen by whoever made it.
+Whoever begins makes a claim, named by the next number and a token, and shows that it lives by rewriting its beat. The
+greatest name holds. Claims are never changed, so no late beat of a former holder can take one back. A holder asks
+after each write to the ledger whether there is a greater claim; if so it has been superseded, and all that it wrote
+before that claim is seen by whoever made it, because that one reads afterwards. So nothing is asked of a store but
+that it lists what was written; two claims at the same moment differ in their tokens.
 
 No clock of another machine is believed: a beat is dead if it did not change while somebody else waited.
 """
@@ -62,23 +63,24 @@ class Lease:
         self._is_over = is_over
         self._beats = 0
         self._stop = threading.Event()
-        self.epoch = 0
+        #: The claim of this attempt: later ones are greater.
+        self.mark = ""
         #: Seconds for which it stays held after the work, when nobody shows that he lives.
         self.lasts = 0.0
 
     def held(self) -> Held | None:
         """Return who else holds it; None if it may be claimed."""
-        epoch = self._newest()
-        claim = self._read(epoch, _CLAIM)
+        newest = self._newest()
+        claim = self._read(newest, _CLAIM)
         if not claim or claim.get("owner") == self._owner:
             return None
-        beat = self._read(epoch, _BEAT)
+        beat = self._read(newest, _BEAT)
         lasts = float(beat.get("lasts", LASTS))
         if lasts <= 0 or self._is_over(claim["owner"]):
             return None
-        return Held(claim["owner"], f"{epoch}.{beat.get('n', 0)}", lasts)
+        return Held(claim["owner"], f"{newest}.{beat.get('n', 0)}", lasts)
 
-    def claim(self, after: int | None = None) -> None:
+    def claim(self, after: str | None = None) -> None:
         """
         Claim it.
 
@@ -88,14 +90,11 @@ class Lease:
         newest = self._newest()
         if after is not None and newest != after:
             raise RecordRefused("Another attempt took this batch over; nothing more is done here.")
-        epoch = newest + 1
-        content = json.dumps({"epoch": epoch, "owner": self._owner, "token": uuid.uuid4().hex})
-        if not self._folder.create(_name(epoch, _CLAIM), content):
-            raise RecordRefused("Another attempt claimed this batch at the same moment.")
-        self.epoch = epoch
+        self.mark = f"{int(newest.partition('-')[0] or 0) + 1:08}-{uuid.uuid4().hex[:12]}"
+        self._folder.write(self.mark + _CLAIM, json.dumps({"owner": self._owner}))
         self._beat(LASTS)
-        old = [name for name in self._folder.names() if _epoch_of(name) < epoch]
-        self._folder.remove(old)
+        self.check()
+        self._folder.remove([name for name in self._folder.names() if name < self.mark])
 
     def check(self) -> None:
         """
@@ -103,7 +102,7 @@ class Lease:
 
         :raises RecordRefused: another attempt has claimed it.
         """
-        if self._newest() != self.epoch:
+        if self._newest() != self.mark:
             raise RecordRefused("Another attempt took this batch over; nothing more is done here.")
 
     @contextmanager
@@ -130,27 +129,18 @@ class Lease:
 
     def _beat(self, lasts: float) -> None:
         self._beats += 1
-        self._folder.write(_name(self.epoch, _BEAT), json.dumps({"n": self._beats, "lasts": lasts}))
+        self._folder.write(self.mark + _BEAT, json.dumps({"n": self._beats, "lasts": lasts}))
 
-    def _newest(self) -> int:
+    def _newest(self) -> str:
         claims = [name for name in self._folder.names() if name.endswith(_CLAIM)]
-        return max((_epoch_of(name) for name in claims), default=0)
+        return max(claims, default="").removesuffix(_CLAIM)
 
-    def _read(self, epoch: int, kind: str) -> dict[str, Any]:
-        text = self._folder.read(_name(epoch, kind)) if epoch else None
+    def _read(self, mark: str, kind: str) -> dict[str, Any]:
+        text = self._folder.read(mark + kind) if mark else None
         try:
             value = json.loads(text) if text else {}
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise CannotTell(f"{self._folder.path}/{_name(epoch, kind)} cannot be read.")
+            raise CannotTell(f"{self._folder.path}/{mark}{kind} cannot be read.")
         return value
-
-
-def _name(epoch: int, kind: str) -> str:
-    return f"{epoch:08}{kind}"
-
-
-def _epoch_of(name: str) -> int:
-    digits = name.partition(".")[0]
-    return int(digits) if digits.isdigit() else 0

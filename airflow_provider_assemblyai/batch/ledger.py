@@ -3,7 +3,7 @@
 What is durable about the jobs of an output path, and outlives any kill.
 
 Object stores cannot append, so the ledger is a row of small immutable segments, numbered within the claim of whoever
-wrote them. Many threads write at once: whoever comes while a segment is being written is in the next one together
+wrote them: a later claim comes later, whatever the clocks say. Many threads write at once: whoever comes while a segment is being written is in the next one together
 with all others who came, so that thousands of jobs need hundreds of segments. Now and then segments are put together
 into a chunk.
 
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, StorageError
@@ -24,6 +26,8 @@ from airflow_provider_assemblyai.batch.lease import Lease
 #: Segments that are put together.
 COMPACT_AT: Final = 200
 _SUFFIX = ".jsonl"
+#: Seconds for which one answer tells that this attempt is the live one, where nothing is paid.
+_FRESH: Final = 5.0
 
 Entry = dict[str, Any]
 
@@ -52,6 +56,7 @@ class Ledger:
         self._lease = lease
         self._fence = fence
         self._number = 0
+        self._confirmed_at = -inf
         self._lost: RecordRefused | None = None
         self._turn = threading.Condition()
         self._gathering: _Batch | None = None
@@ -89,6 +94,15 @@ class Ledger:
         if batch.error is not None:
             raise batch.error
 
+    def confirm(self) -> None:
+        """
+        Return if this attempt is the live one, as far as a moment ago.
+
+        :raises RecordRefused: it has been superseded.
+        """
+        if time.monotonic() - self._confirmed_at > _FRESH:
+            self.append({"alive": True})
+
     def checkpoint(self, state: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> str:
         """Write down all that another process needs to go on, and return the name of that segment."""
         self.append({"checkpoint": dict(state)}, *entries)
@@ -99,6 +113,7 @@ class Ledger:
             raise self._lost
         # Never the same number again: whether a write that failed has arrived is not known.
         self._number += 1
+        asked_at = time.monotonic()
         try:
             self._fence(self._number)
             self._segments.write(self._name(), _whole(line.encode() for line in lines))
@@ -110,9 +125,10 @@ class Ledger:
             # Whether it arrived is not known, so nobody may act upon it; the next try reads what is there.
             self._lost = RecordRefused(f"The ledger could not be written, nothing more is done here: {error}")
             raise self._lost from error
+        self._confirmed_at = asked_at
 
     def _name(self) -> str:
-        return f"{self._lease.epoch:08}-{self._number:08}{_SUFFIX}"
+        return f"{self._lease.mark}-{self._number:08}{_SUFFIX}"
 
     # --- reading -----------------------------------------------------------------------------------------
 

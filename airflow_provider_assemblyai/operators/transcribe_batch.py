@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from math import inf
 from typing import Any, Literal
@@ -214,7 +214,7 @@ class TranscribeBatchOperator(Killable, BaseOperator):
 
     def _go_on(self, context: Context, state: Mapping[str, Any], events: list[Event]) -> BatchSummary | None:
         desk = self._desk(context)
-        desk.lease.claim(after=state["epoch"])
+        desk.lease.claim(after=state["claim"])
         with desk.lease.kept():
             saved, entries = desk.ledger.read_checkpoint(state["at"])
             flights = desk.flights(entries)
@@ -252,21 +252,22 @@ class TranscribeBatchOperator(Killable, BaseOperator):
             stop=self._break_off,
             cap=self.max_audio_minutes,
         )
-        while True:
-            rounds.go(ended)
-            desk.ledger.compact()
-            self._in_flight = len(flights)
-            if not flights:
-                return self._finish(context, desk, plan, account.hook.region)
-            until = min(self.max_in_flight // 2, len(flights) - 1) if rounds.more() else 0
-            self.log.info("%d transcripts are in flight.", len(flights))
-            if self.deferrable:
-                saved = {"taken": taken + rounds.taken, "minutes": crew.minutes}
-                at = desk.ledger.checkpoint(saved, (flight.entry() for flight in flights.values()))
-                state = {"deadline": deadline, "epoch": desk.lease.epoch, "at": at, "plan": plan.name}
-                desk.lease.lasts = max(0.0, deadline - time.time()) + 600
-                self._defer(list(flights), account.hook.region, deadline, until, state)
-            ended = self._ended(self._wait(list(flights), account.hook.region, deadline, until))
+        with closing(account):
+            while True:
+                rounds.go(ended)
+                desk.ledger.compact()
+                self._in_flight = len(flights)
+                if not flights:
+                    return self._finish(context, desk, plan, account.hook.region)
+                until = min(self.max_in_flight // 2, len(flights) - 1) if rounds.more() else 0
+                self.log.info("%d transcripts are in flight.", len(flights))
+                if self.deferrable:
+                    saved = {"taken": taken + rounds.taken, "minutes": crew.minutes}
+                    at = desk.ledger.checkpoint(saved, (flight.entry() for flight in flights.values()))
+                    state = {"deadline": deadline, "claim": desk.lease.mark, "at": at, "plan": plan.name}
+                    desk.lease.lasts = max(0.0, deadline - time.time()) + 600
+                    self._defer(list(flights), account.hook.region, deadline, until, state)
+                ended = self._ended(self._wait(list(flights), account.hook.region, deadline, until))
 
     def _finish(self, context: Context, desk: Desk, plan: Plan, region: str) -> BatchSummary:
         total = Sum(desk.order.run)
@@ -363,7 +364,7 @@ class TranscribeBatchOperator(Killable, BaseOperator):
             self.chars_per_caption,
         )
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
-        return Desk(context, order, items, sleep=self._pause, is_over=is_over, log=self.log)
+        return Desk(context, order, items, is_over=is_over, log=self.log)
 
     def _time_left(self) -> float:
         if self.execution_timeout is None or self.deferrable:
