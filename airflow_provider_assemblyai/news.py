@@ -94,7 +94,7 @@ class Reader:
                 log.warning("The stored position cannot be read, trying again: %s", clean(str(error)))
                 await asyncio.sleep(pause)
 
-    async def take(self, number: int, look: Look) -> list[Entry]:
+    async def take(self, look: Look) -> list[Entry]:
         """Take in a look and return what to tell of it."""
         async with self._lock:
             try:
@@ -112,11 +112,15 @@ class Reader:
     async def safe(self, number: int) -> None:
         """Say that nothing of a look can get lost any more, and store its position."""
         async with self._lock:
-            ready = [seen for seen in self._unstored if seen <= number]
-            if self._store is None or not ready:
+            if self._store is None:
                 return
-            position = self._unstored[max(ready)]
             try:
+                # If another triggerer has stored one since, that is the one which holds.
+                await self._catch_up()
+                ready = [seen for seen in self._unstored if seen <= number]
+                if not ready:
+                    return
+                position = self._unstored[max(ready)]
                 await self._store.aset(self._key, position)
             except Exception as error:
                 # The next position says it all; until then a restart would tell some of it again.

@@ -125,7 +125,7 @@ class TranscriptEventTrigger(BaseEventTrigger):
         reader = await self._reader()
         with place.serving(reader):
             async for number, look in shared_stream:
-                for entry in await reader.take(number, look):
+                for entry in await reader.take(look):
                     yield TriggerEvent(self._payload(entry, place.region))
                 reader.told(number)
 
@@ -135,7 +135,7 @@ class TranscriptEventTrigger(BaseEventTrigger):
         reader = await self._reader()
         with place.serving(reader):
             async for number, look in place.looks():
-                for entry in await reader.take(number, look):
+                for entry in await reader.take(look):
                     yield TriggerEvent(self._payload(entry, place.region))
                 reader.told(number)
                 await reader.safe(number)

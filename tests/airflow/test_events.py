@@ -71,7 +71,9 @@ def watching(airflow: Airflow) -> Iterator[Callable[[str], None]]:
 
 def _at_work(airflow: Airflow) -> bool:
     """Whether an asset has a trigger, or a triggerer still runs one."""
-    if airflow.query("select count(*) as number from asset_watcher")[0]["number"]:
+    # The second is its name in Airflow 3.1.
+    (table,) = {"asset_watcher", "asset_trigger"} & set(airflow.tables())
+    if airflow.query(f"select count(*) as number from {table}")[0]["number"]:
         return True
     outputs = [
         process.read_output() for name, process in airflow.processes.items() if name.startswith("triggerer")

@@ -16,7 +16,9 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.news import Reader
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
+from airflow_provider_assemblyai.watermark import Cursor, Entry, Look
 
 SINCE = "2000-01-01T00:00:00+00:00"
 
@@ -187,7 +189,7 @@ def test_two_at_once_hear_as_one(emulator: Emulator) -> None:
         async with asyncio.timeout(60), aclosing(old._desk().looks()) as looks:
             with old._desk().serving(reader):
                 number, look = await anext(looks)
-                first += [entry.id for entry in await reader.take(number, look)]
+                first += [entry.id for entry in await reader.take(look)]
                 reader.told(number)
                 await reader.safe(number)
                 b = submit("b")
@@ -195,8 +197,30 @@ def test_two_at_once_hear_as_one(emulator: Emulator) -> None:
                 await until(lambda: len(positions(state)[0]["told"]) == 2)
                 listening.cancel()
                 number, look = await anext(looks)
-                first += [entry.id for entry in await reader.take(number, look)]
+                first += [entry.id for entry in await reader.take(look)]
         assert (first, second) == ([a], [b])
+
+    asyncio.run(story())
+
+
+def test_a_late_position_does_not_overwrite_a_newer_one() -> None:
+    entries = tuple(Entry(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc"))
+
+    async def story() -> None:
+        state = AssetState()
+        old, new = (Reader(Cursor.begin(1_700_000_000.0), lambda _: True, state, "key") for _ in range(2))
+        for number in (1, 2):
+            assert len(await old.take(Look(entries[:number][::-1]))) == 1
+            old.told(number)
+        await old.safe(1)
+        await new.load(0.01)
+        assert [entry.id for entry in await new.take(Look(entries[::-1]))] == ["b", "c"]
+        new.told(1)
+        await new.safe(1)
+        stored = dict(state.values)
+        await old.safe(2)
+        assert state.values == stored
+        assert await old.take(Look(entries[::-1])) == []
 
     asyncio.run(story())
 
