@@ -24,7 +24,7 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.batch.account import Account
-from airflow_provider_assemblyai.batch.items import Item, with_version
+from airflow_provider_assemblyai.batch.items import Item, dated
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import Line, Status, failure
 from airflow_provider_assemblyai.handover import AudioSource, Transfer
@@ -166,7 +166,7 @@ class Crew:
             found["phase"] = "submitted"
         flight = Flight(item, found or {}, (entry or {}).get("by") or self._order.run)
         try:
-            item = flight.item = _versioned(item)
+            item = flight.item = dated(item)
             source = self._source(item)
             job = self._job(flight, source, self._mark(item, source, found))
             transcript = job.start(found)
@@ -343,10 +343,3 @@ class Crew:
     def _add(self, minutes: float) -> None:
         with self._lock:
             self.minutes += minutes
-
-
-def _versioned(item: Item) -> Item:
-    if item.version is not None or item.wrong:
-        return item
-    version = with_version(item)
-    return Item(item.key, item.audio, item.config, item.shown, item.name, item.place, version)

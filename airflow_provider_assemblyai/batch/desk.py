@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from airflow.providers.common.compat.sdk import Context
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.batch.crew import Flight, Order
 from airflow_provider_assemblyai.batch.folder import Folder
-from airflow_provider_assemblyai.batch.items import Item, Items, with_version
+from airflow_provider_assemblyai.batch.items import Item, Items, dated
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.listing import names_in
@@ -141,9 +142,7 @@ class Desk:
             raise InvalidInput(
                 "audios or config have changed since this task began: they must stay the same."
             )
-        return Item(
-            item.key, item.audio, item.config, item.shown, item.name, item.place, line.get("v"), item.wrong
-        )
+        return replace(item, version=line.get("v"))
 
     def flights(self, entries: list[Entry]) -> dict[str, Flight]:
         """Return the jobs that a checkpoint names."""
@@ -175,7 +174,7 @@ class Desk:
         every = iter(self.items)
         with ThreadPoolExecutor(_ASKED, thread_name_prefix="versions") as pool:
             while page := list(islice(every, _PAGE)):
-                yield from pool.map(lambda item: _dated(item) if known.find(item.key) else item, page)
+                yield from pool.map(lambda item: dated(item) if known.find(item.key) else item, page)
 
     def _minutes(self, item: Item) -> float:
         if item.wrong or item.audio.lower().startswith(("http://", "https://")):
@@ -205,11 +204,3 @@ def _minutes_in(entry: Entry) -> float:
     if "done" in entry:
         return float(entry["done"]["minutes"])
     return float((entry["r"].get("duration") or 0.0) / 60) if entry["r"].get("transcript_id") else 0.0
-
-
-def _dated(item: Item) -> Item:
-    if item.version is not None:
-        return item
-    return Item(
-        item.key, item.audio, item.config, item.shown, item.name, item.place, with_version(item), item.wrong
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -140,7 +140,8 @@ class Items:
         return Item(key, "", {}, shown, f"item-{key[:12]}", place, None, why)
 
 
-def with_version(item: Item) -> str | None:
-    """Return the version of an item, asking its store if that did not say so."""
-    given = item.version is not None or item.wrong is not None or not item.audio
-    return item.version if given else version_of(item.audio)
+def dated(item: Item) -> Item:
+    """Return an item with its version, asking its store if that did not say so."""
+    if item.version is not None or item.wrong is not None or not item.audio:
+        return item
+    return replace(item, version=version_of(item.audio))

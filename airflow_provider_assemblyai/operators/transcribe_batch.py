@@ -52,6 +52,9 @@ from airflow_provider_assemblyai.watching import Event, require_done
 
 #: Seconds between two looks at a lease that somebody else holds.
 _LOOK = 15.0
+#: Of the window, what is left when a worker fills it up: with a window of three times the account's concurrency, as
+#: many again may end until the worker is there.
+_LOW_WATER = 2 / 3
 
 
 class TranscribeBatchOperator(Killable, BaseOperator):
@@ -71,8 +74,8 @@ class TranscribeBatchOperator(Killable, BaseOperator):
     :param chars_per_caption: characters a subtitle line may have.
     :param transfer: as in ``TranscribeOperator``: ``auto``, ``url``, ``presign`` or ``upload``.
     :param presign_expiry: seconds that a signed URL works; each is signed just before its submission.
-    :param max_in_flight: jobs that are at the service at the same time. Twice the account's concurrency keeps it
-        busy while a worker fetches and fills up.
+    :param max_in_flight: jobs that are at the service at the same time. Three times the account's concurrency keeps
+        it busy while a worker fetches and fills up.
     :param upload_workers: threads that upload, submit and fetch.
     :param max_audio_minutes: refuse a list that is surely longer, before anything of it is submitted; and submit
         nothing more when so much was submitted.
@@ -114,7 +117,7 @@ class TranscribeBatchOperator(Killable, BaseOperator):
         chars_per_caption: int | None = None,
         transfer: Transfer = "auto",
         presign_expiry: float | timedelta = 24 * 3600,
-        max_in_flight: int = 400,
+        max_in_flight: int = 600,
         upload_workers: int = 16,
         max_audio_minutes: float | None = None,
         on_partial_failure: Literal["fail", "skip", "succeed"] = "fail",
@@ -259,7 +262,7 @@ class TranscribeBatchOperator(Killable, BaseOperator):
                 self._in_flight = len(flights)
                 if not flights:
                     return self._finish(context, desk, plan, account.hook.region)
-                until = min(self.max_in_flight // 2, len(flights) - 1) if rounds.more() else 0
+                until = min(int(self.max_in_flight * _LOW_WATER), len(flights) - 1) if rounds.more() else 0
                 self.log.info("%d transcripts are in flight.", len(flights))
                 if self.deferrable:
                     saved = {"taken": taken + rounds.taken, "minutes": crew.minutes}
