@@ -6,10 +6,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.storage import Outputs, store_errors
+
+#: Stores whose listings are kept unless that is asked for.
+_CACHING: Final = ("s3", "s3a", "gs", "gcs")
 
 
 class Folder:
@@ -34,8 +38,10 @@ class Folder:
         """Return the names of all objects, sorted; folders are left out."""
         with store_errors("output_path", str(self.path)):
             self.path.fs.invalidate_cache()  # other processes write here
+            # A listing that another thread asked for a moment earlier must not be taken for one of now.
+            fresh = {"refresh": True} if self.path.protocol in _CACHING else {}
             try:
-                found = self.path.fs.ls(self.path.path, detail=True)
+                found = self.path.fs.ls(self.path.path, detail=True, **fresh)
             except FileNotFoundError:
                 return []
             files = (entry["name"] for entry in found if entry["type"] == "file")
