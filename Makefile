@@ -13,6 +13,8 @@ LOCKED := pyproject.toml uv.lock
 # The binaries of another Airflow, with a home of their own.
 OTHER = AIRFLOW_HOME=$(CURDIR)/.venv-airflow-$(V)/airflow .venv-airflow-$(V)/bin
 COMMA := ,
+# One process has the Airflow that its tests share; most others wait for time to pass, and leave it the processor.
+PARALLEL := -n 3
 
 # Handed on by the environment, so that a path with blanks or quotes arrives as it is.
 export AUDIO
@@ -33,12 +35,12 @@ demo: install ## turn a recording into text and a summary, without a key: make d
 	@$(BIN)/python scripts/demo.py "$$AUDIO"
 
 test: install ## every test that needs no key
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 3.3: the newest patch of it)
 	@case "$(V)" in 3.1|3.2|3.3) ;; *) echo "make test-airflow needs V=3.1, V=3.2 or V=3.3." >&2; exit 2 ;; esac
 	@$(MAKE) --no-print-directory .venv-airflow-$(V)/.installed-dev
-	$(OTHER)/python -m pytest tests/airflow tests/unit tests/emulated
+	$(OTHER)/python -m pytest $(PARALLEL) tests/airflow tests/unit tests/emulated
 
 test-clients: install .venv/.installed-clients ## the emulator's streaming with another vendor's client
 	$(BIN)/python -m pytest tests/clients
