@@ -44,6 +44,8 @@ _MOST_PAGES = 1_000
 #: Seconds between two parts of a backlog: Airflow stores each event on its own.
 _BETWEEN = 5.0
 _LONGEST_PAUSE = 60.0
+#: Seconds that a store may take: a triggerer that ends does not answer any more, and waits for us to end.
+_STORE_TIMEOUT = 5.0
 
 
 class Store(Protocol):
@@ -75,6 +77,7 @@ class Reader:
         self._key = key
         self._stored: Any = None
         self._unstored: dict[int, dict[str, Any]] = {}
+        self._tried: list[dict[str, Any]] = []
         self._lock = asyncio.Lock()
 
     async def load(self, pause: float) -> None:
@@ -91,7 +94,7 @@ class Reader:
                 self._store = None
                 log.warning("The position is kept in memory only: %s", error)
             except Exception as error:
-                log.warning("The stored position cannot be read, trying again: %s", clean(str(error)))
+                log.warning("The stored position cannot be read, trying again: %s", _said(error))
                 await asyncio.sleep(pause)
 
     async def take(self, look: Look) -> list[Entry]:
@@ -100,7 +103,7 @@ class Reader:
             try:
                 await self._catch_up()
             except Exception as error:
-                log.warning("The stored position cannot be read: %s", clean(str(error)))
+                log.warning("The stored position cannot be read: %s", _said(error))
             return self.cursor.take(look, time.time(), self._wanted)
 
     def told(self, number: int) -> None:
@@ -121,19 +124,29 @@ class Reader:
                 if not ready:
                     return
                 position = self._unstored[max(ready)]
-                await self._store.aset(self._key, position)
+                self._tried = [*self._tried[-7:], position]
+                async with asyncio.timeout(_STORE_TIMEOUT):
+                    await self._store.aset(self._key, position)
             except Exception as error:
                 # The next position says it all; until then a restart would tell some of it again.
-                log.warning("The position cannot be stored: %s", clean(str(error)))
+                log.warning("The position cannot be stored: %s", _said(error))
                 return
             self._stored = position
+            self._tried.clear()
             for seen in ready:
                 del self._unstored[seen]
 
     async def _catch_up(self) -> None:
         """Take over what another triggerer has stored, while this one did not run or did not know of it."""
-        stored = None if self._store is None else await self._store.aget(self._key)
+        if self._store is None:
+            return
+        async with asyncio.timeout(_STORE_TIMEOUT):
+            stored = await self._store.aget(self._key)
         if stored is None or stored == self._stored:
+            return
+        if stored in self._tried:
+            # Written after all, though nobody said so.
+            self._stored = stored
             return
         try:
             self.cursor = Cursor.from_json(stored)
@@ -141,6 +154,7 @@ class Reader:
             log.warning("The stored position is left out, %s.", error)
         self._stored = stored
         self._unstored.clear()
+        self._tried.clear()
 
 
 class Desk:
@@ -210,7 +224,7 @@ class Desk:
         except Exception as error:
             if not isinstance(error, AssemblyAIError):
                 # Airflow could not say what the connection is; ours are said in a sentence.
-                error = AssemblyAIError(f"{type(error).__name__}: {clean(str(error))}")
+                error = AssemblyAIError(_said(error))
             if isinstance(error, AuthenticationError):
                 await self._disconnect()
             self._failures += 1
@@ -262,6 +276,10 @@ class Desk:
         if self._client is not None:
             client, self._client = self._client, None
             await client.__aexit__()
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {clean(str(error))}"
 
 
 _NOBODY = Reader(Cursor(inf), lambda _: False)

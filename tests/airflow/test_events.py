@@ -78,6 +78,8 @@ def _at_work(airflow: Airflow) -> bool:
     outputs = [
         process.read_output() for name, process in airflow.processes.items() if name.startswith("triggerer")
     ]
+    # Of what a process had before its restart nothing is left.
+    outputs = [text.rpartition("Starting the triggerer")[2] for text in outputs]
     began, ended = r"trigger ID \d+ starting", r"trigger completed .*name='ID \d+'"
     return any(len(re.findall(began, text)) > len(re.findall(ended, text)) for text in outputs)
 

@@ -225,6 +225,26 @@ def test_a_late_position_does_not_overwrite_a_newer_one() -> None:
     asyncio.run(story())
 
 
+def test_a_position_that_was_stored_without_an_answer_is_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_assemblyai.news._STORE_TIMEOUT", 0.01)
+    entries = tuple(Entry(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc"))
+
+    class Mute(AssetState):
+        async def aset(self, key: str, value: Any) -> None:
+            await super().aset(key, value)
+            await asyncio.Event().wait()
+
+    async def story() -> None:
+        reader = Reader(Cursor.begin(1_700_000_000.0), lambda _: True, Mute(), "key")
+        for number in (1, 2, 3):
+            found = await reader.take(Look(entries[:number][::-1]))
+            assert [entry.id for entry in found] == ["abc"[number - 1]]
+            reader.told(number)
+            await reader.safe(number - 1)
+
+    asyncio.run(story())
+
+
 def test_many_pages_and_a_backlog(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_assemblyai.news._BETWEEN", 0.01)
     emulator.seed(450)
