@@ -88,8 +88,8 @@ class Jobs:
             return self._page(int(query.get("limit", 10)), query.get("before_id"))
         kind, _, name = path.rpartition("/")
         if kind.startswith("/api/v2/accounts"):
-            status = 10 if self.done(int(name)) else 3
-            return json.dumps({"data": {"id": int(name), "status": status}}).encode()
+            code = 10 if self.done(int(name)) else 3
+            return json.dumps({"data": {"id": int(name), "status": code}}).encode()
         number = int(name[:8], 16)
         done = self.done(number)
         if kind == "/v1/batches":
@@ -100,7 +100,8 @@ class Jobs:
                 made
                 | {"completion_window": "24h", "created_at": 1, "status": state, "request_counts": counts}
             ).encode()
-        return json.dumps({"id": name, "status": "completed" if done else "processing"}).encode()
+        status = "completed" if done else "processing"
+        return json.dumps({"id": name, "status": status, "audio_url": "https://example.com/a.wav"}).encode()
 
     def _page(self, limit: int, before: str | None) -> bytes:
         # Newest first; the newest job has the highest number.

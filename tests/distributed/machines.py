@@ -147,4 +147,3 @@ class Machines(Airflow):
         for row in rows:
             found.setdefault(row["task_id"], {})[row["state"]] = row["number"]
         return found
-
