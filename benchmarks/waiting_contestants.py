@@ -135,13 +135,15 @@ def _bare(number: int, interval: float, alone: bool) -> BaseTrigger:
 def _dbt(number: int, interval: float, alone: bool) -> BaseTrigger:
     from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger
 
-    return DbtCloudRunJobTrigger("dbt_bench", number, FAR, interval, 1)
+    made: BaseTrigger = DbtCloudRunJobTrigger("dbt_bench", number, FAR, interval, 1)
+    return made
 
 
 def _openai(number: int, interval: float, alone: bool) -> BaseTrigger:
     from airflow.providers.openai.triggers.openai import OpenAIBatchTrigger
 
-    return OpenAIBatchTrigger("openai_bench", job_id(number), interval, timeout=1e6)
+    made: BaseTrigger = OpenAIBatchTrigger("openai_bench", job_id(number), interval, timeout=1e6)
+    return made
 
 
 def _llm_batch(number: int, interval: float, alone: bool) -> BaseTrigger:
