@@ -13,7 +13,7 @@ LOCKED := pyproject.toml uv.lock
 # The binaries of another Airflow, with a home of their own.
 OTHER = AIRFLOW_HOME=$(CURDIR)/.venv-airflow-$(V)/airflow .venv-airflow-$(V)/bin
 COMMA := ,
-# One process has the Airflow that its tests share; most others wait for time to pass, and leave it the processor.
+# Two processes have an Airflow each; most tests wait for time to pass, and leave others the processor.
 PARALLEL := -n 3
 
 # Handed on by the environment, so that a path with blanks or quotes arrives as it is.

@@ -9,12 +9,19 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 pytest_plugins = ["airflow_provider_assemblyai.emulator.pytest_plugin"]
 
 
-class OneAirflow(LoadScopeScheduling):
+#: Of the tests in a real Airflow those that wait longest: a second one runs them, beside the others.
+LONG_WAITS = ("test_capture", "test_events", "test_gateway_gate", "test_llm_gateway")
+
+
+class Processes(LoadScopeScheduling):
     """Tests that share a running Airflow share a process; of all others each goes wherever there is room."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "airflow" if nodeid.startswith("tests/airflow/") else nodeid
+        folder, _, name = nodeid.partition("tests/airflow/")
+        if folder or not name:
+            return nodeid
+        return "airflow, long waits" if name.startswith(LONG_WAITS) else "airflow"
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneAirflow:
-    return OneAirflow(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Processes:
+    return Processes(config, log)
