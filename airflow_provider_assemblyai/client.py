@@ -16,6 +16,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -266,6 +267,12 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+@lru_cache(maxsize=1)
+def _parser() -> ThreadPoolExecutor:
+    # Of our own: the event loop's threads are few, and other triggers keep them busy with calls that block.
+    return ThreadPoolExecutor(1, "assemblyai-parser")
+
+
 class AsyncClient(_Base):
     """
     Sends calls without blocking the event loop; for triggers.
@@ -308,7 +315,7 @@ class AsyncClient(_Base):
                 reply = await self._exchange(call)
                 if len(reply.content) > 64 * 1024:
                     # Parsing megabytes would stall every other trigger of this process.
-                    return await asyncio.to_thread(call.result, reply)
+                    return await asyncio.get_running_loop().run_in_executor(_parser(), call.result, reply)
                 return call.result(reply)
         raise AssertionError("unreachable: the loop returns or raises")
 
