@@ -23,7 +23,7 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 BUCKET = "s3://aws_moto@recordings"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # file systems are kept by connection, and its address must not change
 def moto() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
