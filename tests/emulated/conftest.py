@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,18 @@ else:
     from airflow.serialization.serde import deserialize, serialize
 
 SPOKEN = "the quick brown fox jumps over the lazy dog"
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """An S3: one for all, because file systems are kept by their connection, and its address must not change."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture

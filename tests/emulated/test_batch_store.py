@@ -18,18 +18,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators import transcribe_batch
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 
-BUCKET = "s3://aws_moto@recordings"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+BUCKET = "s3://aws_moto@batches"
 
 
 @pytest.fixture
@@ -42,10 +31,10 @@ def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage
     }
     monkeypatch.setenv("AIRFLOW_CONN_AWS_MOTO", json.dumps(connection))
     path = ObjectStoragePath(BUCKET)
-    path.fs.makedirs("recordings", exist_ok=True)
+    path.fs.makedirs("batches", exist_ok=True)
     yield path
     path.fs.invalidate_cache()
-    path.fs.rm("recordings", recursive=True)
+    path.fs.rm("batches", recursive=True)
 
 
 @pytest.fixture
@@ -111,7 +100,7 @@ def test_signed_just_before_each_submission(
     assert len(urls) == 3
     assert all("Signature=" in url for url in urls)
     bucket.fs.invalidate_cache()
-    stored = b"".join(bucket.fs.cat(path) for path in bucket.fs.find("recordings/out"))
+    stored = b"".join(bucket.fs.cat(path) for path in bucket.fs.find("batches/out"))
     for url in urls:
         assert url.partition("?")[2].encode() not in stored
 

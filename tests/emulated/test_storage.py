@@ -23,17 +23,6 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 BUCKET = "s3://aws_moto@recordings"
 
 
-@pytest.fixture(scope="session")  # file systems are kept by connection, and its address must not change
-def moto() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStoragePath:
     connection = {
