@@ -40,7 +40,7 @@ _MOST = 10_000
 #: Ten thousand at 5 s are 51 pages in a round: 3,060 requests in 5 minutes, and some for the search.
 _BUDGET = 6_000
 #: Jobs that have an account of their own, so that each is waited for alone.
-_ALONE = 200
+_ALONE = 150
 #: In flight at the beginning of the event measure; those that end in it leave more than 5,000.
 _EVENTS = 7_000
 
@@ -103,7 +103,9 @@ def _short(result: Result) -> str:
 def _measure(home: Path, place: str, job: Result) -> Result:
     events = home / "events"
     events.write_text("")
-    serving = (sys.executable, str(_HERE / "waiting_server.py"), str(_MOST + 1), str(home / "server.pem"))
+    # The list holds what is waited for, and one more.
+    rows = str(job["count"] + 1)
+    serving = (sys.executable, str(_HERE / "waiting_server.py"), rows, str(home / "server.pem"))
     with server(serving, {}, "ready ") as url:
         environment = _environment(home, url)
         told = json.dumps(job | {"url": url, "events": str(events)})
@@ -130,7 +132,7 @@ def _environment(home: Path, url: str) -> dict[str, str]:
 
 def _lateness(events: Path, began: float, count: int) -> list[float]:
     """Return for each event how long after the end of its job it came, in seconds."""
-    ends = {job_id(number): began + length for number, length in enumerate(lengths(count))}
+    ends = {job_id(number): began + length for number, length in enumerate(lengths(count + 1))}
     lines = [line.split() for line in events.read_text().splitlines()]
     return [float(moment) - ends[name] for name, moment in lines if float(moment) >= ends[name] >= began]
 
@@ -175,12 +177,14 @@ def _print(found: Mapping[str, list[Result]]) -> None:
     for name, results in sorted(found.items()):
         p99, worst = _middle(results, "p99"), _middle(results, "worst")
         late = [value for one in results for value in one["late"]]
+        collected = _middle(results, "collected")
         steady = not late
         rows.append(
             (
                 name,
                 cell(None if p99 is None else p99 * 1000, "{:.1f}"),
                 cell(None if worst is None else worst * 1000, "{:.0f}"),
+                cell(None if collected is None else collected * 1000, "{:.0f}"),
                 cell(_slip(results) if steady else None, "{:+.1%}"),
                 cell(_middle(results, "requests") if steady else None, "{:.0f}"),
                 cell(_middle(results, "kib"), "{:.1f}"),
@@ -192,6 +196,7 @@ def _print(found: Mapping[str, list[Result]]) -> None:
         "who waits",
         "lag p99 ms",
         "worst ms",
+        "of it GC",
         "slip",
         "requests/min",
         "KiB each",
@@ -201,7 +206,7 @@ def _print(found: Mapping[str, list[Result]]) -> None:
     print_table(head, rows)
     print(
         "Interval 5 s. Lag: of a task that wants to run each 10 ms. Slip: of the time between two looks "
-        "at one job.\nKiB each: in a triggerer with all of its process.\n"
+        "at one job.\nOf it GC: the longest run of Python's garbage collector. KiB each: in a triggerer with all of its process.\n"
     )
 
 

@@ -67,19 +67,32 @@ class Lag:
 
     def __init__(self) -> None:
         self.late: list[float] = []
+        self._collected = [0.0]
+
+    def _collect(self, phase: str, _: object) -> None:
+        if phase == "start":
+            self._from = time.perf_counter()
+        else:
+            self._collected.append(time.perf_counter() - self._from)
 
     async def tick(self, seconds: float) -> None:
         """Measure for some seconds."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
+        gc.callbacks.append(self._collect)
         while (before := loop.time()) < end:
             await asyncio.sleep(_TICK)
             self.late.append(loop.time() - before - _TICK)
+        gc.callbacks.remove(self._collect)
 
     def result(self) -> dict[str, float]:
-        """Return the 99th of a hundred and the worst, in seconds."""
+        """Return the 99th of a hundred, the worst, and the longest garbage collection, in seconds."""
         ordered = sorted(self.late)
-        return {"p99": ordered[int(len(ordered) * 0.99)], "worst": ordered[-1]}
+        return {
+            "p99": ordered[int(len(ordered) * 0.99)],
+            "worst": ordered[-1],
+            "collected": max(self._collected),
+        }
 
 
 def resident() -> float:
