@@ -12,7 +12,7 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client import download
-from airflow_provider_assemblyai.storage import Outputs, open_path
+from airflow_provider_assemblyai.storage import Outputs, as_json, open_path
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
 FORMATS: Final = ("json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio")
@@ -160,8 +160,7 @@ def export(
             case "json":
                 # The address may hold a signature, and a file outlives it.
                 shown = {**transcript, "audio_url": strip_url(transcript.get("audio_url", ""))}
-                content = json.dumps(shown, ensure_ascii=False, indent=1)
-                written[name] = outputs.write("json", content)
+                written[name] = outputs.write("json", as_json(shown))
             case "txt":
                 written[name] = outputs.write("txt", f"{transcript.get('text') or ''}\n")
             case "srt":
@@ -170,12 +169,10 @@ def export(
                 written[name] = outputs.write("vtt", send(transcripts.vtt(transcript_id, chars_per_caption)))
             case "sentences":
                 cut = send(transcripts.sentences(transcript_id))
-                written[name] = outputs.write("sentences.json", json.dumps(cut, ensure_ascii=False, indent=1))
+                written[name] = outputs.write("sentences.json", as_json(cut))
             case "paragraphs":
                 cut = send(transcripts.paragraphs(transcript_id))
-                written[name] = outputs.write(
-                    "paragraphs.json", json.dumps(cut, ensure_ascii=False, indent=1)
-                )
+                written[name] = outputs.write("paragraphs.json", as_json(cut))
             case "redacted_audio":
                 link = send(transcripts.redacted_audio(transcript_id))
                 extension = "wav" if transcript.get("redact_pii_audio_quality") == "wav" else "mp3"

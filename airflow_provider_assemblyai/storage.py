@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import uuid
@@ -32,6 +33,12 @@ def stem_of(audio: object) -> str:
     """Return what the results of ``audio`` are named after; the audio need not exist any more."""
     text = str(audio)
     return _stem(urlsplit(text).path if text.lower().startswith(("http://", "https://")) else text)
+
+
+def as_json(value: object) -> str:
+    """Return JSON for a file."""
+    # No indentation: with it Python encodes in Python, and a day of words takes seconds.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def open_path(value: object, name: str) -> ObjectStoragePath:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +28,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.job import Policy
 from airflow_provider_assemblyai.opening import Opening
 from airflow_provider_assemblyai.results import MAX_XCOM_TEXT
-from airflow_provider_assemblyai.storage import Outputs, open_path, store_errors
+from airflow_provider_assemblyai.storage import Outputs, as_json, open_path, store_errors
 
 _POLICY: Final = Policy(True, "adopt", "fail", 2, 10.0)
 _SIGNED_FOR: Final = 24 * 3600.0
@@ -162,7 +161,7 @@ class Finish:
             chars_per_caption=self.chars_per_caption,
         )
         if "json" in self.formats:
-            written["json"] = self.outputs.write("json", json.dumps(whole, ensure_ascii=False, indent=1))
+            written["json"] = self.outputs.write("json", as_json(whole))
         return written
 
     def _capture(self, material: Material, turns: list[dict[str, Any]], gaps: list[Gap]) -> dict[str, Any]:

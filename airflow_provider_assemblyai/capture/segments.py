@@ -22,7 +22,7 @@ from airflow_provider_assemblyai.capture.box import State
 from airflow_provider_assemblyai.capture.merging import Material
 from airflow_provider_assemblyai.capture.pcm import header
 from airflow_provider_assemblyai.capture.sound import silence
-from airflow_provider_assemblyai.storage import Outputs, store_errors
+from airflow_provider_assemblyai.storage import Outputs, as_json, store_errors
 
 FORMATS: Final = ("json", "txt", "srt", "vtt")
 LONGEST: Final = 60.0
@@ -186,7 +186,7 @@ class Writer:
             "failure": str(state.failure or ""),
         }
         name = _name(self._number, self._index)
-        self._segments.file(name).write("json", json.dumps(content, ensure_ascii=False))
+        self._segments.file(name).write("json", as_json(content))
         self._index += 1
         self._pending = {"things": [], "recorded": [], "sounds": []}
         state.spool.done_with("keep", self._until)
@@ -228,7 +228,7 @@ def write_texts(
     """
     words = [each["words"] for each in whole["utterances"]]
     made: dict[str, Callable[[], str]] = {
-        "json": lambda: json.dumps(whole, ensure_ascii=False, indent=1),
+        "json": lambda: as_json(whole),
         "txt": lambda: f"{whole.get('text') or ''}\n",
         "srt": lambda: captions.srt(words, chars_per_caption),
         "vtt": lambda: captions.vtt(words, chars_per_caption),

@@ -2,7 +2,8 @@
 """
 The sound of a capture on its way: written once as it is recorded, read by whoever sends and keeps it.
 
-It lies in unnamed temporary files, so that an outage of hours needs no memory, and nothing is left behind.
+The newest seconds lie in memory, where a sender that keeps up finds them; the rest lies in unnamed temporary
+files, so that an outage of hours needs no memory, and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import IO, Any, Final
 
 #: Milliseconds in one temporary file.
 _PIECE_MS: Final = 60_000
+#: Milliseconds that are written to it at once.
+_FRESH_MS: Final = 5_000
 
 
 def _unnamed() -> IO[bytes]:
@@ -28,12 +31,31 @@ class _Piece:
     """A run of sound without a hole; times are milliseconds of the recording."""
 
     start: int
+    bytes_ms: int
     file: IO[bytes] = field(default_factory=_unnamed)
-    length: int = 0
+    fresh: bytearray = field(default_factory=bytearray)
+    written: int = 0
+    end: int = 0
 
-    @property
-    def end(self) -> int:
-        return self.start + self.length
+    def __post_init__(self) -> None:
+        self.end = self.start
+
+    def append(self, sound: bytes, length: int) -> None:
+        self.fresh += sound
+        self.end += length
+        if len(self.fresh) >= _FRESH_MS * self.bytes_ms:
+            count = os.pwrite(self.file.fileno(), self.fresh, self.written)
+            self.written += count
+            del self.fresh[:count]
+
+    def read(self, at: int, length: int) -> bytes:
+        """Return sound that is there, from a time on."""
+        begin = (at - self.start) * self.bytes_ms
+        end = begin + length * self.bytes_ms
+        if begin >= self.written:
+            return bytes(self.fresh[begin - self.written : end - self.written])
+        older = os.pread(self.file.fileno(), min(end, self.written) - begin, begin)
+        return older if end <= self.written else older + self.fresh[: end - self.written]
 
 
 class Bell:
@@ -104,11 +126,10 @@ class Spool:
             if self.closed:
                 return  # whoever records may notice late
             last = self._pieces[-1] if self._pieces else None
-            if last is None or last.end != at or last.length >= _PIECE_MS:
-                last = _Piece(at)
+            if last is None or last.end != at or last.end - last.start >= _PIECE_MS:
+                last = _Piece(at, self._bytes_ms)
                 self._pieces.append(last)
-            os.pwrite(last.file.fileno(), sound, last.length * self._bytes_ms)
-            last.length += length
+            last.append(sound, length)
             self.end = last.end
             self.recorded += length
         self._ring()
@@ -140,8 +161,7 @@ class Spool:
                         break
                     start = at = piece.start
                 count = min(length, piece.end - at)
-                offset = (at - piece.start) * self._bytes_ms
-                parts.append(os.pread(piece.file.fileno(), count * self._bytes_ms, offset))
+                parts.append(piece.read(at, count))
                 at += count
                 length -= count
                 if length <= 0:

@@ -23,7 +23,7 @@ from airflow_provider_assemblyai.gateway.task import Gating, OnLostAnswer, Progr
 from airflow_provider_assemblyai.gateway.templating import MarkedTemplates
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.results import MAX_XCOM_TEXT, identify
-from airflow_provider_assemblyai.storage import Outputs
+from airflow_provider_assemblyai.storage import Outputs, as_json
 
 #: What the operator has arguments for, or does not do.
 _NOT_EXTRA = (
@@ -337,10 +337,10 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
 
     def _deliver(self, question: _Question, value: Any, facts: dict[str, Any]) -> Any:
         if question.outputs is None:
-            if len(_as_json(value).encode()) > MAX_XCOM_TEXT:
+            if len(as_json(value).encode()) > MAX_XCOM_TEXT:
                 self.log.warning("The answer is longer than XComs should be: set output_path.")
             return value
-        suffix, text = ("txt", f"{value}\n") if isinstance(value, str) else ("json", _as_json(value))
+        suffix, text = ("txt", f"{value}\n") if isinstance(value, str) else ("json", as_json(value))
         uri = question.outputs.write(suffix, text)
         question.record.stored({"output": uri, "suffix": suffix, "facts": facts})
         self.log.info("The answer is in %s.", uri)
@@ -359,10 +359,6 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
             self.log.warning("The answer is too long for XCom: it is only in its file.")
             return None
         return value
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1)
 
 
 def _sum(usage: Usage, before: Mapping[str, Any] | None) -> Usage:

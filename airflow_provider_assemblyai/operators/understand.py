@@ -21,7 +21,7 @@ from airflow_provider_assemblyai.gateway.recorded import RecordedTask
 from airflow_provider_assemblyai.gateway.task import Gating, OnLostAnswer, Progress
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.results import MAX_XCOM_TEXT, identify
-from airflow_provider_assemblyai.storage import Outputs
+from airflow_provider_assemblyai.storage import Outputs, as_json
 
 #: What stands for a model where the limit is for: the service counts these calls by themselves.
 LIMIT: Final = "speech-understanding"
@@ -206,7 +206,7 @@ class UnderstandOperator(RecordedTask, BaseOperator):
         if question.outputs is not None:
             # Before anything is said of failures: what did not fail is paid for.
             content = {"transcript_id": question.transcript_id, "region": question.hook.region, **found.body}
-            uri = question.outputs.write("json", json.dumps(content, ensure_ascii=False, indent=1))
+            uri = question.outputs.write("json", as_json(content))
             made["output"] = uri
             self.log.info("The answer is in %s.", uri)
         elif found.failed:
@@ -256,7 +256,7 @@ class UnderstandOperator(RecordedTask, BaseOperator):
         result |= {name: body[name] for name in _BESIDES if body.get(name) is not None}
         if isinstance(result.get("utterances"), list):
             result["utterances"] = [_without_words(turn) for turn in result["utterances"]]
-        sizes = {name: len(json.dumps(value, ensure_ascii=False).encode()) for name, value in result.items()}
+        sizes = {name: len(as_json(value).encode()) for name, value in result.items()}
         warnings = list(made["warnings"])
         if made["output"] is None:
             # The service keeps no copy, and it is paid for: nothing is left out.

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was recorded is read again as it was, wherever it lies."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from airflow_provider_assemblyai.capture.spool import Spool
+
+BYTES_MS = 32
+MINUTES_3 = 180_000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_part_is_read_as_it_was_recorded(seed: int) -> None:
+    chance = random.Random(seed)
+    with Spool(BYTES_MS) as spool:
+        known: dict[int, bytes] = {}
+        at = 0
+        while at < MINUTES_3:
+            if chance.random() < 0.002:
+                at += chance.randrange(1, 5_000)
+            length = chance.choice([20, 100, 100, 100, 700])
+            sound = chance.randbytes(length * BYTES_MS)
+            spool.append(at, sound)
+            known.update(
+                (at + each, sound[each * BYTES_MS : (each + 1) * BYTES_MS]) for each in range(length)
+            )
+            at += length
+            asked, most = chance.randrange(at + 200), chance.choice([1, 100, 5_000])
+            start, got = spool.read(asked, most)
+            if not got:
+                assert asked >= at
+                continue
+            assert start == min(each for each in known if each >= asked) if asked not in known else asked
+            count = len(got) // BYTES_MS
+            assert got == b"".join(known[start + each] for each in range(count))
+            assert count == most or start + count not in known
+        assert spool.recorded == len(known)
+        assert sum(end - begin for begin, end in spool.runs(0)) == len(known)
+
+
+def test_what_nobody_needs_any_more_takes_no_file() -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = descriptors()
+    with Spool(BYTES_MS) as spool:
+        spool.done_with("keep", 0)
+        for minute in range(10):
+            for second in range(60):
+                spool.append((minute * 60 + second) * 1000, bytes(1000 * BYTES_MS))
+            spool.done_with("keep", minute * 60_000)
+        assert descriptors() - before <= 3
+    assert descriptors() == before
