@@ -24,7 +24,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow test-clients test-distributed check chaos chaos-quick chaos-batch live bench-gateway bench-import bench-streaming bench-upload check-spec
+.PHONY: help install demo test test-airflow test-clients test-distributed test-drops check chaos chaos-quick chaos-batch live bench-gateway bench-import bench-streaming bench-upload bench-waiting check-spec
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-clients: install .venv/.installed-clients ## the emulator's streaming with 
 
 test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two Celery workers, two triggerers; one of each dies
 	$(BIN)/python -m pytest tests/distributed
+
+test-drops: install ## ten minutes of real speech, twenty broken connections: what it changes in the text, in five minutes
+	$(BIN)/python -m pytest -s tests/drops
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real speech, real recognition, real time: what a broken connection changes in the text."""
+"""Real speech and real recognition, ten minutes of it: what twenty broken connections change in the text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.capture.sound import find
+from airflow_provider_assemblyai.capture.sound import find, silence
 from airflow_provider_assemblyai.emulator import Emulator, serve
-from tests.airflow.sample import errors, words
+from tests.airflow.sample import SAMPLE, SPOKEN, words
 from tests.emulated.capturing import Tape, capture, none_left
 
-SAMPLE = Path(__file__).parents[2] / "samples" / "phone-call.wav"
-#: Seconds; in the middle of a word, between two turns, and shortly after another.
-DROPS = (6.3, 14.0, 17.5)
+SECONDS = 600
+DROPS = 20
+#: Recognition takes its time on a small machine: at this speed it keeps up on two processors.
+SPEED = 4
 #: Seconds around a drop in which words may differ.
 NEAR = 2.0
 
@@ -28,42 +29,53 @@ def hearing() -> Iterator[Emulator]:
         yield emulator
 
 
-def heard(emulator: Emulator, drops: tuple[float, ...] = ()) -> tuple[list[dict[str, Any]], bytes]:
-    """The words of the sample, and its sound as it was kept."""
-    sound = b"".join(find(str(SAMPLE), 1).blocks(0))
-    waiting, tape = list(drops), Tape()
+@pytest.fixture(scope="module")
+def sound() -> bytes:
+    """The sample, again and again."""
+    once = b"".join(find(str(SAMPLE), 1).blocks(0)) + silence(1_500)
+    return (once * (SECONDS * 32_000 // len(once) + 1))[: SECONDS * 32_000]
+
+
+def heard(emulator: Emulator, sound: bytes, drops: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """Return the words of a capture, whose sound must be whole."""
+    waiting, tape = sorted(drops), Tape()
 
     def tell(state: Any) -> None:
         while waiting and state.spool.end / 1000 >= waiting[0]:
             waiting.pop(0)
             emulator.act("drop")
 
-    capture(emulator, sound, tape, tell=tell)
+    capture(emulator, sound, tape, speed=SPEED, tell=tell)
     none_left(emulator)
-    assert tape.sound == sound[: len(tape.sound)]
-    assert len(sound) - len(tape.sound) < 32, "no audio second is missing"
-    assert tape.material.gaps(len(sound) // 32, 1) == []
-    return [word for turn in tape.material.turns() for word in turn["words"]], sound
+    assert tape.sound == sound, "no audio second is missing"
+    assert tape.material.gaps(SECONDS * 1000, 1) == []
+    return [word for turn in tape.material.turns() for word in turn["words"]]
 
 
-def test_words_outside_two_seconds_around_each_drop_stay(hearing: Emulator) -> None:
-    calm, _ = heard(hearing)
-    assert errors(" ".join(word["text"] for word in calm)) <= 0.1
+def plain(said: list[dict[str, Any]]) -> list[str]:
+    return [" ".join(words(word["text"])) for word in said]
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_words_outside_two_seconds_around_each_drop_stay(hearing: Emulator, sound: bytes, seed: int) -> None:
+    chance = random.Random(seed)
+    drops = [chance.uniform(3, SECONDS - 3) for _ in range(DROPS)]
+    calm = heard(hearing, sound)
+    assert len(calm) > 0.9 * len(SPOKEN) * SECONDS / 28
     hearing.reset()
-    broken, _ = heard(hearing, DROPS)
-    assert hearing.counters()["streaming"]["ended"]["dropped"] == len(DROPS)
+    broken = heard(hearing, sound, drops)
+    # Two at nearly the same time may hit one session.
+    assert DROPS / 2 <= hearing.counters()["streaming"]["ended"]["dropped"] <= DROPS
 
-    def plain(word: dict[str, Any]) -> str:
-        return " ".join(words(word["text"]))
-
-    matched = SequenceMatcher(None, [plain(word) for word in calm], [plain(word) for word in broken], False)
+    matched = SequenceMatcher(None, plain(calm), plain(broken), autojunk=False)
     kept = {block.a + offset for block in matched.get_matching_blocks() for offset in range(block.size)}
     far = [
         number
         for number, word in enumerate(calm)
-        if all(abs((word["start"] + word["end"]) / 2000 - drop) > NEAR for drop in DROPS)
+        if all(abs((word["start"] + word["end"]) / 2000 - drop) > NEAR for drop in drops)
     ]
-    assert len(far) > len(calm) / 3
-    assert len(kept.intersection(far)) / len(far) >= 0.97, " ".join(word["text"] for word in broken)
+    print(f"{len(calm)} words, {len(far)} of them far from a drop, {len(kept.intersection(far))} kept")
+    assert len(far) > len(calm) / 2
+    assert len(kept.intersection(far)) / len(far) >= 0.97
     starts = [word["start"] for word in broken]
     assert starts == sorted(starts)
