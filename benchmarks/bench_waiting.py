@@ -2,13 +2,14 @@
 """
 What it costs to wait for thousands of jobs: the event loop, requests, memory, and how late the end is noticed.
 
-Every measure is taken twice: on a bare event loop, and in a real triggerer (``REAL=0`` leaves that out). RUNS sets
-the number of rounds (default 1).
+Every measure of waiting is taken twice: on a bare event loop, and in a real triggerer. Then whole tasks run in a real
+Airflow. ``REAL=0`` leaves out what needs one. RUNS sets the number of rounds (default 1).
 """
 
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import json
 import os
 import random
@@ -44,6 +45,10 @@ _ALONE = 150
 #: In flight at the beginning of the event measure; those that end in it leave more than 5,000.
 _EVENTS = 7_000
 
+#: Of whole tasks: files of the two batches, mapped tasks of the peer, and jobs that all take the same time.
+_FEW, _MANY, _MAPPED = 500, 2_000, 50
+_CONCURRENCY, _JOB_SECONDS = 200, 20.0
+
 Result = dict[str, Any]
 
 
@@ -78,6 +83,7 @@ def main() -> int:
     rounds = count_of("RUNS", 1)
     print_versions(_PACKAGES)
     found: dict[str, list[Result]] = {}
+    whole: list[dict[str, Result]] = []
     with tempfile.TemporaryDirectory(prefix="bench-waiting-") as directory:
         home = Path(directory)
         _certificate(home)
@@ -85,6 +91,8 @@ def main() -> int:
             plans = [("bare loop", name, job) for name, job in _BARE.items()]
             if os.environ.get("REAL", "1") != "0":
                 plans += [("triggerer", name, job) for name, job in _REAL.items()]
+                whole.append(_tasks(home))
+                print(f"  whole tasks: {whole[-1]}", file=sys.stderr)
             random.shuffle(plans)
             for place, name, job in plans:
                 found.setdefault(f"{place}: {name}", []).append(_measure(home, place, job))
@@ -93,7 +101,68 @@ def main() -> int:
     verdicts = [
         _judge(place, found) for place in ("bare loop", "triggerer") if f"{place}: ours, 10,000" in found
     ]
+    if whole:
+        verdicts.append(_whole(whole))
     return 0 if all(verdicts) else 1
+
+
+def _tasks(home: Path) -> dict[str, Result]:
+    """Run whole tasks in an Airflow of their own."""
+    serving = (sys.executable, str(_HERE / "waiting_server.py"), str(_MAPPED + 1), str(home / "server.pem"))
+    with server(serving, {}, "ready ") as url, tempfile.TemporaryDirectory(dir=home) as directory:
+        job = {
+            "files": [_FEW, _MANY],
+            "mapped": _MAPPED,
+            "concurrency": _CONCURRENCY,
+            "seconds": _JOB_SECONDS,
+            "certificate": str(home / "server.pem"),
+            "openai": url,
+        }
+        trusted = {name: str(home / "ca.pem") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
+        program = [sys.executable, str(_HERE / "waiting_batch.py"), directory, json.dumps(job)]
+        ended = run(program, trusted)
+    made: dict[str, Result] = json.loads(ended.output.splitlines()[-1])
+    return made
+
+
+def _whole(rounds: list[dict[str, Result]]) -> bool:
+    """Print what whole tasks took, and judge it."""
+
+    def slot(one: dict[str, Result], name: str, count: int) -> float:
+        return float(one[name]["slot"]) / count
+
+    peer = [slot(one, "openai_batch", _MAPPED) for one in rounds]
+    limit = _MANY / _CONCURRENCY * _JOB_SECONDS
+    shown = {
+        "openai_batch": (f"OpenAI batch operator, mapped, {_MAPPED}", _MAPPED),
+        f"batch_{_FEW}": (f"ours, one batch task, {_FEW}", _FEW),
+        f"batch_{_MANY}": (f"ours, one batch task, {_MANY:,}", _MANY),
+        "one_blocking": ("ours, one short file, blocking", 1),
+        "one_deferrable": ("ours, one short file, deferrable", 1),
+        "one_sdk": ("SDK in @task, one short file", 1),
+    }
+    rows = []
+    for name, (words, count) in shown.items():
+        slots = [slot(one, name, count) for one in rounds]
+        ratio = median(mine / other for mine, other in zip(slots, peer, strict=True))
+        walls = sorted(float(one[name]["wall"]) for one in rounds)
+        spread = f"{walls[0]:.0f}-{walls[-1]:.0f}"
+        rows.append((words, f"{median(slots):.3f}", f"{ratio:.4f}", f"{median(walls):.1f}", spread))
+    print_table(("whole tasks in a real Airflow", "slot s each", "x OpenAI", "wall s", "range"), rows)
+    share = median(slot(one, f"batch_{_FEW}", _FEW) / other for one, other in zip(rounds, peer, strict=True))
+    wall = median(float(one[f"batch_{_MANY}"]["wall"]) for one in rounds) / limit
+    return all(
+        [
+            print_verdict(
+                share < 0.02,
+                f"worker slots: {share:.4f} x the seconds of a mapped operator, batch of {_FEW}, bound 0.02",
+            ),
+            print_verdict(
+                wall < 1.1,
+                f"{_MANY:,} files in one batch: {wall:.3f} x {limit:.0f} s, which they take at the service, bound 1.1",
+            ),
+        ]
+    )
 
 
 def _short(result: Result) -> str:
@@ -147,7 +216,12 @@ def _certificate(home: Path) -> None:
         x509.CertificateBuilder(
             name, name, key.public_key(), x509.random_serial_number(), now - day, now + day
         )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            ),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -2,16 +2,13 @@
 """
 The same mapped calls in a real Airflow, in several ways: what they cost in worker slots and in tries.
 
-The metadata database keeps no record of how long a task held a slot before it deferred, so the state of every
-task instance is read five times a second; a task holds a slot while it is ``running``.
+See :mod:`slots` for how a slot is measured.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from slots import Slots
 
-from tests.airflow.running import Airflow, Run
+from tests.airflow.running import Airflow
 
 HERE = Path(__file__).parent
 EMULATOR = (
@@ -28,7 +26,6 @@ EMULATOR = (
     *("--engine", "scripted", "--port", "0", "--gateway", "openai_fields=true"),
 )
 UNLIMITED = "gpt-5-nano"
-_EVERY = 0.2
 _LONGEST = 1800.0
 
 
@@ -83,41 +80,6 @@ class Cost:
         return sum(self.slot_seconds[-half:]) / max(1e-9, sum(self.slot_seconds[:half]))
 
 
-class _Watcher:
-    """Adds up, for every mapped task, how long it is running."""
-
-    def __init__(self, airflow: Airflow, run: Run) -> None:
-        self._airflow, self._run = airflow, run
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.held: dict[int, float] = defaultdict(float)
-        self.first: dict[int, float] = {}
-        self.last: dict[int, float] = {}
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        before, running = time.monotonic(), set[int]()
-        while not self._over.wait(_EVERY):
-            rows = self._airflow.query(
-                "select map_index from task_instance where run_id = ? and dag_id = ? and state = 'running'",
-                self._run.run_id,
-                self._run.dag_id,
-            )
-            now, found = time.monotonic(), {int(row["map_index"]) for row in rows}
-            for index in found:
-                self.held[index] += now - before
-                self.first.setdefault(index, now)
-                if index not in running:
-                    self.last[index] = now
-            before, running = now, found
-
-
 @contextmanager
 def running(home: Path, calls: int) -> Iterator[Airflow]:
     """Keep an Airflow with the contestants' DAGs and an emulator."""
@@ -151,7 +113,7 @@ def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
     before = _counted(airflow, model)
     began = time.monotonic()
     run = airflow.trigger(dag_id)
-    watcher = _Watcher(airflow, run)
+    watcher = Slots(airflow, run)
     watcher.start()
     try:
         airflow.wait(run, timeout=_LONGEST)

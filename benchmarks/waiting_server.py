@@ -7,6 +7,7 @@ batches (``/v1/batches/...``) and dbt Cloud (``/api/v2/accounts/1/runs/...``). J
 them. It is no emulator: it knows no keys and no errors, so that it is never what a contestant waits for.
 
 ``/_/begin?ends=0|1`` starts all jobs and counts anew; with ``ends=0`` none ends. ``/_/counts`` tells what came.
+A ``POST`` to ``/v1/batches`` makes job *n*, which then takes a fifth of its time.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Jobs:
         self.began = time.time()
         self.ends = ends
         self.requests = self.bytes = 0
+        self._made: dict[int, float] = {}
         self._first = [0.0] * self.count
         self._last = [0.0] * self.count
         self._seen = [0] * self.count
@@ -64,7 +66,15 @@ class Jobs:
             self._first[number] = now
         self._last[number] = now
         self._seen[number] += 1
+        if number in self._made:
+            return self._made[number] + self._lengths[number] / 5 <= now
         return self.ends and self.began + self._lengths[number] <= now
+
+    def make(self) -> bytes:
+        """Take up the next job."""
+        number = len(self._made)
+        self._made[number] = time.time()
+        return self.answer(f"/v1/batches/{job_id(number)}")
 
     def counts(self) -> dict[str, float]:
         """Return the requests, and the mean time between two sights of one job."""
@@ -137,7 +147,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._data += data
         while (end := self._data.find(b"\r\n\r\n")) >= 0:
-            head, self._data = self._data[:end], self._data[end + 4 :]
+            head = self._data[:end].lower()
+            length = int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0] or 0)
+            if len(self._data) < end + 4 + length:
+                return
+            self._data = self._data[end + 4 + length :]
             target = head.split(b" ", 2)[1].decode()
             if target.startswith("/_/"):
                 self._send(self._control(target))
@@ -145,10 +159,11 @@ class Connection(asyncio.Protocol):
             self._jobs.requests += 1
             delay = random.uniform(_LATENCY - _SPREAD, _LATENCY + _SPREAD)
             # The state is that of the moment when the answer leaves.
-            asyncio.get_running_loop().call_later(delay, self._answer, target)
+            makes = head.startswith(b"post")
+            asyncio.get_running_loop().call_later(delay, self._answer, target, makes)
 
-    def _answer(self, target: str) -> None:
-        body = self._jobs.answer(target)
+    def _answer(self, target: str, makes: bool) -> None:
+        body = self._jobs.make() if makes else self._jobs.answer(target)
         self._jobs.bytes += len(body)
         self._send(body)
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Many jobs in a real Airflow: one batch task of ours, and the OpenAI provider's operator, mapped.
+
+Run in a process of its own: ``waiting_batch.py HOME '{"files": [500, 2000], ...}'`` prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))  # the harness of the tests
+
+from slots import Slots  # noqa: E402
+
+from tests.airflow.running import Airflow  # noqa: E402
+
+_LONGEST = 1800.0
+
+
+def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
+    """
+    Run all of them, one after the other.
+
+    :param home: for Airflow.
+    :param job: files, mapped, concurrency, seconds, certificate (with its key), openai.
+    """
+    slow = {"fault": "slow", "delay": 0.1, "times": None}
+    emulator = (
+        *(sys.executable, "-m", "airflow_provider_assemblyai.emulator"),
+        *("--engine", "scripted", "--port", "0", "--fault", json.dumps(slow)),
+        *("--concurrency", str(job["concurrency"]), "--job-seconds", str(job["seconds"])),
+        *("--tls-cert", job["certificate"], "--tls-key", job["certificate"]),
+    )
+    settings = {
+        "BENCH_FILES": json.dumps(job["files"]),
+        "BENCH_MAPPED": str(job["mapped"]),
+        "BENCH_OUT": str(home / "out"),
+        "AIRFLOW_CONN_OPENAI_BENCH": json.dumps(
+            {"conn_type": "openai", "password": "bench", "host": f"{job['openai']}/v1"}
+        ),
+    }
+    with Airflow(
+        home, dag_folders={"bench": HERE / "batch_dags"}, settings=settings, emulator_command=emulator
+    ) as airflow:
+        _measure(airflow, "one_blocking")  # the first start of all fills caches
+        names = ["one_blocking", "one_deferrable", "one_sdk", "openai_batch"]
+        names += [f"batch_{files}" for files in job["files"]]
+        return {name: _measure(airflow, name) for name in names}
+
+
+def _measure(airflow: Airflow, dag_id: str) -> dict[str, float]:
+    started = airflow.trigger(dag_id)
+    slots = Slots(airflow, started)
+    slots.start()
+    try:
+        state = airflow.wait(started, timeout=_LONGEST)
+        over = time.monotonic()
+    finally:
+        slots.stop()
+    if state != "success":
+        raise SystemExit(f"{dag_id}: {airflow.describe(started)}")
+    return {"slot": sum(slots.held.values()), "wall": over - min(slots.first.values())}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(Path(sys.argv[1]), json.loads(sys.argv[2]))), flush=True)
+    os._exit(0)
