@@ -2,7 +2,7 @@
 """
 Waiting for a transcript, as decisions only: no I/O, no clock, no Airflow.
 
-The blocking loop of the operator drives a :class:`Watch`: it is told what was seen and when, and answers "keep
+The blocking loop (``polling.py``) drives a :class:`Watch`: it is told what was seen and when, and answers "keep
 waiting" or "here is the event". In an event loop a ``Roster`` (``roster.py``) does the same for many at once, with
 the same events, patience and intervals.
 """

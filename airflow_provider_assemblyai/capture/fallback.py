@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import Final
 
 from airflow.providers.common.compat.sdk import Context
 
-from airflow_provider_assemblyai import watching
-from airflow_provider_assemblyai.api import outcome, transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, CannotTell, TaskKilled, TranscriptFailed
+from airflow_provider_assemblyai.api import outcome
+from airflow_provider_assemblyai.api.errors import CannotTell, TranscriptFailed
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.opening import Opening
-from airflow_provider_assemblyai.watching import Watch, require_done
+from airflow_provider_assemblyai.polling import until_done
 
 _POLL: Final = 5.0
 #: Seconds; as long as a recording of any length may take.
@@ -39,7 +37,8 @@ def transcribe(
     while transcript is not None:
         named(transcript["id"], hook.region)
         if transcript["status"] not in ("completed", "error"):
-            transcript = _wait(hook, transcript["id"], opening.pause)
+            deadline = time.time() + _PATIENCE
+            transcript = until_done(hook, transcript["id"], _POLL, deadline, opening.pause)
         try:
             outcome.require_completed(transcript)
         except TranscriptFailed as failed:
@@ -47,20 +46,3 @@ def transcribe(
             continue
         return hook, transcript
     raise CannotTell("The transcript of the kept sound was deleted from the service.")
-
-
-def _wait(hook: AssemblyAIHook, transcript_id: str, pause: Callable[[float], None]) -> Transcript:
-    watch = Watch(transcript_id, _POLL, time.time() + _PATIENCE, watching.FIRST_LOOK)
-    while True:
-        pause(watch.delay(time.time(), random.random()))
-        try:
-            transcript: Transcript = hook.send(transcripts.get(transcript_id))
-        except TaskKilled:
-            raise
-        except AssemblyAIError as error:
-            event = watch.failed(error, time.time())
-        else:
-            event = watch.saw(transcript, time.time())
-        if event is not None:
-            require_done(event, hook.region)
-            return transcript

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,13 +17,11 @@ from airflow.providers.common.compat.sdk import (
     mask_secret,
 )
 
-from airflow_provider_assemblyai import results, watching
+from airflow_provider_assemblyai import results
 from airflow_provider_assemblyai.api import outcome, transcripts
 from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.api.errors import (
-    AssemblyAIError,
     InvalidInput,
-    TaskKilled,
     TranscriptFailed,
 )
 from airflow_provider_assemblyai.api.transcripts import Transcript
@@ -34,10 +31,11 @@ from airflow_provider_assemblyai.job import Policy
 from airflow_provider_assemblyai.killable import Killable
 from airflow_provider_assemblyai.minutes import count_minutes, minutes_of
 from airflow_provider_assemblyai.opening import Opening, mask_address
+from airflow_provider_assemblyai.polling import until_done
 from airflow_provider_assemblyai.results import Format, Summary
 from airflow_provider_assemblyai.submission import Submission
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
-from airflow_provider_assemblyai.watching import Event, Watch, require_done
+from airflow_provider_assemblyai.watching import Event, require_done
 
 
 class TranscribeOperator(Killable, BaseOperator):
@@ -271,20 +269,7 @@ class TranscribeOperator(Killable, BaseOperator):
                 # A backstop only: the trigger's own deadline ends with a better message.
                 timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
             )
-        watch = Watch(transcript_id, self.poll_interval, deadline, watching.FIRST_LOOK)
-        while True:
-            self._pause(watch.delay(time.time(), random.random()))
-            try:
-                transcript = hook.send(transcripts.get(transcript_id))
-            except TaskKilled:
-                raise
-            except AssemblyAIError as error:
-                event = watch.failed(error, time.time())
-            else:
-                event = watch.saw(transcript, time.time())
-            if event is not None:
-                require_done(event, hook.region)
-                return transcript
+        return until_done(hook, transcript_id, self.poll_interval, deadline, self._pause)
 
     def _finish(
         self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript
