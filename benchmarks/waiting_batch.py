@@ -29,7 +29,7 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
     Run all of them, one after the other.
 
     :param home: for Airflow.
-    :param job: files, mapped, concurrency, seconds, certificate (with its key), openai.
+    :param job: files (and what their addresses end with), mapped, concurrency, seconds, certificate (with its key), openai.
     """
     slow = {"fault": "slow", "delay": 0.1, "times": None}
     emulator = (
@@ -51,7 +51,7 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
     ) as airflow:
         _measure(airflow, "one_blocking")  # the first start of all fills caches
         names = ["one_blocking", "one_deferrable", "one_sdk", "openai_batch"]
-        names += [f"batch_{files}" for files in job["files"]]
+        names += [f"batch_{files}" for files, _ in job["files"]]
         return {name: _measure(airflow, name) for name in names}
 
 

@@ -63,17 +63,20 @@ def note(path: str | Path, line: str) -> None:
 
 
 class Lag:
-    """How late a task is that wants to run every 10 ms."""
+    """How late a task is that wants to run every 10 ms, and how much of that is Python's garbage collector."""
 
     def __init__(self) -> None:
         self.late: list[float] = []
+        self._rest: list[float] = []
         self._collected = [0.0]
+        self._collecting = 0.0
 
     def _collect(self, phase: str, _: object) -> None:
         if phase == "start":
             self._from = time.perf_counter()
         else:
             self._collected.append(time.perf_counter() - self._from)
+            self._collecting += self._collected[-1]
 
     async def tick(self, seconds: float) -> None:
         """Measure for some seconds."""
@@ -81,16 +84,19 @@ class Lag:
         end = loop.time() + seconds
         gc.callbacks.append(self._collect)
         while (before := loop.time()) < end:
+            self._collecting = 0.0
             await asyncio.sleep(_TICK)
             self.late.append(loop.time() - before - _TICK)
+            self._rest.append(self.late[-1] - self._collecting)
         gc.callbacks.remove(self._collect)
 
     def result(self) -> dict[str, float]:
-        """Return the 99th of a hundred, the worst, and the longest garbage collection, in seconds."""
+        """Return the 99th of a hundred, the worst, the worst without collecting, and the longest collection."""
         ordered = sorted(self.late)
         return {
             "p99": ordered[int(len(ordered) * 0.99)],
             "worst": ordered[-1],
+            "rest": max(self._rest),
             "collected": max(self._collected),
         }
 

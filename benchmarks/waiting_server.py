@@ -32,9 +32,9 @@ def job_id(number: int) -> str:
 
 
 def lengths(count: int) -> list[float]:
-    """Return how long the jobs take: log-normal, half of them under 100 s, from 20 to 300 s."""
+    """Return how long the jobs take: log-normal, half of them under 50 s, from 15 to 200 s."""
     chance = random.Random(SEED)
-    return [min(300.0, max(20.0, chance.lognormvariate(4.605, 0.6))) for _ in range(count)]
+    return [min(200.0, max(15.0, chance.lognormvariate(3.912, 0.6))) for _ in range(count)]
 
 
 class Jobs:

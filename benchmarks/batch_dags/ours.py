@@ -10,11 +10,11 @@ from airflow.sdk import DAG
 
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 
-for files in json.loads(os.environ["BENCH_FILES"]):
+for files, seconds in json.loads(os.environ["BENCH_FILES"]):
     with DAG(f"batch_{files}", schedule=None):
         TranscribeBatchOperator(
             task_id="transcribe",
-            audios=[f"https://example.com/{files}/{number:05}.wav" for number in range(files)],
+            audios=[f"https://example.com/{files}/{number:05}.wav{seconds}" for number in range(files)],
             output_path=f"{os.environ['BENCH_OUT']}/{files}",
             formats=["txt"],
             deferrable=True,
