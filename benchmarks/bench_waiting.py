@@ -54,17 +54,17 @@ Result = dict[str, Any]
 
 def _job(contestant: str, count: int, **change: Any) -> Result:
     usual = {"contestant": contestant, "count": count, "interval": _INTERVAL, "alone": False, "ends": False}
-    return usual | {"warm": 5, "settle": 8, "seconds": 60} | change
+    return usual | {"warm": 4, "settle": 8, "seconds": 60} | change
 
 
 #: Name -> what waits. Those whose calls block the event loop, or a thread each, are given fewer jobs.
 _BARE = {
     "ours, 10,000": _job("ours", _MOST, seconds=30),
     "ours, 1,000": _job("ours", 1_000),
-    "dbt Cloud, 1,000": _job("dbt", 1_000, seconds=40),
-    "OpenAI batch, 100": _job("openai", 100, seconds=20),
-    "common-ai LLMBatch, 100": _job("llm_batch", 100, seconds=20),
-    "SDK in @task, 50": _job("sdk", 50, seconds=20),
+    "dbt Cloud, 1,000": _job("dbt", 1_000, seconds=30),
+    "OpenAI batch, 100": _job("openai", 100, seconds=12),
+    "common-ai LLMBatch, 100": _job("llm_batch", 100, seconds=12),
+    "SDK in @task, 50": _job("sdk", 50, seconds=12),
     "bare triggers, 10,000": _job("bare", _MOST, settle=5, seconds=10),
     "events, 5,000": _job("ours", _EVENTS, ends=True, settle=1, seconds=40),
     "events, 1": _job("ours", _ALONE, alone=True, ends=True, settle=1, seconds=40),
@@ -72,8 +72,8 @@ _BARE = {
 _REAL = {
     "ours, 10,000": _job("ours", _MOST, seconds=45),
     "ours, 1,000": _job("ours", 1_000),
-    "dbt Cloud, 1,000": _job("dbt", 1_000, seconds=40),
-    "bare triggers, 10,000": _job("bare", _MOST, seconds=45),
+    "dbt Cloud, 1,000": _job("dbt", 1_000, seconds=30),
+    "bare triggers, 10,000": _job("bare", _MOST, seconds=30),
     "events, 5,000": _job("ours", _EVENTS, ends=True, settle=1, seconds=40),
     "events, 1": _job("ours", _ALONE, alone=True, ends=True, settle=1, seconds=40),
 }
