@@ -294,18 +294,15 @@ def _print(found: Mapping[str, list[Result]]) -> None:
 
 
 def _stall(place: str, ours: list[Result], bare: list[Result]) -> bool:
-    worst, rest, theirs = (
-        1000 * (_middle(*one) or 0.0) for one in ((ours, "worst"), (ours, "rest"), (bare, "worst"))
-    )
-    said = f"{place}: 10,000 in flight, worst stall"
-    if place == "bare loop":
-        return print_verdict(worst < 100, f"{said} {worst:.0f} ms, bound 100")
-    # Airflow makes 10,000 objects a second here only to go through its triggers, so every minute Python's garbage
-    # collector goes through the whole process, whatever the triggers are.
+    def of(results: list[Result], name: str) -> float:
+        return 1000 * (_middle(results, name) or 0.0)
+
+    # Airflow makes 10,000 objects a second here only to go through its triggers, so about every minute Python's
+    # garbage collector goes through the whole process, whatever the triggers are.
     return print_verdict(
-        rest < 100,
-        f"{said} {rest:.0f} ms outside of Python's garbage collector, bound 100 "
-        f"({worst:.0f} ms with it; {theirs:.0f} ms with as many triggers that do nothing)",
+        of(ours, "worst") < 100,
+        f"{place}: 10,000 in flight, worst stall {of(ours, 'worst'):.0f} ms, bound 100 ({of(ours, 'rest'):.0f} ms "
+        f"but for the garbage collector; {of(bare, 'worst'):.0f} ms with as many triggers that do nothing)",
     )
 
 

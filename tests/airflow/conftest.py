@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests
-from moto.server import ThreadedMotoServer
 
 from tests.airflow.running import Airflow
+from tests.s3 import s3
 
 #: Calls a route of the emulator's own: method, path, body.
 Control = Callable[..., Any]
@@ -22,11 +22,8 @@ EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
     """An S3 of this machine; the connection `my_aws_conn` of the example DAGs leads to it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

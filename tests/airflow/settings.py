@@ -68,7 +68,8 @@ def airflow_environment(home: Path, port: int, dag_folders: Mapping[str, Path]) 
             "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "dagbag_import_timeout": "120",  # patience, as below
         },
-        "database": {"sql_alchemy_conn": f"sqlite:///{home}/airflow.db"},
+        # Patience: a write that finds the file locked waits this many seconds (5 by default), then it is an error.
+        "database": {"sql_alchemy_conn": f"sqlite:///{home}/airflow.db?timeout=60"},
         "api": {"secret_key": secrets.token_hex(16), "base_url": f"http://127.0.0.1:{port}"},
         "api_auth": {"jwt_secret": secrets.token_hex(32)},
         # Haste: the scheduler looks for work more often, and files that do not change are not read again and

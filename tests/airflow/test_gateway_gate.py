@@ -62,9 +62,7 @@ def test_killed_with_a_hundred_in_the_gate(gate: Airflow) -> None:
 
     after = counted(gate)
     assert after["accepted"] - before["accepted"] == TASKS, "each was paid for once"
-    # A stampede would be refused as often as it is answered. How few it can be is for a benchmark to say: on a busy
-    # machine a task starts later than the gate has learned.
-    assert after["refused"] - before["refused"] < 0.2 * TASKS
+    assert after["refused"] - before["refused"] < 0.03 * TASKS
     assert in_gate(gate, run, "Waited") == TASKS
     answer = requests.get(f"{gate.emulator_url}/_emulator/requests", timeout=30).json()
     calls = answer if isinstance(answer, list) else answer["requests"]

@@ -12,10 +12,12 @@ import pytest
 
 from airflow_provider_assemblyai.capture.sound import find, silence
 from airflow_provider_assemblyai.emulator import Emulator, serve
-from tests.airflow.sample import SAMPLE, SPOKEN, words
+from tests.airflow.sample import SAMPLE, SPOKEN, errors, words
 from tests.emulated.capturing import Tape, capture, none_left
 
 SECONDS = 600
+#: Milliseconds of the sample.
+LENGTH = 26_350
 DROPS = 20
 #: Recognition takes its time on a small machine: at this speed it keeps up on two processors.
 SPEED = 4
@@ -62,6 +64,8 @@ def test_words_outside_two_seconds_around_each_drop_stay(hearing: Emulator, soun
     drops = [chance.uniform(3, SECONDS - 3) for _ in range(DROPS)]
     calm = heard(hearing, sound)
     assert len(calm) > 0.9 * len(SPOKEN) * SECONDS / 28
+    once = " ".join(word["text"] for word in calm if word["start"] < LENGTH)
+    assert errors(once) <= 0.1
     hearing.reset()
     broken = heard(hearing, sound, drops)
     # Two at nearly the same time may hit one session.

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.emulated.capturing import listens, marked
+from tests.s3 import s3
 
 if AIRFLOW_V_3_2_PLUS:
     from airflow.sdk._shared.module_loading import import_string
@@ -30,13 +31,8 @@ SPOKEN = "the quick brown fox jumps over the lazy dog"
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     """An S3: one for all, because file systems are kept by their connection, and its address must not change."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3() as address:
+        yield address
 
 
 @pytest.fixture

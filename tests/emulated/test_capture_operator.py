@@ -8,7 +8,6 @@ import re
 import threading
 import time
 import wave
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 from airflow.sdk import ObjectStoragePath
-from moto.server import ThreadedMotoServer
 
 from airflow_provider_assemblyai.api.errors import (
     CannotTell,
@@ -160,21 +158,17 @@ def test_progress_tells_numbers_and_no_words(
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStoragePath]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStoragePath:
     connection = {
         "conn_type": "aws",
         "login": "moto",
         "password": "moto-secret",
-        "extra": {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"},
+        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
     }
     monkeypatch.setenv("AIRFLOW_CONN_AWS_CAPTURES", json.dumps(connection))
     path = ObjectStoragePath("s3://aws_captures@captures")
     path.fs.makedirs("captures", exist_ok=True)
-    yield path
-    server.stop()
+    return path
 
 
 def test_into_an_object_store(

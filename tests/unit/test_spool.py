@@ -56,3 +56,17 @@ def test_what_nobody_needs_any_more_takes_no_file() -> None:
             spool.done_with("keep", minute * 60_000)
         assert descriptors() - before <= 3
     assert descriptors() == before
+
+
+def test_a_disk_that_takes_only_half_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pwrite
+
+    def half(descriptor: int, sound: bytes, at: int) -> int:
+        return whole(descriptor, sound[: len(sound) // 2], at)
+
+    monkeypatch.setattr(os, "pwrite", half)
+    sound = random.Random(1).randbytes(30_000 * BYTES_MS)
+    with Spool(BYTES_MS) as spool:
+        for at in range(0, 30_000, 100):
+            spool.append(at, sound[at * BYTES_MS : (at + 100) * BYTES_MS])
+        assert spool.read(0, 30_000) == (0, sound)
