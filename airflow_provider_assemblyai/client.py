@@ -341,7 +341,9 @@ class AsyncClient(_Base):
                 headers["Content-Length"] = str(call.body.size)
         connect = _CONNECT_TIMEOUT if content is None else _UPLOAD_CONNECT_TIMEOUT
         try:
-            answer = await self._http.request(
+            # As a stream: what httpx reads itself stays in memory until the garbage collector comes, because
+            # there an answer and its stream hold each other.
+            async with self._http.stream(
                 call.method,
                 self._url(call),
                 params=call.params,
@@ -349,13 +351,14 @@ class AsyncClient(_Base):
                 content=content,
                 headers=headers,
                 timeout=httpx.Timeout(call.read_timeout, connect=connect),
-            )
+            ) as answer:
+                body = b"".join([block async for block in answer.aiter_bytes()])
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise self._lost(call, error, sent=False) from None
         except httpx.HTTPError as error:
             raise self._lost(call, error, sent=True) from None
         received = {name.lower(): value for name, value in answer.headers.items()}
-        return Reply(answer.status_code, received, self._masked(answer.content))
+        return Reply(answer.status_code, received, self._masked(body))
 
 
 async def _blocks(call: Call[Any]) -> AsyncIterator[bytes]:
