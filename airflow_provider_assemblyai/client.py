@@ -17,7 +17,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -175,12 +175,17 @@ class Client(_Base):
         self, key: str, hosts: Hosts, *, pause: Callable[[float], None] = time.sleep, **options: Any
     ) -> None:
         super().__init__(key, hosts, **options)
+        self._pause = pause
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        # Made when something is sent: a task that only defers does not pay for the import.
         import requests
 
-        self._pause = pause
-        self._session = requests.Session()
-        self._session.auth = _RawKey(self._key)
-        self._session.headers.update(_HEADERS)
+        session = requests.Session()
+        session.auth = _RawKey(self._key)
+        session.headers.update(_HEADERS)
+        return session
 
     def __enter__(self) -> Client:
         return self
@@ -189,7 +194,8 @@ class Client(_Base):
         self.close()
 
     def close(self) -> None:
-        self._session.close()
+        if "_session" in self.__dict__:
+            self._session.close()
 
     def send(self, call: Call[T], *, before: Callable[[], None] | None = None) -> T:
         """

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
-from slots import Slots
+from slots import Slots, keep_journal
 
 from tests.airflow.running import Airflow
 
@@ -59,18 +59,19 @@ class Cost:
     def per_call(self) -> float:
         return sum(self.slot_seconds) / max(1, self.answered)
 
-    def and_also(self, other: Cost) -> Cost:
-        """Return both together; a run's length is that of one."""
-        return Cost(
-            calls=self.calls + other.calls,
-            failed=self.failed + other.failed,
-            answered=self.answered + other.answered,
-            refused=self.refused + other.refused,
-            tries=self.tries + other.tries,
-            mismatches=self.mismatches + other.mismatches,
-            slot_seconds=self.slot_seconds + other.slot_seconds,
-            waited=self.waited + other.waited,
-            seconds=(self.seconds + other.seconds) / 2,
+    @classmethod
+    def of_all(cls, costs: Sequence[Cost]) -> Cost:
+        """Return what several runs of a contestant took together; the length is that of one."""
+        return cls(
+            calls=sum(cost.calls for cost in costs),
+            failed=sum(cost.failed for cost in costs),
+            answered=sum(cost.answered for cost in costs),
+            refused=sum(cost.refused for cost in costs),
+            tries=sum(cost.tries for cost in costs),
+            mismatches=sum(cost.mismatches for cost in costs),
+            slot_seconds=tuple(seconds for cost in costs for seconds in cost.slot_seconds),
+            waited=tuple(seconds for cost in costs for seconds in cost.waited),
+            seconds=sum(cost.seconds for cost in costs) / len(costs),
         )
 
     @property
@@ -90,6 +91,7 @@ def running(home: Path, calls: int) -> Iterator[Airflow]:
         emulator_command=EMULATOR,
     )
     with airflow:
+        keep_journal(airflow)
         _control(airflow, "gateway", {"limits": {UNLIMITED: 1_000_000}})
         _control(airflow, "answers", {"answers": ["The customer wants the invoice again."]})
         connection = {
@@ -113,12 +115,7 @@ def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
     before = _counted(airflow, model)
     began = time.monotonic()
     run = airflow.trigger(dag_id)
-    watcher = Slots(airflow, run)
-    watcher.start()
-    try:
-        airflow.wait(run, timeout=_LONGEST)
-    finally:
-        watcher.stop()
+    airflow.wait(run, timeout=_LONGEST)
     seconds = time.monotonic() - began
     after = _counted(airflow, model)
     tasks = airflow.query(
@@ -129,7 +126,8 @@ def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
         "select count(*) as count from log where event = 'state mismatch' and dag_id = ? and run_id = ?",
         *(dag_id, run.run_id),
     )
-    waited = {index: watcher.last[index] - watcher.first[index] for index in watcher.held}
+    slots = Slots(airflow, run)
+    held, waited = slots.held, slots.waited
     order = sorted(waited, key=lambda index: waited[index])
     return Cost(
         calls=len(tasks),
@@ -138,7 +136,7 @@ def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
         refused=after["refused"] - before["refused"],
         tries=sum(task["try_number"] - 1 for task in tasks),
         mismatches=mismatches[0]["count"],
-        slot_seconds=tuple(watcher.held[index] for index in order),
+        slot_seconds=tuple(held[index] for index in order),
         waited=tuple(waited[index] for index in order),
         seconds=seconds,
     )

@@ -2,59 +2,74 @@
 """
 How long tasks of a real Airflow hold a worker slot.
 
-The metadata database keeps no record of how long a task held a slot before it deferred, so the state of every
-task instance is read five times a second; a task holds a slot while it is ``running``.
+Airflow keeps no record of how long a task held a slot before it deferred, so the metadata database itself, which is
+SQLite here, notes the moment of every change of a task instance's state; a task holds a slot while it is ``running``.
 """
 
 from __future__ import annotations
 
-import threading
-import time
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
 
 from tests.airflow.running import Airflow, Run
 
-_EVERY = 0.2
+_JOURNAL = """
+create table if not exists slot_journal (dag_id text, run_id text, map_index integer, state text, at real);
+create trigger if not exists slot_journal_entry after update of state on task_instance
+when new.state is not old.state begin
+    insert into slot_journal values (
+        new.dag_id, new.run_id, new.map_index, new.state, (julianday('now') - 2440587.5) * 86400
+    );
+end;
+"""
+
+
+def keep_journal(airflow: Airflow) -> None:
+    """
+    Have the metadata database note the changes of state from now on.
+
+    :param airflow: a running one.
+    """
+    with closing(sqlite3.connect(airflow.home / "airflow.db", timeout=60)) as database:
+        database.executescript(_JOURNAL)
 
 
 class Slots:
     """
-    Adds up, for every task of a run, how long it is running.
+    When the tasks of a run that has ended were running.
 
-    :ivar held: map index -> seconds.
-    :ivar first: map index -> its first moment on a worker.
-    :ivar last: map index -> its last start there.
+    :param airflow: where; its journal was kept.
+    :param run: which.
+    :ivar spans: map index -> first and last moment of every time on a worker, seconds since the epoch.
     """
 
     def __init__(self, airflow: Airflow, run: Run) -> None:
-        self._airflow, self._run = airflow, run
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.held: dict[int, float] = defaultdict(float)
-        self.first: dict[int, float] = {}
-        self.last: dict[int, float] = {}
+        rows = airflow.query(
+            "select map_index, state, at from slot_journal where dag_id = ? and run_id = ? order by rowid",
+            *(run.dag_id, run.run_id),
+        )
+        self.spans: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        began: dict[int, float] = {}
+        for row in rows:
+            index = int(row["map_index"])
+            if index in began:
+                self.spans[index].append((began.pop(index), row["at"]))
+            if row["state"] == "running":
+                began[index] = row["at"]
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+    @property
+    def held(self) -> dict[int, float]:
+        """Map index -> seconds on a worker."""
+        return {index: sum(end - start for start, end in spans) for index, spans in self.spans.items()}
 
-    def stop(self) -> None:
-        """Look no more."""
-        self._over.set()
-        self._thread.join()
+    @property
+    def waited(self) -> dict[int, float]:
+        """Map index -> seconds from the first moment on a worker to the last start there."""
+        return {index: spans[-1][0] - spans[0][0] for index, spans in self.spans.items()}
 
-    def _watch(self) -> None:
-        before, running = time.monotonic(), set[int]()
-        while not self._over.wait(_EVERY):
-            rows = self._airflow.query(
-                "select map_index from task_instance where run_id = ? and dag_id = ? and state = 'running'",
-                self._run.run_id,
-                self._run.dag_id,
-            )
-            now, found = time.monotonic(), {int(row["map_index"]) for row in rows}
-            for index in found:
-                self.held[index] += now - before
-                self.first.setdefault(index, now)
-                if index not in running:
-                    self.last[index] = now
-            before, running = now, found
+    @property
+    def wall(self) -> float:
+        """Seconds from the first moment of any task on a worker to the last."""
+        spans = [span for each in self.spans.values() for span in each]
+        return max(end for _, end in spans) - min(start for start, _ in spans)
