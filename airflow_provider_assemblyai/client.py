@@ -26,14 +26,9 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.api.call import Call, Product, Reply, may_repeat, wait_before
-from airflow_provider_assemblyai.api.errors import (
-    ApiError,
-    InvalidInput,
-    TransportError,
-    clean,
-    strip_url,
-)
+from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, TransportError
 from airflow_provider_assemblyai.api.regions import Hosts
+from airflow_provider_assemblyai.api.texts import clean, strip_url
 
 if TYPE_CHECKING:
     # Imported where it is used: requests is a tenth of what importing an operator costs, and neither the

@@ -22,14 +22,9 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import (
-    AssemblyAIError,
-    InvalidInput,
-    StorageError,
-    public_url,
-    strip_url,
-)
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_public
+from airflow_provider_assemblyai.api.texts import public_url, strip_url
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client import download
 from airflow_provider_assemblyai.storage import open_path, store_errors

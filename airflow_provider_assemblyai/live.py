@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.api.closing import Ending, refused_handshake
-from airflow_provider_assemblyai.api.errors import TransportError, clean
+from airflow_provider_assemblyai.api.errors import TransportError
+from airflow_provider_assemblyai.api.texts import clean
 
 if TYPE_CHECKING:
     import websocket

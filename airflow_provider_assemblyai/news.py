@@ -18,12 +18,8 @@ from math import inf
 from typing import Any, Protocol
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import (
-    AssemblyAIError,
-    AuthenticationError,
-    InvalidInput,
-    clean,
-)
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
+from airflow_provider_assemblyai.api.texts import clean
 from airflow_provider_assemblyai.budget import DEFAULT_REQUESTS, Budget
 from airflow_provider_assemblyai.client import AsyncClient
 from airflow_provider_assemblyai.watermark import Cursor, Entry, Look, entries_of

@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import Context, mask_secret
 
-from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError, secrets_in
+from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_official
+from airflow_provider_assemblyai.api.texts import secrets_in
 from airflow_provider_assemblyai.handover import AudioSource, Transfer
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.job import Policy, Record, fingerprint, picks_up

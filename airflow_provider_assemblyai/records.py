@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, clean
+from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused
+from airflow_provider_assemblyai.api.texts import clean
 from airflow_provider_assemblyai.job import Record
 from airflow_provider_assemblyai.storage import Outputs
 

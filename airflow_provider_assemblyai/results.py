@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict
 
 from airflow_provider_assemblyai.api import outcome, transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
+from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
+from airflow_provider_assemblyai.api.texts import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client import download
 from airflow_provider_assemblyai.storage import Outputs, as_json, open_path

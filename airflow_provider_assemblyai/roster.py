@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from math import floor, inf
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, NotFoundError, RateLimitError, clean
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, NotFoundError, RateLimitError
+from airflow_provider_assemblyai.api.texts import clean
 from airflow_provider_assemblyai.claims import Agenda, Claim, Entry, Look, Search
 from airflow_provider_assemblyai.places import PAGE, Places
 from airflow_provider_assemblyai.watching import PATIENCE, Outcome, interval_after

@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError, clean
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
+from airflow_provider_assemblyai.api.texts import clean
 
 #: Where a directory exists by itself; making one there could make a bucket.
 _OBJECT_STORES: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"}

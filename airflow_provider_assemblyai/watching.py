@@ -19,8 +19,8 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptTimeout,
     UnexpectedReply,
     WatchRefused,
-    clean,
 )
+from airflow_provider_assemblyai.api.texts import clean
 
 #: ``done``: terminal, completed or not; read it to learn which.
 Outcome = Literal["done", "timeout", "unreachable", "refused"]

@@ -28,8 +28,8 @@ from airflow_provider_assemblyai.api.errors import (
     RateLimitError,
     TransportError,
     UnexpectedReply,
-    clean,
 )
+from airflow_provider_assemblyai.api.texts import clean
 
 T = TypeVar("T")
 

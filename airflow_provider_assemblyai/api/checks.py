@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from airflow_provider_assemblyai.api.errors import InvalidInput, clean
+from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.texts import clean
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "a Boolean"),

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from airflow_provider_assemblyai.api.errors import clean
+from airflow_provider_assemblyai.api.texts import clean
 
 #: ``done``: it ended well. ``again``: a new session at once. ``wait``: one after a while. ``fail``: none.
 Reply = Literal["done", "again", "wait", "fail"]

@@ -32,33 +32,19 @@ Every error of this package, and whether running the same task again can help.
     └─ CaptureIncomplete       no      a capture is over, and parts of it are missing
 
 Facts are attributes; nobody has to read them out of the message. Service texts pass through
-:func:`clean` before they become part of one.
+:func:`airflow_provider_assemblyai.api.texts.clean` before they become part of one.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 #: What is wrong with a model's answer: cut off, not of the shape that was asked for, nothing, or a part failed.
 Fault = Literal["truncated", "invalid", "empty", "failed"]
 
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
 Failure = Literal["source", "policy", "server", "upload"]
-
-_URL = re.compile(
-    r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE
-)
-_SECRET_NAME = re.compile(r"sig|token|key|secret|credential|password|auth", re.IGNORECASE)
-_ONLY_OPENS = re.compile(
-    r"x-(amz|goog|ms)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|expires|policy"
-    r"|(access_|auth_)?token|s[vepr]|st|spr|sk[stev]|skoid|sktid",
-    re.IGNORECASE,
-)
-_MAX_TEXT = 500
 
 
 class AssemblyAIError(Exception):
@@ -373,51 +359,3 @@ class StreamingError(AssemblyAIError):
 
 class CaptureIncomplete(AssemblyAIError):
     """A capture is over and parts of it are missing; it cannot be repeated. Its files are written."""
-
-
-def strip_url(url: str) -> str:
-    """Return ``url`` without user part, query and fragment: what may be shown of a URL."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(unreadable URL)"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
-def secrets_in(url: object) -> list[str]:
-    """Return the parts of ``url`` that open what it leads to: signatures, tokens, a password."""
-    if not isinstance(url, str) or "://" not in url:
-        return []
-    try:
-        parts = urlsplit(url)
-        found = [parts.password or ""]
-    except ValueError:
-        return []
-    for name, _, value in (pair.partition("=") for pair in parts.query.split("&")):
-        if _SECRET_NAME.search(name):
-            found += [value, unquote_plus(value)]
-    return [value for value in dict.fromkeys(found) if value]
-
-
-def public_url(url: str) -> str:
-    """Return ``url`` without what only opens it: the same audio has the same one tomorrow."""
-    pairs = [pair for pair in urlsplit(url).query.split("&") if pair]
-    kept = [pair for pair in pairs if not _ONLY_OPENS.fullmatch(pair.partition("=")[0])]
-    return strip_url(url) + ("?" + "&".join(kept) if kept else "")
-
-
-def clean(text: str, secrets: Iterable[str] = ()) -> str:
-    """
-    Make a text of the service fit for messages and logs.
-
-    :param text: what the service said.
-    :param secrets: values, such as the API key, that are masked if the service repeats them.
-    :return: one line of at most 500 characters, every URL without its query and user part.
-    """
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    # Cut first: the pattern is slow on megabytes of punctuation.
-    text = _URL.sub(lambda match: strip_url(match[0]), " ".join(text[:10_000].split())[:4_000])
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

@@ -26,8 +26,8 @@ from airflow_provider_assemblyai.api.errors import (
     RateLimitError,
     TransportError,
     UnexpectedReply,
-    clean,
 )
+from airflow_provider_assemblyai.api.texts import clean
 
 #: Seconds that a model may take for its answer: what is not waited for is paid all the same.
 ANSWER_TIMEOUT: Final = 600.0

@@ -11,8 +11,8 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptDeleted,
     TranscriptFailed,
     TranscriptNotReady,
-    clean,
 )
+from airflow_provider_assemblyai.api.texts import clean
 from airflow_provider_assemblyai.api.transcripts import Transcript
 
 _FAILURES: tuple[tuple[str, Failure], ...] = (

@@ -11,7 +11,8 @@ import ipaddress
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
+from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.texts import strip_url
 
 
 @dataclass(frozen=True)

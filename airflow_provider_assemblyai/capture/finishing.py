@@ -17,8 +17,8 @@ from airflow_provider_assemblyai.api.errors import (
     CaptureIncomplete,
     SourceFailed,
     StreamingError,
-    strip_url,
 )
+from airflow_provider_assemblyai.api.texts import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.capture import fallback
 from airflow_provider_assemblyai.capture.merging import CaptureSummary, Gap, Material, transcript

@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed, clean
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed
 from airflow_provider_assemblyai.api.streaming import FRAME_MS
+from airflow_provider_assemblyai.api.texts import clean
 from airflow_provider_assemblyai.capture.sound import Sound
 from airflow_provider_assemblyai.capture.spool import Spool
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed, clean, strip_url
+from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
 from airflow_provider_assemblyai.api.streaming import BYTES_MS, SAMPLE_RATE
+from airflow_provider_assemblyai.api.texts import clean, strip_url
 from airflow_provider_assemblyai.capture.pcm import Converter, Form, read_header
 
 NETWORK: Final = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps")

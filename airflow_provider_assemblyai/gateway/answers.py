@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import AnswerUnusable, InvalidInput, clean
+from airflow_provider_assemblyai.api.errors import AnswerUnusable, InvalidInput
 from airflow_provider_assemblyai.api.llm_gateway import Answer
+from airflow_provider_assemblyai.api.texts import clean
 
 #: Models wrap JSON like this, also where they are told not to.
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)

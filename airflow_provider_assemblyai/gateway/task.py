@@ -28,8 +28,8 @@ from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     RateLimitError,
     UnexpectedReply,
-    clean,
 )
+from airflow_provider_assemblyai.api.texts import clean
 from airflow_provider_assemblyai.gateway.pacing import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.killable import Killable

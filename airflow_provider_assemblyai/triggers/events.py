@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_assemblyai.api.errors import InvalidInput, strip_url
+from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
+from airflow_provider_assemblyai.api.texts import strip_url
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.news import Desk, Numbered, Reader, desk
 from airflow_provider_assemblyai.watermark import Cursor, Entry, iso, moment

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a URL, or of a text of the service, may be shown or kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
+
+_URL = re.compile(
+    r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE
+)
+_SECRET_NAME = re.compile(r"sig|token|key|secret|credential|password|auth", re.IGNORECASE)
+_ONLY_OPENS = re.compile(
+    r"x-(amz|goog|ms)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|expires|policy"
+    r"|(access_|auth_)?token|s[vepr]|st|spr|sk[stev]|skoid|sktid",
+    re.IGNORECASE,
+)
+_MAX_TEXT = 500
+
+
+def strip_url(url: str) -> str:
+    """Return ``url`` without user part, query and fragment: what may be shown of a URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(unreadable URL)"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def secrets_in(url: object) -> list[str]:
+    """Return the parts of ``url`` that open what it leads to: signatures, tokens, a password."""
+    if not isinstance(url, str) or "://" not in url:
+        return []
+    try:
+        parts = urlsplit(url)
+        found = [parts.password or ""]
+    except ValueError:
+        return []
+    for name, _, value in (pair.partition("=") for pair in parts.query.split("&")):
+        if _SECRET_NAME.search(name):
+            found += [value, unquote_plus(value)]
+    return [value for value in dict.fromkeys(found) if value]
+
+
+def public_url(url: str) -> str:
+    """Return ``url`` without what only opens it: the same audio has the same one tomorrow."""
+    pairs = [pair for pair in urlsplit(url).query.split("&") if pair]
+    kept = [pair for pair in pairs if not _ONLY_OPENS.fullmatch(pair.partition("=")[0])]
+    return strip_url(url) + ("?" + "&".join(kept) if kept else "")
+
+
+def clean(text: str, secrets: Iterable[str] = ()) -> str:
+    """
+    Make a text of the service fit for messages and logs.
+
+    :param text: what the service said.
+    :param secrets: values, such as the API key, that are masked if the service repeats them.
+    :return: one line of at most 500 characters, every URL without its query and user part.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    # Cut first: the pattern is slow on megabytes of punctuation.
+    text = _URL.sub(lambda match: strip_url(match[0]), " ".join(text[:10_000].split())[:4_000])
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
