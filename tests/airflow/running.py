@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole Airflow for tests: api-server, scheduler, triggerer and dag-processor, against the emulator.
+"""A whole Airflow for tests: api-servers, scheduler, triggerer and dag-processor, against the emulator.
 
     with Airflow(home, dag_folders={"examples": EXAMPLES}) as airflow:
         run = airflow.trigger("my_dag", {"audio": "/path/to.wav"})
@@ -101,9 +101,10 @@ class Airflow:
         emulator = self._fleet.start(
             "emulator", [*self._emulator_command, "--api-key", self.api_key], clean_environment()
         )
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self._env = airflow_environment(self.home, port, self._dag_folders) | self._settings
+        self._ports = {"port": free_port(), "execution_port": free_port()}
+        self.url = f"http://127.0.0.1:{self._ports['port']}"
+        self._env = airflow_environment(self.home, **self._ports, dag_folders=self._dag_folders)
+        self._env |= self._settings
         # The model loads while the database is made.
         self._fleet.start(
             "migrate", [sys.executable, "-m", "airflow", "db", "migrate"], self._env, self.home
@@ -122,13 +123,13 @@ class Airflow:
             self._env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(self.connection(**changes))
 
         for name in COMPONENTS:
-            self.start_component(name, port=port)
+            self.start_component(name)
         until(self._ready, timeout=deadline - time.monotonic(), what="a healthy Airflow", interval=0.5)
 
-    def start_component(self, name: str, *, port: int | None = None, instance: str = "") -> Process:
+    def start_component(self, name: str, *, instance: str = "") -> Process:
         """Start one more, or one again after `kill`. Several triggerers are told apart by `instance`."""
-        port = port or int(self.url.rpartition(":")[2])
-        command = [sys.executable, "-m", "airflow", *(part.format(port=port) for part in COMPONENTS[name])]
+        arguments = [part.format_map(self._ports) for part in COMPONENTS[name]]
+        command = [sys.executable, "-m", "airflow", *arguments]
         process = self._fleet.start(name + instance, command, self._env, self.home)
         self.processes[name + instance] = process
         return process
@@ -154,12 +155,14 @@ class Airflow:
         wanted = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         if any(health.get(name) != "healthy" for name in wanted):
             return False
-        # Health may be answered a moment before logins are.
+        # Health may be answered a moment before logins are, and knows nothing of the server for tasks.
+        execution_api = self._env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
         try:
+            tasks = self._http.get(f"{execution_api}health", timeout=10)
             answer = self._http.get(f"{self.url}/auth/token", timeout=10)
         except requests.RequestException:
             return False
-        if not answer.ok:
+        if not (tasks.ok and answer.ok):
             return False
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return True

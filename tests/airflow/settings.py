@@ -22,10 +22,15 @@ EMULATOR_COMMAND = (
     *("--engine", "whisper", "--port", "0"),
 )
 
+_LOOPBACK = ("--host", "127.0.0.1", "--port")
+
 # Component -> arguments of `airflow`. Log servers are left out: they have fixed ports, so that two test runs
-# could not go side by side, and the api-server reads the same files.
+# could not go side by side, and the api-server reads the same files. Users and tasks have a server each: the
+# one for users writes its audit log in its event loop, and if SQLite's lock belongs to a task's heartbeat
+# of the same process, that waits for the same loop to commit. Both then stand still until the lock's timeout.
 COMPONENTS = {
-    "api-server": ("api-server", "--host", "127.0.0.1", "--port", "{port}"),
+    "api-server": ("api-server", "--apps", "core", *_LOOPBACK, "{port}"),
+    "execution-api": ("api-server", "--apps", "execution", *_LOOPBACK, "{execution_port}"),
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
@@ -46,7 +51,9 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def airflow_environment(home: Path, port: int, dag_folders: Mapping[str, Path]) -> dict[str, str]:
+def airflow_environment(
+    home: Path, port: int, execution_port: int, dag_folders: Mapping[str, Path]
+) -> dict[str, str]:
     bundles = [
         {
             "name": name,
@@ -62,7 +69,7 @@ def airflow_environment(home: Path, port: int, dag_folders: Mapping[str, Path]) 
             "load_examples": "False",
             "dags_are_paused_at_creation": "False",
             "dags_folder": str(home / "dags"),
-            "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
+            "execution_api_server_url": f"http://127.0.0.1:{execution_port}/execution/",
             "simple_auth_manager_all_admins": "True",
             "test_connection": "Enabled",
             "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
