@@ -96,12 +96,12 @@ def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
 def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
     """A long capture in fast time: what it keeps is written to files, as the operator has it."""
     from airflow_provider_assemblyai.api import streaming
-    from airflow_provider_assemblyai.capture.box import Box, Capture, State
-    from airflow_provider_assemblyai.capture.segments import Segments, Writer
-    from airflow_provider_assemblyai.capture.sound import Sound
+    from airflow_provider_assemblyai.capture.audio.sources import Sound
+    from airflow_provider_assemblyai.capture.output.segments import Segments, Writer
+    from airflow_provider_assemblyai.capture.runner import Box, Capture, State
+    from airflow_provider_assemblyai.client.websocket import LiveSocket
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-    from airflow_provider_assemblyai.live import LiveSocket
-    from airflow_provider_assemblyai.storage import Outputs
+    from airflow_provider_assemblyai.storage.outputs import Outputs
 
     piece = Path(audio).read_bytes()
     client = AssemblyAIHook().client

@@ -22,9 +22,9 @@ Upload = Callable[[str], tuple[str, str | None]]
 
 
 def ours(url: str) -> Upload:
-    from airflow_provider_assemblyai import handover
     from airflow_provider_assemblyai.api import transcripts
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+    from airflow_provider_assemblyai.jobs import audio as handover
 
     # As TranscribeOperator does it; the hook reads the connection, which points at url, at first use.
     hook = AssemblyAIHook()

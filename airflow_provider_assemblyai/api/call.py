@@ -29,7 +29,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.texts import clean
+from airflow_provider_assemblyai.api.sanitize import clean
 
 T = TypeVar("T")
 

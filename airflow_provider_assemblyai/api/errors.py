@@ -32,7 +32,7 @@ Every error of this package, and whether running the same task again can help.
     └─ CaptureIncomplete       no      a capture is over, and parts of it are missing
 
 Facts are attributes; nobody has to read them out of the message. Service texts pass through
-:func:`airflow_provider_assemblyai.api.texts.clean` before they become part of one.
+:func:`airflow_provider_assemblyai.api.sanitize.clean` before they become part of one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.texts import clean
+from airflow_provider_assemblyai.api.sanitize import clean
 
 #: Seconds that a model may take for its answer: what is not waited for is paid all the same.
 ANSWER_TIMEOUT: Final = 600.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.texts import strip_url
+from airflow_provider_assemblyai.api.sanitize import strip_url
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any, Final, TypedDict, get_type_hints
 from urllib.parse import urlencode
 
 from airflow_provider_assemblyai.api.call import Call, Product, Reply
-from airflow_provider_assemblyai.api.closing import Ending, ending
+from airflow_provider_assemblyai.api.close_codes import Ending, ending
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
-from airflow_provider_assemblyai.api.texts import clean
+from airflow_provider_assemblyai.api.sanitize import clean
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"

@@ -15,9 +15,9 @@ from typing import Any, Literal, TypedDict
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply
-from airflow_provider_assemblyai.api.checks import check_fields
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
-from airflow_provider_assemblyai.api.texts import clean
+from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.validation import check_fields
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")

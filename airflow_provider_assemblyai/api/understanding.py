@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api.call import Call, Product, Reply
-from airflow_provider_assemblyai.api.checks import check_fields
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.llm_gateway import hint as gateway_hint
-from airflow_provider_assemblyai.api.texts import clean
+from airflow_provider_assemblyai.api.sanitize import clean
 from airflow_provider_assemblyai.api.transcripts import check_id
+from airflow_provider_assemblyai.api.validation import check_fields
 
 #: The service says the first, and in some of its examples the second.
 _GOOD: Final = ("success", "completed")

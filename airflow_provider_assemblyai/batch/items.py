@@ -13,10 +13,10 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.texts import clean, public_url, strip_url
-from airflow_provider_assemblyai.batch.listing import is_listing, listing, version_of
-from airflow_provider_assemblyai.job import fingerprint
-from airflow_provider_assemblyai.storage import open_path, stem_of
+from airflow_provider_assemblyai.api.sanitize import clean, public_url, strip_url
+from airflow_provider_assemblyai.jobs.state import fingerprint
+from airflow_provider_assemblyai.storage.listing import is_listing, listing, version_of
+from airflow_provider_assemblyai.storage.outputs import open_path, stem_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, CannotTell, RecordRefused
-from airflow_provider_assemblyai.batch.folder import Folder
+from airflow_provider_assemblyai.storage.object_folder import Folder
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from math import inf
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, StorageError
-from airflow_provider_assemblyai.batch.folder import Folder
 from airflow_provider_assemblyai.batch.lease import Lease
+from airflow_provider_assemblyai.storage.object_folder import Folder
 
 #: Segments that are put together.
 COMPACT_AT: Final = 200

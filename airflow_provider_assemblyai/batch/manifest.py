@@ -17,7 +17,7 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptDeleted,
     TranscriptFailed,
 )
-from airflow_provider_assemblyai.api.texts import clean
+from airflow_provider_assemblyai.api.sanitize import clean
 from airflow_provider_assemblyai.batch.ledger import Entry
 
 #: Records of a job that is not over belong to a failed item, too: the next run goes on with it.

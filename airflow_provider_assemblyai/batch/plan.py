@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Literal
 
-from airflow_provider_assemblyai.batch.folder import Folder
 from airflow_provider_assemblyai.batch.items import Item
 from airflow_provider_assemblyai.batch.ledger import Entry
+from airflow_provider_assemblyai.storage.object_folder import Folder
 
 #: Lines of a page; keys are short.
 _PAGE: Final = 500

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_assemblyai.emulator.engines.marks import marked_audio
-from airflow_provider_assemblyai.emulator.handle import Emulator, serve
-from airflow_provider_assemblyai.emulator.streaming import StreamRules
+from airflow_provider_assemblyai.emulator.engines.marked_audio import marked_audio
+from airflow_provider_assemblyai.emulator.server.handle import Emulator, serve
+from airflow_provider_assemblyai.emulator.streaming.manager import StreamRules
 
 __all__ = ["Emulator", "StreamRules", "marked_audio", "serve"]

@@ -16,14 +16,14 @@ from typing import Any, NoReturn
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable
-from airflow_provider_assemblyai.emulator.faults import FaultError, parse
-from airflow_provider_assemblyai.emulator.gateway.manner import Manner
-from airflow_provider_assemblyai.emulator.gateway.upstream import Upstream
-from airflow_provider_assemblyai.emulator.handle import connection_json, make_engine
-from airflow_provider_assemblyai.emulator.jobs import Pace
-from airflow_provider_assemblyai.emulator.server import RegionServer
+from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
+from airflow_provider_assemblyai.emulator.server.handle import connection_json, make_engine
+from airflow_provider_assemblyai.emulator.server.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
-from airflow_provider_assemblyai.emulator.streaming import StreamRules
+from airflow_provider_assemblyai.emulator.streaming.manager import StreamRules
+from airflow_provider_assemblyai.emulator.transcripts.jobs import Pace
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EPILOG = """

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.emulator.handle import Emulator, serve
+from airflow_provider_assemblyai.emulator.server.handle import Emulator, serve
 
 _CONNECTION = "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"
 

@@ -12,29 +12,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_assemblyai.emulator import errors, markers
-from airflow_provider_assemblyai.emulator.clock import Clock
-from airflow_provider_assemblyai.emulator.counters import Counters
-from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
-from airflow_provider_assemblyai.emulator.errors import ApiError
-from airflow_provider_assemblyai.emulator.faults import Faults
-from airflow_provider_assemblyai.emulator.gateway.errors import (
+from airflow_provider_assemblyai.emulator.core import errors
+from airflow_provider_assemblyai.emulator.core.clock import Clock
+from airflow_provider_assemblyai.emulator.core.counters import Counters
+from airflow_provider_assemblyai.emulator.core.errors import ApiError
+from airflow_provider_assemblyai.emulator.core.llm_errors import (
     DELETED_TRANSCRIPT,
     NO_TRANSCRIPT,
     GatewayError,
 )
-from airflow_provider_assemblyai.emulator.gateway.gateway import Gateway
-from airflow_provider_assemblyai.emulator.gateway.manner import Manner
-from airflow_provider_assemblyai.emulator.gateway.upstream import Upstream
-from airflow_provider_assemblyai.emulator.jobs import Jobs, Pace
-from airflow_provider_assemblyai.emulator.redactions import Redactions
-from airflow_provider_assemblyai.emulator.request_fields import read_request
-from airflow_provider_assemblyai.emulator.results import Results, build
-from airflow_provider_assemblyai.emulator.sources import Sources
-from airflow_provider_assemblyai.emulator.store import COMPLETED, ERROR, Record, Store, Upload
-from airflow_provider_assemblyai.emulator.streaming import Streaming, StreamRules
-from airflow_provider_assemblyai.emulator.streaming_gateway import TurnAnswers
-from airflow_provider_assemblyai.emulator.webhooks import Webhooks
+from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
+from airflow_provider_assemblyai.emulator.faults.rules import Faults
+from airflow_provider_assemblyai.emulator.llm_gateway.gateway import Gateway
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
+from airflow_provider_assemblyai.emulator.streaming.manager import Streaming, StreamRules
+from airflow_provider_assemblyai.emulator.streaming.turn_answers import TurnAnswers
+from airflow_provider_assemblyai.emulator.text.results import Results, build
+from airflow_provider_assemblyai.emulator.transcripts import url_options as markers
+from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs, Pace
+from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import Redactions
+from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
+from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, ERROR, Record, Store, Upload
+from airflow_provider_assemblyai.emulator.transcripts.validation import read_request
+from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
 _RESULTS_KEPT = 64
 

@@ -33,7 +33,7 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback
-from airflow_provider_assemblyai.client import AsyncClient, Client, check_key
+from airflow_provider_assemblyai.client.http import AsyncClient, Client, check_key
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class AssemblyAIHook(BaseHook):
 
     def send(self, call: Call[T], *, before: Callable[[], None] | None = None) -> T:
         """
-        Send a call and return its value; see :meth:`airflow_provider_assemblyai.client.Client.send`.
+        Send a call and return its value; see :meth:`airflow_provider_assemblyai.client.http.Client.send`.
 
         :param call: made by a function of :mod:`airflow_provider_assemblyai.api`.
         :param before: run directly before every attempt.

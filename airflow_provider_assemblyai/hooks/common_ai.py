@@ -24,7 +24,7 @@ from pydantic_ai.settings import ModelSettings
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply
 from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, UnexpectedReply
-from airflow_provider_assemblyai.client import check_key
+from airflow_provider_assemblyai.client.http import check_key
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 
 #: Where a task asks for no other: the service's own default is 1000, and it cuts silently.

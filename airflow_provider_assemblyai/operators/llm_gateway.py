@@ -12,18 +12,18 @@ from typing import Any, Literal
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import llm_gateway
-from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.api.errors import AnswerUnusable, ApiError, AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.api.llm_gateway import Answer, Model, Usage
-from airflow_provider_assemblyai.gateway import prompting
-from airflow_provider_assemblyai.gateway.answers import Shape, value_of
-from airflow_provider_assemblyai.gateway.record import AnswerRecord
-from airflow_provider_assemblyai.gateway.recorded import RecordedTask
-from airflow_provider_assemblyai.gateway.task import Gating, OnLostAnswer, Progress
-from airflow_provider_assemblyai.gateway.templating import MarkedTemplates
+from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.results import MAX_XCOM_TEXT, identify
-from airflow_provider_assemblyai.storage import Outputs, as_json
+from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT, identify
+from airflow_provider_assemblyai.llm_gateway import messages as prompting
+from airflow_provider_assemblyai.llm_gateway.call_state import AnswerRecord
+from airflow_provider_assemblyai.llm_gateway.structured_output import Shape, value_of
+from airflow_provider_assemblyai.mixins.paid_call import Gating, OnLostAnswer, Progress
+from airflow_provider_assemblyai.mixins.recorded_call import RecordedTask
+from airflow_provider_assemblyai.mixins.transcript_marker import MarkedTemplates
+from airflow_provider_assemblyai.storage.outputs import Outputs, as_json
 
 #: What the operator has arguments for, or does not do.
 _NOT_EXTRA = (

@@ -21,20 +21,20 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_assemblyai.api import streaming, transcripts
-from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.capture.box import Box, Capture, State
-from airflow_provider_assemblyai.capture.finishing import Finish
-from airflow_provider_assemblyai.capture.merging import CaptureSummary
-from airflow_provider_assemblyai.capture.record import BoxKeeper
-from airflow_provider_assemblyai.capture.segments import LONGEST, Segments, Writer, check_formats
-from airflow_provider_assemblyai.capture.sound import Sound, find
+from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.capture.audio.sources import Sound, find
+from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
+from airflow_provider_assemblyai.capture.output.publisher import Finish
+from airflow_provider_assemblyai.capture.output.segments import LONGEST, Segments, Writer, check_formats
+from airflow_provider_assemblyai.capture.runner import Box, Capture, State
+from airflow_provider_assemblyai.capture.state import BoxKeeper
+from airflow_provider_assemblyai.client.websocket import LiveSocket
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.killable import Killable
-from airflow_provider_assemblyai.live import LiveSocket
-from airflow_provider_assemblyai.opening import mask_address
-from airflow_provider_assemblyai.records import RecordFile
-from airflow_provider_assemblyai.storage import Outputs, stem_of
+from airflow_provider_assemblyai.jobs.factory import mask_address
+from airflow_provider_assemblyai.jobs.state_store import RecordFile
+from airflow_provider_assemblyai.mixins.cancellation import Killable
+from airflow_provider_assemblyai.storage.outputs import Outputs, stem_of
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
 Seconds = float | timedelta
@@ -69,7 +69,7 @@ class StreamingCaptureOperator(Killable, BaseOperator):
     :param assemblyai_conn_id: the connection to use (templated).
     :param retries: as in every operator, but not 0 by default: a retry captures the rest of the box.
     :param retry_delay: as in every operator; short, because the source goes on meanwhile.
-    :return: a :class:`airflow_provider_assemblyai.capture.merging.CaptureSummary`.
+    :return: a :class:`airflow_provider_assemblyai.capture.output.merge.CaptureSummary`.
     :raises AirflowSkipException: it is too late to begin.
     :raises AirflowFailException: a retry cannot help: bad input, a refused key, or ``on_partial='fail'``.
     :raises AssemblyAIError: a retry can help.

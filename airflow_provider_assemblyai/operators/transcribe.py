@@ -17,25 +17,23 @@ from airflow.providers.common.compat.sdk import (
     mask_secret,
 )
 
-from airflow_provider_assemblyai import results
-from airflow_provider_assemblyai.api import outcome, transcripts
-from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
-from airflow_provider_assemblyai.api.errors import (
-    InvalidInput,
-    TranscriptFailed,
-)
+from airflow_provider_assemblyai.api import transcript_status as outcome
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptFailed
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.handover import TRANSFERS, Transfer, shortfall
+from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.job import Policy
-from airflow_provider_assemblyai.killable import Killable
-from airflow_provider_assemblyai.minutes import count_minutes, minutes_of
-from airflow_provider_assemblyai.opening import Opening, mask_address
-from airflow_provider_assemblyai.polling import until_done
-from airflow_provider_assemblyai.results import Format, Summary
-from airflow_provider_assemblyai.submission import Submission
+from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer, shortfall
+from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
+from airflow_provider_assemblyai.jobs.factory import Opening, mask_address
+from airflow_provider_assemblyai.jobs.results import Format, Summary
+from airflow_provider_assemblyai.jobs.state import Policy
+from airflow_provider_assemblyai.jobs.submission import Submission
+from airflow_provider_assemblyai.mixins.cancellation import Killable
+from airflow_provider_assemblyai.polling.blocking import until_done
+from airflow_provider_assemblyai.polling.policy import Event, require_done
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
-from airflow_provider_assemblyai.watching import Event, require_done
 
 
 class TranscribeOperator(Killable, BaseOperator):
@@ -77,7 +75,7 @@ class TranscribeOperator(Killable, BaseOperator):
     :param assemblyai_conn_id: the connection to use (templated).
     :param retries: as in every operator, but not 0 by default: a retry picks the job up after a crash.
     :param retry_delay: as in every operator.
-    :return: a :class:`airflow_provider_assemblyai.results.Summary`. ``transcript_id`` is also pushed by
+    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`. ``transcript_id`` is also pushed by
         itself the moment it exists.
     :raises AirflowFailException: a retry cannot help: bad input, a refused key, audio the service cannot
         use.

@@ -21,9 +21,7 @@ from airflow.providers.common.compat.sdk import (
     mask_secret,
 )
 
-from airflow_provider_assemblyai import results
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.checks import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.api.errors import (
     BatchLocked,
     InvalidInput,
@@ -31,24 +29,26 @@ from airflow_provider_assemblyai.api.errors import (
     TaskKilled,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.batch.account import Account
-from airflow_provider_assemblyai.batch.crew import Crew, Flight, Order
-from airflow_provider_assemblyai.batch.desk import Desk, run_of
+from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.batch.item_processor import Crew, Flight, Order
 from airflow_provider_assemblyai.batch.items import Items
 from airflow_provider_assemblyai.batch.lease import Held
 from airflow_provider_assemblyai.batch.manifest import BatchSummary, Sum, lines
-from airflow_provider_assemblyai.batch.owners import is_over
 from airflow_provider_assemblyai.batch.plan import Plan
-from airflow_provider_assemblyai.batch.round import Round
-from airflow_provider_assemblyai.handover import TRANSFERS, Transfer
+from airflow_provider_assemblyai.batch.session import Desk, run_of
+from airflow_provider_assemblyai.batch.shared_client import Account
+from airflow_provider_assemblyai.batch.window import Round
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.job import Policy
-from airflow_provider_assemblyai.killable import Killable
-from airflow_provider_assemblyai.opening import mask_address
-from airflow_provider_assemblyai.results import Format
-from airflow_provider_assemblyai.storage import Outputs, open_path
+from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
+from airflow_provider_assemblyai.jobs.factory import mask_address
+from airflow_provider_assemblyai.jobs.results import Format
+from airflow_provider_assemblyai.jobs.state import Policy
+from airflow_provider_assemblyai.jobs.task_state import is_over
+from airflow_provider_assemblyai.mixins.cancellation import Killable
+from airflow_provider_assemblyai.polling.policy import Event, require_done
+from airflow_provider_assemblyai.storage.outputs import Outputs, open_path
 from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger, wait_for
-from airflow_provider_assemblyai.watching import Event, require_done
 
 #: Seconds between two looks at a lease that somebody else holds.
 _LOOK = 15.0

@@ -9,13 +9,14 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath
 
-from airflow_provider_assemblyai import results
-from airflow_provider_assemblyai.api import outcome, transcripts
-from airflow_provider_assemblyai.api.checks import check_count
+from airflow_provider_assemblyai.api import transcript_status as outcome
+from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
+from airflow_provider_assemblyai.api.validation import check_count
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.results import Format, Summary
-from airflow_provider_assemblyai.storage import Outputs
+from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs.results import Format, Summary
+from airflow_provider_assemblyai.storage.outputs import Outputs
 
 
 class TranscriptExportOperator(BaseOperator):
@@ -32,7 +33,7 @@ class TranscriptExportOperator(BaseOperator):
     :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
         connection's (templated).
     :param assemblyai_conn_id: the connection to use (templated).
-    :return: a :class:`airflow_provider_assemblyai.results.Summary`.
+    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
     :raises AirflowFailException: a retry cannot help: an unknown id, a failed or deleted transcript.
     :raises AssemblyAIError: a retry can help: the job is still running, the service or store is not there.
 

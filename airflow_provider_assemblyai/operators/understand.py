@@ -12,16 +12,16 @@ from typing import Any, Final, Literal, TypedDict
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import understanding
-from airflow_provider_assemblyai.api.checks import check_choice, check_seconds
 from airflow_provider_assemblyai.api.errors import AnswerUnusable, InvalidInput
 from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.understanding import Understood
-from airflow_provider_assemblyai.gateway.record import AnswerRecord
-from airflow_provider_assemblyai.gateway.recorded import RecordedTask
-from airflow_provider_assemblyai.gateway.task import Gating, OnLostAnswer, Progress
+from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.results import MAX_XCOM_TEXT, identify
-from airflow_provider_assemblyai.storage import Outputs, as_json
+from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT, identify
+from airflow_provider_assemblyai.llm_gateway.call_state import AnswerRecord
+from airflow_provider_assemblyai.mixins.paid_call import Gating, OnLostAnswer, Progress
+from airflow_provider_assemblyai.mixins.recorded_call import RecordedTask
+from airflow_provider_assemblyai.storage.outputs import Outputs, as_json
 
 #: What stands for a model where the limit is for: the service counts these calls by themselves.
 LIMIT: Final = "speech-understanding"

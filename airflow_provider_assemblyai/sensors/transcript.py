@@ -19,14 +19,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_assemblyai import results
-from airflow_provider_assemblyai.api import outcome, transcripts
-from airflow_provider_assemblyai.api.checks import check_seconds
+from airflow_provider_assemblyai.api import transcript_status as outcome
+from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
+from airflow_provider_assemblyai.api.validation import check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.results import Summary
+from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs.results import Summary
+from airflow_provider_assemblyai.polling.policy import Event, require_done
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
-from airflow_provider_assemblyai.watching import Event, require_done
 
 
 class TranscriptSensor(BaseSensorOperator):
@@ -42,7 +43,7 @@ class TranscriptSensor(BaseSensorOperator):
     :param poke_interval: seconds between two looks; in deferrable mode between the first ones.
     :param timeout: seconds to wait, as in every sensor.
     :param assemblyai_conn_id: the connection to use (templated).
-    :return: a :class:`airflow_provider_assemblyai.results.Summary`.
+    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
     :raises AirflowSensorTimeout: the time is over; with ``soft_fail`` the task is skipped.
     :raises AirflowFailException: a retry cannot help: a failed transcript, an unknown id, a refused key.
     :raises AssemblyAIError: a retry can help.

@@ -13,10 +13,10 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
-from airflow_provider_assemblyai.api.texts import strip_url
+from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.events.feed import Desk, Numbered, Reader, desk
+from airflow_provider_assemblyai.events.watermark import Cursor, Entry, iso, moment
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.news import Desk, Numbered, Reader, desk
-from airflow_provider_assemblyai.watermark import Cursor, Entry, iso, moment
 
 #: Where the audio of a deleted transcript is said to be. There is nothing left to tell of.
 _DELETED = "deleted_by_user"

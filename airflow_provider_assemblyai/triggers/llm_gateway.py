@@ -10,10 +10,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_assemblyai import watching
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.gateway.pacing import Event, Gate, Refusal, Waiter
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.llm_gateway.rate_limiter import Event, Gate, Refusal, Waiter
+from airflow_provider_assemblyai.polling import policy as watching
 
 
 class GatewayTrigger(BaseTrigger):
@@ -21,8 +21,8 @@ class GatewayTrigger(BaseTrigger):
     Fires when its task may call a model.
 
     All tasks of one account and model that wait in this triggerer are let out by one gate, in the order of
-    ``entered_at``; see :mod:`airflow_provider_assemblyai.gateway.pacing`. Its event is a
-    :class:`airflow_provider_assemblyai.gateway.pacing.Event`: an outcome, a sentence and two moments.
+    ``entered_at``; see :mod:`airflow_provider_assemblyai.llm_gateway.rate_limiter`. Its event is a
+    :class:`airflow_provider_assemblyai.llm_gateway.rate_limiter.Event`: an outcome, a sentence and two moments.
 
     :param assemblyai_conn_id: the connection; its key, of which only a digest is kept here, names the account.
     :param region: where the call will go.
@@ -30,7 +30,7 @@ class GatewayTrigger(BaseTrigger):
     :param entered_at: seconds since the epoch; keeps the place in the queue over a restart.
     :param deadline: when to give up; seconds since the epoch, so that a restart does not extend it.
     :param not_before: the service asked to wait until then; seconds since the epoch.
-    :param refused: what a refused call was told, a :class:`airflow_provider_assemblyai.gateway.pacing.Refusal`.
+    :param refused: what a refused call was told, a :class:`airflow_provider_assemblyai.llm_gateway.rate_limiter.Refusal`.
     :param start_cost: seconds from the start of the task's process to its first line of ours.
     """
 

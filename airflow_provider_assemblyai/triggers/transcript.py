@@ -10,10 +10,11 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_assemblyai import watcher, watching
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.watching import Event
+from airflow_provider_assemblyai.polling import policy as watching
+from airflow_provider_assemblyai.polling import shared_poller as watcher
+from airflow_provider_assemblyai.polling.policy import Event
 
 
 class TranscriptTrigger(BaseTrigger):
@@ -21,7 +22,7 @@ class TranscriptTrigger(BaseTrigger):
     Fires when a transcript is completed or has failed, or when waiting makes no sense any more.
 
     All that wait in one triggerer for transcripts of one account are served by one poll; see
-    :mod:`airflow_provider_assemblyai.watcher`. Its event is a :class:`airflow_provider_assemblyai.watching.Event`: an id, an outcome and a sentence;
+    :mod:`airflow_provider_assemblyai.polling.shared_poller`. Its event is a :class:`airflow_provider_assemblyai.polling.policy.Event`: an id, an outcome and a sentence;
     the transcript itself is fetched on the worker.
 
     :param transcript_id: what to wait for.

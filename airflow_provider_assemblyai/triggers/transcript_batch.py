@@ -10,9 +10,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_assemblyai import watcher, watching
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.watching import Event
+from airflow_provider_assemblyai.polling import policy as watching
+from airflow_provider_assemblyai.polling import shared_poller as watcher
+from airflow_provider_assemblyai.polling.policy import Event
 
 
 class TranscriptBatchTrigger(BaseTrigger):
@@ -20,7 +21,7 @@ class TranscriptBatchTrigger(BaseTrigger):
     Fires when so many transcripts have ended that a worker has something to do, or when waiting makes no sense.
 
     It only waits: results are fetched, and more is submitted, on the worker. Its event is ``{"events": [...],
-    "state": {...}}``, with a :class:`airflow_provider_assemblyai.watching.Event` for each transcript that ended.
+    "state": {...}}``, with a :class:`airflow_provider_assemblyai.polling.policy.Event` for each transcript that ended.
 
     :param transcript_ids: what to wait for; nothing means to wait for ``pause`` seconds.
     :param assemblyai_conn_id: the connection to ask with; the key itself never gets here.

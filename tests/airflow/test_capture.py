@@ -17,7 +17,7 @@ from typing import Any
 import av
 import pytest
 
-from airflow_provider_assemblyai.emulator.engines.marks import marked_audio
+from airflow_provider_assemblyai.emulator.engines.marked_audio import marked_audio
 from tests.airflow.conftest import Control
 from tests.airflow.processes import until
 from tests.airflow.running import Airflow, Run

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.capture.sound import find, silence
+from airflow_provider_assemblyai.capture.audio.sources import find, silence
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from tests.airflow.sample import SAMPLE, SPOKEN, errors, words
 from tests.emulated.capturing import Tape, capture, none_left

@@ -16,13 +16,13 @@ from typing import Any
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.regions import hosts_for
-from airflow_provider_assemblyai.capture.box import Box, Capture, State
-from airflow_provider_assemblyai.capture.merging import Material
-from airflow_provider_assemblyai.capture.sound import Sound
-from airflow_provider_assemblyai.client import Client
+from airflow_provider_assemblyai.capture.audio.sources import Sound
+from airflow_provider_assemblyai.capture.output.merge import Material
+from airflow_provider_assemblyai.capture.runner import Box, Capture, State
+from airflow_provider_assemblyai.client.http import Client
+from airflow_provider_assemblyai.client.websocket import LiveSocket
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.engines.marks import PITCH_MS, marked_audio
-from airflow_provider_assemblyai.live import LiveSocket
+from airflow_provider_assemblyai.emulator.engines.marked_audio import PITCH_MS, marked_audio
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 
 WORKER = Path(__file__).parent / "capture_worker.py"

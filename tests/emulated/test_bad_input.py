@@ -82,7 +82,7 @@ def test_no_read_permission(context: Any, tmp_path: Path) -> None:
     if child == 0:
         try:
             os.seteuid(65534)
-            from airflow_provider_assemblyai import handover
+            from airflow_provider_assemblyai.jobs import audio as handover
 
             handover.locate(str(secret))
         except Exception as error:

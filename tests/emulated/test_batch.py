@@ -19,9 +19,9 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_assemblyai import minutes
 from airflow_provider_assemblyai.api.errors import BatchLocked, InvalidInput, ItemsFailed, RecordRefused
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.jobs import billing as minutes
 from airflow_provider_assemblyai.operators import transcribe_batch
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator

@@ -15,9 +15,9 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused
 from airflow_provider_assemblyai.batch import ledger
-from airflow_provider_assemblyai.batch.folder import Folder
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Ledger
+from airflow_provider_assemblyai.storage.object_folder import Folder
 
 
 def opened(folder: Path, owner: str = "one", fence: Any = lambda number: None) -> tuple[Lease, Ledger]:

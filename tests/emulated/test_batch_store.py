@@ -12,11 +12,12 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath, TaskDeferred
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, BatchLocked
-from airflow_provider_assemblyai.batch import lease, ledger, listing
-from airflow_provider_assemblyai.batch.folder import Folder
+from airflow_provider_assemblyai.batch import lease, ledger
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators import transcribe_batch
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.storage import listing
+from airflow_provider_assemblyai.storage.object_folder import Folder
 
 BUCKET = "s3://aws_moto@batches"
 

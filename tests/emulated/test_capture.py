@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_assemblyai.api.errors import AuthenticationError, StreamingError
-from airflow_provider_assemblyai.capture.box import State
+from airflow_provider_assemblyai.capture.runner import State
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.emulated.capturing import Tape, bare, capture, listens, marked, none_left, streams, words_of
 

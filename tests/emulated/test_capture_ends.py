@@ -19,14 +19,10 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk.execution_time.timeout import timeout
 
 from airflow_provider_assemblyai.api import streaming
-from airflow_provider_assemblyai.api.errors import (
-    InvalidInput,
-    SourceFailed,
-    TaskKilled,
-)
+from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed, TaskKilled
+from airflow_provider_assemblyai.client.websocket import LiveSocket
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.live import LiveSocket
 from tests.emulated.capturing import (
     Worker,
     bare,

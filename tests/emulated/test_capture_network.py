@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_assemblyai.api.errors import SourceFailed
-from airflow_provider_assemblyai.capture.sound import find
+from airflow_provider_assemblyai.capture.audio.sources import find
 from tests.emulated.test_capture_sources import encoded, pitch_of, tone
 
 SECOND = 32_000

@@ -20,12 +20,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.api.errors import (
-    CannotTell,
-    RecordRefused,
-    TaskKilled,
-)
-from airflow_provider_assemblyai.capture.merging import CaptureSummary
+from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, TaskKilled
+from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.emulated.capturing import (
     bare,

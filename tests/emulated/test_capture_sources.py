@@ -22,9 +22,9 @@ import av
 import pytest
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
-from airflow_provider_assemblyai.capture.recorder import BoxClock, Recorder
-from airflow_provider_assemblyai.capture.sound import Sound, find
-from airflow_provider_assemblyai.capture.spool import Spool
+from airflow_provider_assemblyai.capture.audio.recorder import BoxClock, Recorder
+from airflow_provider_assemblyai.capture.audio.sources import Sound, find
+from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.emulated.capturing import bare, marked, none_left, operator, said, words_of
 

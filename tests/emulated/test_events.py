@@ -15,10 +15,10 @@ import pytest
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.events.feed import Reader
+from airflow_provider_assemblyai.events.watermark import Cursor, Entry, Look
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.news import Reader
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
-from airflow_provider_assemblyai.watermark import Cursor, Entry, Look
 
 SINCE = "2000-01-01T00:00:00+00:00"
 
@@ -226,7 +226,7 @@ def test_a_late_position_does_not_overwrite_a_newer_one() -> None:
 
 
 def test_a_position_that_was_stored_without_an_answer_is_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_assemblyai.news._STORE_TIMEOUT", 0.01)
+    monkeypatch.setattr("airflow_provider_assemblyai.events.feed._STORE_TIMEOUT", 0.01)
     entries = tuple(Entry(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc"))
 
     class Mute(AssetState):
@@ -246,7 +246,7 @@ def test_a_position_that_was_stored_without_an_answer_is_our_own(monkeypatch: py
 
 
 def test_many_pages_and_a_backlog(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_assemblyai.news._BETWEEN", 0.01)
+    monkeypatch.setattr("airflow_provider_assemblyai.events.feed._BETWEEN", 0.01)
     emulator.seed(450)
     everything = [record["id"] for record in emulator.transcripts()]
     found = asyncio.run(heard(trigger(status="any"), 450))

@@ -131,7 +131,7 @@ def test_who_is_cancelled_leaves_his_turn_to_the_next() -> None:
 
 
 def test_a_gate_is_dropped_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_assemblyai.gateway.pacing.WINDOW", 0.05)
+    monkeypatch.setattr("airflow_provider_assemblyai.llm_gateway.rate_limiter.WINDOW", 0.05)
 
     async def main() -> None:
         await asyncio.gather(*(event(trigger()) for _ in range(3)))
@@ -173,7 +173,7 @@ def test_it_fires_no_earlier_than_the_service_asked() -> None:
 
 
 def test_not_before_the_scheduler_knows_of_the_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_assemblyai.watching.AFTER_DEFERRAL", 0.4)
+    monkeypatch.setattr("airflow_provider_assemblyai.polling.policy.AFTER_DEFERRAL", 0.4)
     began = time.time()
     fired = asyncio.run(event(trigger(entered_at=began - 100)))
     assert fired["let_out_at"] >= began + 0.4

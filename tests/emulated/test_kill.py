@@ -18,7 +18,7 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import TaskKilled, TranscriptTimeout
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.killable import TaskDeferralTimeout
+from airflow_provider_assemblyai.mixins.cancellation import TaskDeferralTimeout
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 

@@ -15,7 +15,7 @@ from airflow_provider_assemblyai.api import llm_gateway, transcripts, understand
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.api.regions import hosts_for
-from airflow_provider_assemblyai.client import AsyncClient, Client
+from airflow_provider_assemblyai.client.http import AsyncClient, Client
 from airflow_provider_assemblyai.emulator import Emulator
 
 UNKNOWN = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
-from airflow_provider_assemblyai import handover, storage
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.jobs import audio as handover
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.storage import outputs as storage
 
 BUCKET = "s3://aws_moto@recordings"
 

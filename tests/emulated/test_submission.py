@@ -17,11 +17,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, TaskKilled
 from airflow_provider_assemblyai.api.regions import hosts_for
-from airflow_provider_assemblyai.client import Client
+from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
-from airflow_provider_assemblyai.submission import Submission
 
 URL = "https://example.com/calls/monday.mp3"
 
@@ -230,7 +230,7 @@ def test_not_being_able_to_tell_never_submits(emulator: Emulator, context: Any, 
     with pytest.raises(Killed):
         run(operator(), context)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_assemblyai.client.wait_before", lambda *_: 1000.0)
+        patch.setattr("airflow_provider_assemblyai.client.http.wait_before", lambda *_: 1000.0)
         emulator.fault("status", status=500, method="GET", times=None)
         with pytest.raises(Exception, match="HTTP 500") as caught:
             run(operator(), context)
@@ -241,7 +241,7 @@ def test_not_being_able_to_tell_never_submits(emulator: Emulator, context: Any, 
             run(operator(), context)
         assert not isinstance(caught.value, AirflowFailException)
         emulator.clear_faults()
-        patch.setattr("airflow_provider_assemblyai.submission.MAX_PAGES", 1)
+        patch.setattr("airflow_provider_assemblyai.jobs.submission.MAX_PAGES", 1)
         emulator.seed(250)
         with pytest.raises(CannotTell):
             run(operator(), context)
@@ -636,7 +636,7 @@ def test_half_a_recording_is_a_warning(emulator: Emulator, context: Any, run: An
     summary = run(operator(audio=str(recording)), context)
     assert summary["warnings"] == []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_assemblyai.handover._seconds", lambda _: 60.0)
+        patch.setattr("airflow_provider_assemblyai.jobs.audio._seconds", lambda _: 60.0)
         context["task_state_store"].values.clear()
         assert "Only 3 of 60" in run(operator(audio=str(recording)), context)["warnings"][0]
         context["task_state_store"].values.clear()

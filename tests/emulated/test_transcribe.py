@@ -12,11 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from airflow.sdk import DAG
 
-from airflow_provider_assemblyai.api.errors import (
-    ServiceUnreachable,
-    TranscriptTimeout,
-    UnexpectedReply,
-)
+from airflow_provider_assemblyai.api.errors import ServiceUnreachable, TranscriptTimeout, UnexpectedReply
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 

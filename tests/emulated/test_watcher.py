@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai import watcher
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import hosts_for
-from airflow_provider_assemblyai.client import AsyncClient
+from airflow_provider_assemblyai.client.http import AsyncClient
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.watching import Event
+from airflow_provider_assemblyai.polling import shared_poller as watcher
+from airflow_provider_assemblyai.polling.policy import Event
 
 URL = "https://example.com/a.wav"
 FOREVER = f"{URL}?emulator=processing:3600"

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.faults import FaultError, parse
+from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse
 
 from .api import AUDIO, Api, error_of
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
-from airflow_provider_assemblyai.emulator.gateway import extract
+from airflow_provider_assemblyai.emulator.text import extract
 
 from .api import Api
 from .gateway_api import CHAT, MEETING, TAG, answer, chat, errors_of, json_schema, meeting, text_of, tool

@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.gateway.windows import FIXED, SLIDING, Window
+from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import FIXED, SLIDING, Window
 
 from .api import Api
 from .gateway_api import answer, chat, meeting

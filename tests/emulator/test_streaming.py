@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.engines.marks import marked_audio
+from airflow_provider_assemblyai.emulator.engines.marked_audio import marked_audio
 
 from .streams import FRAME, Stream
 

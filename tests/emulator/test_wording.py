@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.engines import Word
-from airflow_provider_assemblyai.emulator.results import merge_channels
+from airflow_provider_assemblyai.emulator.text.results import merge_channels
 
 from .api import Api, error_of
 

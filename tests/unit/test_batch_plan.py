@@ -16,10 +16,10 @@ from airflow_provider_assemblyai.api.errors import (
     StorageError,
     TranscriptFailed,
 )
-from airflow_provider_assemblyai.batch.listing import MEDIA, _pattern
 from airflow_provider_assemblyai.batch.manifest import Sum, failure, lines
 from airflow_provider_assemblyai.batch.plan import Known, has_to_be_done, is_changed, standing
-from airflow_provider_assemblyai.minutes import minutes_of
+from airflow_provider_assemblyai.jobs.billing import minutes_of
+from airflow_provider_assemblyai.storage.listing import MEDIA, _pattern
 
 KEY, OTHER = "0" * 31 + "1", "0" * 31 + "2"
 

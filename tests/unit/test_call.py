@@ -16,7 +16,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.texts import clean, secrets_in, strip_url
+from airflow_provider_assemblyai.api.sanitize import clean, secrets_in, strip_url
 
 ID = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 GET = transcripts.get(ID)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.capture import captions
-from airflow_provider_assemblyai.capture.merging import Material, holes, joined, transcript
+from airflow_provider_assemblyai.capture.output import captions
+from airflow_provider_assemblyai.capture.output.merge import Material, holes, joined, transcript
 
 
 def turn(session: str, order: int, text: str, start: int, channel: int = 1, **more: Any) -> dict[str, Any]:

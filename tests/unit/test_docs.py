@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai import results
 from airflow_provider_assemblyai.api.understanding import FEATURES
 from airflow_provider_assemblyai.batch.manifest import BatchSummary
-from airflow_provider_assemblyai.capture.merging import CaptureSummary
+from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
+from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator

@@ -22,8 +22,8 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.llm_gateway import Answer
-from airflow_provider_assemblyai.gateway.answers import Shape, value_of
-from airflow_provider_assemblyai.gateway.prompting import MARK, compose, repair
+from airflow_provider_assemblyai.llm_gateway.messages import MARK, compose, repair
+from airflow_provider_assemblyai.llm_gateway.structured_output import Shape, value_of
 
 CHAT = llm_gateway.chat({"model": "m", "messages": [{"role": "user", "content": "Hello."}]})
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "cached_tokens": 0, "total_tokens": 1100}

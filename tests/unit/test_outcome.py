@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.api import outcome
+from airflow_provider_assemblyai.api import transcript_status as outcome
 from airflow_provider_assemblyai.api.errors import TranscriptDeleted, TranscriptFailed, TranscriptNotReady
 
 DONE: Any = {"id": "i", "status": "completed", "audio_url": "https://x/y"}

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.gateway.pacing import DEFAULT_LIMIT, MAX_LEAD, WINDOW, Event, Gate, Waiter
+from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
+    DEFAULT_LIMIT,
+    MAX_LEAD,
+    WINDOW,
+    Event,
+    Gate,
+    Waiter,
+)
 
 #: Between two calls at the limit of 30 in 60 seconds, and at the part of it that is used.
 AT_LIMIT, STEP = 2.0, 2.0 / 0.98

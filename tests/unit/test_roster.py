@@ -16,11 +16,11 @@ from airflow_provider_assemblyai.api.errors import (
     RateLimitError,
     TransportError,
 )
-from airflow_provider_assemblyai.budget import Budget
-from airflow_provider_assemblyai.claims import Claim, Look
-from airflow_provider_assemblyai.places import Places
-from airflow_provider_assemblyai.roster import Roster
-from airflow_provider_assemblyai.watching import PATIENCE, Event
+from airflow_provider_assemblyai.polling.list_index import Places
+from airflow_provider_assemblyai.polling.models import Claim, Look
+from airflow_provider_assemblyai.polling.policy import PATIENCE, Event
+from airflow_provider_assemblyai.polling.scheduler import Roster
+from airflow_provider_assemblyai.polling.token_bucket import Budget
 
 ANSWER = 0.1
 

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from airflow_provider_assemblyai.capture.spool import Spool
+from airflow_provider_assemblyai.capture.audio.spool import Spool
 
 BYTES_MS = 32
 MINUTES_3 = 180_000

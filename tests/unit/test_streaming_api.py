@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.call import Product, Reply
-from airflow_provider_assemblyai.api.closing import CLOSINGS, ending, refused_handshake
+from airflow_provider_assemblyai.api.close_codes import CLOSINGS, ending, refused_handshake
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.streaming import StreamSession, TimeLine
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_assemblyai.api.checks import check_seconds
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AuthenticationError,
@@ -15,7 +14,8 @@ from airflow_provider_assemblyai.api.errors import (
     RateLimitError,
     TransportError,
 )
-from airflow_provider_assemblyai.watching import AFTER_DEFERRAL, PATIENCE, Watch
+from airflow_provider_assemblyai.api.validation import check_seconds
+from airflow_provider_assemblyai.polling.policy import AFTER_DEFERRAL, PATIENCE, Watch
 
 LOST = TransportError("lost", sent=True)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pytest
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.watermark import (
+from airflow_provider_assemblyai.events.watermark import (
     BACK,
     LAG,
     STUCK,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from airflow_provider_assemblyai.emulator.engines.live import Ears, Listener
+    from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Listener
 
 
 class Word(NamedTuple):

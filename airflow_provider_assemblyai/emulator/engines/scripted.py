@@ -7,11 +7,11 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from airflow_provider_assemblyai.emulator.core.errors import below_language_confidence
+from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Listener
 from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
-from airflow_provider_assemblyai.emulator.engines.live import Ears, Listener
 from airflow_provider_assemblyai.emulator.engines.scripted_live import ScriptedListener
-from airflow_provider_assemblyai.emulator.errors import below_language_confidence
-from airflow_provider_assemblyai.emulator.languages import ENGLISH
+from airflow_provider_assemblyai.emulator.text.languages import ENGLISH
 
 DEFAULT_DURATION = 30.0
 WORD_PITCH_MS = 400

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from airflow_provider_assemblyai.emulator.core.live_speech import SAMPLE_BYTES, Ears, Heard, News, Started
 from airflow_provider_assemblyai.emulator.engines import Word
-from airflow_provider_assemblyai.emulator.engines.live import SAMPLE_BYTES, Ears, Heard, News, Started
-from airflow_provider_assemblyai.emulator.engines.marks import LENGTH_MS, PITCH_MS, MarkReader
-from airflow_provider_assemblyai.emulator.wording import ends_sentence
+from airflow_provider_assemblyai.emulator.engines.marked_audio import LENGTH_MS, PITCH_MS, MarkReader
+from airflow_provider_assemblyai.emulator.text.formatting import ends_sentence
 
 _CONFIDENCE = 0.97
 # A script without full stops would be one endless turn.

@@ -15,19 +15,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
-from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable, missing
-from airflow_provider_assemblyai.emulator.engines.live import Ears, Listener
-from airflow_provider_assemblyai.emulator.errors import (
+from airflow_provider_assemblyai.emulator.core.errors import (
     JobError,
     below_language_confidence,
     below_speech_threshold,
     no_spoken_audio,
     too_short,
 )
-from airflow_provider_assemblyai.emulator.languages import ENGLISH, is_english
-from airflow_provider_assemblyai.emulator.results import merge_channels
-from airflow_provider_assemblyai.emulator.sources import SHORTEST_AUDIO
+from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Listener
+from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
+from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable, missing
+from airflow_provider_assemblyai.emulator.text.languages import ENGLISH, is_english
+from airflow_provider_assemblyai.emulator.text.results import merge_channels
+from airflow_provider_assemblyai.emulator.transcripts.sources import SHORTEST_AUDIO
 
 ONLY_ENGLISH = "The emulator's model knows English only, so the language was not detected."
 ONE_SPEAKER = "The emulator tells no speakers apart: all words are attributed to speaker A of their channel."
@@ -76,7 +76,7 @@ class WhisperEngine:
         :param job: names the file and carries the request.
         :raises JobError: when there is nothing to hear, or not enough.
         """
-        from airflow_provider_assemblyai.emulator.engines.audio import decode
+        from airflow_provider_assemblyai.emulator.engines.decode import decode
 
         assert job.media is not None
         fields = job.fields

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Heard, News, Started
 from airflow_provider_assemblyai.emulator.engines import Word
-from airflow_provider_assemblyai.emulator.engines.live import Ears, Heard, News, Started
-from airflow_provider_assemblyai.emulator.engines.sound import Sound
-from airflow_provider_assemblyai.emulator.engines.voice import WINDOW_MS, Voice
-from airflow_provider_assemblyai.emulator.wording import bare, ends_sentence
+from airflow_provider_assemblyai.emulator.engines.stream_decoder import Sound
+from airflow_provider_assemblyai.emulator.engines.voice_activity import WINDOW_MS, Voice
+from airflow_provider_assemblyai.emulator.text.formatting import bare, ends_sentence
 
 Recognise = Callable[[Any, str, bool], Sequence[Word]]
 

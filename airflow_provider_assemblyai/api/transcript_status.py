@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a transcript says about its job: done, failed and why, deleted, done differently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_assemblyai.api.errors import (
+    Failure,
+    TranscriptDeleted,
+    TranscriptFailed,
+    TranscriptNotReady,
+)
+from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.transcripts import Transcript
+
+_FAILURES: tuple[tuple[str, Failure], ...] = (
+    ("server error", "server"),
+    ("internal", "server"),
+    ("transcoding failed. file type application/json", "upload"),
+    ("audio speech threshold", "policy"),
+    ("detected language", "policy"),
+)
+
+
+def failure_of(reason: str) -> Failure:
+    """Class the text of a failed job. Anything unknown is put on the source: resubmitting costs money."""
+    said = reason.lower()
+    return next((failure for prefix, failure in _FAILURES if said.startswith(prefix)), "source")
+
+
+def is_download_failure(reason: str) -> bool:
+    """Tell whether the service could not fetch the audio, which a new address may mend."""
+    return reason.lower().startswith("download error")
+
+
+def is_deleted(transcript: Mapping[str, Any]) -> bool:
+    """Tell whether only the scrubbed record of a deleted transcript is left."""
+    return transcript.get("audio_url") == "http://deleted_by_user" or bool(transcript.get("is_deleted"))
+
+
+def require_completed(transcript: Transcript) -> None:
+    """
+    Return if the transcript holds results.
+
+    :raises TranscriptFailed: the job ended with ``error``.
+    :raises TranscriptNotReady: it is still queued or processing.
+    :raises TranscriptDeleted: only the scrubbed record is left.
+    """
+    if transcript["status"] == "error":
+        reason = clean(transcript.get("error") or "no reason given")
+        raise TranscriptFailed(transcript["id"], reason, failure_of(reason))
+    if is_deleted(transcript):
+        raise TranscriptDeleted(transcript["id"])
+    if transcript["status"] != "completed":
+        raise TranscriptNotReady(transcript["id"], transcript["status"])
+
+
+def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
+    """Return what the service did differently from what was asked: it says so in ``metadata`` only."""
+    metadata = transcript.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return []
+    found = [metadata.get("warning")]
+    for entry in metadata.get("warnings") or ():
+        found.append(entry.get("message") if isinstance(entry, Mapping) else entry)
+    return list(dict.fromkeys(clean(text) for text in found if isinstance(text, str) and text))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+When a capture began, and whether this process may still go on with it: durable over the tries of a task.
+
+The record lives where those of jobs do, see ``records.py``. A retry goes on with the box that is open, and
+rebuilds the result of one that has closed; it never opens a box again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final, Literal, TypedDict, cast
+
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, CannotTell, RecordRefused
+from airflow_provider_assemblyai.jobs.state_store import Homes, RecordFile, StateStore
+
+_VERSION: Final = 1
+_KEY: Final = "assemblyai_capture"
+#: Seconds; with less than that left a box is as good as closed.
+_LEAST: Final = 1.0
+
+
+class BoxRecord(TypedDict, total=False):
+    """
+    What is durable. ``began`` and ``closed_at`` are epoch seconds, ``ended`` says what closed the box.
+
+    ``phase``: ``open`` until the last sound was recorded, then ``closed``, and ``stored`` once all files are
+    written; ``summary`` is what the task returned then, without text.
+    """
+
+    v: int
+    serial: int
+    phase: Literal["open", "closed", "stored"]
+    began: float
+    duration: float
+    closed_at: float
+    ended: str
+    tries: int
+    summary: dict[str, Any]
+
+
+class BoxKeeper:
+    """
+    Reads and writes the record of one capture.
+
+    :param store: ``context["task_state_store"]``, or None before Airflow 3.3.
+    :param file: the record beside the output.
+    """
+
+    def __init__(self, store: Any, file: RecordFile) -> None:
+        self._store = None if store is None else StateStore(store, _KEY)
+        self._file = file
+        self._homes = Homes([file] if self._store is None else [self._store, file])
+        self.record: BoxRecord | None = None
+
+    def read(self) -> BoxRecord | None:
+        """
+        Return the record of an earlier try.
+
+        :raises CannotTell: it cannot be read; a retry may help.
+        """
+        found = cast("BoxRecord | None", self._homes.read())
+        if found is not None and found.get("v", 0) > _VERSION:
+            raise CannotTell("The capture was begun by a newer version of this package: upgrade it here.")
+        self.record = found
+        return found
+
+    def is_open(self, now: float) -> bool:
+        """Tell whether there is something left to record in the box that an earlier try has opened."""
+        found = self.record
+        return (
+            found is not None
+            and found["phase"] == "open"
+            and now < found["began"] + found["duration"] - _LEAST
+        )
+
+    def begin(self, duration: float) -> int:
+        """
+        Record that a try begins, directly before it does, and return the milliseconds of the box that are over.
+
+        :param duration: seconds of the box; those of an open one do not change.
+        """
+        now = time.time()
+        if self.record is None:
+            self.record = {
+                "v": _VERSION,
+                "serial": 0,
+                "phase": "open",
+                "began": now,
+                "duration": duration,
+                "tries": 0,
+            }
+        self.record["tries"] += 1
+        self._write()
+        return round((now - self.record["began"]) * 1000)
+
+    def prove(self) -> str | None:
+        """Return why this try has to end, or None while it is the living one."""
+        assert self.record is not None
+        try:
+            if self._store is not None:
+                self.record["serial"] += 1
+                self._store.write(cast("Any", self.record))
+            else:
+                found = self._file.read()
+                if found is not None and found.get("serial", 0) > self.record["serial"]:
+                    return "another try of this task has taken over"
+        except RecordRefused as error:
+            if not _passing(error.__cause__):
+                return "its record was refused, so another try may have taken over, or its supervisor is gone"
+        except AssemblyAIError:
+            return None  # a store with a bad moment proves nothing
+        return None
+
+    def close(self, phase: Literal["closed", "stored"], **facts: Any) -> None:
+        """Record that there is nothing more to capture, or that all files are written."""
+        assert self.record is not None
+        self.record.update({"phase": phase, **facts})  # type: ignore[typeddict-item]
+        self._write()
+
+    def _write(self) -> None:
+        assert self.record is not None
+        self.record["serial"] = self.record.get("serial", 0) + 1
+        self._homes.write(cast("Any", self.record))
+
+
+def _passing(cause: BaseException | None) -> bool:
+    """Tell whether Airflow could not be asked, as opposed to having refused."""
+    detail = getattr(getattr(cause, "error", None), "detail", None)
+    if not isinstance(detail, dict) or "status_code" not in detail:
+        return False
+    status = detail["status_code"]
+    return status is None or (isinstance(status, int) and status >= 500)

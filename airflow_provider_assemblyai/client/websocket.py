@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The socket of a streaming session; the only module that knows websocket-client.
+
+Everything is done by one thread: it sends, and waits for whatever comes until it has to send again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import ssl
+from contextlib import suppress
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from airflow_provider_assemblyai import __version__
+from airflow_provider_assemblyai.api.close_codes import Ending, refused_handshake
+from airflow_provider_assemblyai.api.errors import TransportError
+from airflow_provider_assemblyai.api.sanitize import clean
+
+if TYPE_CHECKING:
+    import websocket
+
+_HEADERS: Final = {
+    "User-Agent": f"airflow-provider-assemblyai/{__version__}",
+    "AssemblyAI-Version": "2025-05-12",
+}
+_CONNECT_TIMEOUT: Final = 10.0
+#: A socket that takes nothing for so long is dead: its buffers alone hold many seconds of audio.
+_SEND_TIMEOUT: Final = 3.0
+_READ_TIMEOUT: Final = 0.02
+
+
+class SessionRefused(Exception):
+    """
+    The handshake was answered, but not with a session.
+
+    :param ending: what to do about it.
+    """
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.sentence)
+        self.ending = ending
+
+
+class Lost(Exception):
+    """The connection is gone; nothing more can be sent or received."""
+
+
+class Frame(NamedTuple):
+    """
+    What came.
+
+    :param kind: ``text``, ``pong`` or ``close``.
+    :param data: the text, or what the ping held.
+    :param code: of a close frame, if it had one.
+    """
+
+    kind: str
+    data: bytes
+    code: int | None = None
+
+
+def _library() -> ModuleType:
+    """Import it at first use: the DAG processor opens no session."""
+    import websocket
+
+    return websocket
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    # The same authorities as for requests, so that whoever trusts a company's own there does so here.
+    import certifi
+
+    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    directory = named if os.path.isdir(named) else None
+    return ssl.create_default_context(cafile=None if directory else named, capath=directory)
+
+
+class LiveSocket:
+    """
+    One open socket.
+
+    :param url: ``wss`` address with its query; never shown.
+    :param credential: an API key or a temporary token.
+    :raises SessionRefused: the service answered with an HTTP error.
+    :raises TransportError: no connection was made.
+    """
+
+    def __init__(self, url: str, credential: str) -> None:
+        library = self._library = _library()
+        options = {"context": _tls()} if url.startswith("wss:") else {}
+        try:
+            self._socket: websocket.WebSocket = library.create_connection(
+                url,
+                timeout=_CONNECT_TIMEOUT,
+                header={**_HEADERS, "Authorization": credential},
+                sslopt=options,
+                # Some gateways refuse what looks like a web page of another site.
+                suppress_origin=True,
+                redirect_limit=0,
+                # It is done byte by byte in Python; whoever reads the JSON finds out as well.
+                skip_utf8_validation=True,
+            )
+        except library.WebSocketBadStatusException as error:
+            body = error.resp_body or b""
+            said = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+            raise SessionRefused(refused_handshake(error.status_code, clean(said, [credential]))) from None
+        except (library.WebSocketException, OSError, ValueError) as error:
+            detail = clean(str(error), [credential])
+            raise TransportError(f"No streaming session: no connection ({detail}).", sent=False) from None
+        self._socket.settimeout(_SEND_TIMEOUT)
+        self._polls: dict[int | None, select.poll] = {}
+
+    def audio(self, frame: bytes) -> None:
+        """Send one frame of audio."""
+        self._send(frame, self._library.ABNF.OPCODE_BINARY)
+
+    def text(self, message: str) -> None:
+        """Send a message."""
+        self._send(message.encode(), self._library.ABNF.OPCODE_TEXT)
+
+    def ping(self, data: bytes) -> None:
+        """Ask for a sign of life; the answer repeats ``data`` once all that was sent before has arrived."""
+        self._send(data, self._library.ABNF.OPCODE_PING)
+
+    def _send(self, data: bytes, opcode: int) -> None:
+        try:
+            self._socket.send(data, opcode)
+        except (self._library.WebSocketException, OSError) as error:
+            raise Lost(clean(str(error))) from None
+
+    def wait(self, seconds: float, also: int | None = None) -> bool:
+        """
+        Wait until something came.
+
+        :param seconds: how long at most.
+        :param also: a file descriptor that ends the wait, too.
+        :return: whether :meth:`receive` has something to read.
+        """
+        inner = self._socket.sock
+        if inner is None:
+            return True
+        if isinstance(inner, ssl.SSLSocket) and inner.pending():
+            return True
+        poll = self._polls.get(also)
+        if poll is None:
+            poll = self._polls[also] = select.poll()  # select.select knows no descriptor above 1023
+            poll.register(inner, select.POLLIN)
+            if also is not None:
+                poll.register(also, select.POLLIN)
+        found = poll.poll(max(0.0, seconds) * 1000)
+        return any(descriptor != also for descriptor, _ in found)
+
+    def receive(self) -> Frame | None:
+        """
+        Read one frame; None if it is of no interest, or not whole yet.
+
+        :raises Lost: there is nothing more to read.
+        """
+        # What woke us may be half a frame, or a message of TLS itself: sending must not wait for the rest.
+        self._socket.settimeout(_READ_TIMEOUT)
+        try:
+            opcode, frame = self._socket.recv_data_frame(control_frame=True)
+        except self._library.WebSocketTimeoutException:
+            return None  # the rest of it will come
+        except (self._library.WebSocketException, OSError, ValueError) as error:
+            raise Lost(clean(str(error))) from None
+        finally:
+            self._socket.settimeout(_SEND_TIMEOUT)
+        data: bytes = frame.data if isinstance(frame.data, bytes) else str(frame.data).encode()
+        if opcode == self._library.ABNF.OPCODE_TEXT:
+            return Frame("text", data)
+        if opcode == self._library.ABNF.OPCODE_PONG:
+            return Frame("pong", data)
+        if opcode == self._library.ABNF.OPCODE_CLOSE:
+            code = int.from_bytes(data[:2], "big") if len(data) >= 2 else None
+            return Frame("close", data[2:], code)
+        return None
+
+    def close(self) -> None:
+        """Close, without waiting for the other side."""
+        with suppress(self._library.WebSocketException, OSError):
+            self._socket.shutdown()  # type: ignore[no-untyped-call]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound as a client streams it, to samples at 16 kHz."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import numpy as np
+
+from airflow_provider_assemblyai.emulator.core.live_speech import SAMPLE_BYTES, Ears
+from airflow_provider_assemblyai.emulator.engines.compressed import Decoder
+
+RATE = 16_000
+
+
+class Sound:
+    """The decoder of one session.
+
+    :param ears: encoding and rate.
+    """
+
+    def __init__(self, ears: Ears) -> None:
+        self._ears = ears
+        self._decoder = None if ears.encoding in SAMPLE_BYTES else Decoder(ears.encoding)
+        self._resampler: Any = None
+        if self._decoder is not None or ears.rate != RATE:
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        self._rest = b""
+
+    def samples(self, piece: bytes) -> Any:
+        """The sound of a piece, as floats between -1 and 1.
+
+        :raises ValueError: when it is not of the encoding.
+        """
+        if self._decoder is not None:
+            return self._resampled(self._decoder.frames(piece))
+        piece = self._rest + piece
+        whole = len(piece) - len(piece) % SAMPLE_BYTES[self._ears.encoding]
+        self._rest = piece[whole:]
+        found = (
+            np.frombuffer(piece[:whole], dtype="<i2")
+            if self._ears.encoding == "pcm_s16le"
+            else _MU_LAW[np.frombuffer(piece, dtype=np.uint8)]
+        )
+        if self._resampler is None:
+            return found.astype(np.float32) / 32768.0
+        if not len(found):
+            return np.zeros(0, dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(found[None, :].astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate = self._ears.rate
+        return self._resampled([frame])
+
+    def _resampled(self, frames: list[Any]) -> Any:
+        parts = [np.zeros(0, dtype=np.float32)]
+        for frame in frames:
+            frame.pts = None
+            for part in self._resampler.resample(frame):
+                parts.append(part.to_ndarray()[0].astype(np.float32) / 32768.0)
+        return np.concatenate(parts)
+
+
+def _mu_law() -> Any:
+    """The 256 values of G.711 mu-law."""
+    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    size = (((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)
+    return np.where(code & 0x80, 0x84 - size, size - 0x84).astype(np.int16)
+
+
+_MU_LAW = _mu_law()

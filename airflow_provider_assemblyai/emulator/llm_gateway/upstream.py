@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real model behind the gateway: any server that speaks OpenAI's protocol, such as a local Ollama."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
+    LENGTH,
+    STOP,
+    TOOL_CALLS,
+    Draft,
+    ToolCall,
+)
+from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest
+from airflow_provider_assemblyai.emulator.transcripts.sources import is_loopback
+
+TIMEOUT = 600.0
+_PASSED_ON = ("temperature", "tools", "tool_choice", "response_format", "top_p", "stop", "seed")
+_FINISHES = {"length": LENGTH, "max_tokens": LENGTH, "tool_calls": TOOL_CALLS, "tool_use": TOOL_CALLS}
+
+
+class UpstreamError(Exception):
+    """The model gave no answer.
+
+    :param status: HTTP status, 503 when nobody was there.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the model answered {status}")
+        self.status = status
+
+
+class Upstream:
+    """Passes chats on.
+
+    :param url: base address, with or without ``/v1``.
+    :param model: the model to ask there; the one of the request when absent.
+    :param key: sent as a bearer token.
+    """
+
+    def __init__(self, url: str, model: str | None = None, key: str | None = None) -> None:
+        base = url.rstrip("/")
+        self._url = f"{base if base.endswith('/v1') else f'{base}/v1'}/chat/completions"
+        self._model = model
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def answer(self, request: ChatRequest) -> Draft:
+        """Ask the model.
+
+        :param request: with the transcript in it.
+        :raises UpstreamError: when it did not answer.
+        """
+        body = {name: request.fields[name] for name in _PASSED_ON if name in request.fields}
+        body |= {
+            "model": self._model or request.model.id,
+            "messages": list(request.messages),
+            "max_tokens": request.max_tokens,
+        }
+        try:
+            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=not is_loopback(self._url)) as client:
+                response = await client.post(self._url, json=body, headers=self._headers)
+            if not response.is_success:
+                raise UpstreamError(response.status_code)
+            return _draft(request, response.json())
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError):
+            raise UpstreamError(503) from None
+
+
+def _draft(request: ChatRequest, answer: dict[str, Any]) -> Draft:
+    choice = answer["choices"][0]
+    message = choice["message"]
+    usage = answer.get("usage") or {}
+    calls = [
+        ToolCall(
+            str(call.get("id") or f"call_{number}"), call["function"]["name"], call["function"]["arguments"]
+        )
+        for number, call in enumerate(message.get("tool_calls") or [])
+    ]
+    return Draft(
+        content=message.get("content"),
+        tool_calls=calls,
+        finish=_FINISHES.get(str(choice.get("finish_reason")), STOP),
+        input_tokens=int(usage.get("prompt_tokens") or request.prompt_tokens),
+        output_tokens=int(usage.get("completion_tokens") or 0),
+    )

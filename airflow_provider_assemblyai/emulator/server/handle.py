@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulator in a thread of this process, and the handle that tests hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from airflow_provider_assemblyai.emulator.engines import Engine
+from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
+from airflow_provider_assemblyai.emulator.faults.stream_faults import make
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
+from airflow_provider_assemblyai.emulator.server.server import RegionServer
+from airflow_provider_assemblyai.emulator.service import Settings
+from airflow_provider_assemblyai.emulator.streaming.manager import StreamRules
+from airflow_provider_assemblyai.emulator.transcripts.jobs import Pace
+
+T = TypeVar("T")
+
+
+class Emulator:
+    """A running emulator. All methods may be called from any thread but the server's own.
+
+    :param server: the region that is served.
+    :param loop: the event loop it is served on.
+    """
+
+    def __init__(self, server: RegionServer, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+
+    @property
+    def url(self) -> str:
+        """Base address, for a client or the host of a Connection."""
+        return self._server.url
+
+    @property
+    def region(self) -> str:
+        """``us`` or ``eu``."""
+        return self._server.service.settings.region
+
+    @property
+    def api_key(self) -> str:
+        """The first key that is accepted."""
+        return self._server.service.settings.api_keys[0]
+
+    @property
+    def connection_json(self) -> str:
+        """The value for ``AIRFLOW_CONN_ASSEMBLYAI_DEFAULT``."""
+        return connection_json(self.url, self.api_key, self.region)
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests so far: method, path, raw_path, status, project, at."""
+        return self._on_loop(lambda: [dict(entry) for entry in self._server.service.counters.log])
+
+    def counters(self) -> dict[str, Any]:
+        """Requests by kind, and money."""
+        return self._on_loop(self._server.service.counts)
+
+    def transcripts(self) -> list[dict[str, Any]]:
+        """All transcripts, oldest first: id, project, status, audio_url, created, billed, deleted."""
+        return self._on_loop(self._server.service.transcripts)
+
+    def fault(self, kind: str, **rule: Any) -> None:
+        """Put a fault rule in force.
+
+        :param kind: one of the kinds in :mod:`~airflow_provider_assemblyai.emulator.faults.rules`.
+        :param rule: the other keys of the rule.
+        :raises FaultError: for a rule that is not understood.
+        """
+        self._on_loop(lambda: self._server.service.faults.add({"fault": kind, **rule}))
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The rules with their hits."""
+        return self._on_loop(self._server.service.faults.shown)
+
+    def clear_faults(self) -> None:
+        """Forget all fault rules."""
+        self._on_loop(self._server.service.faults.clear)
+
+    def hold(self, when: str = "before", **rule: Any) -> None:
+        """Stop the next matching request until :meth:`release`.
+
+        :param when: ``before`` or ``after`` it takes effect.
+        :param rule: ``method``, ``path``, ``times`` and so on, as for :meth:`fault`.
+        """
+        self.fault("hold", when=when, **rule)
+
+    def held(self) -> list[dict[str, Any]]:
+        """The requests that are stopped now."""
+        return self._on_loop(self._server.gate.held.shown)
+
+    def wait_for_held(self, count: int = 1, timeout: float = 30.0) -> list[dict[str, Any]]:
+        """Wait until requests are stopped.
+
+        :param count: how many at least.
+        :param timeout: seconds.
+        :raises TimeoutError: when that many did not come.
+        """
+        waiting = asyncio.run_coroutine_threadsafe(
+            self._server.gate.held.wait_for(count, timeout), self._loop
+        )
+        if not waiting.result():
+            raise TimeoutError(f"{count} held requests expected, found {len(self.held())}")
+        return self.held()
+
+    def release(self, *numbers: int, then: str = "continue") -> int:
+        """Let stopped requests go.
+
+        :param numbers: which; all when none is given.
+        :param then: ``continue``, or ``reset`` to break their connections.
+        :return: how many went.
+        """
+        return self._on_loop(lambda: self._server.gate.held.release(numbers or None, then))
+
+    def advance(self, seconds: float) -> float:
+        """Skip time; returns the emulator's new time.
+
+        :param seconds: how far.
+        """
+        return self._on_loop(lambda: self._server.service.advance(seconds))
+
+    def script(self, text: str | None) -> None:
+        """Set what jobs say from now on, whatever is to be heard.
+
+        :param text: ``None`` for what the engine says.
+        """
+
+        def change() -> None:
+            self._server.service.script = text
+
+        self._on_loop(change)
+
+    def gateway(self, **changes: Any) -> dict[str, Any]:
+        """Change how the LLM Gateway behaves, and return how it does.
+
+        :param changes: see :mod:`~airflow_provider_assemblyai.emulator.llm_gateway.settings`.
+        :raises ValueError: for a name or a value that is not understood.
+        """
+
+        def change() -> dict[str, Any]:
+            gateway = self._server.service.gateway
+            gateway.manner = gateway.manner.changed(**changes)
+            return gateway.manner.shown()
+
+        return self._on_loop(change)
+
+    def answers(self, *answers: str | Mapping[str, Any]) -> None:
+        """Set what models answer from now on: one after the other, the last one for ever.
+
+        :param answers: texts, or objects as in ``POST /_emulator/answers``; none for their own answers.
+        """
+        self._on_loop(lambda: self._server.service.gateway.script(answers))
+
+    def token(self, expires_in_seconds: int = 60, **limits: int) -> str:
+        """A temporary token of the first project.
+
+        :param expires_in_seconds: how long a session may be opened with it.
+        :param limits: ``max_session_duration_seconds``.
+        """
+        query = {name: str(value) for name, value in limits.items()}
+        query["expires_in_seconds"] = str(expires_in_seconds)
+        tokens = self._server.service.streaming.tokens
+        return self._on_loop(lambda: tokens.make("project-1", query)[0])
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """All streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
+        return self._on_loop(self._server.service.streaming.ledger.shown)
+
+    def session_audio(self, session_id: str) -> bytes:
+        """What a session received, where audio is recorded.
+
+        :param session_id: from its Begin.
+        :raises KeyError: when there is no such session, or it was not recorded.
+        """
+        return self._on_loop(lambda: self._server.service.streaming.ledger.audio(session_id))
+
+    def act(self, kind: str, session_id: str | None = None, **options: Any) -> int:
+        """Let something happen to open streaming sessions now.
+
+        :param kind: ``drop``, ``close``, ``stall``, ``warn``, ``revise`` or ``deaf``.
+        :param session_id: to one only; to all when absent.
+        :param options: ``code``, ``error``, ``seconds``.
+        :return: to how many.
+        :raises ValueError: for an act that is not understood.
+        """
+        act = make(kind, options)
+        return self._on_loop(lambda: self._server.service.streaming.order(act, session_id))
+
+    def stream_rules(self, **changes: Any) -> None:
+        """Other rules for streaming sessions until the next reset.
+
+        :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamRules`.
+        """
+        self._on_loop(lambda: self._server.service.streaming.change_rules(**changes))
+
+    def run_at(self, speed: float) -> None:
+        """Let the emulator's clock run faster or slower until the next reset.
+
+        :param speed: how many of its seconds pass in a real one.
+        """
+        self._on_loop(lambda: self._server.service.clock.run_at(speed))
+
+    def seed(self, count: int) -> None:
+        """Submit many jobs at once for the first project, without HTTP.
+
+        :param count: how many.
+        """
+        self._on_loop(lambda: self._server.service.seed(count))
+
+    def reset(self) -> None:
+        """Back to the beginning: no data, no counts, no faults, real time."""
+
+        def reset() -> None:
+            self._server.gate.held.release()
+            self._server.service.reset()
+
+        self._on_loop(reset)
+
+    def _on_loop(self, action: Callable[[], T]) -> T:
+        """Run something where the state lives; so nothing there needs a lock."""
+
+        async def call() -> T:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+
+
+@contextmanager
+def serve(
+    *,
+    engine: str | Engine = "scripted",
+    region: str = "us",
+    api_keys: Sequence[str] = ("emulator-key",),
+    host: str = "127.0.0.1",
+    port: int = 0,
+    concurrency: int = 200,
+    job_seconds: float = 0.0,
+    job_polls: int = 0,
+    allow_files: Sequence[str | Path] = (),
+    webhook_scale: float = 1.0,
+    model: str | None = None,
+    speed: float = 1.0,
+    stream: StreamRules | None = None,
+    tls: tuple[str | Path, str | Path] | None = None,
+    gateway: Mapping[str, Any] | None = None,
+    llm_upstream: str | None = None,
+    llm_model: str | None = None,
+    llm_key: str | None = None,
+) -> Iterator[Emulator]:
+    """Run an emulator in a thread for the length of a ``with`` block.
+
+    :param engine: ``scripted`` (instant, made-up words), ``whisper`` (listens), or an engine object.
+    :param region: ``us`` or ``eu``.
+    :param api_keys: keys that are accepted; each is a project of its own.
+    :param host: address to listen on.
+    :param port: 0 for any free one.
+    :param concurrency: jobs in processing at once; more wait as ``queued``.
+    :param job_seconds: how long a job stays in processing.
+    :param job_polls: how many reads see it in processing.
+    :param allow_files: directories below which ``file://`` addresses are read.
+    :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
+    :param model: for the whisper engine; the bundled model when absent.
+    :param speed: how many seconds of the emulator's clock pass in a real one.
+    :param stream: what streaming sessions may do; the service's limits when absent.
+    :param tls: files of a certificate and its key, to speak ``https`` and ``wss``.
+    :param gateway: how the LLM Gateway behaves at first, as for :meth:`Emulator.gateway`.
+    :param llm_upstream: address of a server that speaks OpenAI's protocol; it answers chats.
+    :param llm_model: the model to ask there; the one of each request when absent.
+    :param llm_key: key for it.
+    """
+    settings = Settings(
+        region=region,
+        api_keys=tuple(api_keys),
+        concurrency=concurrency,
+        pace=Pace(job_seconds, job_polls),
+        allowed=tuple(Path(directory) for directory in allow_files),
+        webhook_scale=webhook_scale,
+        speed=speed,
+        stream=stream or StreamRules(),
+        gateway=Manner().changed(**(gateway or {})),
+        upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,
+    )
+    files = None if tls is None else (Path(tls[0]), Path(tls[1]))
+    server = RegionServer(settings, make_engine(engine, model), host, port, files)
+    thread = _ServerThread(server)
+    thread.start()
+    try:
+        yield Emulator(server, thread.loop())
+    finally:
+        thread.stop()
+
+
+def make_engine(engine: str | Engine, model: str | None = None, *, allow_download: bool = False) -> Engine:
+    """An engine by name.
+
+    :param engine: ``scripted``, ``whisper``, or an engine object, which is returned as it is.
+    :param model: for the whisper engine.
+    :param allow_download: whether the whisper engine may fetch a model from the network.
+    :raises ValueError: for another name.
+    :raises EngineUnavailable: when something has to be installed first.
+    """
+    if not isinstance(engine, str):
+        return engine
+    if engine == "scripted":
+        return ScriptedEngine()
+    if engine == "whisper":
+        from airflow_provider_assemblyai.emulator.engines.whisper import WhisperEngine
+
+        return WhisperEngine(model, allow_download=allow_download)
+    raise ValueError(f"engine must be scripted or whisper, not {engine!r}")
+
+
+def connection_json(url: str, api_key: str, region: str) -> str:
+    """An Airflow Connection to an emulator, as JSON.
+
+    :param url: base address.
+    :param api_key: becomes the password.
+    :param region: becomes an extra.
+    """
+    return json.dumps(
+        {"conn_type": "assemblyai", "password": api_key, "host": url, "extra": {"region": region}}
+    )
+
+
+class _ServerThread:
+    """Runs a region in a thread and waits for it at both ends."""
+
+    def __init__(self, server: RegionServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=self._run, name="assemblyai-emulator", daemon=True)
+        self._started = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None
+        return self._loop
+
+    def stop(self) -> None:
+        self.loop().call_soon_threadsafe(self._server.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as failure:
+            self._failure = failure
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        serving = self._loop.create_task(self._server.run(ready))
+        first = self._loop.create_task(ready.wait())
+        await asyncio.wait({serving, first}, return_when=asyncio.FIRST_COMPLETED)
+        first.cancel()
+        self._started.set()
+        await serving

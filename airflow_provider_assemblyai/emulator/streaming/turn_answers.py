@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the in-stream ``llm_gateway`` answers to a turn: the same as a chat would."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_assemblyai.emulator.core.llm_errors import GatewayError
+from airflow_provider_assemblyai.emulator.llm_gateway.gateway import Gateway
+
+_TURN = re.compile(r"\{\{\s*turn\s*\}\}")
+
+
+class TurnAnswers:
+    """Asks the gateway about each turn; its limits and faults are those of any call.
+
+    :param gateway: of the same region.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def answer(self, project: str, config: Mapping[str, Any], transcript: str) -> dict[str, Any]:
+        """The gateway's answer, or the body of its refusal.
+
+        :param project: whose session it is.
+        :param config: ``model``, ``messages`` and ``max_tokens`` as the session was opened with.
+        :param transcript: stands where a message says ``{{turn}}``, or else comes as the last message.
+        """
+        messages = [
+            {**message, "content": _TURN.sub(lambda _: transcript, str(message.get("content", "")))}
+            for message in config.get("messages", [])
+        ]
+        if messages == config.get("messages", []):
+            messages.append({"role": "user", "content": transcript})
+        request_id = str(uuid.uuid4())
+        try:
+            answer = await self._gateway.chat(
+                project, {**config, "messages": messages, "stream": False}, request_id
+            )
+        except GatewayError as error:
+            return error.body(self._gateway.manner.envelope, request_id)
+        return answer.body or {}

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a job: queued, processing, and how it ends.
+
+Time here is the emulator's clock, and everything that is due happens when somebody looks: a read
+first lets all jobs end that should have ended by now, in the order of their ends, each of which may
+start the next queued job at that moment. So a clock that jumps an hour leaves the same history as one
+that ran through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from airflow_provider_assemblyai.emulator.core.background import Background
+from airflow_provider_assemblyai.emulator.core.clock import Clock
+from airflow_provider_assemblyai.emulator.core.errors import JobError, server_fault
+from airflow_provider_assemblyai.emulator.core.worker import Worker
+from airflow_provider_assemblyai.emulator.engines import Engine, Job, Recognition
+from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
+from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
+from airflow_provider_assemblyai.emulator.transcripts.store import (
+    COMPLETED,
+    ERROR,
+    PROCESSING,
+    QUEUED,
+    Record,
+)
+
+log = logging.getLogger(__name__)
+
+_SCRIPTED = ScriptedEngine()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a job stays in processing when its address does not say.
+
+    :param seconds: in the emulator's time.
+    :param polls: reads that still see it in processing.
+    """
+
+    seconds: float = 0.0
+    polls: int = 0
+
+
+class Jobs:
+    """Runs the jobs of a region.
+
+    :param clock: the emulator's time.
+    :param engine: turns jobs into words.
+    :param sources: gets at the audio.
+    :param concurrency: jobs in processing at once; more wait as ``queued``. The limit belongs to the
+        account, so more keys do not raise it.
+    :param ended: called with each record that has just ended.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        engine: Engine,
+        sources: Sources,
+        concurrency: int,
+        pace: Pace,
+        ended: Callable[[Record], None],
+    ) -> None:
+        self._clock = clock
+        self._engine = engine
+        self._sources = sources
+        self._concurrency = concurrency
+        self._pace = pace
+        self._ended = ended
+        self._waiting: deque[Record] = deque()
+        self._active = 0
+        self._due: list[tuple[float, int, Record]] = []
+        self._serial = 0
+        self._background = Background()
+        # One recognition at a time: two would share the same cores and both be late.
+        self._worker = Worker()
+
+    def submit(self, record: Record, failure: Exception | None) -> None:
+        """Take a job.
+
+        :param record: a new record.
+        :param failure: how it must end, when that is known beforehand.
+        """
+        record.outcome = failure
+        self._waiting.append(record)
+        self._start_waiting(self._clock.now())
+        self._clock.wake()
+
+    def settle(self) -> None:
+        """Let everything happen that is due."""
+        now = self._clock.now()
+        while self._due and self._due[0][0] <= now:
+            at, _, record = heapq.heappop(self._due)
+            if not record.terminal:
+                self._end(record, at)
+
+    def read(self, record: Record) -> None:
+        """Somebody reads this record: settle, and count the read.
+
+        :param record: the record that is read.
+        """
+        self.settle()
+        if record.status == PROCESSING and record.polls_left > 0:
+            record.polls_left -= 1
+            if record.polls_left == 0:
+                self._schedule(record, self._clock.now())
+
+    async def drive(self) -> None:
+        """Let jobs end without anybody looking, so that webhooks go out."""
+        while True:
+            self.settle()
+            wait = max(0.0, self._due[0][0] - self._clock.now()) if self._due else None
+            await self._clock.next_move(wait)
+
+    def reset(self) -> None:
+        """Forget all jobs."""
+        self._waiting.clear()
+        self._active = 0
+        self._due.clear()
+        self._background.cancel()
+
+    async def close(self) -> None:
+        """End the work that is under way."""
+        self.reset()
+        await self._background.close()
+        await self._worker.close()
+
+    def _start_waiting(self, at: float) -> None:
+        while self._waiting and self._active < self._concurrency:
+            self._active += 1
+            self._start(self._waiting.popleft(), at)
+
+    def _start(self, record: Record, at: float) -> None:
+        record.status = PROCESSING
+        markers = record.markers
+        seconds = self._pace.seconds if markers.processing_seconds is None else markers.processing_seconds
+        record.polls_left = self._pace.polls if markers.processing_polls is None else markers.processing_polls
+        # An instant engine knows its answer now; the job still takes the time it was given.
+        if record.outcome is None and self._engine_for(record).reads_media:
+            record.running = True
+            self._background.start(self._listen(record))
+        record.ready_at = at + seconds
+        self._schedule(record, record.ready_at)
+
+    def _schedule(self, record: Record, at: float) -> None:
+        """Plan the end, if nothing else is missing."""
+        if record.running or record.polls_left > 0:
+            return
+        self._serial += 1
+        heapq.heappush(self._due, (max(at, record.ready_at or at), self._serial, record))
+
+    def _end(self, record: Record, at: float) -> None:
+        if record.outcome is None:
+            record.outcome = self._recognise(record)
+        outcome = record.outcome
+        record.completed = at
+        if isinstance(outcome, Exception):
+            record.status, record.error = ERROR, str(outcome)
+        else:
+            record.status = COMPLETED
+        self._active -= 1
+        self._ended(record)
+        self._start_waiting(at)
+
+    def _recognise(self, record: Record) -> Recognition | Exception:
+        """Ask an engine that needs no file."""
+        try:
+            job = self._sources.describe(record)
+            return self._engine_for(record).recognise(job)
+        except JobError as failure:
+            return failure
+        except Exception:
+            return self._fault(record)
+
+    def _engine_for(self, record: Record) -> Engine:
+        """Who tells the words: a script is said, whatever there would be to hear."""
+        return self._engine if record.script is None else _SCRIPTED
+
+    def _fault(self, record: Record) -> Exception:
+        """A fault of ours, which to a client is the service's own."""
+        # The traceback names files and lines, never what was said.
+        log.exception("job %s: the %s engine failed", record.id, self._engine.name)
+        return server_fault()
+
+    async def _listen(self, record: Record) -> None:
+        """Fetch and recognise, off the event loop."""
+        media = None
+        given_up = asyncio.Event()
+        try:
+            media = await self._sources.fetch(record)
+            job = Job(
+                record.audio_url,
+                record.fields,
+                media.path,
+                seed=record.seed,
+                script=record.script,
+                cancelled=given_up.is_set,
+            )
+            record.outcome = await self._worker.run(partial(self._engine.recognise, job))
+        except JobError as failure:
+            record.outcome = failure
+        except Exception:
+            record.outcome = self._fault(record)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
+        finally:
+            heard = isinstance(record.outcome, Recognition)
+            if media is not None and heard and record.fields.get("redact_pii_audio"):
+                record.media, record.media_is_ours = media.path, media.temporary
+            elif media is not None and media.temporary:
+                media.path.unlink(missing_ok=True)
+        record.running = False
+        self._schedule(record, self._clock.now())
+        self._clock.wake()
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by where they stand."""
+        return {QUEUED: len(self._waiting), PROCESSING: self._active}

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The second product of a job with ``redact_pii_audio``: a file, a link to it, and a second webhook."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from functools import partial
+from pathlib import Path
+
+from airflow_provider_assemblyai.emulator.core.background import Background
+from airflow_provider_assemblyai.emulator.core.clock import Clock
+from airflow_provider_assemblyai.emulator.core.errors import NO_REDACTED_AUDIO, ApiError
+from airflow_provider_assemblyai.emulator.text.results import Results
+from airflow_provider_assemblyai.emulator.transcripts import redacted_audio
+from airflow_provider_assemblyai.emulator.transcripts.store import ERROR, Record, Store
+from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
+
+FILE_LIFE = 86_400.0
+LINK_LIFE = 1_800.0
+
+
+class Redactions:
+    """Makes redacted copies and gives out links to them.
+
+    :param clock: says when links and files run out.
+    :param store: gives the files a place.
+    :param webhooks: announce a finished copy.
+    """
+
+    def __init__(self, clock: Clock, store: Store, webhooks: Webhooks) -> None:
+        self._clock = clock
+        self._store = store
+        self._webhooks = webhooks
+        self._links: dict[str, tuple[Path, float]] = {}
+        self._background = Background()
+
+    def begin(self, record: Record, results: Results) -> None:
+        """Make the copy of a job that has just been completed.
+
+        :param record: the transcript.
+        :param results: what was heard, and where the personal data is.
+        """
+        record.redacting = True
+        self._background.start(self._make(record, results))
+
+    async def _make(self, record: Record, results: Results) -> None:
+        options = record.fields.get("redact_pii_audio_options") or {}
+        words = results.unredacted
+        if words or options.get("return_redacted_no_speech_audio"):
+            path = self._store.temporary(".wav")
+            spans = [(words[entity.first].start, words[entity.last - 1].end) for entity in results.entities]
+            beep = options.get("override_audio_redaction_method") != "silence"
+            copy = partial(redacted_audio.make, record.media, path, results.duration, spans, beep=beep)
+            await asyncio.get_running_loop().run_in_executor(None, copy)
+            record.redacted_file = path
+        if record.media is not None and record.media_is_ours:
+            record.media.unlink(missing_ok=True)
+        record.media = None
+        await self._clock.sleep(record.markers.redacted)
+        record.redacting = False
+        if record.redacted_file is None:
+            return
+        if record.deleted:
+            self.drop(record)
+            return
+        record.redacted_at = self._clock.now()
+        url = self._link(record, record.redacted_file)
+        self._webhooks.send(record, {"status": "redacted_audio_ready", "redacted_audio_url": url})
+
+    def link(self, record: Record) -> str | None:
+        """A fresh link to the copy, ``None`` while it is not ready.
+
+        :param record: the transcript.
+        :raises ApiError: 400 when nobody asked for a copy or it is gone.
+        """
+        if record.deleted or record.status == ERROR or not record.fields.get("redact_pii_audio"):
+            raise ApiError(400, NO_REDACTED_AUDIO)
+        if not record.terminal or record.redacting:
+            return None
+        # Without speech there is nothing to redact, and no file unless it was asked for.
+        if record.redacted_at is None or record.redacted_file is None:
+            raise ApiError(400, NO_REDACTED_AUDIO)
+        if self._clock.now() - record.redacted_at > FILE_LIFE:
+            raise ApiError(400, NO_REDACTED_AUDIO)
+        return self._link(record, record.redacted_file)
+
+    def file(self, token: str) -> Path | None:
+        """The file behind a link, ``None`` when the link has run out."""
+        path, until = self._links.get(token, (None, 0.0))
+        if path is None or self._clock.now() > until or not path.is_file():
+            return None
+        return path
+
+    def drop(self, record: Record) -> None:
+        """Delete the copy of a transcript."""
+        if record.redacted_file is not None:
+            record.redacted_file.unlink(missing_ok=True)
+            record.redacted_file = None
+
+    def reset(self) -> None:
+        """Forget all links, and the copies that are being made."""
+        self._links.clear()
+        self._background.cancel()
+
+    async def close(self) -> None:
+        """End the work that is under way."""
+        self.reset()
+        await self._background.close()
+
+    def _link(self, record: Record, path: Path) -> str:
+        token = uuid.uuid4().hex
+        self._links[token] = (path, self._clock.now() + LINK_LIFE)
+        return f"{record.base_url}/redacted/{token}"

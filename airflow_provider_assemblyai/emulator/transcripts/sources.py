@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Getting at a job's audio: uploads, web addresses, allowed local files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import httpx
+
+from airflow_provider_assemblyai.emulator.core.clock import Clock
+from airflow_provider_assemblyai.emulator.core.errors import (
+    failed_download,
+    forbidden_download,
+    inaccessible_file,
+    not_audio,
+    too_short,
+    transcoding_failed,
+)
+from airflow_provider_assemblyai.emulator.engines import Job
+from airflow_provider_assemblyai.emulator.transcripts.store import Record, Store, Upload, upload_token
+
+LARGEST_REMOTE_FILE = 5 * 1024**3
+SHORTEST_AUDIO = 0.160
+HEAD_BYTES = 4096
+
+_TIMEOUT = httpx.Timeout(30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A file to listen to, and whether it is only ours for the moment."""
+
+    path: Path
+    temporary: bool
+
+
+class Sources:
+    """Finds the audio of a job.
+
+    :param store: knows the uploads.
+    :param clock: says which of them have expired.
+    :param allowed: directories whose files a ``file://`` address may name.
+    """
+
+    def __init__(self, store: Store, clock: Clock, allowed: Sequence[Path]) -> None:
+        self._store = store
+        self._clock = clock
+        self._allowed = [directory.resolve() for directory in allowed]
+
+    def describe(self, record: Record) -> Job:
+        """The job for an engine that reads no file: what is known without fetching.
+
+        :param record: the transcript.
+        :raises JobError: for an upload that is gone or is not audio.
+        """
+        upload = self._upload(record)
+        duration = record.markers.duration
+        if upload is not None:
+            refuse_other_content(upload.head, upload.size)
+            if duration is None:
+                duration = wav_duration(upload.head, upload.size)
+        if duration is not None and duration < SHORTEST_AUDIO:
+            raise too_short()
+        return Job(
+            record.audio_url,
+            record.fields,
+            seed=record.seed,
+            duration=duration,
+            script=record.script,
+        )
+
+    async def fetch(self, record: Record) -> Media:
+        """The file of a job.
+
+        :param record: the transcript.
+        :raises JobError: with the service's text, when there is no file to be had.
+        """
+        upload = self._upload(record)
+        if upload is not None:
+            refuse_other_content(upload.head, upload.size)
+            return Media(upload.path, temporary=False)
+        url = record.audio_url
+        if urlsplit(url).scheme == "file":
+            return Media(self._local(url), temporary=False)
+        path = self._store.temporary()
+        try:
+            await self._download(url, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return Media(path, temporary=True)
+
+    def _upload(self, record: Record) -> Upload | None:
+        upload = self._store.upload_of(record.audio_url, self._clock.now())
+        if upload is None and upload_token(record.audio_url):
+            # Expired, deleted, or made in the other region.
+            raise inaccessible_file(record.audio_url)
+        return upload
+
+    def _local(self, url: str) -> Path:
+        path = Path(url2pathname(urlsplit(url).path)).resolve()
+        inside = any(path.is_relative_to(directory) for directory in self._allowed)
+        if not inside or not path.is_file():
+            raise inaccessible_file(url)
+        return path
+
+    async def _download(self, url: str, path: Path) -> None:
+        try:
+            async with (
+                httpx.AsyncClient(
+                    follow_redirects=True, timeout=_TIMEOUT, trust_env=not is_loopback(url)
+                ) as client,
+                client.stream("GET", url) as response,
+            ):
+                if response.status_code >= 400:
+                    raise forbidden_download(url, _refusal(response))
+                size = 0
+                with path.open("wb") as file:
+                    async for chunk in response.aiter_bytes(1 << 20):
+                        size += len(chunk)
+                        if size > LARGEST_REMOTE_FILE:
+                            raise failed_download(url)
+                        file.write(chunk)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise failed_download(url) from error
+        with path.open("rb") as file:
+            refuse_other_content(file.read(HEAD_BYTES), size)
+
+
+def _refusal(response: httpx.Response) -> str:
+    kind = "Client" if response.status_code < 500 else "Server"
+    return f"{response.status_code} {kind} Error: {response.reason_phrase}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine, where no proxy belongs in between."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def refuse_other_content(head: bytes, size: int) -> None:
+    """Fail a job whose file is plainly not audio.
+
+    :param head: the first bytes of the file.
+    :param size: its length.
+    :raises JobError: with the type that was found.
+    """
+    if size == 0:
+        raise not_audio("application/x-empty", "empty")
+    found = media_type(head)
+    if found in {"application/json", "multipart/form-data"}:
+        raise transcoding_failed(found)
+    if found == "text/html":
+        raise not_audio(found, "HTML document, ASCII text")
+
+
+def media_type(head: bytes) -> str | None:
+    """What a file is, if it is text of some kind.
+
+    :param head: the first bytes of the file.
+    """
+    start = head.lstrip()[:512].lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return "text/html"
+    if re.match(rb"--\S+\r\ncontent-disposition: form-data", start):
+        return "multipart/form-data"
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A character that the end of the head has cut does not make it binary.
+        if error.start < len(head) - 3:
+            return None
+        text = head[: error.start].decode("utf-8")
+    if any(ord(letter) < 32 and letter not in "\t\n\r\f" for letter in text):
+        return None
+    return "application/json" if re.match(r'\s*(\{\s*("|\})|\[)', text) else "text/plain"
+
+
+def wav_duration(head: bytes, size: int) -> float | None:
+    """Length in seconds of a WAV file, from its header.
+
+    :param head: the first bytes of the file.
+    :param size: its length; a streamed header may not know it.
+    """
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    at, rate = 12, 0
+    while at + 8 <= len(head):
+        name, length = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
+        if name == b"fmt ":
+            rate = int.from_bytes(head[at + 16 : at + 20], "little")
+        if name == b"data":
+            return min(length, size - at - 8) / rate if rate else None
+        at += 8 + length + length % 2
+    return None

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+How one recording gets to the service, what identifies it, and how long it is.
+
+A URL goes as it is; an object store that can sign hands over a presigned URL and no byte passes the worker;
+anything else is uploaded in blocks, at constant memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import wave
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
+from airflow_provider_assemblyai.api.regions import is_public
+from airflow_provider_assemblyai.api.sanitize import public_url, strip_url
+from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
+from airflow_provider_assemblyai.client.http import download
+from airflow_provider_assemblyai.storage.outputs import open_path, store_errors
+
+Transfer = Literal["auto", "url", "presign", "upload"]
+TRANSFERS: Final = ("auto", "url", "presign", "upload")
+
+_BLOCK: Final = 1 << 20
+#: What a store fetches at once. Some would take 50 MiB, and hold that several times over.
+_READ_AHEAD: Final = 4 << 20
+#: Blocks in memory that are not hashed yet.
+_HASH_BEHIND: Final = 2
+#: A shortfall of the transcribed audio below both of these is rounding.
+_SHORTFALL_SECONDS: Final = 2.0
+_SHORTFALL_SHARE: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Audio:
+    """
+    Audio that exists, as far as can be known without reading it.
+
+    :param shown: what may be said of it in logs and messages.
+    :param url: its address, if it is an ``http(s)`` URL.
+    :param path: its path, if it is a file.
+    :param size: bytes, if known.
+    """
+
+    shown: str
+    url: str | None = None
+    path: ObjectStoragePath | None = None
+    size: int | None = None
+
+
+def locate(audio: object) -> Audio:
+    """
+    Find the audio and refuse at once what cannot work.
+
+    :param audio: an ``http(s)`` URL, a local path, a URI of an object store, or an ``ObjectStoragePath``.
+    :raises InvalidInput: it is missing, empty, a directory, unreadable or of an unknown scheme.
+    :raises StorageError: the store could not be asked; a retry helps.
+    """
+    if isinstance(audio, ObjectStoragePath | os.PathLike):
+        audio = str(audio)
+    if not isinstance(audio, str):
+        raise InvalidInput(f"audio must be a URL or a path, not {type(audio).__name__}.")
+    if not audio.strip() or audio != audio.strip():
+        raise InvalidInput("audio is empty or begins or ends with white space.")
+    if audio.lower().startswith(("http://", "https://")):
+        try:
+            named = urlsplit(audio).hostname
+        except ValueError:
+            named = None
+        if not named:
+            raise InvalidInput(f"audio: {strip_url(audio)} is not a URL with a host.")
+        return Audio(shown=strip_url(audio), url=audio)
+    path = open_path(audio, "audio")
+    shown = strip_url(audio) if "://" in audio else audio
+    with store_errors("audio", shown):
+        info = path.fs.info(path.path)
+        if info.get("type") == "directory":
+            raise InvalidInput(f"audio: {shown} is a directory. Map over its files instead.")
+        if path.protocol in ("", "file", "local"):
+            with path.open("rb"):  # only opening tells whether it may be read
+                pass
+    size = info.get("size")
+    if size == 0:
+        raise InvalidInput(f"audio: {shown} is empty.")
+    return Audio(shown=shown, path=path, size=size)
+
+
+def plan(audio: Audio, transfer: Transfer) -> Literal["url", "presign", "upload"]:
+    """
+    Decide how the audio gets to the service.
+
+    :param audio: from :func:`locate`.
+    :param transfer: what the user asked for.
+    :raises InvalidInput: it cannot go that way, or it is larger than the service takes that way.
+    """
+    if transfer == "url" and audio.url is None:
+        raise InvalidInput(f"transfer='url' needs an http(s) URL, and {audio.shown} is none.")
+    if transfer == "presign" and audio.path is None:
+        raise InvalidInput("transfer='presign' needs a path in an object store, not a URL.")
+    if transfer == "presign":
+        presign(audio, 60)  # whether the store can is known only by trying
+    if audio.size is not None and audio.size > MAX_URL_BYTES:
+        raise InvalidInput(f"audio: {audio.shown} has {audio.size} bytes; the service takes at most 5 GB.")
+    way: Literal["url", "presign", "upload"]
+    if transfer != "auto":
+        way = transfer
+    elif audio.url is not None:
+        way = "url" if is_public(urlsplit(audio.url).hostname or "") else "upload"
+    else:
+        way = "presign" if _can_presign(audio) else "upload"
+    if way == "upload" and audio.size is not None and audio.size > MAX_UPLOAD_BYTES:
+        raise InvalidInput(
+            f"audio: {audio.shown} has {audio.size} bytes, and an upload takes at most 2.2 GB. Put it into an "
+            "object store that can sign URLs (transfer='presign'), or hand over a URL."
+        )
+    return way
+
+
+def _can_presign(audio: Audio) -> bool:
+    try:
+        return is_public(urlsplit(presign(audio, 60)).hostname or "")
+    except AssemblyAIError:
+        return False
+
+
+def presign(audio: Audio, expiry: float) -> str:
+    """
+    Have the store sign a URL; the caller masks it, because whoever holds it can read the audio.
+
+    :param audio: from :func:`locate`.
+    :param expiry: seconds that the URL works; it must outlast the service's queue.
+    :raises InvalidInput: the store cannot sign.
+    :raises StorageError: the store could not be asked; a retry helps.
+    """
+    if audio.path is None:
+        raise InvalidInput("Only a path in an object store can be signed.")
+    try:
+        with store_errors("audio", audio.shown):
+            url = audio.path.sign(expiration=int(expiry))
+    except StorageError as error:
+        if isinstance(error.__cause__, NotImplementedError | AttributeError):
+            raise InvalidInput(
+                f"The store of {audio.shown} cannot sign URLs: use transfer='upload'."
+            ) from None
+        raise
+    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
+        raise InvalidInput(f"The store of {audio.shown} cannot sign http URLs: use transfer='upload'.")
+    return url
+
+
+def version_of(audio: Audio) -> str | None:
+    """Return what the store says changes with the content; None for local files, whose content can be read."""
+    if audio.path is None or audio.path.protocol in ("", "file", "local"):
+        return None
+    with store_errors("audio", audio.shown):
+        info = audio.path.fs.info(audio.path.path)
+        for name in ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId"):
+            if info.get(name):
+                return str(info[name])
+        return f"{audio.size}:{audio.path.ukey()}"
+    return None
+
+
+@dataclass
+class AudioBody:
+    """
+    The bytes of an upload, counted and hashed on the way.
+
+    :param audio: from :func:`locate`.
+    :ivar sent_bytes: how many bytes the last complete attempt read.
+    :ivar sha256: their hash.
+    """
+
+    audio: Audio
+    sent_bytes: int = field(default=0, init=False)
+    sha256: str | None = field(default=None, init=False)
+
+    @property
+    def size(self) -> int | None:
+        return self.audio.size
+
+    def open(self) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        count = 0
+        for block in _hashed(self._blocks(), digest):
+            count += len(block)
+            if count > MAX_UPLOAD_BYTES:
+                raise InvalidInput(f"audio: {self.audio.shown} is larger than the 2.2 GB an upload takes.")
+            yield block
+        if self.size not in (None, count):
+            raise StorageError(
+                f"audio: {self.audio.shown} changed while it was read: {count} bytes instead of {self.size}."
+            )
+        if count == 0:
+            raise InvalidInput(f"audio: {self.audio.shown} is empty.")
+        self.sent_bytes, self.sha256 = count, digest.hexdigest()
+
+    def _blocks(self) -> Iterator[bytes]:
+        if self.audio.url is not None:
+            yield from download(self.audio.url, deadline=4 * 3600)
+            return
+        assert self.audio.path is not None
+        source = self.audio.path
+        with store_errors("audio", self.audio.shown), source.open("rb", block_size=_READ_AHEAD) as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+
+def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    """Pass blocks on while a thread hashes them; when this ends, all that were passed on are hashed."""
+    # SHA-256 costs more than reading and sending together, and Python hashes without holding its lock.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256") as hasher:
+        waiting: deque[Future[None]] = deque()
+        for block in blocks:
+            if len(waiting) == _HASH_BEHIND:
+                waiting.popleft().result()
+            waiting.append(hasher.submit(digest.update, block))
+            yield block
+
+
+class AudioSource:
+    """
+    The audio of one job; looked for at first use, because after a deferral it may be gone and not needed.
+
+    :param audio: the user's argument.
+    :param transfer: the user's argument.
+    :param expiry: seconds that a signed URL works.
+    :param send: sends a call.
+    :param mask: registers a secret with Airflow's log masker.
+    :param say: logs a sentence.
+    """
+
+    def __init__(
+        self,
+        audio: object,
+        transfer: Transfer,
+        expiry: float,
+        *,
+        send: Callable[[Any], Any],
+        mask: Callable[[str], None],
+        say: Callable[..., None],
+    ) -> None:
+        self._audio = audio
+        self._transfer: Transfer = transfer
+        self._expiry = expiry
+        self._send = send
+        self._mask = mask
+        self._say = say
+
+    @cached_property
+    def located(self) -> Audio:
+        return locate(self._audio)
+
+    @cached_property
+    def way(self) -> Literal["url", "presign", "upload"]:
+        return plan(self.located, self._transfer)
+
+    def address(self) -> str:
+        """Return the address to submit: signed anew for ``presign``, after uploading for ``upload``."""
+        if self.way == "url":
+            assert self.located.url is not None
+            return self.located.url
+        if self.way == "presign":
+            url = presign(self.located, self._expiry)
+            self._mask(url)
+            return url
+        body = AudioBody(self.located)
+        uploaded: str = self._send(transcripts.upload(body))
+        self._say("Uploaded %s: %d bytes, SHA-256 %s.", self.located.shown, body.sent_bytes, body.sha256)
+        return uploaded
+
+    def identity(self) -> str:
+        """Return what stays the same while the audio does, whatever address it has."""
+        audio = self.located
+        if audio.url is not None:
+            return f"url:{public_url(audio.url)}"
+        assert audio.path is not None
+        version = version_of(audio)
+        if version is not None:
+            return f"store:{audio.shown}:{version}"
+        body = AudioBody(audio)
+        for _ in body.open():
+            pass
+        return f"bytes:{body.sent_bytes}:{body.sha256}"
+
+    def duration(self, config: Mapping[str, Any]) -> float | None:
+        """
+        Return the seconds of audio that were asked for, where that can be known.
+
+        :param config: its ``audio_start_from`` and ``audio_end_at`` cut the audio.
+        """
+        whole = _seconds(self.located)
+        if whole is None:
+            return None
+        end = config.get("audio_end_at")
+        end = whole if end is None else min(whole, end / 1000)
+        return float(max(0.0, end - (config.get("audio_start_from") or 0) / 1000))
+
+
+def _seconds(audio: Audio) -> float | None:
+    if audio.path is None or audio.path.protocol not in ("", "file", "local"):
+        return None
+    try:
+        with wave.open(audio.path.path, "rb") as sound:
+            return sound.getnframes() / sound.getframerate()
+    except (wave.Error, EOFError, OSError, ZeroDivisionError):
+        pass
+    try:
+        import av
+    except ImportError:
+        return None
+    try:
+        with av.open(audio.path.path) as container:
+            return None if container.duration is None else container.duration / 1_000_000
+    except (av.FFmpegError, OSError, ValueError):
+        return None
+
+
+def shortfall(expected: float | None, transcribed: float | None) -> str | None:
+    """
+    Return a warning if much less was transcribed than was sent.
+
+    :param expected: seconds, if known.
+    :param transcribed: seconds, according to the service.
+    """
+    if expected is None or transcribed is None:
+        return None
+    missing = expected - transcribed
+    if missing <= _SHORTFALL_SECONDS or missing <= expected * _SHORTFALL_SHARE:
+        return None
+    return f"Only {transcribed:.0f} of {expected:.0f} seconds of audio were transcribed: the file may be damaged."

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished transcript becomes: a small summary for XCom, and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypedDict
+
+from airflow_provider_assemblyai.api import transcript_status as outcome
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.regions import check_region
+from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.api.transcripts import Transcript
+from airflow_provider_assemblyai.client.http import download
+from airflow_provider_assemblyai.storage.outputs import Outputs, as_json, open_path
+
+Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
+FORMATS: Final = ("json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio")
+DEFAULT_FORMATS: Final = ("json", "txt")
+
+#: Bytes of text that may go to XCom, which lives in Airflow's database.
+MAX_XCOM_TEXT: Final = 256 * 1024
+
+Send = Callable[[Any], Any]
+
+
+class Summary(TypedDict):
+    """
+    What the operators and the sensor return: small and JSON.
+
+    :ivar transcript_id: id of the transcript.
+    :ivar status: ``completed``, or ``queued``/``processing`` if the task did not wait.
+    :ivar region: ``us`` or ``eu``, where the transcript lives.
+    :ivar text: the whole text, or None: not asked for, too long, or not there yet.
+    :ivar audio_duration: seconds, or None.
+    :ivar language_code: the spoken language, or None.
+    :ivar confidence: 0 to 1, or None.
+    :ivar speech_model_used: the model that ran, or None.
+    :ivar warnings: what was done differently from what was asked.
+    :ivar outputs: format -> URI of what was written.
+    """
+
+    transcript_id: str
+    status: str
+    region: str
+    text: str | None
+    audio_duration: float | None
+    language_code: str | None
+    confidence: float | None
+    speech_model_used: str | None
+    warnings: list[str]
+    outputs: dict[str, str]
+
+
+def check_formats(formats: object) -> tuple[Format, ...]:
+    """
+    Return the formats, without repeats.
+
+    :raises InvalidInput: for an unknown one, or an empty list.
+    """
+    if isinstance(formats, str) or not isinstance(formats, Sequence):
+        raise InvalidInput("formats must be a list.")
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise InvalidInput(f"formats: {unknown or 'an empty list'}: choose from {', '.join(FORMATS)}.")
+    return tuple(dict.fromkeys(formats))
+
+
+def identify(transcript: object, region: str | None = None) -> tuple[str, str | None]:
+    """
+    Return the id of a transcript, and the region it lives in if that is known.
+
+    :param transcript: an id, or a :class:`Summary` that another task returned.
+    :param region: the region the user named, if any.
+    :raises InvalidInput: there is no usable id, or two regions are named.
+    """
+    if not isinstance(transcript, Mapping):
+        return transcripts.check_id(transcript), region or None
+    home = transcript.get("region")
+    if region and home and check_region(region) != home:
+        raise InvalidInput(f"The transcript lives in region {home}, but region={region!r} was asked for.")
+    return transcripts.check_id(transcript.get("transcript_id")), region or home
+
+
+def summarize(
+    transcript: Transcript, region: str, *, push_text: bool, outputs: Mapping[str, str] | None = None
+) -> Summary:
+    """
+    Return what goes to XCom.
+
+    :param transcript: as the service gave it.
+    :param region: where it lives.
+    :param push_text: whether to include the text, if it is not too long.
+    :param outputs: format -> URI of what was written.
+    """
+    warnings = outcome.warnings_of(transcript)
+    text = transcript.get("text") if push_text and transcript["status"] == "completed" else None
+    if text is not None and len(text.encode()) > MAX_XCOM_TEXT:
+        warnings.append(
+            f"The text has {len(text.encode())} bytes, more than the {MAX_XCOM_TEXT} that go to XCom: set output_path."
+        )
+        text = None
+    return {
+        "transcript_id": transcript["id"],
+        "status": transcript["status"],
+        "region": region,
+        "text": text,
+        "audio_duration": transcript.get("audio_duration"),
+        "language_code": transcript.get("language_code"),
+        "confidence": transcript.get("confidence"),
+        "speech_model_used": transcript.get("speech_model_used"),
+        "warnings": warnings,
+        "outputs": dict(outputs or {}),
+    }
+
+
+def restore(summary: Summary, *, push_text: bool) -> Summary:
+    """
+    Return the summary of a transcript that is only in its files any more.
+
+    :param summary: as it was recorded, without the text.
+    :param push_text: whether to read the text back.
+    :raises InvalidInput: the files are gone too.
+    """
+    path = open_path(summary["outputs"]["json"], "output_path")
+    try:
+        with path.open("rb") as file:
+            transcript: Transcript = json.loads(file.read())
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"Transcript {summary['transcript_id']} was deleted from the service after its files were written, and "
+            "they are gone: reuse=False submits a new job."
+        ) from None
+    text = summarize(transcript, summary["region"], push_text=push_text)["text"]
+    return {**summary, "text": text}
+
+
+def export(
+    send: Send,
+    transcript: Transcript,
+    outputs: Outputs,
+    formats: Sequence[Format],
+    *,
+    chars_per_caption: int | None = None,
+) -> dict[str, str]:
+    """
+    Write the files of a completed transcript; writing them again replaces them.
+
+    :param send: sends a call and returns its value.
+    :param transcript: as the service gave it.
+    :param outputs: where to.
+    :param formats: what to write.
+    :param chars_per_caption: characters a subtitle line may have; None leaves it to the service.
+    :return: format -> URI.
+    """
+    transcript_id = transcript["id"]
+    written: dict[str, str] = {}
+    for name in formats:
+        match name:
+            case "json":
+                # The address may hold a signature, and a file outlives it.
+                shown = {**transcript, "audio_url": strip_url(transcript.get("audio_url", ""))}
+                written[name] = outputs.write("json", as_json(shown))
+            case "txt":
+                written[name] = outputs.write("txt", f"{transcript.get('text') or ''}\n")
+            case "srt":
+                written[name] = outputs.write("srt", send(transcripts.srt(transcript_id, chars_per_caption)))
+            case "vtt":
+                written[name] = outputs.write("vtt", send(transcripts.vtt(transcript_id, chars_per_caption)))
+            case "sentences":
+                cut = send(transcripts.sentences(transcript_id))
+                written[name] = outputs.write("sentences.json", as_json(cut))
+            case "paragraphs":
+                cut = send(transcripts.paragraphs(transcript_id))
+                written[name] = outputs.write("paragraphs.json", as_json(cut))
+            case "redacted_audio":
+                link = send(transcripts.redacted_audio(transcript_id))
+                extension = "wav" if transcript.get("redact_pii_audio_quality") == "wav" else "mp3"
+                written[name] = outputs.write(f"redacted.{extension}", download(link))
+    return written

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job as data: the record that outlives a process, what makes two jobs the same, the user's choices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypedDict, TypeGuard
+
+from airflow_provider_assemblyai.api.validation import check_choice, check_count
+
+#: Of the record. A new version of this package reads the records of an old one.
+VERSION: Final = 1
+
+WEBHOOK_FIELDS: Final = ("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value")
+
+
+class Record(TypedDict, total=False):
+    """
+    What is durable about one job. Never a key, a signed URL or text; of an address its hash.
+
+    ``cleared`` is a number of Airflow's (``max_tries``) that stays the same for the tries of a task and changes
+    when somebody clears it.
+    """
+
+    v: int
+    serial: int
+    phase: Literal["intent", "submitted", "stored", "deleted", "failed"]
+    fingerprint: str
+    conn_id: str
+    host: str
+    region: str
+    cleared: int | None
+    anchor: str | None
+    upload_url: str | None
+    uploaded_at: float
+    url_hashes: list[str]
+    transcript_id: str | None
+    shared: bool
+    resubmits: int
+    duration: float | None
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """
+    What to do where the user has a choice; refuses what is none.
+
+    :param reuse: what a task that was cleared does with its finished job: take it up, or submit a new one;
+        ``"output"`` also takes up what another run left.
+    :param on_same_url: what a job of the same public URL and request is, made since our intent: ours
+        (``adopt``), none of ours (``resubmit``), or a reason to stop (``fail``).
+    :param on_missing: what to do if the service does not know the recorded id.
+    :param max_resubmits: submissions after the first, over all tries.
+    :param settle_time: seconds between the two looks that must both find nothing.
+    """
+
+    reuse: bool | Literal["output"]
+    on_same_url: Literal["adopt", "resubmit", "fail"]
+    on_missing: Literal["fail", "resubmit"]
+    max_resubmits: int
+    settle_time: float
+
+    def __post_init__(self) -> None:
+        check_choice("reuse", self.reuse, (True, False, "output"))
+        check_choice("on_same_url", self.on_same_url, ("adopt", "resubmit", "fail"))
+        check_choice("on_missing", self.on_missing, ("fail", "resubmit"))
+        check_count("max_resubmits", self.max_resubmits, 0)
+
+
+def fingerprint(conn_id: str, source_identity: str, config: Mapping[str, Any]) -> str:
+    """
+    Return what makes two submissions to one host the same job.
+
+    Webhook fields and our own defaults stay out, so that a rotated secret or an upgrade re-bills nothing.
+
+    :param conn_id: the connection.
+    :param source_identity: what identifies the audio, whatever address it has today.
+    :param config: what the user asked for.
+    """
+    asked = {name: config[name] for name in config if name not in WEBHOOK_FIELDS and config[name] is not None}
+    return hash_of(json.dumps([conn_id, source_identity, asked], sort_keys=True))
+
+
+def hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def picks_up(found: Record | None, fingerprint: str, cleared: int, policy: Policy) -> TypeGuard[Record]:
+    """
+    Tell whether a job goes on from this record, or begins anew beside it.
+
+    :param found: what an earlier try left.
+    :param fingerprint: of what is asked for now.
+    :param cleared: see :class:`Record`. A retry never pays again; only somebody who clears a task can ask for that.
+    :param policy: the user's choices.
+    """
+    if found is None or found.get("fingerprint") != fingerprint or found.get("phase") == "failed":
+        return False
+    done = found.get("phase") in ("stored", "deleted")
+    return not done or bool(policy.reuse) or found.get("cleared") == cleared

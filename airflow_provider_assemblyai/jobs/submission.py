@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Never pay twice, never lose a result: the whole protocol of a submission.
+
+Submitting is billed, cannot be cancelled and knows no idempotency key, and the process that does it can
+be killed at any instruction. So each step is made durable before the next one is taken::
+
+    (no record)
+        │
+        ▼
+    intent ──▶ intent + upload_url ──▶ intent + url_hash ──POST──▶ submitted ──▶ stored ──▶ deleted
+                                          ▲      ╎                  ▲   │         (with delete_after)
+                                          │      ╎ answer lost      │   │
+                                          │      ▼                  │   │
+                    surely not there ─────┴── look up ── found ─────┘   │
+                                          ▲                             │
+                                          └── resubmit ◀────────────────┘
+                                              the job failed for a reason of the service, or could not
+                                              read an address that we made; counted across tries
+
+A look-up walks the account's list back to the anchor, the newest id noted before the first POST in doubt,
+and compares hashes of the address that was sent.
+
+A new try reads the record first (:meth:`Submission.start`):
+
+=====================  ================================================================================
+no record              begin
+another fingerprint    begin: the audio or the request changed
+intent                 without url_hash nothing can have been posted: go on from there
+intent + url_hash      look up, twice with ``settle_time`` in between; found: adopt; surely not: submit
+submitted              read the job once: finish, wait, or resubmit
+stored                 the task ended well and was cleared: the same result, or (reuse=False) begin
+deleted                the same, from the files
+failed                 the task ended badly and was cleared: begin
+cannot read it         an error that retries; never a reason to submit
+=====================  ================================================================================
+
+A write comes directly before every POST, repeats included. If it is refused, this attempt has been
+superseded by another one and must not act any more. An empty read proves nothing; a write does.
+
+No I/O, no Airflow: requests, records and pauses are handed in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, Protocol
+
+from airflow_provider_assemblyai.api import transcript_status as outcome
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import (
+    ApiError,
+    AssemblyAIError,
+    CannotTell,
+    InvalidInput,
+    NotFoundError,
+    TranscriptDeleted,
+    TranscriptFailed,
+    TransportError,
+    UnexpectedReply,
+)
+from airflow_provider_assemblyai.api.transcripts import Page, Row, Transcript
+from airflow_provider_assemblyai.jobs.state import VERSION, WEBHOOK_FIELDS, Policy, Record, hash_of, picks_up
+
+#: Pages of 200 that a look-up walks at most; beyond that nobody can tell.
+MAX_PAGES: Final = 50
+#: Seconds for which an uploaded file is surely kept by the service.
+UPLOAD_LIFE: Final = 20 * 3600
+#: A process that was stopped for longer than this between record and request records again.
+FRESH: Final = 2.0
+#: Times that one try submits after answers that were lost and jobs that were surely not there.
+MAX_LOST: Final = 5
+
+
+class Records(Protocol):
+    """Where the record lives; see ``records.py``."""
+
+    durable: bool
+
+    def read(self) -> Record | None:
+        """Return the newest record. Raises an error that retries if that cannot be told."""
+
+    def write(self, record: Record) -> None:
+        """Make it durable. Raises if it is refused: this attempt has been superseded."""
+
+
+class Source(Protocol):
+    """The audio, as it gets to the service; see ``operators/transcribe.py``."""
+
+    @property
+    def way(self) -> Literal["url", "presign", "upload"]: ...
+
+    def duration(self, config: Mapping[str, Any]) -> float | None:
+        """Return the seconds of audio that are asked for, where that can be known."""
+
+    def address(self) -> str:
+        """Return the address to submit: signed anew each time for ``presign``, after uploading for ``upload``."""
+
+
+class Submission:
+    """
+    One job, from intent to result, picked up wherever an earlier try left it.
+
+    :param send: sends a call; ``before`` is run directly before every attempt.
+    :param pages: yields the pages of a list call.
+    :param records: where the record lives.
+    :param identity: ``fingerprint``, ``conn_id``, ``host``, ``region`` and ``cleared`` of this job.
+    :param source: the audio.
+    :param config: what to ask for.
+    :param policy: the user's choices.
+    :param may_submit: False if the job was picked up in a region that the connection has left.
+    :param pause: waits some seconds; raises if the task is being killed.
+    :param check: raises if the task is being killed.
+    :param say: logs a sentence.
+    """
+
+    def __init__(
+        self,
+        *,
+        send: Callable[..., Any],
+        pages: Callable[[Any], Iterator[Page]],
+        records: Records,
+        identity: Mapping[str, Any],
+        source: Source,
+        config: Mapping[str, Any],
+        policy: Policy,
+        may_submit: bool,
+        pause: Callable[[float], None],
+        check: Callable[[], None],
+        say: Callable[..., None],
+    ) -> None:
+        self._send = send
+        self._pages = pages
+        self._records = records
+        self._identity = identity
+        self._source = source
+        self._config = config
+        self._policy = policy
+        self._may_submit = may_submit
+        self._pause = pause
+        self._check = check
+        self._say = say
+        self._resumed = False
+        self._reused_upload = False
+        self.record: Record = self._fresh()
+
+    # --- entering ----------------------------------------------------------------------------------------
+
+    def start(self, found: Record | None) -> Transcript | None:
+        """
+        Return the job's transcript in whatever state it is, submitting only if no job can exist.
+
+        :param found: the record that an earlier try left.
+        :return: None if the result is stored already; it is in ``record["summary"]``.
+        """
+        if found is None:
+            return self._submit()
+        if found.get("v", 0) > VERSION:
+            raise CannotTell(
+                "The job's record was written by a newer version of this package: upgrade it here."
+            )
+        self.record["serial"] = found.get("serial", 0)
+        if not picks_up(found, self._identity["fingerprint"], self._identity["cleared"], self._policy):
+            self._say("Transcript %s of an earlier try is left aside: a new job.", found.get("transcript_id"))
+            return self._submit()
+        if found.get("host") != self._identity["host"]:
+            raise InvalidInput(
+                f"This job was begun at {found.get('host')}, and the connection leads to {self._identity['host']} "
+                "now. Change it back; or clear the record to submit a new job."
+            )
+        self.record = found
+        phase = found.get("phase")
+        if phase == "intent":
+            if not found.get("url_hashes"):
+                return self._submit()
+            self._say("An earlier try may have submitted this job: looking it up.")
+            return self._look_up_settled() or self._submit()
+        self._say(
+            "Transcript %s of an earlier try is picked up, nothing is submitted.%s",
+            found.get("transcript_id"),
+            "" if phase == "submitted" else " A new job for every run: reuse=False.",
+        )
+        return None if phase == "deleted" else self._recorded()
+
+    def resume(self, found: Record | None, transcript_id: str) -> None:
+        """Take up the record after a deferral; the job is named by the trigger's event."""
+        if found is not None and found.get("transcript_id") == transcript_id:
+            self.record = found
+        elif found is not None:
+            raise CannotTell(f"Another try of this task went on after transcript {transcript_id}.")
+        self._resumed = True
+        self.record.update({"phase": "submitted", "transcript_id": transcript_id})
+
+    def _recorded(self) -> Transcript | None:
+        transcript_id = self.record.get("transcript_id") or ""
+        try:
+            transcript: Transcript = self._send(transcripts.get(transcript_id))
+            if not outcome.is_deleted(transcript):
+                return transcript
+            if self.record.get("phase") == "stored":
+                return None  # deleted, and killed before that was recorded
+            gone: AssemblyAIError = TranscriptDeleted(transcript_id)
+        except NotFoundError as error:
+            gone = NotFoundError(
+                f"Transcript {transcript_id} of an earlier try is not known here. The key may belong to another "
+                "project now, the connection to another host, or a retention rule removed it. "
+                f"on_missing='resubmit' submits a new job. {error}",
+                status=error.status,
+                request_id=error.request_id,
+            )
+        if self._policy.on_missing == "fail":
+            raise gone
+        self._say("%s A new job is submitted.", gone)
+        self.record = {**self._fresh(), "serial": self.record.get("serial", 0)}
+        return self._submit()
+
+    # --- submitting --------------------------------------------------------------------------------------
+
+    def _fresh(self) -> Record:
+        return {
+            "v": VERSION,
+            "phase": "intent",
+            **self._identity,  # type: ignore[typeddict-item]
+            "anchor": None,
+            "upload_url": None,
+            "url_hashes": [],
+            "transcript_id": None,
+            "shared": False,
+            "resubmits": 0,
+            "duration": None,
+        }
+
+    def _submit(self) -> Transcript:
+        """Post, and look up what happened whenever that is in doubt."""
+        if not self._may_submit:
+            raise InvalidInput(
+                f"The job was made in region {self._identity['region']}, which the connection has left: a new "
+                "submission would cross regions."
+            )
+        for _ in range(MAX_LOST):
+            url = self._address()
+            self.record["duration"] = self._source.duration(self._config)
+            if not self.record["url_hashes"]:
+                # While a job is in doubt its anchor does not move.
+                newest: list[Row] = self._send(transcripts.list_page(limit=1))["transcripts"]
+                self.record["anchor"] = newest[0]["id"] if newest else None
+            if hash_of(url) not in self.record["url_hashes"]:
+                self.record["url_hashes"].append(hash_of(url))
+            call = transcripts.submit(url, self._config)
+            try:
+                return self._accepted(self._send(call, before=self._intend), shared=False)
+            except (TransportError, UnexpectedReply) as error:
+                if isinstance(error, TransportError) and not error.sent:
+                    raise
+                doubt: AssemblyAIError = error
+            except ApiError as error:
+                if error.status < 500 and error.status != 408:
+                    self._refused(error)
+                    continue
+                doubt = error
+            self._say("It is not known whether the job was accepted (%s): looking it up.", doubt)
+            if (found := self._look_up_settled()) is not None:
+                return found
+            self._say("The job was not accepted: submitting again.")
+        raise CannotTell("The service does not take the job: its answers were lost again and again.")
+
+    def _refused(self, error: ApiError) -> None:
+        """Go on if the upload of an earlier try was the reason: another project's now, or too old."""
+        if not self._reused_upload or error.retryable or error.status == 401:
+            raise error
+        self._say("The upload of an earlier try is refused (%s): uploading again.", error)
+        self.record["upload_url"] = None
+
+    def _address(self) -> str:
+        if self._source.way != "upload":
+            return self._source.address()
+        kept = self.record.get("upload_url")
+        self._reused_upload = bool(kept) and time.time() - self.record.get("uploaded_at", 0) < UPLOAD_LIFE
+        if kept and self._reused_upload:
+            return kept
+        self._intend()
+        url = self._source.address()
+        self.record.update({"upload_url": url, "uploaded_at": time.time()})
+        self._write()
+        return url
+
+    def _intend(self) -> None:
+        """Run directly before every POST; whoever cannot write must not post."""
+        self._check()
+        self.record["phase"] = "intent"
+        self._write()
+        self._check()
+
+    def _accepted(self, transcript: Transcript, *, shared: bool) -> Transcript:
+        self.record.update({"phase": "submitted", "transcript_id": transcript["id"], "shared": shared})
+        self._write()
+        return transcript
+
+    def _write(self) -> None:
+        for _ in range(3):
+            started = time.monotonic()
+            self.record["serial"] = self.record.get("serial", 0) + 1
+            self._records.write(self.record)
+            if time.monotonic() - started < FRESH:
+                # A process that was stopped in between may have been superseded since: it asks once more.
+                return
+
+    # --- looking up --------------------------------------------------------------------------------------
+
+    def _look_up_settled(self) -> Transcript | None:
+        """Adopt the job if it exists; None if two looks, apart from each other, both show that it does not."""
+        found = self._look_up()
+        if found is None:
+            self._pause(self._policy.settle_time)
+            found = self._look_up()
+        if found is None:
+            return None
+        self._say("Transcript %s is this job: it is adopted, nothing is submitted.", found["id"])
+        return self._accepted(found, shared=self._source.way == "url")
+
+    def _look_up(self) -> Transcript | None:
+        sent = self.record["url_hashes"]
+        candidates = [row for row in self._rows_since_intent() if hash_of(row.get("audio_url") or "") in sent]
+        if not candidates:
+            return None
+        if self._source.way == "url":
+            if self._policy.on_same_url == "resubmit":
+                return None
+            if self._policy.on_same_url == "fail":
+                raise InvalidInput(
+                    f"Transcript {candidates[0]['id']} of the same URL was made since this task meant to submit it. "
+                    "on_same_url='fail' does not guess whose it is: adopt or resubmit."
+                )
+        alive = [row for row in candidates if row["status"] != "error"] or candidates
+        # The one next to our anchor: another task that submitted the same URL meanwhile has a later anchor, and
+        # does not see ours. The newest would be the same for both.
+        for row in reversed(alive):
+            transcript: Transcript = self._send(transcripts.get(row["id"]))
+            if self._source.way != "url" or self._asks_the_same(transcript):
+                return transcript
+        return None
+
+    def _rows_since_intent(self) -> Iterator[Row]:
+        for number, page in enumerate(self._pages(transcripts.list_page(limit=200)), start=1):
+            for row in page["transcripts"]:
+                if row["id"] == self.record.get("anchor"):
+                    return
+                yield row
+            if number >= MAX_PAGES:
+                raise CannotTell(
+                    f"The job was not found in the account's newest {number} pages, and may be older."
+                )
+
+    def _asks_the_same(self, transcript: Mapping[str, Any]) -> bool:
+        sent = transcripts.submit("", self._config).json or {}
+        ignored = ("audio_url", *WEBHOOK_FIELDS)
+        return all(
+            transcript[name] == sent[name]
+            for name in sent
+            if name not in ignored and transcript.get(name) is not None and sent[name] is not None
+        )
+
+    # --- leaving -----------------------------------------------------------------------------------------
+
+    def resubmit(self, failed: TranscriptFailed) -> Transcript:
+        """
+        Submit again after the job failed, if that makes sense and is allowed.
+
+        :param failed: what it failed with; raised again if another submission makes no sense.
+        """
+        unreadable = outcome.is_download_failure(failed.reason) and self._source.way != "url"
+        done = self.record.get("resubmits", 0)
+        # Without a record nobody would remember how often, so Airflow's own retries have to do.
+        forgetful = self._resumed and not self._records.durable
+        if forgetful or done >= self._policy.max_resubmits or not (failed.failure == "server" or unreadable):
+            if not forgetful:
+                failed.retryable = False
+            self.record["phase"] = "failed"
+            self._write()
+            raise failed
+        self._say("%s It is submitted again (%d of %d).", failed, done + 1, self._policy.max_resubmits)
+        again = self._fresh()
+        again.update({"serial": self.record.get("serial", 0), "resubmits": done + 1})
+        if not unreadable:
+            again["upload_url"] = self.record.get("upload_url")
+            again["uploaded_at"] = self.record.get("uploaded_at", 0.0)
+        self.record = again
+        return self._submit()
+
+    def stored(self, summary: Mapping[str, Any]) -> None:
+        """Record that the result is safe; only after this may anything be deleted."""
+        self.record.update({"phase": "stored", "summary": {**summary, "text": None}})
+        self._write()
+
+    def deleted(self) -> None:
+        """Record that the service's copy is gone."""
+        self.record["phase"] = "deleted"
+        self._write()

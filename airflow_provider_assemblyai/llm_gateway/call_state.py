@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What outlives a process that asked a model: that it asked, and where the answer went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from airflow_provider_assemblyai.api.errors import AnswerLost
+from airflow_provider_assemblyai.jobs.state import VERSION, Record, hash_of
+from airflow_provider_assemblyai.jobs.state_store import Homes
+
+
+class AnswerRecord:
+    """
+    The record of one task's question; the tries of a task share it.
+
+    :param homes: where it lives; none means that nothing is kept.
+    :param conn_id: the connection.
+    :param region: where the model is asked.
+    :param request: the whole request; only its hash is kept.
+    :param cleared: a number of Airflow's that changes when somebody clears the task: then the model is asked anew.
+    """
+
+    def __init__(
+        self, homes: Homes, conn_id: str, region: str, request: Mapping[str, Any], cleared: int | None
+    ) -> None:
+        self._homes = homes
+        mark = hash_of(json.dumps([conn_id, region, request], sort_keys=True))
+        self._identity: Record = {
+            "v": VERSION,
+            "fingerprint": mark,
+            "conn_id": conn_id,
+            "region": region,
+            "cleared": cleared,
+        }
+        self._serial: int | None = None
+        self._asking = False
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return what :meth:`stored` was given by an earlier try of the same task, for the same question."""
+        found = self._mine()
+        return found.get("summary") if found and found.get("phase") == "stored" else None
+
+    def require_none_lost(self) -> None:
+        """
+        Go on only if no earlier try was killed between its question and the answer.
+
+        :raises AnswerLost: one was.
+        """
+        found = self._mine()
+        if found and found.get("phase") == "intent":
+            raise AnswerLost(
+                "an earlier try of this task ended while a model worked for it.", retryable=False
+            )
+
+    def asking(self) -> None:
+        """Make it durable, before the request is sent, that it is."""
+        self._write("intent")
+        self._asking = True
+
+    def refused(self) -> None:
+        """Take that back: the service has not done it."""
+        if self._asking:
+            self._asking = False
+            self._write("failed")
+
+    def stored(self, summary: dict[str, Any]) -> None:
+        """Make it durable where the answer is."""
+        self._write("stored", summary)
+
+    def _mine(self) -> Record | None:
+        found = self._homes.read()
+        self._serial = (found or {}).get("serial", 0)
+        if found is None or found.get("fingerprint") != self._identity["fingerprint"]:
+            return None
+        return found if found.get("cleared") == self._identity["cleared"] else None
+
+    def _write(
+        self, phase: Literal["intent", "stored", "failed"], summary: dict[str, Any] | None = None
+    ) -> None:
+        if self._serial is None:
+            self._mine()
+        self._serial = (self._serial or 0) + 1
+        record: Record = {**self._identity, "phase": phase, "serial": self._serial}
+        if summary is not None:
+            record["summary"] = summary
+        self._homes.write(record)

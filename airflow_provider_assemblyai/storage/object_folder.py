@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small objects in a folder of any store: listed, written whole, removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_assemblyai.storage.outputs import Outputs, store_errors
+
+#: Stores whose listings are kept unless that is asked for.
+_CACHING: Final = ("s3", "s3a", "gs", "gcs")
+
+
+class Folder:
+    """
+    A folder of objects that are never changed in part.
+
+    :param path: need not exist yet.
+    """
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        self.path = path
+
+    @property
+    def is_local(self) -> bool:
+        return self.path.protocol in ("", "file", "local")
+
+    def inside(self, name: str) -> Folder:
+        """Return a folder in this one."""
+        return Folder(self.path / name)
+
+    def names(self) -> list[str]:
+        """Return the names of all objects, sorted; folders are left out."""
+        with store_errors("output_path", str(self.path)):
+            self.path.fs.invalidate_cache()  # other processes write here
+            # A listing that another thread asked for a moment earlier must not be taken for one of now.
+            fresh = {"refresh": True} if self.path.protocol in _CACHING else {}
+            try:
+                found = self.path.fs.ls(self.path.path, detail=True, **fresh)
+            except FileNotFoundError:
+                return []
+            files = (entry["name"] for entry in found if entry["type"] == "file")
+            names = (str(name).rstrip("/").rpartition("/")[2] for name in files)
+            return sorted(name for name in names if name and not name.startswith("."))
+        return []
+
+    def write(self, name: str, content: str | Iterable[bytes]) -> None:
+        """Write an object, whole or not at all."""
+        stem, _, suffix = name.rpartition(".")
+        Outputs(self.path, stem).write(suffix, content)
+
+    def read(self, name: str) -> str | None:
+        """Return the text of an object, or None if it is not there."""
+        stem, _, suffix = name.rpartition(".")
+        return Outputs(self.path, stem).read(suffix)
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Yield the lines of an object without holding it whole."""
+        path = self.path / name
+        with store_errors("output_path", str(path)), path.open("rb", block_size=1 << 20) as file:
+            for line in file:
+                yield bytes(line)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove objects; one that is gone already is fine."""
+        paths = [(self.path / name).path for name in names]
+        with store_errors("output_path", str(self.path)):
+            for path in paths if self.is_local else ():
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+            if paths and not self.is_local:
+                with suppress(FileNotFoundError):
+                    self.path.fs.rm(paths)
+
+    def drop(self) -> None:
+        """Remove this folder and all that is in it."""
+        with store_errors("output_path", str(self.path)), suppress(FileNotFoundError):
+            self.path.fs.invalidate_cache()
+            self.path.fs.rm(self.path.path, recursive=True)
