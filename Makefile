@@ -40,16 +40,16 @@ test: install ## every test that needs no key
 test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 3.3: the newest patch of it)
 	@case "$(V)" in 3.1|3.2|3.3) ;; *) echo "make test-airflow needs V=3.1, V=3.2 or V=3.3." >&2; exit 2 ;; esac
 	@$(MAKE) --no-print-directory .venv-airflow-$(V)/.installed-dev
-	$(OTHER)/python -m pytest $(PARALLEL) tests/airflow tests/unit tests/emulated
+	$(OTHER)/python -m pytest $(PARALLEL) tests/airflow tests/unit tests/integration
 
 test-clients: install .venv/.installed-clients ## the emulator's streaming with another vendor's client
-	$(BIN)/python -m pytest tests/clients
+	$(BIN)/python -m pytest tests/third_party_clients
 
 test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two Celery workers, two triggerers; one of each dies
 	$(BIN)/python -m pytest tests/distributed
 
 test-drops: install ## ten minutes of real speech, twenty broken connections: what it changes in the text, in five minutes
-	$(BIN)/python -m pytest -s tests/drops
+	$(BIN)/python -m pytest -s tests/speech_drops
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
@@ -66,7 +66,7 @@ chaos-quick: ## the same, once each; with V=3.1 (or 3.2, 3.3) on that Airflow, e
 	$(if $(V),$(OTHER),$(BIN))/python -m tests.chaos --quick
 
 chaos-batch: install ## 2,000 recordings in one task that is killed ten times: counts what it costs, in two minutes
-	$(BIN)/python -m tests.emulated.killing --items 2000 --kills 10 --deferrable
+	$(BIN)/python -m tests.support.batch_kills --items 2000 --kills 10 --deferrable
 
 live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD
 	@test -n "$$ASSEMBLYAI_API_KEY" || { echo "make live needs ASSEMBLYAI_API_KEY in the environment." >&2; exit 2; }

@@ -18,7 +18,7 @@ from typing import Any
 import requests
 from slots import Slots, keep_journal
 
-from tests.airflow.running import Airflow
+from tests.support.running_airflow import Airflow
 
 HERE = Path(__file__).parent
 EMULATOR = (

@@ -12,7 +12,7 @@ import sqlite3
 from collections import defaultdict
 from contextlib import closing
 
-from tests.airflow.running import Airflow, Run
+from tests.support.running_airflow import Airflow, Run
 
 _JOURNAL = """
 create table if not exists slot_journal (dag_id text, run_id text, map_index integer, state text, at real);

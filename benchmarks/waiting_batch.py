@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))  # the harness of the tests
 
 from slots import Slots, keep_journal  # noqa: E402
 
-from tests.airflow.running import Airflow  # noqa: E402
+from tests.support.running_airflow import Airflow  # noqa: E402
 
 _LONGEST = 1800.0
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.airflow.running import Airflow
-from tests.s3 import s3
+from tests.support.running_airflow import Airflow
+from tests.support.s3 import s3
 
 #: Calls a route of the emulator's own: method, path, body.
 Control = Callable[..., Any]

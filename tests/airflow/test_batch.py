@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from tests.airflow.conftest import Control
-from tests.airflow.running import Airflow
-from tests.airflow.sample import SAMPLE
+from tests.support.running_airflow import Airflow
+from tests.support.sample import SAMPLE
 
 
 @pytest.fixture(autouse=True)

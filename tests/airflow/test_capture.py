@@ -19,9 +19,9 @@ import pytest
 
 from airflow_provider_assemblyai.emulator.engines.marked_audio import marked_audio
 from tests.airflow.conftest import Control
-from tests.airflow.processes import until
-from tests.airflow.running import Airflow, Run
-from tests.airflow.sample import SAMPLE, errors
+from tests.support.processes import until
+from tests.support.running_airflow import Airflow, Run
+from tests.support.sample import SAMPLE, errors
 
 
 @pytest.fixture(scope="module")

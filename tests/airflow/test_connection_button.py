@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.processes import free_port
-from tests.airflow.running import Airflow
+from tests.support.processes import free_port
+from tests.support.running_airflow import Airflow
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from tests.airflow.conftest import Control
 from tests.airflow.dags.events import PREFIX
-from tests.airflow.processes import until
-from tests.airflow.running import Airflow, Run
+from tests.support.processes import until
+from tests.support.running_airflow import Airflow, Run
 
 Submit = Callable[..., str]
 

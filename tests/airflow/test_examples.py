@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from tests.airflow.conftest import EXAMPLE_DAGS, Control
-from tests.airflow.running import Airflow
-from tests.airflow.sample import SAMPLE, SAMPLE_TEXT, errors, words
+from tests.support.running_airflow import Airflow
+from tests.support.sample import SAMPLE, SAMPLE_TEXT, errors, words
 
 #: Words of the recording that nothing else in an Airflow would say.
 CANARIES = ("coffee", "parcel", "heavy snow")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.airflow.processes import until
-from tests.airflow.running import Airflow, Run
+from tests.support.processes import until
+from tests.support.running_airflow import Airflow, Run
 
 TASKS, MODEL, LIMIT = 100, "gpt-5-nano", 60
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.airflow.keeper import session_members
-from tests.airflow.processes import Fleet, until
-from tests.airflow.running import Airflow
+from tests.support.processes import Fleet, until
+from tests.support.running_airflow import Airflow
+from tests.support.session_reaper import session_members
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ threading.Event().wait()
 # Starts a fleet, then dies without a chance to clean up.
 DOOMED = f"""
 import os, pathlib, signal, sys
-from tests.airflow.processes import Fleet, until
+from tests.support.processes import Fleet, until
 fleet = Fleet(pathlib.Path(sys.argv[1]), grace=1)
 child = fleet.start("child", [sys.executable, "-c", {STUBBORN!r}], os.environ)
 until(lambda: child.read_output().count("up") == 2, timeout=30, what="the child")

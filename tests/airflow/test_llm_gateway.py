@@ -10,9 +10,9 @@ import requests
 
 from tests.airflow.conftest import Control
 from tests.airflow.dags.llm_gateway import SPOKEN
-from tests.airflow.running import Airflow
-from tests.airflow.sample import SAMPLE, words
-from tests.airflow.sample import SPOKEN as IN_THE_AUDIO
+from tests.support.running_airflow import Airflow
+from tests.support.sample import SAMPLE, words
+from tests.support.sample import SPOKEN as IN_THE_AUDIO
 
 CHAT = "/v1/chat/completions"
 

@@ -11,9 +11,9 @@ import pytest
 import requests
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from tests.airflow.processes import until
-from tests.airflow.running import Airflow
-from tests.airflow.sample import SAMPLE, errors
+from tests.support.processes import until
+from tests.support.running_airflow import Airflow
+from tests.support.sample import SAMPLE, errors
 
 #: Where something outlives the process: a file does everywhere, Airflow's own store from 3.3 on.
 RECORDED = {"files": True, "xcom": AIRFLOW_V_3_3_PLUS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 from tests.airflow.dags.secrets_in_fields import CONFIG, SIGNED
-from tests.airflow.running import Airflow
+from tests.support.running_airflow import Airflow
 
 
 def test_signatures_are_shown_nowhere(airflow: Airflow) -> None:

@@ -22,9 +22,9 @@ from airflow.sdk.execution_time import context as execution_context
 from tests.chaos import points
 from tests.chaos.canary import Canary
 from tests.chaos.cluster import Cluster
-from tests.chaos.postgres import Postgres
 from tests.chaos.report import document
 from tests.chaos.rounds import Fifty, Rounds
+from tests.support.postgres import Postgres
 
 HAS_STORE = hasattr(execution_context, "TaskStateStoreAccessor")
 BUILD = Path(__file__).parents[2] / "build"

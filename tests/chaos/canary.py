@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from tests.airflow.leaks import Leaks
 from tests.chaos.cluster import Cluster
+from tests.support.secret_search import Leaks
 
 
 class Canary(Leaks):

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.airflow.keeper import session_members
-from tests.airflow.processes import free_port
-from tests.airflow.running import Airflow, JsonDict
 from tests.chaos.emulator import Control, command
-from tests.chaos.postgres import Postgres
+from tests.support.postgres import Postgres
+from tests.support.processes import free_port
+from tests.support.running_airflow import Airflow, JsonDict
+from tests.support.session_reaper import session_members
 
 DAGS = Path(__file__).parent / "dags"
 

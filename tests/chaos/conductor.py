@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.airflow.running import FINISHED, JsonDict, Run
 from tests.chaos.cluster import Cluster, parent_of
 from tests.chaos.emulator import project
 from tests.chaos.points import DEFERRED, HOLDS, Kill
+from tests.support.running_airflow import FINISHED, JsonDict, Run
 
 _PAUSE = 0.15
 

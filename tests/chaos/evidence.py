@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 
-from tests.airflow.running import JsonDict, Run
 from tests.chaos.cluster import Cluster
 from tests.chaos.emulator import project
 from tests.chaos.points import Output
+from tests.support.running_airflow import JsonDict, Run
 
 
 @dataclass

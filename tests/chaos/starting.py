@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-from tests.airflow.running import Run
 from tests.chaos.cluster import Cluster, connection_id
 from tests.chaos.conductor import Target
 from tests.chaos.points import MAPPED, SLOW, Case, Output
+from tests.support.running_airflow import Run
 
 FIFTY = 50
 _UPLOAD_SECONDS = 90

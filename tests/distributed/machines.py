@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.airflow.keeper import session_members
-from tests.airflow.processes import Process
-from tests.airflow.running import Airflow, JsonDict, Run
-from tests.chaos.postgres import Postgres
-from tests.distributed.redis import Redis
+from tests.support.postgres import Postgres
+from tests.support.processes import Process
+from tests.support.redis_server import Redis
+from tests.support.running_airflow import Airflow, JsonDict, Run
+from tests.support.session_reaper import session_members
 
 DAGS = Path(__file__).parent / "dags"
 WORKERS = ("worker-1", "worker-2")

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import requests
 
-from tests.airflow.processes import until
-from tests.airflow.running import Run
-from tests.chaos.postgres import Postgres
 from tests.distributed.dags.machines import ITEMS, PROMPTS, TRANSCRIPTS
 from tests.distributed.machines import TRIGGERERS, WORKERS, Machines
-from tests.distributed.redis import Redis
+from tests.support.postgres import Postgres
+from tests.support.processes import until
+from tests.support.redis_server import Redis
+from tests.support.running_airflow import Run
 
 #: Patience for a machine that does much else; what is tested does not depend on it.
 LONG = 900.0

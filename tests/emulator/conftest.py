@@ -7,8 +7,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
-
-from .api import Api
+from tests.support.emulator_api import Api
 
 KEYS = ("first-key", "second-key")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from .api import AUDIO
+from tests.support.emulator_api import AUDIO
 
 Start = Callable[..., "subprocess.Popen[str]"]
 READY = "assemblyai-emulator ready "

@@ -6,8 +6,7 @@ import re
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api, error_of, wav
+from tests.support.emulator_api import Api, error_of, wav
 
 SCRIPT = "One two three four. Five six, one two! Seven?"
 

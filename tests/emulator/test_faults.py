@@ -14,8 +14,7 @@ import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse
-
-from .api import AUDIO, Api, error_of
+from tests.support.emulator_api import AUDIO, Api, error_of
 
 JOB = {"audio_url": AUDIO}
 SUBMIT = {"method": "POST", "path": "/v2/transcript"}

@@ -12,9 +12,19 @@ import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from airflow_provider_assemblyai.emulator.text import extract
-
-from .api import Api
-from .gateway_api import CHAT, MEETING, TAG, answer, chat, errors_of, json_schema, meeting, text_of, tool
+from tests.support.emulator_api import Api
+from tests.support.gateway_api import (
+    CHAT,
+    MEETING,
+    TAG,
+    answer,
+    chat,
+    errors_of,
+    json_schema,
+    meeting,
+    text_of,
+    tool,
+)
 
 
 def test_an_answer_has_the_documented_fields(api: Api, emulator: Emulator) -> None:

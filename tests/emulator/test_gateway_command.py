@@ -6,8 +6,7 @@ from __future__ import annotations
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .test_command import Start, ready, start
+from tests.emulator.test_command import Start, ready, start
 
 __all__ = ["start"]
 

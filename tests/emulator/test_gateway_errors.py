@@ -9,9 +9,8 @@ import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.faults.rules import FaultError
-
-from .api import Api
-from .gateway_api import CHAT, TAG, chat, errors_of, json_schema, tool
+from tests.support.emulator_api import Api
+from tests.support.gateway_api import CHAT, TAG, chat, errors_of, json_schema, tool
 
 NO_ACCESS = "Your account does not have access to LLM Gateway. Please upgrade or contact us at support@assemblyai.com for more information."
 NO_MODEL = "Your account does not have access to this LLM Gateway model"

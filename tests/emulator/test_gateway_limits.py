@@ -6,9 +6,8 @@ import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import FIXED, SLIDING, Window
-
-from .api import Api
-from .gateway_api import answer, chat, meeting
+from tests.support.emulator_api import Api
+from tests.support.gateway_api import answer, chat, meeting
 
 
 def standing(response: requests.Response) -> tuple[int, int, int]:

@@ -6,9 +6,8 @@ import time
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
-
-from .api import Api
-from .gateway_api import chat, errors_of
+from tests.support.emulator_api import Api
+from tests.support.gateway_api import chat, errors_of
 
 
 def models(url: str) -> dict[str, dict[str, object]]:

@@ -10,9 +10,8 @@ import jsonschema
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api
-from .gateway_api import MEETING, TAG, answer, json_schema, meeting, text_of
+from tests.support.emulator_api import Api
+from tests.support.gateway_api import MEETING, TAG, answer, json_schema, meeting, text_of
 
 PERSON = {
     "type": "object",

@@ -6,8 +6,7 @@ import json
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
-
-from .api import AUDIO, Api, error_of, wav
+from tests.support.emulator_api import AUDIO, Api, error_of, wav
 
 URL = "https://example.com/a.wav?emulator="
 

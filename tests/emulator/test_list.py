@@ -8,8 +8,7 @@ import uuid
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api, error_of
+from tests.support.emulator_api import Api, error_of
 
 
 def _ids(page: dict[str, list[dict[str, str]]]) -> list[str]:

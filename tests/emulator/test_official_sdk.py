@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import wav
+from tests.support.emulator_api import wav
 
 # The client speaks an older dialect of its own data library.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:assemblyai")

@@ -12,9 +12,8 @@ import assemblyai as aai
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api
-from .gateway_api import CHAT, MEETING, TAG, json_schema, meeting, tool
+from tests.support.emulator_api import Api
+from tests.support.gateway_api import CHAT, MEETING, TAG, json_schema, meeting, tool
 
 # The client speaks an older dialect of its own data library.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:assemblyai")

@@ -23,8 +23,7 @@ from assemblyai.streaming.v3 import (
 from assemblyai.streaming.v3.models import LLMGatewayConfig, LLMGatewayMessage
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .streams import FRAME, TIMEOUT, eventually
+from tests.support.streams import FRAME, TIMEOUT, eventually
 
 # The client speaks an older dialect of its own socket library.
 pytestmark = pytest.mark.filterwarnings(

@@ -7,8 +7,7 @@ import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.engines.marked_audio import marked_audio
-
-from .streams import FRAME, Stream
+from tests.support.streams import FRAME, Stream
 
 SCRIPT = "The snow came early. Nobody had a shovel. We walked home"
 US, PRO = "universal-streaming-english", "universal-3-5-pro"

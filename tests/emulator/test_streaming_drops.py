@@ -11,9 +11,8 @@ import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, marked_audio
 from airflow_provider_assemblyai.emulator.faults.rules import FaultError
-
-from .api import Api
-from .streams import FRAME, Stream, eventually
+from tests.support.emulator_api import Api
+from tests.support.streams import FRAME, Stream, eventually
 
 
 def streaming(emulator: Emulator) -> dict[str, Any]:

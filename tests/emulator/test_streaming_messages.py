@@ -14,8 +14,7 @@ import av
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .streams import FRAME, Stream, eventually
+from tests.support.streams import FRAME, Stream, eventually
 
 US, PRO = "universal-streaming-english", "universal-3-5-pro"
 SCRIPT = "Peter lives in the damn attic. Call 555-0142. Yes."

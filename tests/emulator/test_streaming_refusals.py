@@ -11,8 +11,7 @@ import pytest
 import websocket
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .streams import FRAME, Stream, eventually
+from tests.support.streams import FRAME, Stream, eventually
 
 
 @pytest.mark.parametrize("key", ["", "wrong-key", "Bearer first-key"])

@@ -20,8 +20,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, StreamRules, serve
-
-from .streams import Stream
+from tests.support.streams import Stream
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 US, PRO = "universal-streaming-english", "universal-3-5-pro"

@@ -6,8 +6,7 @@ import uuid
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import AUDIO, Api, error_of
+from tests.support.emulator_api import AUDIO, Api, error_of
 
 REQUIRED = {
     "id", "speech_model", "language_model", "acoustic_model", "status", "audio_url", "webhook_auth",

@@ -24,9 +24,8 @@ from assemblyai.streaming.v3 import (
 )
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
-
-from .streams import FRAME, TIMEOUT
-from .test_command import Start, ready, start
+from tests.emulator.test_command import Start, ready, start
+from tests.support.streams import FRAME, TIMEOUT
 
 __all__ = ["start"]
 

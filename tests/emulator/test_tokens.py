@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api, error_of
-from .streams import Stream
+from tests.support.emulator_api import Api, error_of
+from tests.support.streams import Stream
 
 
 def make(api: Api, **query: Any) -> str:

@@ -10,9 +10,8 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api, error_of
-from .gateway_api import MEETING
+from tests.support.emulator_api import Api, error_of
+from tests.support.gateway_api import MEETING
 
 CALL = (
     "My name is Martha Jennings. Please call me at 555-201-0142 on March 5, 2026. Write to Martha@Example.com "

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api
+from tests.support.emulator_api import Api
 
 PATIENCE = 10
 

@@ -17,8 +17,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
-
-from .api import Api, wav
+from tests.support.emulator_api import Api, wav
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CALL = SAMPLES / "phone-call.wav"

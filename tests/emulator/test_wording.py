@@ -10,8 +10,7 @@ import pytest
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.engines import Word
 from airflow_provider_assemblyai.emulator.text.results import merge_channels
-
-from .api import Api, error_of
+from tests.support.emulator_api import Api, error_of
 
 SCRIPT = "Um, call Martha Jennings at 555-0142, uh, damn it. My name is Peter Novak and I pay $20."
 

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_assemblyai.api.errors import AuthenticationError, StreamingError
 from airflow_provider_assemblyai.capture.runner import State
 from airflow_provider_assemblyai.emulator import Emulator
-from tests.emulated.capturing import Tape, bare, capture, listens, marked, none_left, streams, words_of
+from tests.support.captures import Tape, bare, capture, listens, marked, none_left, streams, words_of
 
 
 def at_times(emulator: Emulator, times: list[float], act: Callable[[], object]) -> Callable[[State], None]:

@@ -8,8 +8,7 @@ from typing import Any
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-
-from .api import Api
+from tests.support.emulator_api import Api
 
 CHAT = "/v1/chat/completions"
 TAG = "{{ transcript }}"

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_assemblyai.api.errors import SourceFailed
 from airflow_provider_assemblyai.capture.audio.sources import find
-from tests.emulated.test_capture_sources import encoded, pitch_of, tone
+from tests.integration.capture.audio.test_sources import encoded, pitch_of, tone
 
 SECOND = 32_000
 

@@ -21,8 +21,8 @@ from typing import Any
 import psycopg2  # type: ignore[import-untyped]
 import psycopg2.extras  # type: ignore[import-untyped]
 
-from tests.airflow.processes import Fleet, Process, free_port, until
-from tests.airflow.settings import clean_environment
+from tests.support.airflow_settings import clean_environment
+from tests.support.processes import Fleet, Process, free_port, until
 
 UNPRIVILEGED = "nobody"
 

@@ -15,8 +15,8 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.emulator import Emulator
-from tests.emulated.capturing import listens, marked
-from tests.s3 import s3
+from tests.support.captures import listens, marked
+from tests.support.s3 import s3
 
 if AIRFLOW_V_3_2_PLUS:
     from airflow.sdk._shared.module_loading import import_string

@@ -26,9 +26,9 @@ from airflow_provider_assemblyai.capture.audio.recorder import BoxClock, Recorde
 from airflow_provider_assemblyai.capture.audio.sources import Sound, find
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.emulator import Emulator
-from tests.emulated.capturing import bare, marked, none_left, operator, said, words_of
+from tests.support.captures import bare, marked, none_left, operator, said, words_of
+from tests.support.sample import SAMPLE
 
-SAMPLE = Path(__file__).parents[2] / "samples" / "phone-call.wav"
 SECOND = 32_000
 
 

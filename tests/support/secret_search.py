@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.airflow.running import Airflow
+from tests.support.running_airflow import Airflow
 
 
 class Leaks:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airflow_provider_assemblyai.emulator import Emulator
-from tests.emulated.killing import batch
+from tests.support.batch_kills import batch
 
 
 def test_killed_at_random_moments(emulator: Emulator, tmp_path: Path, deferrable: bool) -> None:

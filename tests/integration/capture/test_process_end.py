@@ -23,7 +23,7 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed, T
 from airflow_provider_assemblyai.client.websocket import LiveSocket
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from tests.emulated.capturing import (
+from tests.support.captures import (
     Worker,
     bare,
     marked,

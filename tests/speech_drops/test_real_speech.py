@@ -12,8 +12,8 @@ import pytest
 
 from airflow_provider_assemblyai.capture.audio.sources import find, silence
 from airflow_provider_assemblyai.emulator import Emulator, serve
-from tests.airflow.sample import SAMPLE, SPOKEN, errors, words
-from tests.emulated.capturing import Tape, capture, none_left
+from tests.support.captures import Tape, capture, none_left
+from tests.support.sample import SAMPLE, SPOKEN, errors, words
 
 SECONDS = 600
 #: Bytes of sound in a millisecond.

