@@ -96,12 +96,12 @@ def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
 def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
     """A long capture in fast time: what it keeps is written to files, as the operator has it."""
     from airflow_provider_assemblyai.api import streaming
-    from airflow_provider_assemblyai.capture.audio.sources import Sound
-    from airflow_provider_assemblyai.capture.output.segments import Segments, Writer
-    from airflow_provider_assemblyai.capture.runner import Box, Capture, State
-    from airflow_provider_assemblyai.client.websocket import LiveSocket
+    from airflow_provider_assemblyai.capture.audio.sources import PcmSource
+    from airflow_provider_assemblyai.capture.output.segments import SegmentStore, SegmentWriter
+    from airflow_provider_assemblyai.capture.runner import CaptureConfig, CaptureProgress, CaptureRunner
+    from airflow_provider_assemblyai.client.websocket import StreamingSocket
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-    from airflow_provider_assemblyai.storage.outputs import Outputs
+    from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
     piece = Path(audio).read_bytes()
     client = AssemblyAIHook().client
@@ -112,21 +112,21 @@ def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
             for at in range(0, len(piece), 16_384):
                 yield piece[at : at + 16_384]
 
-    def connect(longest: float, _: object) -> LiveSocket:
+    def connect(longest: float, _: object) -> StreamingSocket:
         token = client.send(streaming.token(longest))
-        return LiveSocket(streaming.address(client.hosts.streaming, {}, 30), token)
+        return StreamingSocket(streaming.address(client.hosts.streaming, {}, 30), token)
 
-    def tell(state: State) -> None:
+    def tell(state: CaptureProgress) -> None:
         at = state.spool.end / 1000
         if not memory or at - memory[-1][0] >= 20:
             memory.append((at, resident_mib()))
 
     with tempfile.TemporaryDirectory() as output:
-        segments = Segments(Outputs.at(output, "long"), ("bench",), 1)
-        writer = Writer(segments, 1, 1, keep_sound=True, start=0, say=print)
-        state = Capture(
-            Box(duration=seconds, speed=speed, keeps_sound=True),
-            Sound("loop", blocks),
+        segments = SegmentStore(OutputFiles.at(output, "long"), ("bench",), 1)
+        writer = SegmentWriter(segments, 1, 1, keep_sound=True, start=0, say=print)
+        state = CaptureRunner(
+            CaptureConfig(duration=seconds, speed=speed, keeps_sound=True),
+            PcmSource("loop", blocks),
             connect=connect,
             begin=lambda: 0,
             keep=writer.keep,

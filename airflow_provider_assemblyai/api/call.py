@@ -4,7 +4,7 @@ A request and its reply as values, and every decision about them.
 
 ``client.py`` has one loop for requests and one for httpx; whatever both must agree on is here: what an
 answer means (:meth:`Call.result`), what may be sent again (:func:`may_repeat`) and when
-(:func:`wait_before`).
+(:func:`backoff`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Reply:
     def request_id(self) -> str | None:
         for name in ("x-request-id", "request-id", "x-amzn-requestid", "x-amz-cf-id"):
             if name in self.headers:
-                return clean(self.headers[name])
+                return sanitize(self.headers[name])
         return None
 
     @property
@@ -106,7 +106,7 @@ class Reply:
             remaining=None if remaining is None else int(remaining),
             reset=None if reset is None else max(0.0, reset),
             retry_after=self.retry_after,
-            model=clean(self.headers.get("x-ratelimit-model", "")) or None,
+            model=sanitize(self.headers.get("x-ratelimit-model", "")) or None,
         )
 
     def _number(self, name: str) -> float | None:
@@ -142,20 +142,20 @@ class Reply:
         try:
             json.loads(self.content)
         except ValueError:
-            return "" if self.text.lstrip().startswith("<") else clean(self.text)
+            return "" if self.text.lstrip().startswith("<") else sanitize(self.text)
         body = self._error_body()
         said = [body[name] for name in ("error", "message", "detail") if isinstance(body.get(name), str)][:1]
         metadata = body.get("metadata")
         more = metadata.get("errors") if isinstance(metadata, dict) else None
         said += [one for one in more if isinstance(one, str)] if isinstance(more, list) else []
         unlike = list(dict.fromkeys(said))
-        return clean(": ".join([*(one.rstrip(".: ") for one in unlike[:-1]), *unlike[-1:]]))
+        return sanitize(": ".join([*(one.rstrip(".: ") for one in unlike[:-1]), *unlike[-1:]]))
 
     @property
     def error_id(self) -> str | None:
         """The service's id of a refused request: what its body says, else what a header does."""
         said = self._error_body().get("request_id")
-        return clean(said) if isinstance(said, str) and said else self.request_id
+        return sanitize(said) if isinstance(said, str) and said else self.request_id
 
     def _error_body(self) -> dict[str, Any]:
         """Return the fields of an error; one of the gateway's envelopes has them one level down."""
@@ -285,7 +285,7 @@ def may_repeat(call: Call[Any], error: BaseException) -> bool:
     return False
 
 
-def wait_before(attempt: int, error: BaseException | None, jitter: float) -> float:
+def backoff(attempt: int, error: BaseException | None, jitter: float) -> float:
     """
     Return the seconds to wait before sending again.
 

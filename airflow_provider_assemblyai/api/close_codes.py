@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: ``done``: it ended well. ``again``: a new session at once. ``wait``: one after a while. ``fail``: none.
-Reply = Literal["done", "again", "wait", "fail"]
+CloseAction = Literal["done", "again", "wait", "fail"]
 
 #: A connection that broke without a word.
 DROPPED: Final = 1006
@@ -27,7 +27,7 @@ _TOO_MANY = re.compile(r"too many|concurren|rate limit", re.IGNORECASE)
 _INACTIVE = re.compile(r"inactiv|idle|no audio", re.IGNORECASE)
 
 #: Close code -> what to do, and what it means in a sentence.
-CLOSINGS: Final[dict[int, tuple[Reply, str]]] = {
+CLOSE_CODES: Final[dict[int, tuple[CloseAction, str]]] = {
     1000: ("done", "The session ended as it should."),
     DROPPED: ("again", "The connection was lost."),
     1008: (
@@ -63,7 +63,7 @@ CLOSINGS: Final[dict[int, tuple[Reply, str]]] = {
 
 
 @dataclass(frozen=True)
-class Ending:
+class CloseReason:
     """
     The end of a session.
 
@@ -74,7 +74,7 @@ class Ending:
     """
 
     code: int
-    reply: Reply
+    reply: CloseAction
     meaning: str
     said: str = ""
 
@@ -85,7 +85,7 @@ class Ending:
         return f"{self.meaning.rstrip('.')}{f' (code {self.code})' if self.code else ''}.{said}"
 
 
-def ending(code: int | None, said: str = "") -> Ending:
+def close_reason(code: int | None, said: str = "") -> CloseReason:
     """
     Judge the end of a session.
 
@@ -93,30 +93,30 @@ def ending(code: int | None, said: str = "") -> Ending:
     :param said: the text of the ``Error`` frame, else the reason of the close frame.
     """
     code = DROPPED if code is None else code
-    said = clean(said)
-    reply, meaning = CLOSINGS.get(code, (_unlisted(code), "The session ended in a way that is not known."))
+    said = sanitize(said)
+    reply, meaning = CLOSE_CODES.get(code, (_unlisted(code), "The session ended in a way that is not known."))
     if code == 1008 and _TOO_MANY.search(said):
         reply, meaning = "wait", "Too many new sessions were opened in this account."
     if code == 3006 and _INACTIVE.search(said):
         # No fault of what was sent: this process was stopped, or the line was dead.
         reply, meaning = "again", "The session heard nothing for too long."
-    return Ending(code, reply, meaning, said)
+    return CloseReason(code, reply, meaning, said)
 
 
-def _unlisted(code: int) -> Reply:
+def _unlisted(code: int) -> CloseAction:
     # Up to 1015 they are the protocol's own and say nothing about what was sent, but for these.
     return "again" if 1000 < code < 1016 and code not in (1002, 1003, 1007, 1010) else "fail"
 
 
-def refused_handshake(status: int, said: str = "") -> Ending:
+def refused_handshake(status: int, said: str = "") -> CloseReason:
     """
     Judge an HTTP answer in the place of a session.
 
     :param status: HTTP status code.
     :param said: the body.
     """
-    said = clean(said)
+    said = sanitize(said)
     meaning = f"The service answered HTTP {status} where a session was asked for."
     if status == 429 or (status == 403 and _TOO_MANY.search(said)):
-        return Ending(status, "wait", meaning, said)
-    return Ending(status, "again" if status >= 500 or status == 408 else "fail", meaning, said)
+        return CloseReason(status, "wait", meaning, said)
+    return CloseReason(status, "again" if status >= 500 or status == 408 else "fail", meaning, said)

@@ -32,7 +32,7 @@ Every error of this package, and whether running the same task again can help.
     └─ CaptureIncomplete       no      a capture is over, and parts of it are missing
 
 Facts are attributes; nobody has to read them out of the message. Service texts pass through
-:func:`airflow_provider_assemblyai.api.sanitize.clean` before they become part of one.
+:func:`airflow_provider_assemblyai.api.sanitize.sanitize` before they become part of one.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class StorageError(AssemblyAIError):
     retryable = True
 
 
-class CannotTell(AssemblyAIError):
+class StateUnknown(AssemblyAIError):
     """Whether a job exists cannot be told now, so none is submitted. A retry helps."""
 
     retryable = True
 
 
-class RecordRefused(AssemblyAIError):
+class Superseded(AssemblyAIError):
     """The record of the job could not be written, so nothing is submitted or deleted. A retry helps."""
 
     retryable = True
@@ -244,7 +244,7 @@ class ServiceUnreachable(AssemblyAIError):
         self.transcript_id = transcript_id
 
 
-class WatchRefused(AssemblyAIError):
+class PollRefused(AssemblyAIError):
     """The service would not tell the state of a job: wrong key, unknown id, wrong host."""
 
 
@@ -304,7 +304,7 @@ class GatewayTimeout(AssemblyAIError):
         )
 
 
-class AnswerLost(AssemblyAIError):
+class ResponseLost(AssemblyAIError):
     """
     A model call may have been done and billed, but its answer did not arrive. Calling again may pay twice.
 
@@ -323,7 +323,7 @@ class AnswerLost(AssemblyAIError):
         self.retryable = retryable
 
 
-class AnswerUnusable(AssemblyAIError):
+class ResponseUnusable(AssemblyAIError):
     """
     A model answered, and is paid for, but not with what was asked for. A retry would pay again for the same.
 

@@ -27,7 +27,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: Seconds that a model may take for its answer: what is not waited for is paid all the same.
 ANSWER_TIMEOUT: Final = 600.0
@@ -69,7 +69,7 @@ class ToolCall(TypedDict):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatCompletion:
     """
     What a model said.
 
@@ -97,7 +97,7 @@ class Answer:
 # --- endpoints -------------------------------------------------------------------------------------------
 
 
-def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call[Answer]:
+def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call[ChatCompletion]:
     """
     Ask a model. It is billed by tokens and has no idempotency key: never repeat it blindly.
 
@@ -127,7 +127,7 @@ def models() -> Call[list[Model]]:
 # --- reading replies -------------------------------------------------------------------------------------
 
 
-def _answer(reply: Reply) -> Answer:
+def _answer(reply: Reply) -> ChatCompletion:
     body = reply.json()
     _require_good(reply, body)
     choices = [choice for choice in _list(body.get("choices")) if isinstance(choice, dict)]
@@ -139,13 +139,13 @@ def _answer(reply: Reply) -> Answer:
     cut = [reason for reason in reasons if reason.lower() in CUT_OFF]
     named = body.get("model") or _dict(body.get("request")).get("model")
     said_id = body.get("request_id")
-    return Answer(
+    return ChatCompletion(
         text="".join(_text(message.get("content")) for message in messages),
         tool_calls=list(_tool_calls([*messages, *choices])),
         finish_reason=(cut or reasons[-1:] or [None])[0],
         usage=_usage(_dict(body.get("usage"))),
         model=named if isinstance(named, str) else None,
-        request_id=clean(said_id) if isinstance(said_id, str) else reply.request_id,
+        request_id=sanitize(said_id) if isinstance(said_id, str) else reply.request_id,
     )
 
 
@@ -283,7 +283,7 @@ def names_unknown_model(error: AssemblyAIError) -> bool:
     )
 
 
-def near(model: str, known: Sequence[Model]) -> str:
+def suggest_models(model: str, known: Sequence[Model]) -> str:
     """
     Return a sentence that names the models most like this one.
 

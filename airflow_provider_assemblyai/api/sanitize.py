@@ -44,14 +44,14 @@ def secrets_in(url: object) -> list[str]:
     return [value for value in dict.fromkeys(found) if value]
 
 
-def public_url(url: str) -> str:
+def canonical_url(url: str) -> str:
     """Return ``url`` without what only opens it: the same audio has the same one tomorrow."""
     pairs = [pair for pair in urlsplit(url).query.split("&") if pair]
     kept = [pair for pair in pairs if not _ONLY_OPENS.fullmatch(pair.partition("=")[0])]
     return strip_url(url) + ("?" + "&".join(kept) if kept else "")
 
 
-def clean(text: str, secrets: Iterable[str] = ()) -> str:
+def sanitize(text: str, secrets: Iterable[str] = ()) -> str:
     """
     Make a text of the service fit for messages and logs.
 

@@ -15,9 +15,9 @@ from typing import Any, Final, TypedDict, get_type_hints
 from urllib.parse import urlencode
 
 from airflow_provider_assemblyai.api.call import Call, Product, Reply
-from airflow_provider_assemblyai.api.close_codes import Ending, ending
+from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"
@@ -187,7 +187,7 @@ def _read_token(reply: Reply) -> str:
     return value
 
 
-class TimeLine:
+class TimeMap:
     """From the time of a session, which has only what was sent, to the time of the recording, which may have holes."""
 
     def __init__(self) -> None:
@@ -210,7 +210,7 @@ class TimeLine:
         return self._recorded[found] + at - self._sent[found]
 
 
-class StreamSession:
+class SessionState:
     """
     One session: takes text frames, and knows what was said in it so far.
 
@@ -222,7 +222,7 @@ class StreamSession:
     """
 
     def __init__(self) -> None:
-        self.times = TimeLine()
+        self.times = TimeMap()
         self.id: str | None = None
         self.expires_at: float | None = None
         self.configuration: dict[str, Any] = {}
@@ -272,7 +272,7 @@ class StreamSession:
         kind = str(message.get("type", ""))
         match kind:
             case "Begin":
-                self.id = clean(str(message.get("id") or "unknown"))
+                self.id = sanitize(str(message.get("id") or "unknown"))
                 self.expires_at = _number(message.get("expires_at"))
                 found = message.get("configuration")
                 self.configuration = found if isinstance(found, dict) else {}
@@ -342,7 +342,7 @@ class StreamSession:
         self._ended, self._other = {}, []
         return turns, other
 
-    def over(self, code: int | None, reason: str = "") -> Ending:
+    def over(self, code: int | None, reason: str = "") -> CloseReason:
         """
         Judge how the session ended.
 
@@ -350,11 +350,11 @@ class StreamSession:
         :param reason: of the close frame.
         """
         if self.error is not None:
-            return ending(self.error[0] or code, self.error[1])
+            return close_reason(self.error[0] or code, self.error[1])
         if self.terminated:
-            return ending(1000)
+            return close_reason(1000)
         # Ended politely but unasked for: nothing was wrong with what was sent.
-        return ending(None if code == 1000 else code, reason)
+        return close_reason(None if code == 1000 else code, reason)
 
     def resume_at(self, sent: int, *, partials: bool) -> int:
         """

@@ -12,7 +12,7 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptFailed,
     TranscriptNotReady,
 )
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Transcript
 
 _FAILURES: tuple[tuple[str, Failure], ...] = (
@@ -49,7 +49,7 @@ def require_completed(transcript: Transcript) -> None:
     :raises TranscriptDeleted: only the scrubbed record is left.
     """
     if transcript["status"] == "error":
-        reason = clean(transcript.get("error") or "no reason given")
+        reason = sanitize(transcript.get("error") or "no reason given")
         raise TranscriptFailed(transcript["id"], reason, failure_of(reason))
     if is_deleted(transcript):
         raise TranscriptDeleted(transcript["id"])
@@ -65,4 +65,4 @@ def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
     found = [metadata.get("warning")]
     for entry in metadata.get("warnings") or ():
         found.append(entry.get("message") if isinstance(entry, Mapping) else entry)
-    return list(dict.fromkeys(clean(text) for text in found if isinstance(text, str) and text))
+    return list(dict.fromkeys(sanitize(text) for text in found if isinstance(text, str) and text))

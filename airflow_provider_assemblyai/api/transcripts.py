@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_fields
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
@@ -277,7 +277,7 @@ def _transcript(reply: Reply) -> Transcript:
         raise UnexpectedReply("the answer holds no transcript id.")
     if record.get("status") not in ("queued", "processing", "completed", "error"):
         raise UnexpectedReply(
-            f"transcript {record['id']} has the unknown status {clean(repr(record.get('status')))}."
+            f"transcript {record['id']} has the unknown status {sanitize(repr(record.get('status')))}."
         )
     return record  # type: ignore[return-value]
 
@@ -339,7 +339,7 @@ def check_id(value: object) -> str:
     :raises InvalidInput: if it is anything else, so that no request is spent on it.
     """
     if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidInput(f"{clean(repr(value))} is not a transcript id.")
+        raise InvalidInput(f"{sanitize(repr(value))} is not a transcript id.")
     return value
 
 

@@ -18,7 +18,7 @@ from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.llm_gateway import hint as gateway_hint
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import check_id
 from airflow_provider_assemblyai.api.validation import check_fields
 
@@ -196,7 +196,7 @@ def _understood(reply: Reply, asked: Sequence[str]) -> Understood:
         response=response,
         body=body,
         failed={name: why for name in asked if (why := _problem(response.get(name))) is not None},
-        request_id=clean(said_id) if isinstance(said_id, str) else reply.request_id,
+        request_id=sanitize(said_id) if isinstance(said_id, str) else reply.request_id,
     )
 
 
@@ -208,4 +208,4 @@ def _problem(found: object) -> str | None:
     if status is None or str(status).lower() in _GOOD:
         return None
     said = next((found[name] for name in ("error", "message") if isinstance(found.get(name), str)), "")
-    return f"status {clean(str(status))}{f', {clean(said)}' if said else ''}"
+    return f"status {sanitize(str(status))}{f', {sanitize(said)}' if said else ''}"

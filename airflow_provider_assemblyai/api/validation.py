@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "a Boolean"),
@@ -31,7 +31,7 @@ def check_seconds(name: str, value: object) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InvalidInput(f"{name} must be a positive number of seconds, not {clean(repr(value))}.")
+        raise InvalidInput(f"{name} must be a positive number of seconds, not {sanitize(repr(value))}.")
     return float(value)
 
 
@@ -44,7 +44,7 @@ def check_count(name: str, value: object, least: int) -> int:
     :raises InvalidInput: it is not a whole number, or less.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(f"{name} must be a whole number, at least {least}, not {clean(repr(value))}.")
+        raise InvalidInput(f"{name} must be a whole number, at least {least}, not {sanitize(repr(value))}.")
     return value
 
 

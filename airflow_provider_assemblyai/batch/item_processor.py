@@ -17,24 +17,24 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     AuthenticationError,
     InvalidInput,
-    RecordRefused,
     StorageError,
+    Superseded,
     TaskKilled,
     TranscriptFailed,
 )
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.batch.items import Item, dated
+from airflow_provider_assemblyai.batch.items import Item, with_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
-from airflow_provider_assemblyai.batch.manifest import Line, Status, failure
-from airflow_provider_assemblyai.batch.shared_client import Account
+from airflow_provider_assemblyai.batch.manifest import ItemOutcome, ManifestRow, failure
+from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
-from airflow_provider_assemblyai.jobs.factory import mask_address
+from airflow_provider_assemblyai.jobs.factory import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format
-from airflow_provider_assemblyai.jobs.state import Policy, Record, fingerprint
+from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.storage.outputs import Outputs
+from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
 #: Items that fail one after the other for reasons that pass: then it is not the items.
 _TOO_MANY: Final = 20
@@ -43,13 +43,13 @@ _TOLD: Final = 50
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchSettings:
     """
     What is the same for all items.
 
     :param conn_id: the connection.
     :param run: what this run calls itself in the ledger.
-    :param cleared: see :class:`airflow_provider_assemblyai.jobs.state.Record`.
+    :param cleared: see :class:`airflow_provider_assemblyai.jobs.state.JobState`.
     :param transfer: the user's argument.
     :param presign_expiry: seconds that a signed URL works.
     :param policy: the user's choices.
@@ -63,14 +63,14 @@ class Order:
     cleared: int
     transfer: Transfer
     presign_expiry: float
-    policy: Policy
+    policy: ReusePolicy
     output_path: ObjectStoragePath
     formats: Sequence[Format]
     chars_per_caption: int | None
 
 
 @dataclass
-class Flight:
+class InFlightItem:
     """
     An item whose job is not over.
 
@@ -80,7 +80,7 @@ class Flight:
     """
 
     item: Item
-    record: Record
+    record: JobState
     run: str
 
     @property
@@ -106,23 +106,23 @@ class _Records:
 
     durable = True
 
-    def __init__(self, ledger: Ledger, flight: Flight, ours: str, before: str | None) -> None:
+    def __init__(self, ledger: Ledger, flight: InFlightItem, ours: str, before: str | None) -> None:
         self._ledger = ledger
         self._flight = flight
         self._ours = ours
         self._before = before
 
-    def read(self) -> Record | None:
+    def read(self) -> JobState | None:
         return None
 
-    def write(self, record: Record) -> None:
+    def write(self, record: JobState) -> None:
         self._flight.record = record
         if record.get("transcript_id") != self._before:
             self._flight.run = self._ours  # a job that was not there before this run
         self._ledger.append(self._flight.entry())
 
 
-class Crew:
+class ItemProcessor:
     """
     Works on items, each in whatever thread.
 
@@ -136,8 +136,8 @@ class Crew:
 
     def __init__(
         self,
-        order: Order,
-        account: Account,
+        order: BatchSettings,
+        account: SharedClient,
         ledger: Ledger,
         *,
         pause: Callable[[float], None],
@@ -155,19 +155,19 @@ class Crew:
         #: Minutes that this run has submitted, as far as they are known.
         self.minutes = 0.0
 
-    def begin(self, item: Item, entry: Entry | None) -> Flight | None:
+    def begin(self, item: Item, entry: Entry | None) -> InFlightItem | None:
         """
         Submit an item, or go on with what an earlier try left; None if it is done with.
 
         :param entry: what the plan says of it.
         """
-        found: Record | None = (entry or {}).get("r")
+        found: JobState | None = (entry or {}).get("r")
         if found is not None and found.get("phase") == "failed":
             # Killed before its end was recorded: it is read once more, and not begun anew.
             found["phase"] = "submitted"
-        flight = Flight(item, found or {}, (entry or {}).get("by") or self._order.run)
+        flight = InFlightItem(item, found or {}, (entry or {}).get("by") or self._order.run)
         try:
-            item = flight.item = dated(item)
+            item = flight.item = with_version(item)
             source = self._source(item)
             job = self._job(flight, source, self._mark(item, source, found))
             transcript = job.start(found)
@@ -179,7 +179,7 @@ class Crew:
             self._failed(flight, error)
             return None
 
-    def ended(self, flight: Flight) -> Flight | None:
+    def ended(self, flight: InFlightItem) -> InFlightItem | None:
         """Fetch the result of a job that is over; it may have to be submitted again."""
         try:
             job = self._job(flight, self._source(flight.item), flight.record["fingerprint"])
@@ -192,7 +192,7 @@ class Crew:
 
     def leave_out(self, item: Item, why: str) -> None:
         """Record that an item was not submitted."""
-        flight = Flight(item, {}, self._order.run)
+        flight = InFlightItem(item, {}, self._order.run)
         self._ledger.append(self._done(flight, "not_submitted", error=("AudioMinutesCap", why, False)))
 
     # --- one job -----------------------------------------------------------------------------------------
@@ -211,9 +211,9 @@ class Crew:
 
     def _mask(self, url: str) -> None:
         with self._lock:
-            mask_address(url)
+            mask_url_secrets(url)
 
-    def _mark(self, item: Item, source: AudioSource, found: Record | None) -> str:
+    def _mark(self, item: Item, source: AudioSource, found: JobState | None) -> str:
         try:
             source.way  # noqa: B018 - audio that cannot work is refused here
             return fingerprint(self._order.conn_id, source.identity(), item.config)
@@ -223,7 +223,7 @@ class Crew:
                 raise
             return found["fingerprint"]
 
-    def _job(self, flight: Flight, source: AudioSource, mark: str) -> Submission:
+    def _job(self, flight: InFlightItem, source: AudioSource, mark: str) -> Submission:
         hosts = self._account.hook.client.hosts
         before = flight.record.get("transcript_id")
         return Submission(
@@ -246,7 +246,7 @@ class Crew:
             say=self._log.debug,
         )
 
-    def _follow(self, flight: Flight, job: Submission, transcript: Transcript) -> Flight | None:
+    def _follow(self, flight: InFlightItem, job: Submission, transcript: Transcript) -> InFlightItem | None:
         while True:
             flight.record = job.record
             if transcript["status"] not in ("completed", "error"):
@@ -262,13 +262,13 @@ class Crew:
 
     # --- the end of one ----------------------------------------------------------------------------------
 
-    def _finish(self, flight: Flight, transcript: Transcript) -> None:
+    def _finish(self, flight: InFlightItem, transcript: Transcript) -> None:
         self._check()
         self._ledger.confirm()  # whoever is not the live one any more writes no files
-        written = results.export(
+        written = results.write_files(
             self._account.send,
             transcript,
-            Outputs(self._order.output_path, flight.item.name),
+            OutputFiles(self._order.output_path, flight.item.name),
             self._order.formats,
             chars_per_caption=self._order.chars_per_caption,
         )
@@ -282,9 +282,9 @@ class Crew:
         with self._lock:
             self._failures = 0
 
-    def _failed(self, flight: Flight, error: AssemblyAIError) -> None:
+    def _failed(self, flight: InFlightItem, error: AssemblyAIError) -> None:
         """Record an error of one item; raise one that is not the item's."""
-        refused = isinstance(error, AuthenticationError | RecordRefused | TaskKilled)
+        refused = isinstance(error, AuthenticationError | Superseded | TaskKilled)
         if refused or (isinstance(error, ApiError) and error.status in (402, 403) and not error.retryable):
             raise error
         self._check()
@@ -303,8 +303,8 @@ class Crew:
 
     def _done(
         self,
-        flight: Flight,
-        status: Status,
+        flight: InFlightItem,
+        status: ItemOutcome,
         *,
         transcript: Transcript | None = None,
         outputs: dict[str, str] | None = None,
@@ -320,7 +320,7 @@ class Crew:
             bool(record.get("transcript_id"))
             or (not refused and bool(record.get("url_hashes") or record.get("upload_url")))
         )
-        line: Line = {
+        line: ManifestRow = {
             "source": flight.item.shown,
             "transcript_id": record.get("transcript_id"),
             "status": status,

@@ -13,10 +13,10 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.sanitize import clean, public_url, strip_url
+from airflow_provider_assemblyai.api.sanitize import canonical_url, sanitize, strip_url
 from airflow_provider_assemblyai.jobs.state import fingerprint
-from airflow_provider_assemblyai.storage.listing import is_listing, listing, version_of
-from airflow_provider_assemblyai.storage.outputs import open_path, stem_of
+from airflow_provider_assemblyai.storage.listing import is_media_listing, list_media, version_from_info
+from airflow_provider_assemblyai.storage.outputs import open_path, output_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Items:
         if isinstance(audios, str):
             if not audios.strip():
                 raise InvalidInput("audios is empty.")
-            if is_listing(audios):
+            if is_media_listing(audios):
                 self._folder = audios
             else:
                 self._list = [audios]
@@ -88,7 +88,7 @@ class Items:
 
     def __iter__(self) -> Iterator[Item]:
         if self._folder is not None:
-            for path, version in listing(self._folder, self._results):
+            for path, version in list_media(self._folder, self._results):
                 yield self.found(path, version)
             return
         for place in range(len(self._list)):
@@ -126,23 +126,23 @@ class Items:
         self, audio: str, config: Mapping[str, Any], place: int | None, version: str | None = None
     ) -> Item:
         if audio.lower().startswith(("http://", "https://")):
-            source, shown = public_url(audio), strip_url(audio)
+            source, shown = canonical_url(audio), strip_url(audio)
         else:
             # In this thread: it may ask Airflow for the store's connection.
             path = open_path(audio, "audio")
             source = shown = str(path) if "://" in str(path) else f"file://{path}"
             shown = strip_url(shown) if "@" not in shown else shown
         key = fingerprint(self._conn_id, source, config)[:32]
-        return Item(key, audio, config, shown, f"{stem_of(audio)}-{key[:12]}", place, version)
+        return Item(key, audio, config, shown, f"{output_name(audio)}-{key[:12]}", place, version)
 
     def _wrong(self, given: object, place: int, why: str) -> Item:
         key = fingerprint(self._conn_id, f"wrong:{given!r}", {})[:32]
-        shown = strip_url(given) if isinstance(given, str) and "://" in given else clean(f"item {place}")
+        shown = strip_url(given) if isinstance(given, str) and "://" in given else sanitize(f"item {place}")
         return Item(key, "", {}, shown, f"item-{key[:12]}", place, None, why)
 
 
-def dated(item: Item) -> Item:
+def with_version(item: Item) -> Item:
     """Return an item with its version, asking its store if that did not say so."""
     if item.version is not None or item.wrong is not None or not item.audio:
         return item
-    return replace(item, version=version_of(item.audio))
+    return replace(item, version=version_from_info(item.audio))

@@ -22,19 +22,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, CannotTell, RecordRefused
-from airflow_provider_assemblyai.storage.object_folder import Folder
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, Superseded
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two beats, and those without one after which a holder at work is taken for dead.
-BEAT: Final = 15.0
-LASTS: Final = 90.0
+HEARTBEAT_INTERVAL: Final = 15.0
+DEFAULT_TTL: Final = 90.0
 _CLAIM, _BEAT = ".claim.json", ".beat.json"
 
 
 @dataclass(frozen=True)
-class Held:
+class LeaseHolder:
     """
     Somebody else holds the lease.
 
@@ -57,7 +57,7 @@ class Lease:
     :param is_over: tells whether the task that an owner names has ended.
     """
 
-    def __init__(self, folder: Folder, owner: str, is_over: Callable[[str], bool]) -> None:
+    def __init__(self, folder: ObjectFolder, owner: str, is_over: Callable[[str], bool]) -> None:
         self._folder = folder
         self._owner = owner
         self._is_over = is_over
@@ -68,17 +68,17 @@ class Lease:
         #: Seconds for which it stays held after the work, when nobody shows that he lives.
         self.lasts = 0.0
 
-    def held(self) -> Held | None:
+    def held(self) -> LeaseHolder | None:
         """Return who else holds it; None if it may be claimed."""
         newest = self._newest()
         claim = self._read(newest, _CLAIM)
         if not claim or claim.get("owner") == self._owner:
             return None
         beat = self._read(newest, _BEAT)
-        lasts = float(beat.get("lasts", LASTS))
+        lasts = float(beat.get("lasts", DEFAULT_TTL))
         if lasts <= 0 or self._is_over(claim["owner"]):
             return None
-        return Held(claim["owner"], f"{newest}.{beat.get('n', 0)}", lasts)
+        return LeaseHolder(claim["owner"], f"{newest}.{beat.get('n', 0)}", lasts)
 
     def claim(self, after: str | None = None) -> None:
         """
@@ -89,10 +89,10 @@ class Lease:
         """
         newest = self._newest()
         if after is not None and newest != after:
-            raise RecordRefused("Another attempt took this batch over; nothing more is done here.")
+            raise Superseded("Another attempt took this batch over; nothing more is done here.")
         self.mark = f"{int(newest.partition('-')[0] or 0) + 1:08}-{uuid.uuid4().hex[:12]}"
         self._folder.write(self.mark + _CLAIM, json.dumps({"owner": self._owner}))
-        self._beat(LASTS)
+        self._beat(DEFAULT_TTL)
         self.check()
         self._folder.remove([name for name in self._folder.names() if name < self.mark])
 
@@ -103,7 +103,7 @@ class Lease:
         :raises RecordRefused: another attempt has claimed it.
         """
         if self._newest() != self.mark:
-            raise RecordRefused("Another attempt took this batch over; nothing more is done here.")
+            raise Superseded("Another attempt took this batch over; nothing more is done here.")
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -120,9 +120,9 @@ class Lease:
                 self._beat(self.lasts)
 
     def _keep(self) -> None:
-        while not self._stop.wait(BEAT):
+        while not self._stop.wait(HEARTBEAT_INTERVAL):
             try:
-                self._beat(LASTS)
+                self._beat(DEFAULT_TTL)
             except AssemblyAIError as error:
                 # If this lasts, somebody else takes over, and the next write is refused.
                 log.warning("The lease could not be renewed: %s", error)
@@ -142,5 +142,5 @@ class Lease:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise CannotTell(f"{self._folder.path}/{mark}{kind} cannot be read.")
+            raise StateUnknown(f"{self._folder.path}/{mark}{kind} cannot be read.")
         return value

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, StorageError
+from airflow_provider_assemblyai.api.errors import StateUnknown, StorageError, Superseded
 from airflow_provider_assemblyai.batch.lease import Lease
-from airflow_provider_assemblyai.storage.object_folder import Folder
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 #: Segments that are put together.
 COMPACT_AT: Final = 200
@@ -32,7 +32,7 @@ _FRESH: Final = 5.0
 Entry = dict[str, Any]
 
 
-class _Batch:
+class _GroupCommit:
     """Entries that become one segment."""
 
     def __init__(self) -> None:
@@ -50,16 +50,16 @@ class Ledger:
     :param fence: makes a mark where only the live attempt of the task can; raises if it is refused.
     """
 
-    def __init__(self, folder: Folder, lease: Lease, fence: Callable[[int], None]) -> None:
+    def __init__(self, folder: ObjectFolder, lease: Lease, fence: Callable[[int], None]) -> None:
         self._segments = folder.inside("segments")
         self._chunks = folder.inside("chunks")
         self._lease = lease
         self._fence = fence
         self._number = 0
         self._confirmed_at = -inf
-        self._lost: RecordRefused | None = None
+        self._lost: Superseded | None = None
         self._turn = threading.Condition()
-        self._gathering: _Batch | None = None
+        self._gathering: _GroupCommit | None = None
         self._writing = False
 
     # --- writing -----------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class Ledger:
             batch = self._gathering
             leads = batch is None
             if batch is None:
-                batch = self._gathering = _Batch()
+                batch = self._gathering = _GroupCommit()
             batch.lines += lines
             while self._writing if leads else not batch.over:
                 self._turn.wait()
@@ -118,12 +118,12 @@ class Ledger:
             self._fence(self._number)
             self._segments.write(self._name(), _whole(line.encode() for line in lines))
             self._lease.check()
-        except RecordRefused as error:
+        except Superseded as error:
             self._lost = error
             raise
         except StorageError as error:
             # Whether it arrived is not known, so nobody may act upon it; the next try reads what is there.
-            self._lost = RecordRefused(f"The ledger could not be written, nothing more is done here: {error}")
+            self._lost = Superseded(f"The ledger could not be written, nothing more is done here: {error}")
             raise self._lost from error
         self._confirmed_at = asked_at
 
@@ -147,7 +147,9 @@ class Ledger:
         """Return what :meth:`checkpoint` was given."""
         found = list(self._segment(name))
         if not found or "checkpoint" not in found[0]:
-            raise CannotTell(f"{self._segments.path}/{name} is not there any more: another attempt went on.")
+            raise StateUnknown(
+                f"{self._segments.path}/{name} is not there any more: another attempt went on."
+            )
         return found[0]["checkpoint"], found[1:]
 
     def _segment(self, name: str) -> Iterator[Entry]:
@@ -187,7 +189,7 @@ def _entry(line: bytes, name: str) -> Iterator[Entry]:
     try:
         entry = json.loads(line)
     except ValueError:
-        raise CannotTell(
+        raise StateUnknown(
             f"The ledger's {name} cannot be read; remove it only to submit its jobs anew."
         ) from None
     if "end" not in entry:

@@ -11,20 +11,20 @@ from typing import Any, Literal, TypedDict
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
-    CannotTell,
     InvalidInput,
     NotFoundError,
+    StateUnknown,
     TranscriptDeleted,
     TranscriptFailed,
 )
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.batch.ledger import Entry
 
 #: Records of a job that is not over belong to a failed item, too: the next run goes on with it.
-Status = Literal["completed", "failed", "not_submitted"]
+ItemOutcome = Literal["completed", "failed", "not_submitted"]
 
 
-class Line(TypedDict):
+class ManifestRow(TypedDict):
     """
     One line of the manifest.
 
@@ -41,7 +41,7 @@ class Line(TypedDict):
 
     source: str
     transcript_id: str | None
-    status: Status
+    status: ItemOutcome
     error_class: str | None
     error: str | None
     audio_duration: float | None
@@ -99,13 +99,13 @@ def failure(error: AssemblyAIError) -> tuple[str, str, bool]:
     name = type(error).__name__
     if isinstance(error, TranscriptFailed):
         # The service's own faults pass, and so may a broken upload.
-        return f"{name}.{error.failure}", clean(str(error)), error.failure in ("source", "policy")
+        return f"{name}.{error.failure}", sanitize(str(error)), error.failure in ("source", "policy")
     permanent = isinstance(error, InvalidInput | TranscriptDeleted | NotFoundError)
     permanent = permanent or (isinstance(error, ApiError) and not error.retryable)
-    return name, clean(str(error)), permanent
+    return name, sanitize(str(error)), permanent
 
 
-class Sum:
+class ManifestTotals:
     """
     Adds up the lines of a manifest while they are written.
 
@@ -158,7 +158,9 @@ class Sum:
         }
 
 
-def lines(entries: Callable[[], Iterable[Entry]], wanted: Mapping[bytes, int], total: Sum) -> Iterator[bytes]:
+def lines(
+    entries: Callable[[], Iterable[Entry]], wanted: Mapping[bytes, int], total: ManifestTotals
+) -> Iterator[bytes]:
     """
     Return the lines of the manifest, in the order in which items were finished.
 
@@ -174,7 +176,7 @@ def lines(entries: Callable[[], Iterable[Entry]], wanted: Mapping[bytes, int], t
             last[key] = number if "done" in entry else -1
     missing = len(wanted) - sum(number >= 0 for number in last.values())
     if missing:
-        raise CannotTell(f"{missing} items have no end in the ledger; the next try looks for them.")
+        raise StateUnknown(f"{missing} items have no end in the ledger; the next try looks for them.")
 
     def walk() -> Iterator[bytes]:
         for number, entry in enumerate(entries()):

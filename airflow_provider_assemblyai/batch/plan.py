@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from airflow_provider_assemblyai.batch.items import Item
 from airflow_provider_assemblyai.batch.ledger import Entry
-from airflow_provider_assemblyai.storage.object_folder import Folder
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 #: Lines of a page; keys are short.
 _PAGE: Final = 500
@@ -24,12 +24,12 @@ _KEYS: Final = 10_000
 
 #: How an item stands in the ledger: a job that is not finished, completed, completed but not all is there, failed for
 #: good, failed for now.
-Standing = Literal["o", "c", "x", "p", "f"]
+ItemStatus = Literal["o", "c", "x", "p", "f"]
 
 
-def standing(
+def item_status(
     entry: Entry, formats: Collection[str], retry_failed: str, is_there: Callable[[str], bool]
-) -> Standing:
+) -> ItemStatus:
     """
     Return how an item stands.
 
@@ -47,7 +47,7 @@ def standing(
     return "p" if entry.get("p") and retry_failed != "all" else "f"
 
 
-def has_to_be_done(stands: Standing, changed: bool) -> bool:
+def has_to_be_done(stands: ItemStatus, changed: bool) -> bool:
     """
     Tell whether an item that the ledger knows is taken up again.
 
@@ -56,7 +56,7 @@ def has_to_be_done(stands: Standing, changed: bool) -> bool:
     return changed or stands not in ("c", "p")
 
 
-class Known:
+class LedgerIndex:
     """What the ledger knows of items, in a few bytes of each."""
 
     def __init__(self) -> None:
@@ -65,10 +65,10 @@ class Known:
     def __len__(self) -> int:
         return len(self._items)
 
-    def add(self, entry: Entry, stands: Standing) -> None:
+    def add(self, entry: Entry, stands: ItemStatus) -> None:
         self._items[bytes.fromhex(entry["k"])] = stands.encode() + _digest(entry.get("v"))
 
-    def find(self, key: str) -> tuple[Standing, bytes] | None:
+    def find(self, key: str) -> tuple[ItemStatus, bytes] | None:
         """Return how an item stands, and a digest of its version."""
         found = self._items.get(bytes.fromhex(key))
         return None if found is None else (found[:1].decode(), found[1:])  # type: ignore[return-value]
@@ -79,7 +79,7 @@ class Known:
 
 
 def is_changed(version: str | None, before: bytes) -> bool:
-    """Tell whether a version is another one than :meth:`Known.find` gave."""
+    """Tell whether a version is another one than :meth:`LedgerIndex.find` gave."""
     return _digest(version) != before
 
 
@@ -94,7 +94,7 @@ class Plan:
     :param folder: its own.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: ObjectFolder) -> None:
         self._folder = folder
         self._keys: list[str] = []
         self._flushed = 0
@@ -162,7 +162,7 @@ class Plan:
         self._folder.write(f"{kind}-{number:06}-{len(lines)}.jsonl", "".join(f"{line}\n" for line in lines))
 
 
-def line_of(item: Item, entry: Entry | None = None) -> Entry:
+def plan_line(item: Item, entry: Entry | None = None) -> Entry:
     """
     Return the line of the plan for an item.
 

@@ -15,22 +15,29 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.batch.item_processor import Flight, Order
-from airflow_provider_assemblyai.batch.items import Item, Items, dated
+from airflow_provider_assemblyai.batch.item_processor import BatchSettings, InFlightItem
+from airflow_provider_assemblyai.batch.items import Item, Items, with_version
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
-from airflow_provider_assemblyai.batch.plan import Known, Plan, has_to_be_done, is_changed, line_of, standing
+from airflow_provider_assemblyai.batch.plan import (
+    LedgerIndex,
+    Plan,
+    has_to_be_done,
+    is_changed,
+    item_status,
+    plan_line,
+)
 from airflow_provider_assemblyai.jobs.audio import AudioSource
-from airflow_provider_assemblyai.jobs.state_store import StateStore
+from airflow_provider_assemblyai.jobs.state_store import TaskStateBackend
 from airflow_provider_assemblyai.storage.listing import names_in
-from airflow_provider_assemblyai.storage.object_folder import Folder
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 #: Items whose stores are asked at the same time whether they changed.
 _ASKED: Final = 16
 _PAGE: Final = 500
 
 
-class Desk:
+class BatchSession:
     """
     All that one attempt works with below its output path.
 
@@ -44,7 +51,7 @@ class Desk:
     def __init__(
         self,
         context: Context,
-        order: Order,
+        order: BatchSettings,
         items: Items,
         *,
         is_over: Callable[[str], bool],
@@ -53,10 +60,10 @@ class Desk:
         self.order = order
         self.items = items
         self._log = log
-        self._folder = Folder(order.output_path / ".assemblyai").inside("batch")
+        self._folder = ObjectFolder(order.output_path / ".assemblyai").inside("batch")
         self.lease = Lease(self._folder.inside("lease"), owner_of(context), is_over)
         store = context.get("task_state_store")
-        alive = None if store is None else StateStore(store, "assemblyai_batch")
+        alive = None if store is None else TaskStateBackend(store, "assemblyai_batch")
 
         def fence(number: int) -> None:
             # Where there is such a store, a write that it refuses shows best that another try has taken over.
@@ -98,7 +105,7 @@ class Desk:
                 found = known.find(item.key)
                 if found is None:
                     asked += self._minutes(item) if cap is not None else 0.0
-                    yield line_of(item)
+                    yield plan_line(item)
                 elif has_to_be_done(found[0], found[0] != "o" and is_changed(item.version, found[1])):
                     again[item.key] = item
 
@@ -110,7 +117,7 @@ class Desk:
                 if entry.get("k") in again or entry.get("k") in left:
                     last[entry["k"]] = entry
             for key, item in again.items():
-                yield line_of(item, last[key])
+                yield plan_line(item, last[key])
             for key in left:
                 if last[key]["r"].get("transcript_id"):
                     plan.add_key(key)
@@ -144,13 +151,13 @@ class Desk:
             )
         return replace(item, version=line.get("v"))
 
-    def flights(self, entries: list[Entry]) -> dict[str, Flight]:
+    def flights(self, entries: list[Entry]) -> dict[str, InFlightItem]:
         """Return the jobs that a checkpoint names."""
-        flights = (Flight(self.item(entry), entry["r"], entry["by"]) for entry in entries)
+        flights = (InFlightItem(self.item(entry), entry["r"], entry["by"]) for entry in entries)
         return {flight.transcript_id: flight for flight in flights}
 
-    def _known(self, retry_failed: str) -> tuple[Known, float]:
-        known, spent = Known(), 0.0
+    def _known(self, retry_failed: str) -> tuple[LedgerIndex, float]:
+        known, spent = LedgerIndex(), 0.0
         files: set[int] | None = None
 
         def is_there(uri: str) -> bool:
@@ -163,18 +170,18 @@ class Desk:
         for entry in self.ledger.entries():
             if "k" not in entry:
                 continue
-            known.add(entry, standing(entry, self.order.formats, retry_failed, is_there))
+            known.add(entry, item_status(entry, self.order.formats, retry_failed, is_there))
             if entry.get("by") == self.order.run:
                 mine[entry["k"]] = _minutes_in(entry)
         spent = sum(mine.values())
         return known, spent
 
-    def _asked(self, known: Known) -> Iterator[Item]:
+    def _asked(self, known: LedgerIndex) -> Iterator[Item]:
         """Yield all items, those that the ledger knows with their version of now."""
         every = iter(self.items)
         with ThreadPoolExecutor(_ASKED, thread_name_prefix="versions") as pool:
             while page := list(islice(every, _PAGE)):
-                yield from pool.map(lambda item: dated(item) if known.find(item.key) else item, page)
+                yield from pool.map(lambda item: with_version(item) if known.find(item.key) else item, page)
 
     def _minutes(self, item: Item) -> float:
         if item.wrong or item.audio.lower().startswith(("http://", "https://")):

@@ -19,7 +19,7 @@ _ANCHOR_LIFE: Final = 20.0
 _GATHER: Final = 0.1
 
 
-class Account:
+class SharedClient:
     """
     Sends the calls of many threads.
 
@@ -35,7 +35,7 @@ class Account:
             hook.client  # noqa: B018
         self._lock = threading.Lock()
         self._newest: tuple[float, Page] | None = None
-        self._walk: _Walk | None = None
+        self._walk: _SharedListing | None = None
 
     def send(self, call: Call[Any], *, before: Callable[[], None] | None = None) -> Any:
         """Send a call; the one that asks for an anchor is answered from a list that all share."""
@@ -51,7 +51,7 @@ class Account:
         """Yield the pages of the account's list, as they are from now on; who asks together walks together."""
         with self._lock:
             if self._walk is None or self._walk.begun:
-                self._walk = _Walk(self.hook.pages(call))
+                self._walk = _SharedListing(self.hook.pages(call))
             walk = self._walk
         return walk.pages()
 
@@ -75,7 +75,7 @@ class Account:
             self._spare.append(hook)
 
 
-class _Walk:
+class _SharedListing:
     """
     One walk of the list for many.
 

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from airflow_provider_assemblyai.batch.item_processor import Crew, Flight
+from airflow_provider_assemblyai.batch.item_processor import InFlightItem, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Item
 from airflow_provider_assemblyai.batch.ledger import Entry
 
 
-class Round:
+class WindowedExecutor:
     """
     Works in threads until nothing is left to do but to wait.
 
@@ -27,9 +27,9 @@ class Round:
 
     def __init__(
         self,
-        crew: Crew,
+        crew: ItemProcessor,
         todo: Iterator[tuple[Item, Entry]],
-        flights: dict[str, Flight],
+        flights: dict[str, InFlightItem],
         *,
         window: int,
         threads: int,
@@ -53,7 +53,7 @@ class Round:
         :param ended: ids of jobs that are over.
         """
         fetch = deque(self._flights.pop(one) for one in ended if one in self._flights)
-        running: set[Future[Flight | None]] = set()
+        running: set[Future[InFlightItem | None]] = set()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
             try:
                 while True:
@@ -77,7 +77,7 @@ class Round:
             self._next = next(self._todo, None)
         return self._next is not None
 
-    def _take(self, fetch: deque[Flight], running: int) -> Callable[[], Flight | None] | None:
+    def _take(self, fetch: deque[InFlightItem], running: int) -> Callable[[], InFlightItem | None] | None:
         if fetch:
             flight = fetch.popleft()
             return lambda: self._crew.ended(flight)

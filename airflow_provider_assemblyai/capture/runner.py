@@ -22,12 +22,12 @@ from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed, TaskKilled
 from airflow_provider_assemblyai.api.streaming import BYTES_MS
-from airflow_provider_assemblyai.capture.audio.recorder import BoxClock, Recorder
-from airflow_provider_assemblyai.capture.audio.sources import Sound
+from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock, Recorder
+from airflow_provider_assemblyai.capture.audio.sources import PcmSource
 from airflow_provider_assemblyai.capture.audio.spool import Spool
-from airflow_provider_assemblyai.capture.streaming.channel import Line
-from airflow_provider_assemblyai.capture.streaming.session import Channel, LinePlan, SessionNote
-from airflow_provider_assemblyai.client.websocket import LiveSocket
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelStreamer
+from airflow_provider_assemblyai.capture.streaming.session import ChannelConfig, ChannelState, SessionInfo
+from airflow_provider_assemblyai.client.websocket import StreamingSocket
 
 #: Seconds for the source to give something, and for the first session to begin.
 _PRIMING: Final = 45.0
@@ -43,7 +43,7 @@ _QUICK_JOIN: Final = 3.0
 
 
 @dataclass(frozen=True)
-class Box:
+class CaptureConfig:
     """
     What to capture.
 
@@ -76,7 +76,7 @@ class Box:
 
 
 @dataclass
-class State:
+class CaptureProgress:
     """
     What is known so far; handed to ``keep`` and ``tell``.
 
@@ -89,7 +89,7 @@ class State:
     """
 
     spool: Spool
-    channels: list[Channel] = field(default_factory=list)
+    channels: list[ChannelState] = field(default_factory=list)
     reconnects: int = 0
     reopened: int = 0
     ended: str | None = None
@@ -105,7 +105,7 @@ class State:
         return max((self.spool.end - channel.position for channel in self.channels), default=0) / 1000
 
     @property
-    def notes(self) -> list[SessionNote]:
+    def notes(self) -> list[SessionInfo]:
         return [note for channel in self.channels for note in list(channel.notes.values())]
 
     def take(self) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ class State:
         return found
 
 
-class Capture:
+class CaptureRunner:
     """
     One try of a capture.
 
@@ -134,37 +134,37 @@ class Capture:
 
     def __init__(
         self,
-        box: Box,
-        sound: Sound,
+        box: CaptureConfig,
+        sound: PcmSource,
         *,
-        connect: Callable[[float, Callable[[float], None]], LiveSocket],
+        connect: Callable[[float, Callable[[float], None]], StreamingSocket],
         begin: Callable[[], int],
-        keep: Callable[[State], None],
+        keep: Callable[[CaptureProgress], None],
         prove: Callable[[], str | None],
         halted: Callable[[], str | None],
-        tell: Callable[[State], None],
+        tell: Callable[[CaptureProgress], None],
         say: Callable[..., None],
     ) -> None:
         self._box, self._sound, self._connect = box, sound, connect
         self._begin, self._keep, self._prove = begin, keep, prove
         self._stop_asked, self._tell, self._say = halted, tell, say
-        self._clock = BoxClock(box.speed)
+        self._clock = CaptureClock(box.speed)
         self._stop: str | None = None
 
     def halted(self) -> str | None:
         """Tell why everything has to end now, or None."""
         return self._stop or self._stop_asked()
 
-    def run(self, elapsed_ms: int = 0) -> State:
+    def run(self, elapsed_ms: int = 0) -> CaptureProgress:
         """
         Capture until the box is over, and return what came of it.
 
         :param elapsed_ms: of the box, about; ``begin`` tells exactly.
         :raises TaskKilled: it was ended from outside; every session was ended first.
         """
-        self._clock = BoxClock(self._box.speed, elapsed_ms)
+        self._clock = CaptureClock(self._box.speed, elapsed_ms)
         with Spool(BYTES_MS * self._box.channels) as spool:
-            state = State(spool)
+            state = CaptureProgress(spool)
             spool.done_with("keep", 0)
             recorder = Recorder(
                 self._sound,
@@ -174,14 +174,14 @@ class Capture:
                 bytes_ms=BYTES_MS * self._box.channels,
                 say=self._say,
             )
-            lines: list[Line] = []
+            lines: list[ChannelStreamer] = []
             try:
                 recorder.start()
                 self._prime(recorder)
                 state.channels = [
                     self._channel(spool, index, elapsed_ms) for index in range(self._box.channels)
                 ]
-                lines = [Line(channel, self._connect) for channel in state.channels]
+                lines = [ChannelStreamer(channel, self._connect) for channel in state.channels]
                 for line in lines:
                     line.start()
                 self._await_sessions(lines)
@@ -193,9 +193,9 @@ class Capture:
                 self._wind_up(state, recorder, lines)
         return state
 
-    def _channel(self, spool: Spool, index: int, elapsed_ms: int) -> Channel:
+    def _channel(self, spool: Spool, index: int, elapsed_ms: int) -> ChannelState:
         box = self._box
-        plan = LinePlan(
+        plan = ChannelConfig(
             channel=index,
             channels=box.channels,
             start_ms=elapsed_ms,
@@ -205,7 +205,7 @@ class Capture:
             idle=box.inactivity_timeout * 1000 * 2 / 3,
             partials=box.partials,
         )
-        return Channel(plan, spool, self._clock, self.halted, self._say)
+        return ChannelState(plan, spool, self._clock, self.halted, self._say)
 
     def _prime(self, recorder: Recorder) -> None:
         """Wait until the source gives something: before that a session would only cost."""
@@ -219,7 +219,7 @@ class Capture:
         if recorder.ran_dry:
             raise SourceFailed(f"source: {self._sound.shown} holds no sound.")
 
-    def _await_sessions(self, lines: list[Line]) -> None:
+    def _await_sessions(self, lines: list[ChannelStreamer]) -> None:
         """Give the first sessions a moment, so that text is on time; the box does not wait for more."""
         end = time.monotonic() + _FIRST_SESSION
         for line in lines:
@@ -236,7 +236,7 @@ class Capture:
         if (why := self.halted()) is not None:
             raise TaskKilled(f"The capture was ended: {why}.")
 
-    def _watch(self, state: State, recorder: Recorder, lines: list[Line]) -> None:
+    def _watch(self, state: CaptureProgress, recorder: Recorder, lines: list[ChannelStreamer]) -> None:
         box, real = self._box, self._clock.real
         kept = proved = time.monotonic()
         while not (state.spool.closed and all(line.over.is_set() for line in lines)):
@@ -253,7 +253,7 @@ class Capture:
             self._tell(state)
             time.sleep(min(_TICK, real(1000)))
 
-    def _look(self, state: State, recorder: Recorder, lines: list[Line]) -> None:
+    def _look(self, state: CaptureProgress, recorder: Recorder, lines: list[ChannelStreamer]) -> None:
         """See how everything is, and decide whether the box is over."""
         box, spool = self._box, state.spool
         state.reconnects = sum(line.reconnects for line in lines)
@@ -274,14 +274,14 @@ class Capture:
             recorder.stop()
 
     @staticmethod
-    def _silent(state: State, limit: float) -> bool:
+    def _silent(state: CaptureProgress, limit: float) -> bool:
         # Only where the service has had the chance to hear something.
         return all(
             channel.position - channel.last_heard >= limit and state.spool.end - channel.position < 5_000
             for channel in state.channels
         )
 
-    def _wind_up(self, state: State, recorder: Recorder, lines: list[Line]) -> None:
+    def _wind_up(self, state: CaptureProgress, recorder: Recorder, lines: list[ChannelStreamer]) -> None:
         """End every session, then write down the rest: the other way round could cost money."""
         begun = bool(state.spool.end)
         finished = state.spool.closed and all(line.over.is_set() for line in lines)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final, Literal, TypedDict, cast
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, CannotTell, RecordRefused
-from airflow_provider_assemblyai.jobs.state_store import Homes, RecordFile, StateStore
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, Superseded
+from airflow_provider_assemblyai.jobs.state_store import FileBackend, ReplicatedStateStore, TaskStateBackend
 
 _VERSION: Final = 1
 _KEY: Final = "assemblyai_capture"
@@ -20,7 +20,7 @@ _KEY: Final = "assemblyai_capture"
 _LEAST: Final = 1.0
 
 
-class BoxRecord(TypedDict, total=False):
+class CaptureState(TypedDict, total=False):
     """
     What is durable. ``began`` and ``closed_at`` are epoch seconds, ``ended`` says what closed the box.
 
@@ -39,7 +39,7 @@ class BoxRecord(TypedDict, total=False):
     summary: dict[str, Any]
 
 
-class BoxKeeper:
+class CaptureStateStore:
     """
     Reads and writes the record of one capture.
 
@@ -47,21 +47,21 @@ class BoxKeeper:
     :param file: the record beside the output.
     """
 
-    def __init__(self, store: Any, file: RecordFile) -> None:
-        self._store = None if store is None else StateStore(store, _KEY)
+    def __init__(self, store: Any, file: FileBackend) -> None:
+        self._store = None if store is None else TaskStateBackend(store, _KEY)
         self._file = file
-        self._homes = Homes([file] if self._store is None else [self._store, file])
-        self.record: BoxRecord | None = None
+        self._homes = ReplicatedStateStore([file] if self._store is None else [self._store, file])
+        self.record: CaptureState | None = None
 
-    def read(self) -> BoxRecord | None:
+    def read(self) -> CaptureState | None:
         """
         Return the record of an earlier try.
 
         :raises CannotTell: it cannot be read; a retry may help.
         """
-        found = cast("BoxRecord | None", self._homes.read())
+        found = cast("CaptureState | None", self._homes.read())
         if found is not None and found.get("v", 0) > _VERSION:
-            raise CannotTell("The capture was begun by a newer version of this package: upgrade it here.")
+            raise StateUnknown("The capture was begun by a newer version of this package: upgrade it here.")
         self.record = found
         return found
 
@@ -105,7 +105,7 @@ class BoxKeeper:
                 found = self._file.read()
                 if found is not None and found.get("serial", 0) > self.record["serial"]:
                     return "another try of this task has taken over"
-        except RecordRefused as error:
+        except Superseded as error:
             if not _passing(error.__cause__):
                 return "its record was refused, so another try may have taken over, or its supervisor is gone"
         except AssemblyAIError:

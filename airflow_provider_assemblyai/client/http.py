@@ -25,10 +25,10 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 
 from airflow_provider_assemblyai import __version__
-from airflow_provider_assemblyai.api.call import Call, Product, Reply, may_repeat, wait_before
+from airflow_provider_assemblyai.api.call import Call, Product, Reply, backoff, may_repeat
 from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, TransportError
 from airflow_provider_assemblyai.api.regions import Hosts
-from airflow_provider_assemblyai.api.sanitize import clean, strip_url
+from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
 
 if TYPE_CHECKING:
     # Imported where it is used: requests is a tenth of what importing an operator costs, and neither the
@@ -107,7 +107,7 @@ class _Base:
 
     def _lost(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
         host = urlsplit(self._url(call)).netloc
-        detail = clean(str(error), [self._key])
+        detail = sanitize(str(error), [self._key])
         happened = "no answer from" if sent else "no connection to"
         return TransportError(f"{call.method} {call.path}: {happened} {host} ({detail}).", sent=sent)
 
@@ -116,7 +116,7 @@ class _Base:
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            return wait_before(state.attempt_number, error, self._jitter())
+            return backoff(state.attempt_number, error, self._jitter())
 
         def stop(state: RetryCallState) -> bool:
             # Not "has the time run out" but "would it": a long Retry-After is reported, not slept through.
@@ -391,4 +391,4 @@ def download(url: str, *, deadline: float = 600.0) -> Iterator[bytes]:
                     raise TransportError(f"GET {shown}: not finished in {deadline:.0f} s.", sent=True)
                 yield block
     except requests.RequestException as error:
-        raise TransportError(f"GET {shown}: {clean(str(error))}.", sent=True) from None
+        raise TransportError(f"GET {shown}: {sanitize(str(error))}.", sent=True) from None

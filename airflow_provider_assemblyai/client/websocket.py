@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_assemblyai import __version__
-from airflow_provider_assemblyai.api.close_codes import Ending, refused_handshake
+from airflow_provider_assemblyai.api.close_codes import CloseReason, refused_handshake
 from airflow_provider_assemblyai.api.errors import TransportError
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 if TYPE_CHECKING:
     import websocket
@@ -33,19 +33,19 @@ _SEND_TIMEOUT: Final = 3.0
 _READ_TIMEOUT: Final = 0.02
 
 
-class SessionRefused(Exception):
+class HandshakeRefused(Exception):
     """
     The handshake was answered, but not with a session.
 
     :param ending: what to do about it.
     """
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: CloseReason) -> None:
         super().__init__(ending.sentence)
         self.ending = ending
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection is gone; nothing more can be sent or received."""
 
 
@@ -80,7 +80,7 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=None if directory else named, capath=directory)
 
 
-class LiveSocket:
+class StreamingSocket:
     """
     One open socket.
 
@@ -108,9 +108,11 @@ class LiveSocket:
         except library.WebSocketBadStatusException as error:
             body = error.resp_body or b""
             said = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
-            raise SessionRefused(refused_handshake(error.status_code, clean(said, [credential]))) from None
+            raise HandshakeRefused(
+                refused_handshake(error.status_code, sanitize(said, [credential]))
+            ) from None
         except (library.WebSocketException, OSError, ValueError) as error:
-            detail = clean(str(error), [credential])
+            detail = sanitize(str(error), [credential])
             raise TransportError(f"No streaming session: no connection ({detail}).", sent=False) from None
         self._socket.settimeout(_SEND_TIMEOUT)
         self._polls: dict[int | None, select.poll] = {}
@@ -131,7 +133,7 @@ class LiveSocket:
         try:
             self._socket.send(data, opcode)
         except (self._library.WebSocketException, OSError) as error:
-            raise Lost(clean(str(error))) from None
+            raise ConnectionLost(sanitize(str(error))) from None
 
     def wait(self, seconds: float, also: int | None = None) -> bool:
         """
@@ -168,7 +170,7 @@ class LiveSocket:
         except self._library.WebSocketTimeoutException:
             return None  # the rest of it will come
         except (self._library.WebSocketException, OSError, ValueError) as error:
-            raise Lost(clean(str(error))) from None
+            raise ConnectionLost(sanitize(str(error))) from None
         finally:
             self._socket.settimeout(_SEND_TIMEOUT)
         data: bytes = frame.data if isinstance(frame.data, bytes) else str(frame.data).encode()

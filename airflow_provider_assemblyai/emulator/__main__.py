@@ -16,14 +16,14 @@ from typing import Any, NoReturn
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable
-from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse
-from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse_rule
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.server.handle import connection_json, make_engine
 from airflow_provider_assemblyai.emulator.server.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
-from airflow_provider_assemblyai.emulator.streaming.manager import StreamRules
-from airflow_provider_assemblyai.emulator.transcripts.jobs import Pace
+from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits
+from airflow_provider_assemblyai.emulator.transcripts.jobs import JobTimes
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EPILOG = """
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in _SIGNALS:
         signal.signal(number, _leave)
     try:
-        faults = [parse(text) for text in options.fault]
+        faults = [parse_rule(text) for text in options.fault]
         # Loading the model takes a moment; whoever waits for the ready line waits for it too.
         engine = make_engine(options.engine, options.model, allow_download=options.allow_download)
         servers = _servers(options, engine)
@@ -174,8 +174,8 @@ def _pair(text: str) -> tuple[str, Any]:
 
 def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
     regions = ("us", "eu") if options.region == "both" else (options.region,)
-    gateway = Manner().changed(**dict(map(_pair, options.gateway)))
-    stream = StreamRules().changed(**dict(map(_pair, options.stream)))
+    gateway = GatewaySettings().changed(**dict(map(_pair, options.gateway)))
+    stream = StreamingLimits().changed(**dict(map(_pair, options.stream)))
     if (options.tls_cert is None) != (options.tls_key is None):
         raise ValueError("--tls-cert and --tls-key go together")
     tls = (options.tls_cert, options.tls_key) if options.tls_cert else None
@@ -188,7 +188,7 @@ def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
             region=region,
             api_keys=tuple(options.api_key or ("emulator-key",)),
             concurrency=options.concurrency,
-            pace=Pace(options.job_seconds, options.job_polls),
+            pace=JobTimes(options.job_seconds, options.job_polls),
             allowed=tuple(options.allow_file),
             webhook_scale=options.webhook_scale,
             speed=options.speed,

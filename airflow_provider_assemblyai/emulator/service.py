@@ -24,14 +24,14 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import (
 from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
 from airflow_provider_assemblyai.emulator.llm_gateway.gateway import Gateway
-from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
-from airflow_provider_assemblyai.emulator.streaming.manager import Streaming, StreamRules
+from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits, StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.turn_answers import TurnAnswers
 from airflow_provider_assemblyai.emulator.text.results import Results, build
 from airflow_provider_assemblyai.emulator.transcripts import url_options as markers
-from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs, Pace
-from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import Redactions
+from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs, JobTimes
+from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import RedactionJobs
 from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
 from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, ERROR, Record, Store, Upload
 from airflow_provider_assemblyai.emulator.transcripts.validation import read_request
@@ -59,12 +59,12 @@ class Settings:
     region: str = "us"
     api_keys: tuple[str, ...] = ("emulator-key",)
     concurrency: int = 200
-    pace: Pace = field(default_factory=Pace)
+    pace: JobTimes = field(default_factory=JobTimes)
     allowed: tuple[Path, ...] = ()
     webhook_scale: float = 1.0
     speed: float = 1.0
-    stream: StreamRules = field(default_factory=StreamRules)
-    gateway: Manner = field(default_factory=Manner)
+    stream: StreamingLimits = field(default_factory=StreamingLimits)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
     upstream: Upstream | None = None
 
 
@@ -86,7 +86,7 @@ class Service:
         self._directory = tempfile.TemporaryDirectory(prefix="assemblyai-emulator-")
         self.store = Store(Path(self._directory.name))
         self.webhooks = Webhooks(self.clock, settings.webhook_scale)
-        self.redactions = Redactions(self.clock, self.store, self.webhooks)
+        self.redactions = RedactionJobs(self.clock, self.store, self.webhooks)
         self.sources = Sources(self.store, self.clock, settings.allowed)
         self.jobs = Jobs(
             self.clock, engine, self.sources, settings.concurrency, settings.pace, ended=self._job_ended
@@ -94,7 +94,7 @@ class Service:
         self.gateway = Gateway(
             settings.region, settings.gateway, self.clock, self.faults, self.understood, settings.upstream
         )
-        self.streaming = Streaming(
+        self.streaming = StreamingManager(
             self.clock,
             engine,
             self.faults,
@@ -148,7 +148,7 @@ class Service:
         :raises ApiError: 400 or 403.
         """
         fields = read_request(body)
-        wishes = markers.read(fields["audio_url"])
+        wishes = markers.read_url_options(fields["audio_url"])
         now = self.clock.now()
         upload = self.store.upload_of(fields["audio_url"], now)
         if upload is not None and upload.project != project:

@@ -2,7 +2,7 @@
 """
 One poll of an account's list for everybody in an event loop who wants to hear what has ended.
 
-What is news to whom is decided by each reader's :class:`Cursor`; here requests are made, and positions are stored.
+What is news to whom is decided by each reader's :class:`Watermark`; here requests are made, and positions are stored.
 A position is stored after what it stands for: whoever is stopped in between hears something twice, never not at all.
 """
 
@@ -19,17 +19,17 @@ from typing import Any, Protocol
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.client.http import AsyncClient
-from airflow_provider_assemblyai.events.watermark import Cursor, Entry, Look, entries_of
-from airflow_provider_assemblyai.polling.token_bucket import DEFAULT_REQUESTS, Budget
+from airflow_provider_assemblyai.events.watermark import ListedTranscript, ListSnapshot, Watermark, entries_of
+from airflow_provider_assemblyai.polling.token_bucket import DEFAULT_REQUESTS, TokenBucket
 
 log = logging.getLogger(__name__)
 
 #: Reads a connection: a new client, and the requests that it allows in 5 minutes, if it says so.
 Connect = Callable[[], Awaitable[tuple[AsyncClient, float | None]]]
 #: A look, and its number.
-Numbered = tuple[int, Look]
+Numbered = tuple[int, ListSnapshot]
 
 #: Seconds after which a connection is read again.
 _REFRESH = 300.0
@@ -54,7 +54,7 @@ class Store(Protocol):
         """Store it."""
 
 
-class Reader:
+class Subscriber:
     """
     Somebody who wants to hear what has ended, and where he stands.
 
@@ -65,7 +65,11 @@ class Reader:
     """
 
     def __init__(
-        self, cursor: Cursor, wanted: Callable[[Entry], bool], store: Store | None = None, key: str = ""
+        self,
+        cursor: Watermark,
+        wanted: Callable[[ListedTranscript], bool],
+        store: Store | None = None,
+        key: str = "",
     ) -> None:
         self.cursor = cursor
         self._wanted = wanted
@@ -93,7 +97,7 @@ class Reader:
                 log.warning("The stored position cannot be read, trying again: %s", _said(error))
                 await asyncio.sleep(pause)
 
-    async def take(self, look: Look) -> list[Entry]:
+    async def take(self, look: ListSnapshot) -> list[ListedTranscript]:
         """Take in a look and return what to tell of it."""
         async with self._lock:
             try:
@@ -145,7 +149,7 @@ class Reader:
             self._stored = stored
             return
         try:
-            self.cursor = Cursor.from_json(stored)
+            self.cursor = Watermark.from_json(stored)
         except InvalidInput as error:
             log.warning("The stored position is left out, %s.", error)
         self._stored = stored
@@ -153,7 +157,7 @@ class Reader:
         self._tried.clear()
 
 
-class Desk:
+class TranscriptFeed:
     """
     Reads the list of one account for its readers.
 
@@ -165,15 +169,15 @@ class Desk:
         self.region = ""
         self._connect = connect
         self._interval = poll_interval
-        self._readers: set[Reader] = set()
+        self._readers: set[Subscriber] = set()
         self._wake = asyncio.Event()
-        self._budget = Budget(DEFAULT_REQUESTS * _SHARE)
+        self._budget = TokenBucket(DEFAULT_REQUESTS * _SHARE)
         self._client: AsyncClient | None = None
         self._read_at = -inf
         self._failures = 0
 
     @contextmanager
-    def serving(self, reader: Reader) -> Iterator[None]:
+    def serving(self, reader: Subscriber) -> Iterator[None]:
         """Look for a reader, too, from now on and at once."""
         self._readers.add(reader)
         self._wake.set()
@@ -213,7 +217,7 @@ class Desk:
                 await self._wake.wait()
         self._wake.clear()
 
-    async def _look(self) -> tuple[Look | None, float]:
+    async def _look(self) -> tuple[ListSnapshot | None, float]:
         """Return a look, or None if nobody could be asked, and the seconds to the next one."""
         try:
             look = await self._walk(await self._connected())
@@ -231,8 +235,8 @@ class Desk:
         self._failures = 0
         return look, self._interval
 
-    async def _walk(self, client: AsyncClient) -> Look:
-        entries: list[Entry] = []
+    async def _walk(self, client: AsyncClient) -> ListSnapshot:
+        entries: list[ListedTranscript] = []
         call = transcripts.list_page()
         for _ in range(_MOST_PAGES):
             await self._allowed()
@@ -241,14 +245,14 @@ class Desk:
             entries += found
             following = call.follow(page) if call.follow else None
             if following is None:
-                return Look(tuple(entries))
+                return ListSnapshot(tuple(entries))
             if found and found[-1].created < min(
                 reader.cursor.floor(entries[0].created) for reader in self._readers or [_NOBODY]
             ):
-                return Look(tuple(entries), found[-1].created)
+                return ListSnapshot(tuple(entries), found[-1].created)
             call = following
         log.warning("Of the list, %d pages were read; what is older is left out.", _MOST_PAGES)
-        return Look(tuple(entries))
+        return ListSnapshot(tuple(entries))
 
     async def _allowed(self) -> None:
         now = time.time()
@@ -275,16 +279,16 @@ class Desk:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {clean(str(error))}"
+    return f"{type(error).__name__}: {sanitize(str(error))}"
 
 
-_NOBODY = Reader(Cursor(inf), lambda _: False)
+_NOBODY = Subscriber(Watermark(inf), lambda _: False)
 
 #: The desks of an event loop. A triggerer has one loop, tests have many.
-_DESKS: dict[asyncio.AbstractEventLoop, dict[Hashable, Desk]] = {}
+_FEEDS: dict[asyncio.AbstractEventLoop, dict[Hashable, TranscriptFeed]] = {}
 
 
-def desk(name: Hashable, connect: Connect, poll_interval: float) -> Desk:
+def transcript_feed(name: Hashable, connect: Connect, poll_interval: float) -> TranscriptFeed:
     """
     Return the desk of an account.
 
@@ -292,9 +296,9 @@ def desk(name: Hashable, connect: Connect, poll_interval: float) -> Desk:
     :param connect: reads the connection.
     :param poll_interval: seconds between two looks.
     """
-    for closed in [loop for loop in _DESKS if loop.is_closed()]:
-        del _DESKS[closed]
-    desks = _DESKS.setdefault(asyncio.get_running_loop(), {})
+    for closed in [loop for loop in _FEEDS if loop.is_closed()]:
+        del _FEEDS[closed]
+    desks = _FEEDS.setdefault(asyncio.get_running_loop(), {})
     if name not in desks:
-        desks[name] = Desk(connect, poll_interval)
+        desks[name] = TranscriptFeed(connect, poll_interval)
     return desks[name]

@@ -34,7 +34,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedTranscript:
     """
     A transcript as the list shows it.
 
@@ -55,7 +55,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ListSnapshot:
     """
     The list from its newest row on, as it was read in one go.
 
@@ -63,11 +63,11 @@ class Look:
     :param reached: everything created after this is in ``entries``; minus infinity if the list ended.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedTranscript, ...]
     reached: float = -inf
 
 
-def entries_of(rows: Iterable[Row], younger: float) -> list[Entry]:
+def entries_of(rows: Iterable[Row], younger: float) -> list[ListedTranscript]:
     """
     Read rows of a page of the list.
 
@@ -82,7 +82,7 @@ def entries_of(rows: Iterable[Row], younger: float) -> list[Entry]:
         created = _moment(row.get("created"))
         younger = younger if created is None else created
         found.append(
-            Entry(
+            ListedTranscript(
                 row["id"],
                 str(row.get("status")),
                 younger,
@@ -122,7 +122,7 @@ def _moment(text: object) -> float | None:
 
 
 @dataclass
-class Cursor:
+class Watermark:
     """
     Where one stands in the list of an account.
 
@@ -140,7 +140,7 @@ class Cursor:
     more: bool = field(default=False, init=False)
 
     @classmethod
-    def begin(cls, since: float | None) -> Cursor:
+    def begin(cls, since: float | None) -> Watermark:
         """
         Return where to begin.
 
@@ -161,8 +161,12 @@ class Cursor:
         return min(self.mark, min(self.open.values(), default=inf) - 0.001)
 
     def take(
-        self, look: Look, now: float, wanted: Callable[[Entry], bool], at_once: int = AT_ONCE
-    ) -> list[Entry]:
+        self,
+        look: ListSnapshot,
+        now: float,
+        wanted: Callable[[ListedTranscript], bool],
+        at_once: int = AT_ONCE,
+    ) -> list[ListedTranscript]:
         """
         Take in a look and return what has ended and was not told yet, oldest first.
 
@@ -175,7 +179,7 @@ class Cursor:
         if look.reached > self.floor(newest):
             return []
         floor, mark = newest - BACK if self.silent else 0.0, newest - LAG
-        news: list[Entry] = []
+        news: list[ListedTranscript] = []
         listed = set()
         self.more = False
         for entry in reversed(look.entries):
@@ -204,7 +208,7 @@ class Cursor:
         self.silent = False
         return news
 
-    def _is_new(self, entry: Entry) -> bool:
+    def _is_new(self, entry: ListedTranscript) -> bool:
         if entry.id in self.open:
             return True
         return entry.created > self.mark and entry.id not in self.told
@@ -214,7 +218,7 @@ class Cursor:
         return {"v": _VERSION, "mark": self.mark, "open": dict(self.open), "told": dict(self.told)}
 
     @classmethod
-    def from_json(cls, stored: object) -> Cursor:
+    def from_json(cls, stored: object) -> Watermark:
         """
         Read what was stored.
 

@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_public
-from airflow_provider_assemblyai.api.sanitize import public_url, strip_url
+from airflow_provider_assemblyai.api.sanitize import canonical_url, strip_url
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.storage.outputs import open_path, store_errors
@@ -96,7 +96,7 @@ def locate(audio: object) -> Audio:
     return Audio(shown=shown, path=path, size=size)
 
 
-def plan(audio: Audio, transfer: Transfer) -> Literal["url", "presign", "upload"]:
+def choose_transfer(audio: Audio, transfer: Transfer) -> Literal["url", "presign", "upload"]:
     """
     Decide how the audio gets to the service.
 
@@ -159,7 +159,7 @@ def presign(audio: Audio, expiry: float) -> str:
     return url
 
 
-def version_of(audio: Audio) -> str | None:
+def content_version(audio: Audio) -> str | None:
     """Return what the store says changes with the content; None for local files, whose content can be read."""
     if audio.path is None or audio.path.protocol in ("", "file", "local"):
         return None
@@ -264,7 +264,7 @@ class AudioSource:
 
     @cached_property
     def way(self) -> Literal["url", "presign", "upload"]:
-        return plan(self.located, self._transfer)
+        return choose_transfer(self.located, self._transfer)
 
     def address(self) -> str:
         """Return the address to submit: signed anew for ``presign``, after uploading for ``upload``."""
@@ -284,9 +284,9 @@ class AudioSource:
         """Return what stays the same while the audio does, whatever address it has."""
         audio = self.located
         if audio.url is not None:
-            return f"url:{public_url(audio.url)}"
+            return f"url:{canonical_url(audio.url)}"
         assert audio.path is not None
-        version = version_of(audio)
+        version = content_version(audio)
         if version is not None:
             return f"store:{audio.shown}:{version}"
         body = AudioBody(audio)
@@ -327,7 +327,7 @@ def _seconds(audio: Audio) -> float | None:
         return None
 
 
-def shortfall(expected: float | None, transcribed: float | None) -> str | None:
+def upload_shortfall(expected: float | None, transcribed: float | None) -> str | None:
     """
     Return a warning if much less was transcribed than was sent.
 

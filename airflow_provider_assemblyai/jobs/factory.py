@@ -14,20 +14,20 @@ from airflow_provider_assemblyai.api.regions import is_official
 from airflow_provider_assemblyai.api.sanitize import secrets_in
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
-from airflow_provider_assemblyai.jobs.state import Policy, Record, fingerprint, picks_up
-from airflow_provider_assemblyai.jobs.state_store import Homes, RecordFile, StateStore
+from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, can_resume, fingerprint
+from airflow_provider_assemblyai.jobs.state_store import FileBackend, ReplicatedStateStore, TaskStateBackend
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.storage.outputs import Outputs, stem_of
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, output_name
 
 
-def mask_address(url: object) -> None:
+def mask_url_secrets(url: object) -> None:
     """Keep the signature, token or password in an address out of logs and of Airflow's pages."""
     for secret in secrets_in(url):
         mask_secret(secret)
 
 
 @dataclass(frozen=True)
-class Opening:
+class SubmissionFactory:
     """
     What a task says about its job.
 
@@ -49,16 +49,16 @@ class Opening:
     presign_expiry: float
     config: dict[str, Any]
     output_path: Any
-    policy: Policy
+    policy: ReusePolicy
     pause: Callable[[float], None]
     check: Callable[[], None]
     log: Any
 
-    def outputs(self, context: Context) -> Outputs:
+    def outputs(self, context: Context) -> OutputFiles:
         """Return where the files of this task go."""
-        return Outputs.at(self.output_path, stem_of(self.audio), context["ti"].map_index)
+        return OutputFiles.at(self.output_path, output_name(self.audio), context["ti"].map_index)
 
-    def first(self, context: Context) -> tuple[AssemblyAIHook, Submission, Record | None]:
+    def first(self, context: Context) -> tuple[AssemblyAIHook, Submission, JobState | None]:
         """
         Return the job at the begin of a try, and the record of an earlier one.
 
@@ -81,7 +81,7 @@ class Opening:
                 raise
             self.log.warning("The audio cannot be read any more; its job was submitted by an earlier try.")
             mark = found["fingerprint"]
-        if picks_up(found, mark, cleared, self.policy) and is_official(found.get("host")):
+        if can_resume(found, mark, cleared, self.policy) and is_official(found.get("host")):
             hook = self._hook(found.get("region"))  # a job is picked up where it lives
         job = self._job(hook, homes, source, mark, cleared, may_submit=hook.region == home)
         return hook, job, found
@@ -111,39 +111,41 @@ class Opening:
             self.transfer,
             self.presign_expiry,
             send=hook.send,
-            mask=mask_address,
+            mask=mask_url_secrets,
             say=self.log.info,
         )
 
     def _mark(self, source: AudioSource) -> str:
         return fingerprint(self.conn_id, source.identity(), self.config)
 
-    def _homes(self, context: Context, mark: str | None, *, tell: bool = False) -> Homes:
+    def _homes(self, context: Context, mark: str | None, *, tell: bool = False) -> ReplicatedStateStore:
         """Return where the job's record is; another run finds it by its mark."""
-        homes: list[StateStore | RecordFile] = []
+        homes: list[TaskStateBackend | FileBackend] = []
         store = context.get("task_state_store")
         if store is not None:
-            homes.append(StateStore(store))
+            homes.append(TaskStateBackend(store))
         if self.output_path is not None:
             ti = context["ti"]
             if self.policy.reuse != "output":
                 homes.append(
-                    RecordFile(self.outputs(context), (ti.dag_id, ti.run_id, ti.task_id, ti.map_index))
+                    FileBackend(self.outputs(context), (ti.dag_id, ti.run_id, ti.task_id, ti.map_index))
                 )
             elif mark is not None:
                 # Without the map index: the next run may find the same file at another place in its list.
-                homes.append(RecordFile(Outputs.at(self.output_path, stem_of(self.audio)), ("input", mark)))
+                homes.append(
+                    FileBackend(OutputFiles.at(self.output_path, output_name(self.audio)), ("input", mark))
+                )
         if tell and not homes:
             self.log.warning(
                 "This job has no durable record: this Airflow has no task state store (3.3 and newer have) and there "
                 "is no output_path. If this process is killed after submitting, a retry submits, and pays, again."
             )
-        return Homes(homes)
+        return ReplicatedStateStore(homes)
 
     def _job(
         self,
         hook: AssemblyAIHook,
-        homes: Homes,
+        homes: ReplicatedStateStore,
         source: AudioSource,
         mark: str,
         cleared: int,

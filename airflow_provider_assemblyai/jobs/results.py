@@ -14,7 +14,7 @@ from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.http import download
-from airflow_provider_assemblyai.storage.outputs import Outputs, as_json, open_path
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, open_path
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
 FORMATS: Final = ("json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio")
@@ -68,7 +68,7 @@ def check_formats(formats: object) -> tuple[Format, ...]:
     return tuple(dict.fromkeys(formats))
 
 
-def identify(transcript: object, region: str | None = None) -> tuple[str, str | None]:
+def resolve_transcript(transcript: object, region: str | None = None) -> tuple[str, str | None]:
     """
     Return the id of a transcript, and the region it lives in if that is known.
 
@@ -116,7 +116,7 @@ def summarize(
     }
 
 
-def restore(summary: Summary, *, push_text: bool) -> Summary:
+def restore_summary(summary: Summary, *, push_text: bool) -> Summary:
     """
     Return the summary of a transcript that is only in its files any more.
 
@@ -137,10 +137,10 @@ def restore(summary: Summary, *, push_text: bool) -> Summary:
     return {**summary, "text": text}
 
 
-def export(
+def write_files(
     send: Send,
     transcript: Transcript,
-    outputs: Outputs,
+    outputs: OutputFiles,
     formats: Sequence[Format],
     *,
     chars_per_caption: int | None = None,

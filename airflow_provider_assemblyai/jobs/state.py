@@ -17,7 +17,7 @@ VERSION: Final = 1
 WEBHOOK_FIELDS: Final = ("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value")
 
 
-class Record(TypedDict, total=False):
+class JobState(TypedDict, total=False):
     """
     What is durable about one job. Never a key, a signed URL or text; of an address its hash.
 
@@ -45,7 +45,7 @@ class Record(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Policy:
+class ReusePolicy:
     """
     What to do where the user has a choice; refuses what is none.
 
@@ -89,13 +89,15 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def picks_up(found: Record | None, fingerprint: str, cleared: int, policy: Policy) -> TypeGuard[Record]:
+def can_resume(
+    found: JobState | None, fingerprint: str, cleared: int, policy: ReusePolicy
+) -> TypeGuard[JobState]:
     """
     Tell whether a job goes on from this record, or begins anew beside it.
 
     :param found: what an earlier try left.
     :param fingerprint: of what is asked for now.
-    :param cleared: see :class:`Record`. A retry never pays again; only somebody who clears a task can ask for that.
+    :param cleared: see :class:`JobState`. A retry never pays again; only somebody who clears a task can ask for that.
     :param policy: the user's choices.
     """
     if found is None or found.get("fingerprint") != fingerprint or found.get("phase") == "failed":

@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused
-from airflow_provider_assemblyai.api.sanitize import clean
-from airflow_provider_assemblyai.jobs.state import Record
-from airflow_provider_assemblyai.storage.outputs import Outputs
+from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
+from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.jobs.state import JobState
+from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
 _KEY = "assemblyai"
 #: As long as the service lists a transcript.
 _RETENTION = timedelta(days=90)
 
 
-class StateStore:
+class TaskStateBackend:
     """
     A record in the task state store of Airflow.
 
@@ -38,24 +38,24 @@ class StateStore:
         self._store = store
         self._key = key
 
-    def read(self) -> Record | None:
+    def read(self) -> JobState | None:
         try:
             value = self._store.get(self._key)
         except Exception as error:
-            raise CannotTell(f"The task state store cannot be read: {clean(str(error))}.") from error
+            raise StateUnknown(f"The task state store cannot be read: {sanitize(str(error))}.") from error
         return _checked(value, "the task state store")
 
-    def write(self, record: Record) -> None:
+    def write(self, record: JobState) -> None:
         try:
             self._store.set(self._key, dict(record), retention=_RETENTION)
         except Exception as error:
-            raise RecordRefused(
+            raise Superseded(
                 "The task state store refused the job's record, as it does when another try of this task has "
-                f"taken over; nothing more is done here: {clean(str(error))}."
+                f"taken over; nothing more is done here: {sanitize(str(error))}."
             ) from error
 
 
-class RecordFile:
+class FileBackend:
     """
     A record in a small file beside the results.
 
@@ -63,11 +63,11 @@ class RecordFile:
     :param owner: whose record it is: a task instance, or an input.
     """
 
-    def __init__(self, outputs: Outputs, owner: Sequence[object]) -> None:
+    def __init__(self, outputs: OutputFiles, owner: Sequence[object]) -> None:
         digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
-        self._file = Outputs(outputs.prefix / ".assemblyai", f"{outputs.name}.{digest[:16]}")
+        self._file = OutputFiles(outputs.prefix / ".assemblyai", f"{outputs.name}.{digest[:16]}")
 
-    def read(self) -> Record | None:
+    def read(self) -> JobState | None:
         where = self._file.uri("json")
         text = self._file.read("json")
         if text is None:
@@ -75,41 +75,41 @@ class RecordFile:
         try:
             value = json.loads(text)
         except ValueError:
-            raise CannotTell(f"The record {where} cannot be read; remove it only to submit anew.") from None
+            raise StateUnknown(f"The record {where} cannot be read; remove it only to submit anew.") from None
         return _checked(value, where)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: JobState) -> None:
         found = self.read()
         if found is not None and found.get("serial", 0) >= record.get("serial", 0):
-            raise RecordRefused(
+            raise Superseded(
                 f"Another try of this task has written {self._file.uri('json')}; nothing more is done here."
             )
         self._file.write("json", json.dumps(record, indent=1))
 
 
-class Homes:
+class ReplicatedStateStore:
     """
     All homes of one record; the newest is read, all are written.
 
     :param homes: may be empty: then nothing outlives this process.
     """
 
-    def __init__(self, homes: Sequence[StateStore | RecordFile]) -> None:
+    def __init__(self, homes: Sequence[TaskStateBackend | FileBackend]) -> None:
         self._homes = homes
         self.durable = bool(homes)
 
-    def read(self) -> Record | None:
+    def read(self) -> JobState | None:
         found = [record for home in self._homes if (record := home.read()) is not None]
         return max(found, key=lambda record: record.get("serial", 0), default=None)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: JobState) -> None:
         for home in self._homes:
             home.write(record)
 
 
-def _checked(value: Any, where: str) -> Record | None:
+def _checked(value: Any, where: str) -> JobState | None:
     if value is None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("v"), int) or "phase" not in value:
-        raise CannotTell(f"The record in {where} is not one of ours; remove it only to submit anew.")
+        raise StateUnknown(f"The record in {where} is not one of ours; remove it only to submit anew.")
     return value  # type: ignore[return-value]

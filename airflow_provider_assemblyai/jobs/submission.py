@@ -52,16 +52,23 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
-    CannotTell,
     InvalidInput,
     NotFoundError,
+    StateUnknown,
     TranscriptDeleted,
     TranscriptFailed,
     TransportError,
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.transcripts import Page, Row, Transcript
-from airflow_provider_assemblyai.jobs.state import VERSION, WEBHOOK_FIELDS, Policy, Record, hash_of, picks_up
+from airflow_provider_assemblyai.jobs.state import (
+    VERSION,
+    WEBHOOK_FIELDS,
+    JobState,
+    ReusePolicy,
+    can_resume,
+    hash_of,
+)
 
 #: Pages of 200 that a look-up walks at most; beyond that nobody can tell.
 MAX_PAGES: Final = 50
@@ -73,19 +80,19 @@ FRESH: Final = 2.0
 MAX_LOST: Final = 5
 
 
-class Records(Protocol):
+class StateStore(Protocol):
     """Where the record lives; see ``records.py``."""
 
     durable: bool
 
-    def read(self) -> Record | None:
+    def read(self) -> JobState | None:
         """Return the newest record. Raises an error that retries if that cannot be told."""
 
-    def write(self, record: Record) -> None:
+    def write(self, record: JobState) -> None:
         """Make it durable. Raises if it is refused: this attempt has been superseded."""
 
 
-class Source(Protocol):
+class AudioInput(Protocol):
     """The audio, as it gets to the service; see ``operators/transcribe.py``."""
 
     @property
@@ -120,11 +127,11 @@ class Submission:
         *,
         send: Callable[..., Any],
         pages: Callable[[Any], Iterator[Page]],
-        records: Records,
+        records: StateStore,
         identity: Mapping[str, Any],
-        source: Source,
+        source: AudioInput,
         config: Mapping[str, Any],
-        policy: Policy,
+        policy: ReusePolicy,
         may_submit: bool,
         pause: Callable[[float], None],
         check: Callable[[], None],
@@ -143,11 +150,11 @@ class Submission:
         self._say = say
         self._resumed = False
         self._reused_upload = False
-        self.record: Record = self._fresh()
+        self.record: JobState = self._fresh()
 
     # --- entering ----------------------------------------------------------------------------------------
 
-    def start(self, found: Record | None) -> Transcript | None:
+    def start(self, found: JobState | None) -> Transcript | None:
         """
         Return the job's transcript in whatever state it is, submitting only if no job can exist.
 
@@ -157,11 +164,11 @@ class Submission:
         if found is None:
             return self._submit()
         if found.get("v", 0) > VERSION:
-            raise CannotTell(
+            raise StateUnknown(
                 "The job's record was written by a newer version of this package: upgrade it here."
             )
         self.record["serial"] = found.get("serial", 0)
-        if not picks_up(found, self._identity["fingerprint"], self._identity["cleared"], self._policy):
+        if not can_resume(found, self._identity["fingerprint"], self._identity["cleared"], self._policy):
             self._say("Transcript %s of an earlier try is left aside: a new job.", found.get("transcript_id"))
             return self._submit()
         if found.get("host") != self._identity["host"]:
@@ -183,12 +190,12 @@ class Submission:
         )
         return None if phase == "deleted" else self._recorded()
 
-    def resume(self, found: Record | None, transcript_id: str) -> None:
+    def resume(self, found: JobState | None, transcript_id: str) -> None:
         """Take up the record after a deferral; the job is named by the trigger's event."""
         if found is not None and found.get("transcript_id") == transcript_id:
             self.record = found
         elif found is not None:
-            raise CannotTell(f"Another try of this task went on after transcript {transcript_id}.")
+            raise StateUnknown(f"Another try of this task went on after transcript {transcript_id}.")
         self._resumed = True
         self.record.update({"phase": "submitted", "transcript_id": transcript_id})
 
@@ -217,7 +224,7 @@ class Submission:
 
     # --- submitting --------------------------------------------------------------------------------------
 
-    def _fresh(self) -> Record:
+    def _fresh(self) -> JobState:
         return {
             "v": VERSION,
             "phase": "intent",
@@ -263,7 +270,7 @@ class Submission:
             if (found := self._look_up_settled()) is not None:
                 return found
             self._say("The job was not accepted: submitting again.")
-        raise CannotTell("The service does not take the job: its answers were lost again and again.")
+        raise StateUnknown("The service does not take the job: its answers were lost again and again.")
 
     def _refused(self, error: ApiError) -> None:
         """Go on if the upload of an earlier try was the reason: another project's now, or too old."""
@@ -348,7 +355,7 @@ class Submission:
                     return
                 yield row
             if number >= MAX_PAGES:
-                raise CannotTell(
+                raise StateUnknown(
                     f"The job was not found in the account's newest {number} pages, and may be older."
                 )
 

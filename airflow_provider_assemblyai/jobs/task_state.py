@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 
-def is_over(owner: str) -> bool:
+def is_task_finished(owner: str) -> bool:
     """
     Tell whether a task has ended for good; False if Airflow does not know it or cannot be asked.
 

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from airflow_provider_assemblyai.api.errors import AnswerLost
-from airflow_provider_assemblyai.jobs.state import VERSION, Record, hash_of
-from airflow_provider_assemblyai.jobs.state_store import Homes
+from airflow_provider_assemblyai.api.errors import ResponseLost
+from airflow_provider_assemblyai.jobs.state import VERSION, JobState, hash_of
+from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore
 
 
-class AnswerRecord:
+class CallState:
     """
     The record of one task's question; the tries of a task share it.
 
@@ -24,11 +24,16 @@ class AnswerRecord:
     """
 
     def __init__(
-        self, homes: Homes, conn_id: str, region: str, request: Mapping[str, Any], cleared: int | None
+        self,
+        homes: ReplicatedStateStore,
+        conn_id: str,
+        region: str,
+        request: Mapping[str, Any],
+        cleared: int | None,
     ) -> None:
         self._homes = homes
         mark = hash_of(json.dumps([conn_id, region, request], sort_keys=True))
-        self._identity: Record = {
+        self._identity: JobState = {
             "v": VERSION,
             "fingerprint": mark,
             "conn_id": conn_id,
@@ -51,7 +56,7 @@ class AnswerRecord:
         """
         found = self._mine()
         if found and found.get("phase") == "intent":
-            raise AnswerLost(
+            raise ResponseLost(
                 "an earlier try of this task ended while a model worked for it.", retryable=False
             )
 
@@ -70,7 +75,7 @@ class AnswerRecord:
         """Make it durable where the answer is."""
         self._write("stored", summary)
 
-    def _mine(self) -> Record | None:
+    def _mine(self) -> JobState | None:
         found = self._homes.read()
         self._serial = (found or {}).get("serial", 0)
         if found is None or found.get("fingerprint") != self._identity["fingerprint"]:
@@ -83,7 +88,7 @@ class AnswerRecord:
         if self._serial is None:
             self._mine()
         self._serial = (self._serial or 0) + 1
-        record: Record = {**self._identity, "phase": phase, "serial": self._serial}
+        record: JobState = {**self._identity, "phase": phase, "serial": self._serial}
         if summary is not None:
             record["summary"] = summary
         self._homes.write(record)

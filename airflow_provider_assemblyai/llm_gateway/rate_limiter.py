@@ -4,7 +4,7 @@ Letting the callers of one account and model out at the service's pace, as decis
 no Airflow.
 
 The LLM Gateway allows a number of calls in any 60 seconds, and a call that it refuses counts as well: callers
-that come back together are refused together, for ever. A :class:`Gate` plans when each call is made; who waits
+that come back together are refused together, for ever. A :class:`RateLimiter` plans when each call is made; who waits
 in it is told what time it is, and told when to go.
 
 A caller that is let out is not there yet: Airflow has to start a process for it, in one second or in twenty.
@@ -49,7 +49,7 @@ _MAX_BACKOFF = 60.0
 #: Refusals that are borne, as bad luck: one in so many calls, and so many at once. More of them mean that
 #: somebody else calls as well.
 _CALLS_PER_REFUSAL = 60
-_LUCK = 2.0
+_ERROR_BUDGET = 2.0
 #: Then the pace is cut to this share, comes back by so much of the limit a minute, and never falls below so much.
 _CUT = 0.8
 _RECOVERY = 0.1
@@ -70,7 +70,7 @@ class Refusal(TypedDict, total=False):
     at: float
 
 
-class Event(TypedDict):
+class GateEvent(TypedDict):
     """What waiting ended with; times are seconds since the epoch."""
 
     outcome: Outcome
@@ -80,7 +80,7 @@ class Event(TypedDict):
 
 
 @dataclass
-class Pace:
+class AdaptiveRate:
     """
     How fast calls may follow each other, learned from what was refused.
 
@@ -99,7 +99,7 @@ class Pace:
     _refused_at: float = field(default=-math.inf, init=False)
     _backoff: float = field(default=0.0, init=False)
     _strikes: int = field(default=1, init=False)
-    _luck: float = field(default=_LUCK, init=False)
+    _luck: float = field(default=_ERROR_BUDGET, init=False)
 
     @property
     def limit(self) -> float:
@@ -137,7 +137,7 @@ class Pace:
             wait = max(wait, self._backoff)
             self._luck -= 1
             if slower:
-                self._luck = _LUCK
+                self._luck = _ERROR_BUDGET
             elif self._luck < 0:
                 self._cut(at)
             self._refused_at = at
@@ -152,7 +152,7 @@ class Pace:
 
     def let_out(self) -> None:
         """Take in that one more call will be made."""
-        self._luck = min(_LUCK, self._luck + 1 / _CALLS_PER_REFUSAL)
+        self._luck = min(_ERROR_BUDGET, self._luck + 1 / _CALLS_PER_REFUSAL)
 
     def _cut(self, at: float) -> None:
         share = self.share(at)
@@ -175,7 +175,7 @@ class Waiter:
     deadline: float
 
 
-class Gate:
+class RateLimiter:
     """
     The queue of one account and model.
 
@@ -187,7 +187,7 @@ class Gate:
     """
 
     def __init__(self, now: float, cap: float | None = None) -> None:
-        self.pace = Pace(now, cap)
+        self.pace = AdaptiveRate(now, cap)
         self._slot = now + self.pace.interval(now)
         self._starts: deque[float] = deque(maxlen=_STARTS)
         self._lead = 0.0
@@ -230,7 +230,7 @@ class Gate:
         quantile = sorted(self._starts)[math.ceil(_QUANTILE * len(self._starts)) - 1]
         self._lead = min(MAX_LEAD, max(0.0, _REST * quantile - _SLACK))
 
-    def due(self, now: float) -> list[tuple[int, Event]]:
+    def due(self, now: float) -> list[tuple[int, GateEvent]]:
         """Return whose waiting is over, and with what; they have left."""
         self._arrive(now)
         over = []
@@ -279,7 +279,7 @@ class Gate:
             if (waiter := self._waiting.get(number)) is not None:
                 heappush(self._queue, (waiter.entered_at, number))
 
-    def _go(self, number: int, call_at: float, now: float) -> Event:
+    def _go(self, number: int, call_at: float, now: float) -> GateEvent:
         del self._waiting[number]
         self._slot = call_at + self.pace.interval(now)
         self.pace.let_out()
@@ -294,7 +294,7 @@ class Gate:
         return not heap
 
 
-def _event(outcome: Outcome, detail: str, call_at: float | None, now: float) -> Event:
+def _event(outcome: Outcome, detail: str, call_at: float | None, now: float) -> GateEvent:
     return {"outcome": outcome, "detail": detail, "call_at": call_at, "let_out_at": now}
 
 

@@ -13,16 +13,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import AnswerUnusable, InvalidInput
-from airflow_provider_assemblyai.api.llm_gateway import Answer
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusable
+from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: Models wrap JSON like this, also where they are told not to.
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
 _SHOWN: Final = 3
 
 
-class Shape:
+class OutputSchema:
     """
     A shape that answers must have.
 
@@ -41,7 +41,7 @@ class Shape:
         else:
             raise InvalidInput(
                 "response_format must be a JSON schema as a dict or a pydantic model class, "
-                f"not {clean(repr(response_format))}."
+                f"not {sanitize(repr(response_format))}."
             )
         self.schema: dict[str, Any] = schema
         self._name = re.sub(r"[^a-zA-Z0-9_-]+", "_", str(name))[:64] or "answer"
@@ -52,7 +52,7 @@ class Shape:
         named = {"type": "json_schema", "json_schema": {"name": self._name, "schema": self.schema}}
         return self._request or named
 
-    def read(self, answer: Answer) -> Any:
+    def read(self, answer: ChatCompletion) -> Any:
         """
         Return the value that the answer's text is.
 
@@ -70,7 +70,7 @@ class Shape:
             raise self._unusable(answer, problems)
         return value
 
-    def _validated(self, answer: Answer, value: Any) -> Any:
+    def _validated(self, answer: ChatCompletion, value: Any) -> Any:
         from pydantic import ValidationError
 
         assert self._model is not None
@@ -100,11 +100,11 @@ class Shape:
         steps = [str(step) if isinstance(step, int) or step in known else "*" for step in path]
         return ".".join(steps) or "the whole"
 
-    def _unusable(self, answer: Answer, problems: Sequence[str]) -> AnswerUnusable:
+    def _unusable(self, answer: ChatCompletion, problems: Sequence[str]) -> ResponseUnusable:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         problem = "; ".join(problems[:_SHOWN]) + more
         named = f" (request id {answer.request_id})" if answer.request_id else ""
-        return AnswerUnusable(
+        return ResponseUnusable(
             f"The answer{named} does not fit response_format: {problem}. It is paid for; repair=1 asks once more in "
             "such a case, and another model may keep to the schema better.",
             "invalid",
@@ -112,7 +112,7 @@ class Shape:
         )
 
 
-def value_of(answer: Answer, shape: Shape | None, max_tokens: int, *, keep_cut: bool) -> Any:
+def value_of(answer: ChatCompletion, shape: OutputSchema | None, max_tokens: int, *, keep_cut: bool) -> Any:
     """
     Return what a task returns for an answer.
 
@@ -124,7 +124,7 @@ def value_of(answer: Answer, shape: Shape | None, max_tokens: int, *, keep_cut: 
     """
     named = f" (request id {answer.request_id})" if answer.request_id else ""
     if answer.cut_off and not keep_cut:
-        raise AnswerUnusable(
+        raise ResponseUnusable(
             f"The answer{named} was cut off after max_tokens={max_tokens} and is paid for: raise max_tokens, ask for "
             "less, or take it as it is with on_truncation='return'.",
             "truncated",
@@ -132,7 +132,7 @@ def value_of(answer: Answer, shape: Shape | None, max_tokens: int, *, keep_cut: 
     if answer.tool_calls:
         return {"tool_calls": answer.tool_calls, "text": answer.text}
     if not answer.text.strip():
-        raise AnswerUnusable(
+        raise ResponseUnusable(
             f"The model answered{named} with no text (finish_reason {answer.finish_reason!r}); that is paid for. "
             "Change the prompt or the model.",
             "empty",
@@ -171,9 +171,11 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
         for name in _references(schema):
             resolver.lookup(name)
     except Unresolvable as error:
-        raise InvalidInput(f"response_format refers to {clean(error.ref)}, which is not in it.") from None
+        raise InvalidInput(f"response_format refers to {sanitize(error.ref)}, which is not in it.") from None
     except SchemaError as error:
-        raise InvalidInput(f"response_format is not a valid JSON schema: {clean(error.message)}.") from None
+        raise InvalidInput(
+            f"response_format is not a valid JSON schema: {sanitize(error.message)}."
+        ) from None
     except (TypeError, ValueError):
         raise InvalidInput("response_format cannot be sent as JSON.") from None
 

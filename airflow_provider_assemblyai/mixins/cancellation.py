@@ -28,7 +28,7 @@ else:
 _SLICE = 0.5
 
 
-class Killable(_Operator):
+class CancellationMixin(_Operator):
     """Mix it in before ``BaseOperator``."""
 
     _killed = False

@@ -17,23 +17,23 @@ from typing import Any, Literal, TypedDict, TypeVar
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api import llm_gateway
-from airflow_provider_assemblyai.api.call import Call, wait_before
+from airflow_provider_assemblyai.api.call import Call, backoff
 from airflow_provider_assemblyai.api.errors import (
-    AnswerLost,
     ApiError,
     AssemblyAIError,
     AuthenticationError,
     GatewayTimeout,
     InvalidInput,
     RateLimitError,
+    ResponseLost,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
-from airflow_provider_assemblyai.mixins.cancellation import Killable
-from airflow_provider_assemblyai.triggers.llm_gateway import GatewayTrigger
+from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ OnLostAnswer = Literal["retry", "fail"]
 Gating = Literal["auto"] | bool
 
 
-class Progress(TypedDict, total=False):
+class CallProgress(TypedDict, total=False):
     """
     What a try has done so far. It goes through deferrals: numbers only, never text.
 
@@ -63,7 +63,7 @@ class Progress(TypedDict, total=False):
     spent: dict[str, Any]
 
 
-class GatewayTask(Killable):
+class PaidCallMixin(CancellationMixin):
     """Mix it in before ``BaseOperator``; the attributes are arguments of the operator."""
 
     assemblyai_conn_id: str
@@ -94,7 +94,7 @@ class GatewayTask(Killable):
         if self._calling:
             self.log.warning("The task is being killed while a model works for it: that call may be billed.")
 
-    def _begin(self, context: Context) -> Progress:
+    def _begin(self, context: Context) -> CallProgress:
         """Return the progress of a new try."""
         now = time.time()
         limit = self.execution_timeout
@@ -108,7 +108,7 @@ class GatewayTask(Killable):
             "start_cost": _start_cost(context, now),
         }
 
-    def _pass_gate(self, context: Context, hook: AssemblyAIHook, model: str, progress: Progress) -> None:
+    def _pass_gate(self, context: Context, hook: AssemblyAIHook, model: str, progress: CallProgress) -> None:
         """Wait for one's turn before the first call, where many are to be expected or a pace is stated."""
         if not self.deferrable or self.gate is False:
             return
@@ -116,14 +116,14 @@ class GatewayTask(Killable):
         if self.gate is True or mapped or hook.gateway.requests_per_minute is not None:
             self._defer(hook, model, progress, not_before=None, refused=None)
 
-    def _let_out(self, event: object, model: str, progress: Progress) -> None:
+    def _let_out(self, event: object, model: str, progress: CallProgress) -> None:
         """
         Go on after the trigger has fired, at the moment that it planned for this call.
 
         :raises GatewayTimeout: there was no turn in time.
         """
         if not isinstance(event, dict) or event.get("outcome") not in ("go", "timeout", "refused"):
-            raise UnexpectedReply(f"The trigger's event is not one of ours: {clean(repr(event))}.")
+            raise UnexpectedReply(f"The trigger's event is not one of ours: {sanitize(repr(event))}.")
         now = time.time()
         if event["outcome"] == "refused":
             raise InvalidInput(f"Waiting for a turn is not possible: {event.get('detail')}")
@@ -142,7 +142,7 @@ class GatewayTask(Killable):
         hook: AssemblyAIHook,
         model: str,
         call: Call[T],
-        progress: Progress,
+        progress: CallProgress,
     ) -> T:
         """
         Make a paid call, as soon as there is room for it.
@@ -161,7 +161,7 @@ class GatewayTask(Killable):
                 progress["busy"] = 0
                 return answer
 
-    def _once(self, hook: AssemblyAIHook, call: Call[T], progress: Progress) -> T:
+    def _once(self, hook: AssemblyAIHook, call: Call[T], progress: CallProgress) -> T:
         try:
             return self._sent(hook, call, progress)
         except AuthenticationError:
@@ -170,7 +170,7 @@ class GatewayTask(Killable):
             again = AssemblyAIHook(self.assemblyai_conn_id, hook.region, pause=self._pause)
             return self._sent(again, call, progress)
 
-    def _sent(self, hook: AssemblyAIHook, call: Call[T], progress: Progress) -> T:
+    def _sent(self, hook: AssemblyAIHook, call: Call[T], progress: CallProgress) -> T:
         self._check_alive()
         progress["attempts"] += 1
         self._calling = True
@@ -180,7 +180,7 @@ class GatewayTask(Killable):
             if not llm_gateway.is_lost(error):
                 self._after_refusal()
                 raise
-            raise AnswerLost(str(error), retryable=self.on_lost_answer == "retry") from error
+            raise ResponseLost(str(error), retryable=self.on_lost_answer == "retry") from error
         finally:
             self._calling = False
 
@@ -191,12 +191,14 @@ class GatewayTask(Killable):
     def _after_refusal(self) -> None:
         """Run when it is sure that a call was not made."""
 
-    def _give_way(self, hook: AssemblyAIHook, model: str, error: AssemblyAIError, progress: Progress) -> None:
+    def _give_way(
+        self, hook: AssemblyAIHook, model: str, error: AssemblyAIError, progress: CallProgress
+    ) -> None:
         """Wait until there may be room; a task that is deferrable does not do that here."""
         now = time.time()
         progress["busy"] += 1
         asked = error.retry_after if isinstance(error, ApiError) else None
-        seconds = max(1.0, wait_before(progress["busy"] + 1, error, random.random()))
+        seconds = max(1.0, backoff(progress["busy"] + 1, error, random.random()))
         if now + seconds > progress["deadline"]:
             raise GatewayTimeout(model, self.max_wait, str(error)) from error
         if self.deferrable:
@@ -213,7 +215,7 @@ class GatewayTask(Killable):
         self,
         hook: AssemblyAIHook,
         model: str,
-        progress: Progress,
+        progress: CallProgress,
         *,
         not_before: float | None,
         refused: Refusal | None,
@@ -225,7 +227,7 @@ class GatewayTask(Killable):
         start_cost = progress.pop("start_cost", None)
         self.log.info("Waiting for room at model %s, in the triggerer and without a worker slot.", model)
         self.defer(
-            trigger=GatewayTrigger(
+            trigger=LLMGatewayTrigger(
                 self.assemblyai_conn_id,
                 hook.region,
                 model,

@@ -9,39 +9,41 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs.state_store import Homes, RecordFile, StateStore
-from airflow_provider_assemblyai.llm_gateway.call_state import AnswerRecord
-from airflow_provider_assemblyai.mixins.paid_call import GatewayTask
-from airflow_provider_assemblyai.storage.outputs import Outputs
+from airflow_provider_assemblyai.jobs.state_store import FileBackend, ReplicatedStateStore, TaskStateBackend
+from airflow_provider_assemblyai.llm_gateway.call_state import CallState
+from airflow_provider_assemblyai.mixins.paid_call import PaidCallMixin
+from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
 
-class RecordedTask(GatewayTask):
+class RecordedCallMixin(PaidCallMixin):
     """Mix it in before ``BaseOperator``; the attributes are arguments of the operator."""
 
     output_path: str | ObjectStoragePath | None
-    _record: AnswerRecord | None = None
+    _record: CallState | None = None
 
     def _open_record(
-        self, context: Context, hook: AssemblyAIHook, request: Mapping[str, Any], outputs: Outputs | None
-    ) -> AnswerRecord:
-        homes: list[StateStore | RecordFile] = []
+        self, context: Context, hook: AssemblyAIHook, request: Mapping[str, Any], outputs: OutputFiles | None
+    ) -> CallState:
+        homes: list[TaskStateBackend | FileBackend] = []
         ti = context["ti"]
         store = context.get("task_state_store")
         if store is not None and (outputs is not None or self.on_lost_answer == "fail"):
-            homes.append(StateStore(store))
+            homes.append(TaskStateBackend(store))
         if outputs is not None:
-            homes.append(RecordFile(outputs, (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)))
+            homes.append(FileBackend(outputs, (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)))
         if self.on_lost_answer == "fail" and not homes:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "
                 "have), and there is no output_path to keep a record."
             )
-        record = AnswerRecord(Homes(homes), self.assemblyai_conn_id, hook.region, request, ti.max_tries)
+        record = CallState(
+            ReplicatedStateStore(homes), self.assemblyai_conn_id, hook.region, request, ti.max_tries
+        )
         self._record = record if self.on_lost_answer == "fail" else None
         return record
 
     def _look_back(
-        self, record: AnswerRecord, outputs: Outputs | None
+        self, record: CallState, outputs: OutputFiles | None
     ) -> tuple[str, Mapping[str, Any]] | None:
         """
         Return the text of the file that an earlier try left, and what it recorded of it; None to ask now.

@@ -21,7 +21,7 @@ else:
     _Operator = object
 
 
-class MarkedTemplates(_Operator):
+class TranscriptMarkerMixin(_Operator):
     """Mix it in before ``BaseOperator``."""
 
     #: Template fields in which ``{{ transcript }}`` is a mark for the service.

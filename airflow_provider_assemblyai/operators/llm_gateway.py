@@ -12,18 +12,18 @@ from typing import Any, Literal
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import llm_gateway
-from airflow_provider_assemblyai.api.errors import AnswerUnusable, ApiError, AssemblyAIError, InvalidInput
-from airflow_provider_assemblyai.api.llm_gateway import Answer, Model, Usage
+from airflow_provider_assemblyai.api.errors import ApiError, AssemblyAIError, InvalidInput, ResponseUnusable
+from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion, Model, Usage
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT, identify
+from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT, resolve_transcript
 from airflow_provider_assemblyai.llm_gateway import messages as prompting
-from airflow_provider_assemblyai.llm_gateway.call_state import AnswerRecord
-from airflow_provider_assemblyai.llm_gateway.structured_output import Shape, value_of
-from airflow_provider_assemblyai.mixins.paid_call import Gating, OnLostAnswer, Progress
-from airflow_provider_assemblyai.mixins.recorded_call import RecordedTask
-from airflow_provider_assemblyai.mixins.transcript_marker import MarkedTemplates
-from airflow_provider_assemblyai.storage.outputs import Outputs, as_json
+from airflow_provider_assemblyai.llm_gateway.call_state import CallState
+from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, value_of
+from airflow_provider_assemblyai.mixins.paid_call import CallProgress, Gating, OnLostAnswer
+from airflow_provider_assemblyai.mixins.recorded_call import RecordedCallMixin
+from airflow_provider_assemblyai.mixins.transcript_marker import TranscriptMarkerMixin
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json
 
 #: What the operator has arguments for, or does not do.
 _NOT_EXTRA = (
@@ -33,21 +33,21 @@ _NOT_EXTRA = (
 
 
 @dataclass(frozen=True)
-class _Question:
+class _Request:
     """What a task asks, and whom."""
 
     hook: AssemblyAIHook
     request: dict[str, Any]
-    shape: Shape | None
-    record: AnswerRecord
-    outputs: Outputs | None
+    shape: OutputSchema | None
+    record: CallState
+    outputs: OutputFiles | None
 
     @property
     def model(self) -> str:
         return str(self.request["model"])
 
 
-class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
+class LLMGatewayOperator(RecordedCallMixin, TranscriptMarkerMixin, BaseOperator):
     """
     Ask a model of the LLM Gateway, about a transcript or anything else, and return its answer.
 
@@ -204,7 +204,7 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
             self._pass_gate(context, question.hook, question.model, progress)
             return self._answer(context, question, progress)
 
-    def execute_complete(self, context: Context, event: Any, progress: Progress | None = None) -> Any:
+    def execute_complete(self, context: Context, event: Any, progress: CallProgress | None = None) -> Any:
         """Go on after the trigger has fired."""
         with fail_fast(), self._naming(context):
             progress = progress or self._begin(context)
@@ -216,7 +216,7 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
         """Return the prompt and the messages, of which one is None."""
         return self.prompt, self.messages
 
-    def _question(self, context: Context) -> _Question:
+    def _question(self, context: Context) -> _Request:
         """
         Put together what is asked.
 
@@ -224,7 +224,7 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
         """
         transcript_id, region = None, self.region or None
         if self.transcript_id is not None:
-            transcript_id, region = identify(self.transcript_id, region)
+            transcript_id, region = resolve_transcript(self.transcript_id, region)
         hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._pause)
         model = self.model or hook.gateway.model
         if not isinstance(model, str) or not model.strip():
@@ -232,7 +232,7 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
                 "There is no model to ask: name one as model=..., or as llm_model in the connection's extra. "
                 "AssemblyAIHook().models() lists them."
             )
-        shape = None if self.response_format is None else Shape(self.response_format)
+        shape = None if self.response_format is None else OutputSchema(self.response_format)
         prompt, messages = self._said(context)
         request: dict[str, Any] = {
             "model": model.strip(),
@@ -256,10 +256,10 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
         outputs = None
         if self.output_path is not None:
             name = f"{transcript_id}.{self.task_id}" if transcript_id else self.task_id
-            outputs = Outputs.at(self.output_path, name, context["ti"].map_index)
-        return _Question(hook, request, shape, self._open_record(context, hook, request, outputs), outputs)
+            outputs = OutputFiles.at(self.output_path, name, context["ti"].map_index)
+        return _Request(hook, request, shape, self._open_record(context, hook, request, outputs), outputs)
 
-    def _answer(self, context: Context, question: _Question, progress: Progress) -> Any:
+    def _answer(self, context: Context, question: _Request, progress: CallProgress) -> Any:
         """Ask, once more if the answer's shape is wrong and that was asked for, and return what it is."""
         request = question.request
         if progress.get("repairing"):
@@ -272,7 +272,7 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
                 value = value_of(
                     answer, question.shape, self.max_tokens, keep_cut=self.on_truncation == "return"
                 )
-            except AnswerUnusable as error:
+            except ResponseUnusable as error:
                 if error.reason != "invalid" or not self.repair or progress.get("repairing"):
                     raise
                 self.log.warning("%s It is asked once more.", error)
@@ -282,14 +282,14 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
             else:
                 return self._deliver(question, value, facts)
 
-    def _asked(self, question: _Question, request: dict[str, Any], progress: Progress) -> Answer:
+    def _asked(self, question: _Request, request: dict[str, Any], progress: CallProgress) -> ChatCompletion:
         call = llm_gateway.chat(request, timeout=self.timeout)
         try:
             answer = self._ask(question.hook, question.model, call, progress)
         except ApiError as error:
             if not llm_gateway.names_unknown_model(error):
                 raise
-            near = llm_gateway.near(question.model, self._models(question.hook))
+            near = llm_gateway.suggest_models(question.model, self._models(question.hook))
             raise ApiError(
                 f"{error} {near}".strip(), status=error.status, request_id=error.request_id
             ) from error
@@ -304,7 +304,7 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
             return []
 
     def _report(
-        self, context: Context, question: _Question, answer: Answer, progress: Progress
+        self, context: Context, question: _Request, answer: ChatCompletion, progress: CallProgress
     ) -> dict[str, Any]:
         """Push what the answer took, also if it turns out to be of no use."""
         usage = _sum(answer.usage, progress.get("spent"))
@@ -335,7 +335,7 @@ class LLMGatewayOperator(RecordedTask, MarkedTemplates, BaseOperator):
         self._push(context, facts)
         return facts
 
-    def _deliver(self, question: _Question, value: Any, facts: dict[str, Any]) -> Any:
+    def _deliver(self, question: _Request, value: Any, facts: dict[str, Any]) -> Any:
         if question.outputs is None:
             if len(as_json(value).encode()) > MAX_XCOM_TEXT:
                 self.log.warning("The answer is longer than XComs should be: set output_path.")

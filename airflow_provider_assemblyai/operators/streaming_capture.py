@@ -23,24 +23,29 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_assemblyai.api import streaming, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
-from airflow_provider_assemblyai.capture.audio.sources import Sound, find
+from airflow_provider_assemblyai.capture.audio.sources import PcmSource, open_source
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
-from airflow_provider_assemblyai.capture.output.publisher import Finish
-from airflow_provider_assemblyai.capture.output.segments import LONGEST, Segments, Writer, check_formats
-from airflow_provider_assemblyai.capture.runner import Box, Capture, State
-from airflow_provider_assemblyai.capture.state import BoxKeeper
-from airflow_provider_assemblyai.client.websocket import LiveSocket
+from airflow_provider_assemblyai.capture.output.publisher import ResultPublisher
+from airflow_provider_assemblyai.capture.output.segments import (
+    LONGEST,
+    SegmentStore,
+    SegmentWriter,
+    check_formats,
+)
+from airflow_provider_assemblyai.capture.runner import CaptureConfig, CaptureProgress, CaptureRunner
+from airflow_provider_assemblyai.capture.state import CaptureStateStore
+from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.jobs.factory import mask_address
-from airflow_provider_assemblyai.jobs.state_store import RecordFile
-from airflow_provider_assemblyai.mixins.cancellation import Killable
-from airflow_provider_assemblyai.storage.outputs import Outputs, stem_of
+from airflow_provider_assemblyai.jobs.factory import mask_url_secrets
+from airflow_provider_assemblyai.jobs.state_store import FileBackend
+from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, output_name
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
 Seconds = float | timedelta
 
 
-class StreamingCaptureOperator(Killable, BaseOperator):
+class StreamingCaptureOperator(CancellationMixin, BaseOperator):
     """
     Record a source for a stretch of time, with live text, and always end the session.
 
@@ -154,22 +159,22 @@ class StreamingCaptureOperator(Killable, BaseOperator):
         # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
         # fields for its UI.
         super()._do_render_template_fields(*args, **kwargs)
-        mask_address(self.source)
+        mask_url_secrets(self.source)
         with suppress(InvalidInput):  # execute says what is wrong with it
             config = streaming.check_config(self.config)
-            mask_address(config.get("webhook_url"))
+            mask_url_secrets(config.get("webhook_url"))
             mask_secret(config.get("webhook_auth_header_value"))
 
     def execute(self, context: Context) -> CaptureSummary:
         with fail_fast(), self._naming(context):
             box, config, formats = self._box(), streaming.check_config(self.config), self._formats()
             fallback_config = transcripts.check_config(self.fallback_config)
-            outputs = Outputs.at(self.output_path, self._stem(), context["ti"].map_index)
+            outputs = OutputFiles.at(self.output_path, self._stem(), context["ti"].map_index)
             ti = context["ti"]
             owner = ("capture", ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-            keeper = BoxKeeper(context.get("task_state_store"), RecordFile(outputs, owner))
-            segments = Segments(outputs, owner, self.channels)
-            finish = Finish(
+            keeper = CaptureStateStore(context.get("task_state_store"), FileBackend(outputs, owner))
+            segments = SegmentStore(outputs, owner, self.channels)
+            finish = ResultPublisher(
                 keeper=keeper,
                 segments=segments,
                 outputs=outputs,
@@ -194,14 +199,14 @@ class StreamingCaptureOperator(Killable, BaseOperator):
                 return finish.publish(context)
             if keeper.record is None:
                 self._check_in_time(context)
-            sound = find(self.source, self.channels, lambda: self._killed)
+            sound = open_source(self.source, self.channels, lambda: self._killed)
             outputs.check_writable()
             connect = _Connector(self.assemblyai_conn_id, config, self.inactivity_timeout)
             state = self._capture(box, sound, connect, keeper, segments)
             self._end(finish, state, context)
             return finish.publish(context, state.failure)
 
-    def _end(self, finish: Finish, state: State, context: Context) -> None:
+    def _end(self, finish: ResultPublisher, state: CaptureProgress, context: Context) -> None:
         """Record that the box has closed; unless it failed and a retry can capture the rest."""
         failure = state.failure
         if state.ended == "failed" and failure is not None and failure.retryable:
@@ -216,25 +221,25 @@ class StreamingCaptureOperator(Killable, BaseOperator):
 
     def _capture(
         self,
-        box: Box,
-        sound: Sound,
+        box: CaptureConfig,
+        sound: PcmSource,
         connect: _Connector,
-        keeper: BoxKeeper,
-        segments: Segments,
-    ) -> State:
+        keeper: CaptureStateStore,
+        segments: SegmentStore,
+    ) -> CaptureProgress:
         found = keeper.record
         if found is not None:
             # The box that is open keeps its length, whatever is asked for now.
-            box = Box(**{**vars(box), "duration": found["duration"]})
+            box = CaptureConfig(**{**vars(box), "duration": found["duration"]})
             self.log.info("The box is open since an earlier try: the rest of it is captured.")
         elapsed = 0 if found is None else round((time.time() - found["began"]) * 1000)
-        writer: list[Writer] = []
+        writer: list[SegmentWriter] = []
 
         def begin() -> int:
             start = keeper.begin(box.duration)
             assert keeper.record is not None
             writer.append(
-                Writer(
+                SegmentWriter(
                     segments,
                     keeper.record["tries"],
                     self.channels,
@@ -246,7 +251,7 @@ class StreamingCaptureOperator(Killable, BaseOperator):
             self.log.info("Recording %s for %.0f s.", sound.shown, box.duration - start / 1000)
             return start
 
-        return Capture(
+        return CaptureRunner(
             box,
             sound,
             connect=connect,
@@ -258,10 +263,10 @@ class StreamingCaptureOperator(Killable, BaseOperator):
             say=self.log.warning,
         ).run(elapsed)
 
-    def _box(self) -> Box:
+    def _box(self) -> CaptureConfig:
         config = streaming.check_config(self.config)
         partials = config.get("include_partial_turns")
-        return Box(
+        return CaptureConfig(
             duration=self._duration(),
             channels=self.channels,
             segment=self.segment,
@@ -288,7 +293,7 @@ class StreamingCaptureOperator(Killable, BaseOperator):
     def _stem(self) -> str:
         if callable(self.source):
             return self.task_id.replace(".", "_")
-        return stem_of(self.source)
+        return output_name(self.source)
 
     def _check_in_time(self, context: Context) -> None:
         due = getattr(context.get("dag_run"), "run_after", None)
@@ -320,11 +325,11 @@ class _Connector:
         self._one_at_a_time = threading.Lock()
         self._pause: Callable[[float], None] = time.sleep
 
-    def __call__(self, longest: float, pause: Callable[[float], None]) -> LiveSocket:
+    def __call__(self, longest: float, pause: Callable[[float], None]) -> StreamingSocket:
         with self._one_at_a_time:
             self._pause = pause
             token = self._client.send(streaming.token(longest))
-        return LiveSocket(self._address, token)
+        return StreamingSocket(self._address, token)
 
     def _wait(self, seconds: float) -> None:
         self._pause(seconds)
@@ -355,7 +360,7 @@ class _Progress:
         self._every = min(60.0, max(5.0, duration / 10))
         self._last = time.monotonic()
 
-    def __call__(self, state: State) -> None:
+    def __call__(self, state: CaptureProgress) -> None:
         now = time.monotonic()
         if now - self._last < self._every:
             return

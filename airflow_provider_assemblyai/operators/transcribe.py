@@ -24,19 +24,19 @@ from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer, shortfall
+from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer, upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
-from airflow_provider_assemblyai.jobs.factory import Opening, mask_address
+from airflow_provider_assemblyai.jobs.factory import SubmissionFactory, mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
-from airflow_provider_assemblyai.jobs.state import Policy
+from airflow_provider_assemblyai.jobs.state import ReusePolicy
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.mixins.cancellation import Killable
-from airflow_provider_assemblyai.polling.blocking import until_done
-from airflow_provider_assemblyai.polling.policy import Event, require_done
+from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.polling.blocking import wait_until_done
+from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 
 
-class TranscribeOperator(Killable, BaseOperator):
+class TranscribeOperator(CancellationMixin, BaseOperator):
     """
     Transcribe a recording and return a small summary; texts and words go to files.
 
@@ -129,7 +129,7 @@ class TranscribeOperator(Killable, BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
-        self.policy = Policy(
+        self.policy = ReusePolicy(
             reuse, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
         )
         self.delete_on_kill = on_kill == "delete"
@@ -162,10 +162,10 @@ class TranscribeOperator(Killable, BaseOperator):
         # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
         # fields for its UI.
         super()._do_render_template_fields(*args, **kwargs)
-        mask_address(self.audio)
+        mask_url_secrets(self.audio)
         with suppress(InvalidInput):  # execute says what is wrong with it
             config = transcripts.check_config(self.config)
-            mask_address(config.get("webhook_url"))
+            mask_url_secrets(config.get("webhook_url"))
             mask_secret(config.get("webhook_auth_header_value"))
 
     def execute(self, context: Context) -> Summary | None:
@@ -180,20 +180,20 @@ class TranscribeOperator(Killable, BaseOperator):
     def execute_complete(
         self,
         context: Context,
-        event: Event,
+        event: PollEvent,
         region: str | None = None,
         deadline: float | None = None,
         mark: str | None = None,
     ) -> Summary | None:
         """Go on after the trigger has fired."""
         with fail_fast(), self._naming(context):
-            transcript_id = require_done(event, region or "of the connection")
+            transcript_id = require_completed_event(event, region or "of the connection")
             hook, job = self._opening().again(context, transcript_id, region, mark)
             transcript = hook.send(transcripts.get(transcript_id))
             return self._follow(context, hook, job, transcript, deadline or time.time() + self.timeout)
 
-    def _opening(self) -> Opening:
-        return Opening(
+    def _opening(self) -> SubmissionFactory:
+        return SubmissionFactory(
             self.assemblyai_conn_id,
             self.audio,
             self.transfer,
@@ -267,14 +267,14 @@ class TranscribeOperator(Killable, BaseOperator):
                 # A backstop only: the trigger's own deadline ends with a better message.
                 timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
             )
-        return until_done(hook, transcript_id, self.poll_interval, deadline, self._pause)
+        return wait_until_done(hook, transcript_id, self.poll_interval, deadline, self._pause)
 
     def _finish(
         self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript
     ) -> Summary:
         outputs: dict[str, str] = {}
         if self.output_path is not None:
-            outputs = results.export(
+            outputs = results.write_files(
                 hook.send,
                 transcript,
                 self._opening().outputs(context),
@@ -283,7 +283,7 @@ class TranscribeOperator(Killable, BaseOperator):
             )
         push_text = self.output_path is None if self.push_text is None else self.push_text
         summary = results.summarize(transcript, hook.region, push_text=push_text, outputs=outputs)
-        short = shortfall(job.record.get("duration"), transcript.get("audio_duration"))
+        short = upload_shortfall(job.record.get("duration"), transcript.get("audio_duration"))
         summary["warnings"] += [short] if short else []
         if self.delete_after and job.record.get("shared"):
             summary["warnings"].append("Not deleted: the job was adopted, and its URL is not ours alone.")
@@ -307,7 +307,7 @@ class TranscribeOperator(Killable, BaseOperator):
         summary: Any = dict(job.record["summary"])
         if job.record["phase"] != "deleted":
             self._delete(hook, job)
-        return results.restore(summary, push_text=bool(self.push_text))
+        return results.restore_summary(summary, push_text=bool(self.push_text))
 
     def _time_left(self) -> float:
         """Return the seconds of this try: Airflow's own limit ends with a deferral, ours does not."""

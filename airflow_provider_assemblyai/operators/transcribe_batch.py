@@ -30,24 +30,24 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
-from airflow_provider_assemblyai.batch.item_processor import Crew, Flight, Order
+from airflow_provider_assemblyai.batch.item_processor import BatchSettings, InFlightItem, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Items
-from airflow_provider_assemblyai.batch.lease import Held
-from airflow_provider_assemblyai.batch.manifest import BatchSummary, Sum, lines
+from airflow_provider_assemblyai.batch.lease import LeaseHolder
+from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, lines
 from airflow_provider_assemblyai.batch.plan import Plan
-from airflow_provider_assemblyai.batch.session import Desk, run_of
-from airflow_provider_assemblyai.batch.shared_client import Account
-from airflow_provider_assemblyai.batch.window import Round
+from airflow_provider_assemblyai.batch.session import BatchSession, run_of
+from airflow_provider_assemblyai.batch.shared_client import SharedClient
+from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
-from airflow_provider_assemblyai.jobs.factory import mask_address
+from airflow_provider_assemblyai.jobs.factory import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format
-from airflow_provider_assemblyai.jobs.state import Policy
-from airflow_provider_assemblyai.jobs.task_state import is_over
-from airflow_provider_assemblyai.mixins.cancellation import Killable
-from airflow_provider_assemblyai.polling.policy import Event, require_done
-from airflow_provider_assemblyai.storage.outputs import Outputs, open_path
+from airflow_provider_assemblyai.jobs.state import ReusePolicy
+from airflow_provider_assemblyai.jobs.task_state import is_task_finished
+from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, open_path
 from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger, wait_for
 
 #: Seconds between two looks at a lease that somebody else holds.
@@ -57,7 +57,7 @@ _LOOK = 15.0
 _LOW_WATER = 2 / 3
 
 
-class TranscribeBatchOperator(Killable, BaseOperator):
+class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     """
     Transcribe many recordings in one task: files and a manifest are written, a small summary is returned.
 
@@ -152,7 +152,7 @@ class TranscribeBatchOperator(Killable, BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
-        self.policy = Policy(
+        self.policy = ReusePolicy(
             True, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
         )
         self.assemblyai_conn_id = assemblyai_conn_id
@@ -173,14 +173,14 @@ class TranscribeBatchOperator(Killable, BaseOperator):
         super()._do_render_template_fields(*args, **kwargs)
         # What opens an address must not get into logs and Airflow's pages.
         for given in self.audios if isinstance(self.audios, list | tuple) else [self.audios]:
-            mask_address(given.get("audio") if isinstance(given, Mapping) else given)
+            mask_url_secrets(given.get("audio") if isinstance(given, Mapping) else given)
             self._mask_config(given.get("config") if isinstance(given, Mapping) else None)
         self._mask_config(self.config)
 
     def _mask_config(self, config: object) -> None:
         with suppress(InvalidInput):  # execute says what is wrong with it
             checked = transcripts.check_config(config)
-            mask_address(checked.get("webhook_url"))
+            mask_url_secrets(checked.get("webhook_url"))
             mask_secret(checked.get("webhook_auth_header_value"))
 
     # --- the run of a task -------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class TranscribeBatchOperator(Killable, BaseOperator):
 
     def _begin(self, context: Context, deadline: float, locked: Any = None) -> BatchSummary | None:
         desk = self._desk(context)
-        Outputs(desk.order.output_path, "manifest").check_writable()
+        OutputFiles(desk.order.output_path, "manifest").check_writable()
         waited: dict[str, Any] = locked or {"mark": None, "seconds": 0.0}
         while (held := desk.lease.held()) is not None:
             if held.mark != waited["mark"]:
@@ -215,7 +215,9 @@ class TranscribeBatchOperator(Killable, BaseOperator):
             plan, spent = desk.make_plan(self.retry_failed, self.max_audio_minutes)
             return self._work(context, desk, plan, deadline, spent, 0, {}, [])
 
-    def _go_on(self, context: Context, state: Mapping[str, Any], events: list[Event]) -> BatchSummary | None:
+    def _go_on(
+        self, context: Context, state: Mapping[str, Any], events: list[PollEvent]
+    ) -> BatchSummary | None:
         desk = self._desk(context)
         desk.lease.claim(after=state["claim"])
         with desk.lease.kept():
@@ -230,23 +232,23 @@ class TranscribeBatchOperator(Killable, BaseOperator):
     def _work(
         self,
         context: Context,
-        desk: Desk,
+        desk: BatchSession,
         plan: Plan,
         deadline: float,
         minutes: float,
         taken: int,
-        flights: dict[str, Flight],
+        flights: dict[str, InFlightItem],
         ended: list[str],
     ) -> BatchSummary | None:
         """Fetch, fill up and wait, until nothing is in flight and nothing is left."""
-        account = Account(
+        account = SharedClient(
             lambda: AssemblyAIHook(self.assemblyai_conn_id, pause=self._pause), self.upload_workers
         )
-        crew = Crew(
+        crew = ItemProcessor(
             desk.order, account, desk.ledger, pause=self._pause, check=self._check_alive, log=self.log
         )
         crew.minutes = minutes
-        rounds = Round(
+        rounds = WindowedExecutor(
             crew,
             desk.todo(plan, taken),
             flights,
@@ -272,9 +274,9 @@ class TranscribeBatchOperator(Killable, BaseOperator):
                     self._defer(list(flights), account.hook.region, deadline, until, state)
                 ended = self._ended(self._wait(list(flights), account.hook.region, deadline, until))
 
-    def _finish(self, context: Context, desk: Desk, plan: Plan, region: str) -> BatchSummary:
-        total = Sum(desk.order.run)
-        manifest = Outputs(desk.order.output_path, "manifest").write(
+    def _finish(self, context: Context, desk: BatchSession, plan: Plan, region: str) -> BatchSummary:
+        total = ManifestTotals(desk.order.run)
+        manifest = OutputFiles(desk.order.output_path, "manifest").write(
             "jsonl", lines(desk.ledger.entries, plan.keys(), total)
         )
         summary = total.summary(region, manifest)
@@ -295,8 +297,8 @@ class TranscribeBatchOperator(Killable, BaseOperator):
 
     # --- waiting -----------------------------------------------------------------------------------------
 
-    def _wait(self, ids: list[str], region: str, deadline: float, until: int) -> list[Event]:
-        async def wait() -> list[Event]:
+    def _wait(self, ids: list[str], region: str, deadline: float, until: int) -> list[PollEvent]:
+        async def wait() -> list[PollEvent]:
             waiting = asyncio.ensure_future(
                 wait_for(
                     self.assemblyai_conn_id,
@@ -315,11 +317,11 @@ class TranscribeBatchOperator(Killable, BaseOperator):
 
         return asyncio.run(wait())
 
-    def _ended(self, events: list[Event]) -> list[str]:
+    def _ended(self, events: list[PollEvent]) -> list[str]:
         """Return the jobs that are over, or that the service does not want to tell about: reading them says why."""
         for event in events:
             if event.get("outcome") != "refused":
-                require_done(event, "of the connection")
+                require_completed_event(event, "of the connection")
         return [event["transcript_id"] for event in events]
 
     def _defer(
@@ -340,7 +342,9 @@ class TranscribeBatchOperator(Killable, BaseOperator):
             timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
         )
 
-    def _wait_for_lease(self, desk: Desk, held: Held, deadline: float, waited: dict[str, Any]) -> None:
+    def _wait_for_lease(
+        self, desk: BatchSession, held: LeaseHolder, deadline: float, waited: dict[str, Any]
+    ) -> None:
         """Wait a moment for whoever works on the same output path. How long is counted, not read off a clock."""
         if self.on_locked == "fail" or time.time() > deadline:
             raise BatchLocked(str(desk.order.output_path), held.owner)
@@ -352,10 +356,10 @@ class TranscribeBatchOperator(Killable, BaseOperator):
 
     # --- arguments ---------------------------------------------------------------------------------------
 
-    def _desk(self, context: Context) -> Desk:
+    def _desk(self, context: Context) -> BatchSession:
         path = open_path(self.output_path, "output_path")
         formats = results.check_formats(results.DEFAULT_FORMATS if self.formats is None else self.formats)
-        order = Order(
+        order = BatchSettings(
             self.assemblyai_conn_id,
             run_of(context),
             context["ti"].max_tries,
@@ -367,7 +371,7 @@ class TranscribeBatchOperator(Killable, BaseOperator):
             self.chars_per_caption,
         )
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
-        return Desk(context, order, items, is_over=is_over, log=self.log)
+        return BatchSession(context, order, items, is_over=is_task_finished, log=self.log)
 
     def _time_left(self) -> float:
         if self.execution_timeout is None or self.deferrable:

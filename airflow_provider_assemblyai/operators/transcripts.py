@@ -16,7 +16,7 @@ from airflow_provider_assemblyai.api.validation import check_count
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Format, Summary
-from airflow_provider_assemblyai.storage.outputs import Outputs
+from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
 
 class TranscriptExportOperator(BaseOperator):
@@ -79,17 +79,17 @@ class TranscriptExportOperator(BaseOperator):
 
     def execute(self, context: Context) -> Summary:
         with fail_fast():
-            transcript_id, region = results.identify(self.transcript_id, self.region)
+            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
             formats = results.check_formats(self.formats)
             hook = AssemblyAIHook(self.assemblyai_conn_id, region)
             if self.name is not None and (not self.name or "/" in self.name):
                 raise InvalidInput("name must not be empty or hold a slash: the place is output_path.")
             # Without a name of the user's the id names the files, which no other mapped task has.
             index = None if self.name is None else context["ti"].map_index
-            outputs = Outputs.at(self.output_path, self.name or transcript_id, index)
+            outputs = OutputFiles.at(self.output_path, self.name or transcript_id, index)
             transcript = hook.send(transcripts.get(transcript_id))
             outcome.require_completed(transcript)
-            written = results.export(
+            written = results.write_files(
                 hook.send, transcript, outputs, formats, chars_per_caption=self.chars_per_caption
             )
             return results.summarize(transcript, hook.region, push_text=self.push_text, outputs=written)
@@ -130,7 +130,7 @@ class TranscriptDeleteOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         with fail_fast():
-            transcript_id, region = results.identify(self.transcript_id, self.region)
+            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
             hook = AssemblyAIHook(self.assemblyai_conn_id, region)
             status = hook.send(transcripts.get(transcript_id))["status"]
             if status not in ("completed", "error"):

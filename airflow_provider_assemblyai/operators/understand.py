@@ -12,16 +12,16 @@ from typing import Any, Final, Literal, TypedDict
 from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import understanding
-from airflow_provider_assemblyai.api.errors import AnswerUnusable, InvalidInput
+from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusable
 from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.understanding import Understood
 from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT, identify
-from airflow_provider_assemblyai.llm_gateway.call_state import AnswerRecord
-from airflow_provider_assemblyai.mixins.paid_call import Gating, OnLostAnswer, Progress
-from airflow_provider_assemblyai.mixins.recorded_call import RecordedTask
-from airflow_provider_assemblyai.storage.outputs import Outputs, as_json
+from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT, resolve_transcript
+from airflow_provider_assemblyai.llm_gateway.call_state import CallState
+from airflow_provider_assemblyai.mixins.paid_call import CallProgress, Gating, OnLostAnswer
+from airflow_provider_assemblyai.mixins.recorded_call import RecordedCallMixin
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json
 
 #: What stands for a model where the limit is for: the service counts these calls by themselves.
 LIMIT: Final = "speech-understanding"
@@ -51,17 +51,17 @@ class Understanding(TypedDict):
 
 
 @dataclass(frozen=True)
-class _Question:
+class _Request:
     """What a task asks."""
 
     hook: AssemblyAIHook
     transcript_id: str
     features: dict[str, Any]
-    record: AnswerRecord
-    outputs: Outputs | None
+    record: CallState
+    outputs: OutputFiles | None
 
 
-class UnderstandOperator(RecordedTask, BaseOperator):
+class UnderstandOperator(RecordedCallMixin, BaseOperator):
     """
     Run Speech Understanding on a completed transcript, and return what it finds.
 
@@ -154,7 +154,7 @@ class UnderstandOperator(RecordedTask, BaseOperator):
             return self._answer(context, question, progress)
 
     def execute_complete(
-        self, context: Context, event: Any, progress: Progress | None = None
+        self, context: Context, event: Any, progress: CallProgress | None = None
     ) -> Understanding:
         """Go on after the trigger has fired."""
         with fail_fast(), self._naming(context):
@@ -163,24 +163,24 @@ class UnderstandOperator(RecordedTask, BaseOperator):
             self._let_out(event, LIMIT, progress)
             return self._answer(context, question, progress)
 
-    def _question(self, context: Context) -> _Question:
+    def _question(self, context: Context) -> _Request:
         """
         Put together what is asked.
 
         :raises InvalidInput: it cannot work.
         """
-        transcript_id, region = identify(self.transcript_id, self.region)
+        transcript_id, region = resolve_transcript(self.transcript_id, self.region)
         features = understanding.check_features(self.features)
         hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._pause)
         outputs = None
         if self.output_path is not None:
             name = f"{transcript_id}.{self.task_id}"
-            outputs = Outputs.at(self.output_path, name, context["ti"].map_index)
+            outputs = OutputFiles.at(self.output_path, name, context["ti"].map_index)
         request = {"transcript_id": transcript_id, "features": features}
         record = self._open_record(context, hook, request, outputs)
-        return _Question(hook, transcript_id, features, record, outputs)
+        return _Request(hook, transcript_id, features, record, outputs)
 
-    def _answer(self, context: Context, question: _Question, progress: Progress) -> Understanding:
+    def _answer(self, context: Context, question: _Request, progress: CallProgress) -> Understanding:
         call = understanding.understand(question.transcript_id, question.features, timeout=self.timeout)
         found = self._ask(question.hook, LIMIT, call, progress)
         self.log.info(
@@ -229,14 +229,14 @@ class UnderstandOperator(RecordedTask, BaseOperator):
         text = " ".join(made["warnings"])
         named = f" (request id {found.request_id})" if found.request_id else ""
         if len(found.failed) == len(features):
-            raise AnswerUnusable(f"Speech Understanding found nothing{named}: {text}", "failed")
+            raise ResponseUnusable(f"Speech Understanding found nothing{named}: {text}", "failed")
         if self.on_failed_feature == "fail":
             rest = (
                 f"The rest is in {made['output']}"
                 if made["output"]
                 else "The rest is in XCom, under the key 'partial'"
             )
-            raise AnswerUnusable(
+            raise ResponseUnusable(
                 f"Speech Understanding did only a part{named}: {text} {rest}; on_failed_feature='warn' goes on "
                 "without what failed.",
                 "failed",

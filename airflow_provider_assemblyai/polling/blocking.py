@@ -14,7 +14,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling import policy as watching
 
 
-def until_done(
+def wait_until_done(
     hook: AssemblyAIHook,
     transcript_id: str,
     poll_interval: float,
@@ -31,7 +31,7 @@ def until_done(
     :param pause: waits some seconds; raises when the task is killed.
     :raises AssemblyAIError: waiting ended without an answer, see :func:`.watching.require_done`.
     """
-    watch = watching.Watch(transcript_id, poll_interval, deadline, watching.FIRST_LOOK)
+    watch = watching.PollState(transcript_id, poll_interval, deadline, watching.FIRST_LOOK)
     while True:
         pause(watch.delay(time.time(), random.random()))
         try:
@@ -43,5 +43,5 @@ def until_done(
         else:
             event = watch.saw(transcript, time.time())
         if event is not None:
-            watching.require_done(event, hook.region)
+            watching.require_completed_event(event, hook.region)
             return transcript

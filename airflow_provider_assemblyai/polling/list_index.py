@@ -20,7 +20,7 @@ _NEWCOMERS = 20
 
 
 @dataclass(slots=True)
-class Window:
+class PageRange:
     """
     A stretch of the list to ask for.
 
@@ -34,13 +34,13 @@ class Window:
     ids: list[str] = field(default_factory=list)
 
 
-class _Chain:
+class _Segment:
     """Rows that follow each other; once it has met another chain, it is a part of that."""
 
     __slots__ = ("into", "shift")
 
     def __init__(self) -> None:
-        self.into: _Chain | None = None
+        self.into: _Segment | None = None
         self.shift = 0
 
 
@@ -52,7 +52,7 @@ class _Place:
 
     __slots__ = ("chain", "newer", "rank")
 
-    def __init__(self, chain: _Chain, rank: int, newer: str | None) -> None:
+    def __init__(self, chain: _Segment, rank: int, newer: str | None) -> None:
         self.chain, self.rank, self.newer = chain, rank, newer
 
     def settle(self) -> _Place:
@@ -63,7 +63,7 @@ class _Place:
         return self
 
 
-class Places:
+class ListIndex:
     """The places of the transcripts that somebody waits for."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Places:
             # A page that goes on from here belongs to the same chain, whosever row this is.
             self._ends[newer] = _Place(chain, rank - 1, "")
 
-    def _align(self, before: str | None, rows: Sequence[str]) -> tuple[_Chain, int]:
+    def _align(self, before: str | None, rows: Sequence[str]) -> tuple[_Segment, int]:
         """Return the chain of a page and the rank of its first row, joining chains that meet on it."""
         known = self._at.get(before) or self._ends.get(before) if before is not None else None
         chain, first = (known.settle().chain, known.rank + 1) if known is not None else (None, 0)
@@ -113,7 +113,7 @@ class Places:
                 chain, first = place.chain, place.rank - number
             elif place.chain is not chain:
                 place.chain.into, place.chain.shift = chain, first + number - place.rank
-        return chain or _Chain(), first
+        return chain or _Segment(), first
 
     def anchored(self, transcript_id: str) -> bool:
         """Tell whether a page can be begun at it, whatever has come to the front of the list."""
@@ -127,14 +127,14 @@ class Places:
         """Give up where pages ended; none of them will be gone on from."""
         self._ends.clear()
 
-    def windows(self, wanted: Iterable[str]) -> tuple[list[Window], list[str]]:
+    def windows(self, wanted: Iterable[str]) -> tuple[list[PageRange], list[str]]:
         """
         Return the fewest pages that show all of ``wanted``, and ids that no page can be begun at.
 
         :param wanted: ids that have a place.
         """
         places = self._at
-        chains: dict[_Chain, list[str]] = {}
+        chains: dict[_Segment, list[str]] = {}
         for transcript_id in wanted:
             place = places[transcript_id]
             if place.chain.into is not None:
@@ -144,7 +144,7 @@ class Places:
                 chains[place.chain] = [transcript_id]
             else:
                 members.append(transcript_id)
-        windows: list[Window] = []
+        windows: list[PageRange] = []
         alone: list[str] = []
         for members in chains.values():
             members.sort(key=lambda transcript_id: places[transcript_id].rank)
@@ -157,7 +157,7 @@ class Places:
                     if newer == "":
                         alone.append(transcript_id)
                         continue
-                    window, first = Window(newer, 0), rank
+                    window, first = PageRange(newer, 0), rank
                     room = PAGE - (_NEWCOMERS if newer is None else 0)
                     windows.append(window)
                 window.ids.append(transcript_id)

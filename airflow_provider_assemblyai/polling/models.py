@@ -12,13 +12,13 @@ from math import inf
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.polling.list_index import PAGE
-from airflow_provider_assemblyai.polling.policy import Event, Outcome
+from airflow_provider_assemblyai.polling.policy import Outcome, PollEvent
 
 #: Pages that a search may spend without finding anything.
 _CREDIT = 4
 
 
-class Claim:
+class WaitRequest:
     """
     Somebody who waits.
 
@@ -48,7 +48,7 @@ class Claim:
         # The deadline of a trigger that was moved may be over when it starts; one look is owed to it all the same.
         self.deadline = max(ready_at, deadline)
         self.until = until
-        self.events: list[Event] = []
+        self.events: list[PollEvent] = []
 
     @property
     def over(self) -> bool:
@@ -62,7 +62,7 @@ class Claim:
             self.events.append({"transcript_id": transcript_id, "outcome": outcome, "detail": detail})
 
 
-class Search:
+class ListScan:
     """
     A walk through the list for transcripts whose place is not known.
 
@@ -82,11 +82,11 @@ class Search:
         self.credit = min(_CREDIT, len(ids))
         self.walkers = 0
 
-    def page(self, before: str | None, planned: float) -> Look:
+    def page(self, before: str | None, planned: float) -> PollRequest:
         """Return the look at one page."""
         self.credit -= 1
         self.walkers += 1
-        return Look(planned, [], before, PAGE, self)
+        return PollRequest(planned, [], before, PAGE, self)
 
     def found(self, ids: Sequence[str], known: Container[str]) -> tuple[int, str | None]:
         """Return how many a page shows, and the row to go on from if that makes sense."""
@@ -97,7 +97,7 @@ class Search:
 
 
 @dataclass(slots=True, eq=False)
-class Look:
+class PollRequest:
     """
     One request.
 
@@ -112,7 +112,7 @@ class Look:
     ids: list[str] = field(default_factory=list)
     before: str | None = None
     limit: int = 0
-    search: Search | None = None
+    search: ListScan | None = None
 
     @property
     def call(self) -> Call[list[tuple[str, str]]]:
@@ -121,7 +121,7 @@ class Look:
         return transcripts.status(self.ids[0])
 
 
-class Entry:
+class PendingTranscript:
     """
     A transcript that is waited for.
 
@@ -140,23 +140,23 @@ class Entry:
     )
 
     def __init__(self) -> None:
-        self.claims: list[Claim] = []
+        self.claims: list[WaitRequest] = []
         self.interval = self.ready_at = self.look_at = self.deadline = self.due = inf
         self.status = ""
         self.misses = self.looks = 0
         self.failing_since: float | None = None
-        self.search: Search | None = None
+        self.search: ListScan | None = None
 
     @property
     def ended(self) -> bool:
         return self.status in ("completed", "error")
 
-    def add(self, claim: Claim) -> None:
+    def add(self, claim: WaitRequest) -> None:
         """Have one more wait for it."""
         self.claims.append(claim)
         self._count()
 
-    def remove(self, claim: Claim) -> None:
+    def remove(self, claim: WaitRequest) -> None:
         """Have one less wait for it."""
         self.claims.remove(claim)
         if self.claims:
@@ -170,7 +170,7 @@ class Entry:
         self.deadline = min(claim.deadline for claim in self.claims)
 
 
-class Agenda:
+class DueQueue:
     """Who is due when. Many are due at the same moment, so what is kept in order is moments."""
 
     def __init__(self) -> None:

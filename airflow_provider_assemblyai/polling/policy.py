@@ -2,7 +2,7 @@
 """
 Waiting for a transcript, as decisions only: no I/O, no clock, no Airflow.
 
-The blocking loop (``polling.py``) drives a :class:`Watch`: it is told what was seen and when, and answers "keep
+The blocking loop (``polling.py``) drives a :class:`PollState`: it is told what was seen and when, and answers "keep
 waiting" or "here is the event". In an event loop a ``Roster`` (``roster.py``) does the same for many at once, with
 the same events, patience and intervals.
 """
@@ -15,12 +15,12 @@ from typing import Any, Literal, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
+    PollRefused,
     ServiceUnreachable,
     TranscriptTimeout,
     UnexpectedReply,
-    WatchRefused,
 )
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: ``done``: terminal, completed or not; read it to learn which.
 Outcome = Literal["done", "timeout", "unreachable", "refused"]
@@ -28,7 +28,7 @@ Outcome = Literal["done", "timeout", "unreachable", "refused"]
 _LONGEST_INTERVAL = 30.0
 _GROWTH = 1.25
 #: Seconds that failing to ask is borne, from the last answer that could be read.
-PATIENCE = 600.0
+MAX_ERROR_TIME = 600.0
 #: Seconds before the first look: most files are done in moments, whatever the interval is for long ones.
 FIRST_LOOK = 2.0
 #: The same after a deferral. The supervisor of a task can take five seconds (``[workers]
@@ -65,7 +65,7 @@ def interval_after(interval: float, looks: int, jitter: float) -> float:
     return grown * (1 + jitter * _JITTER)
 
 
-class Event(TypedDict):
+class PollEvent(TypedDict):
     """What a wait ended with: ids and a clean sentence, never text of the transcript."""
 
     transcript_id: str
@@ -74,7 +74,7 @@ class Event(TypedDict):
 
 
 @dataclass
-class Watch:
+class PollState:
     """
     Waits for one transcript.
 
@@ -108,7 +108,7 @@ class Watch:
         # One last look at the deadline itself: the job may have ended in between.
         return max(0.0, min(wait, self.deadline - now))
 
-    def saw(self, transcript: Mapping[str, Any], now: float) -> Event | None:
+    def saw(self, transcript: Mapping[str, Any], now: float) -> PollEvent | None:
         """Take in an answer; return the event if waiting is over."""
         self._looks += 1
         self._failing_since = None
@@ -116,24 +116,24 @@ class Watch:
             return self._event("done", str(transcript["status"]))
         return self._event("timeout", str(transcript["status"])) if now >= self.deadline else None
 
-    def failed(self, error: AssemblyAIError, now: float) -> Event | None:
+    def failed(self, error: AssemblyAIError, now: float) -> PollEvent | None:
         """Take in that asking failed, which says nothing about the job; return the event if it is final."""
         self._looks += 1
         if not error.retryable:
-            return self._event("refused", clean(str(error)))
+            return self._event("refused", sanitize(str(error)))
         if now >= self.deadline:
-            return self._event("timeout", clean(str(error)))
+            return self._event("timeout", sanitize(str(error)))
         since = self._failing_since = now if self._failing_since is None else self._failing_since
-        if now - since >= PATIENCE:
-            return self._event("unreachable", clean(str(error)))
+        if now - since >= MAX_ERROR_TIME:
+            return self._event("unreachable", sanitize(str(error)))
         self._not_before = now + (getattr(error, "retry_after", None) or 0.0)
         return None
 
-    def _event(self, outcome: Outcome, detail: str) -> Event:
+    def _event(self, outcome: Outcome, detail: str) -> PollEvent:
         return {"transcript_id": self.transcript_id, "outcome": outcome, "detail": detail}
 
 
-def require_done(event: object, region: str) -> str:
+def require_completed_event(event: object, region: str) -> str:
     """
     Return the transcript id of an event that says "done".
 
@@ -156,6 +156,6 @@ def require_done(event: object, region: str) -> str:
         case "unreachable":
             raise ServiceUnreachable(transcript_id, detail)
         case "refused":
-            raise WatchRefused(f"Transcript {transcript_id} cannot be watched. {detail}")
+            raise PollRefused(f"Transcript {transcript_id} cannot be watched. {detail}")
         case other:
-            raise UnexpectedReply(f"The trigger ended with the unknown outcome {clean(repr(other))}.")
+            raise UnexpectedReply(f"The trigger ended with the unknown outcome {sanitize(repr(other))}.")

@@ -4,7 +4,7 @@ Whom to look at next when many transcripts of one account are waited for, as dec
 no Airflow.
 
 A page of the list tells the states of 200 transcripts without a word of any of them, and costs one request. So a
-:class:`Roster` looks for transcripts in the list first: at the newest page, then at those that follow, and at
+:class:`PollScheduler` looks for transcripts in the list first: at the newest page, then at those that follow, and at
 those that begin at one of the ids themselves. What it finds there is from then on asked for in as few pages as
 hold it. What it does not find, because the list is full of other people's transcripts, is read by its id; only
 then the interval grows.
@@ -18,10 +18,16 @@ from heapq import heapify, heappop, heappush
 from math import floor, inf
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, NotFoundError, RateLimitError
-from airflow_provider_assemblyai.api.sanitize import clean
-from airflow_provider_assemblyai.polling.list_index import PAGE, Places
-from airflow_provider_assemblyai.polling.models import Agenda, Claim, Entry, Look, Search
-from airflow_provider_assemblyai.polling.policy import PATIENCE, Outcome, interval_after
+from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.polling.list_index import PAGE, ListIndex
+from airflow_provider_assemblyai.polling.models import (
+    DueQueue,
+    ListScan,
+    PendingTranscript,
+    PollRequest,
+    WaitRequest,
+)
+from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, Outcome, interval_after
 
 #: Pages of one search that are under way at the same time.
 _WALKERS = 8
@@ -35,7 +41,7 @@ _LAST_LOOK = 10.0
 _HOLD, _LONGEST_HOLD = 2.0, 60.0
 
 
-class Roster:
+class PollScheduler:
     """
     All transcripts of one account that are waited for in one event loop.
 
@@ -46,25 +52,25 @@ class Roster:
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
-        self._entries: dict[str, Entry] = {}
-        self._places = Places()
+        self._entries: dict[str, PendingTranscript] = {}
+        self._places = ListIndex()
         self._searches = 0
         self._search_from = -inf
         self._hold = -inf
         self._holds = 0
-        self._agenda = Agenda()
-        self._claims: set[Claim] = set()
+        self._agenda = DueQueue()
+        self._claims: set[WaitRequest] = set()
         self._origin = 0.0
-        self._deadlines: list[tuple[float, int, Claim]] = []
+        self._deadlines: list[tuple[float, int, WaitRequest]] = []
         self._number = 0
-        self._follow: list[Look] = []
+        self._follow: list[PollRequest] = []
 
     def __len__(self) -> int:
         return len(self._entries)
 
     # --- coming and going --------------------------------------------------------------------------------
 
-    def join(self, claim: Claim) -> None:
+    def join(self, claim: WaitRequest) -> None:
         """Take somebody in."""
         self._claims.add(claim)
         if not self._entries:
@@ -73,13 +79,13 @@ class Roster:
         for transcript_id in claim.left:
             entry = self._entries.get(transcript_id)
             if entry is None:
-                entry = self._entries[transcript_id] = Entry()
+                entry = self._entries[transcript_id] = PendingTranscript()
             entry.add(claim)
             if len(entry.claims) == 1 or claim.look_at < entry.due < inf:
                 self._at(transcript_id, entry, claim.look_at)
         self._remind(claim.deadline, claim)
 
-    def leave(self, claim: Claim) -> None:
+    def leave(self, claim: WaitRequest) -> None:
         """Forget somebody; what nobody else waits for is not looked at again."""
         self._claims.discard(claim)
         if len(self._deadlines) > 100 + 2 * len(self._claims):
@@ -91,7 +97,7 @@ class Roster:
             if entry is not None and claim in entry.claims:
                 self._forsake(transcript_id, entry, claim)
 
-    def _drop(self, transcript_id: str, entry: Entry) -> None:
+    def _drop(self, transcript_id: str, entry: PendingTranscript) -> None:
         del self._entries[transcript_id]
         self._places.forget(transcript_id)
         if entry.search is not None:
@@ -99,7 +105,7 @@ class Roster:
 
     # --- what to do --------------------------------------------------------------------------------------
 
-    def plan(self, now: float) -> tuple[list[Look], list[Claim]]:
+    def plan(self, now: float) -> tuple[list[PollRequest], list[WaitRequest]]:
         """Return the looks that are due now, and whose waiting is over without any."""
         over = self._lapse(now)
         if now < self._hold:
@@ -117,8 +123,8 @@ class Roster:
             else:
                 unknown.append(transcript_id)
         windows, alone = self._places.windows(placed)
-        looks += [Look(now, window.ids, window.before, window.limit) for window in windows]
-        looks += [Look(now, [transcript_id]) for transcript_id in (*alone, *by_id)]
+        looks += [PollRequest(now, window.ids, window.before, window.limit) for window in windows]
+        looks += [PollRequest(now, [transcript_id]) for transcript_id in (*alone, *by_id)]
         if unknown and now < self._search_from:
             for transcript_id in unknown:
                 self._at(transcript_id, self._entries[transcript_id], self._search_from)
@@ -133,7 +139,7 @@ class Roster:
         looks = max(self._hold, -inf if self._follow else self._agenda.first)
         return min(looks, self._deadlines[0][0] if self._deadlines else inf)
 
-    def wants(self, look: Look) -> bool:
+    def wants(self, look: PollRequest) -> bool:
         """Tell whether anybody still waits for what a planned look is about."""
         if look.search is not None:
             return bool(look.search.left)
@@ -145,7 +151,7 @@ class Roster:
 
     # --- what was seen -----------------------------------------------------------------------------------
 
-    def seen(self, look: Look, rows: Sequence[tuple[str, str]], now: float) -> list[Claim]:
+    def seen(self, look: PollRequest, rows: Sequence[tuple[str, str]], now: float) -> list[WaitRequest]:
         """
         Take in an answer.
 
@@ -159,7 +165,7 @@ class Roster:
         ids = [transcript_id for transcript_id, _ in rows]
         found, older = look.search.found(ids, self._places) if look.search is not None else (0, None)
         self._places.learn(look.before, ids, self._entries)
-        over: list[Claim] = []
+        over: list[WaitRequest] = []
         for transcript_id, status in rows:
             entry = self._entries.get(transcript_id)
             if entry is not None:
@@ -176,7 +182,7 @@ class Roster:
                 self._at(transcript_id, self._entries[transcript_id], now)
         return over
 
-    def failed(self, look: Look, error: AssemblyAIError, now: float) -> list[Claim]:
+    def failed(self, look: PollRequest, error: AssemblyAIError, now: float) -> list[WaitRequest]:
         """
         Take in that asking failed, which says nothing about any transcript.
 
@@ -190,17 +196,17 @@ class Roster:
             wait = min(_LONGEST_HOLD, _HOLD * 2.0 ** (self._holds - 1)) if asked is None else asked
             # Not all triggerers of an account at the same moment.
             self._hold = max(self._hold, now + wait + self._jitter() * min(1.0, 0.1 + wait / 10))
-        over: list[Claim] = []
+        over: list[WaitRequest] = []
         for transcript_id in self._unanswered(self._concerned(look)):
             over += self._not_told(transcript_id, look, error, now)
         return over
 
-    def again(self, look: Look, now: float) -> None:
+    def again(self, look: PollRequest, now: float) -> None:
         """Take in that a look was not made; whoever it was for is due."""
         for transcript_id in self._unanswered(self._concerned(look)):
             self._at(transcript_id, self._entries[transcript_id], now)
 
-    def _concerned(self, look: Look) -> list[str]:
+    def _concerned(self, look: PollRequest) -> list[str]:
         """Return who gets no answer because a look got none; of a search, the last page decides."""
         if look.search is None:
             return look.ids
@@ -211,7 +217,9 @@ class Roster:
         self._end_search(look.search)
         return left
 
-    def _saw(self, transcript_id: str, entry: Entry, status: str, planned: float, now: float) -> list[Claim]:
+    def _saw(
+        self, transcript_id: str, entry: PendingTranscript, status: str, planned: float, now: float
+    ) -> list[WaitRequest]:
         entry.status = status
         entry.failing_since = None
         if entry.search is not None:
@@ -233,7 +241,7 @@ class Roster:
         beats = (after - self._origin) / interval
         return self._origin + (floor(beats + 1e-6) + 1) * interval
 
-    def _saw_one(self, look: Look, rows: Sequence[tuple[str, str]], now: float) -> list[Claim]:
+    def _saw_one(self, look: PollRequest, rows: Sequence[tuple[str, str]], now: float) -> list[WaitRequest]:
         (transcript_id,) = look.ids
         entry = self._entries.get(transcript_id)
         if entry is None:
@@ -241,7 +249,9 @@ class Roster:
         entry.looks += 1
         return self._saw(transcript_id, entry, rows[0][1], look.planned, now)
 
-    def _not_told(self, transcript_id: str, look: Look, error: AssemblyAIError, now: float) -> list[Claim]:
+    def _not_told(
+        self, transcript_id: str, look: PollRequest, error: AssemblyAIError, now: float
+    ) -> list[WaitRequest]:
         entry = self._entries[transcript_id]
         if not error.retryable and look.limit:
             # The list is refused, or does not know where the page was to begin: that is no verdict on anybody.
@@ -250,13 +260,13 @@ class Roster:
             self._at(transcript_id, entry, now)
             return []
         if not error.retryable:
-            return self._end(transcript_id, "refused", clean(str(error)))
+            return self._end(transcript_id, "refused", sanitize(str(error)))
         entry.looks += 1
         if entry.failing_since is None:
             entry.failing_since = now
-        over = self._time_out(transcript_id, entry, clean(str(error)), now)
-        if entry.claims and now - entry.failing_since >= PATIENCE:
-            return over + self._end(transcript_id, "unreachable", clean(str(error)))
+        over = self._time_out(transcript_id, entry, sanitize(str(error)), now)
+        if entry.claims and now - entry.failing_since >= MAX_ERROR_TIME:
+            return over + self._end(transcript_id, "unreachable", sanitize(str(error)))
         if entry.claims:
             pause = interval_after(entry.interval, entry.looks - 1, self._jitter())
             self._at(transcript_id, entry, max(now + pause, self._hold))
@@ -264,8 +274,8 @@ class Roster:
 
     # --- searching ---------------------------------------------------------------------------------------
 
-    def _begin(self, unknown: list[str], now: float) -> list[Look]:
-        search = Search(unknown)
+    def _begin(self, unknown: list[str], now: float) -> list[PollRequest]:
+        search = ListScan(unknown)
         self._searches += 1
         for transcript_id in unknown:
             self._entries[transcript_id].search = search
@@ -274,7 +284,7 @@ class Roster:
         self._search_from = now + min(_GATHER, shortest / 5)
         return [search.page(None, now), *self._jump(search, now)]
 
-    def _jump(self, search: Search, planned: float) -> list[Look]:
+    def _jump(self, search: ListScan, planned: float) -> list[PollRequest]:
         """Begin pages at ids that are looked for themselves; how many is a matter of how many are left."""
         looks = []
         room = min(_WALKERS, len(search.left) // PAGE or (0 if search.walkers else 1))
@@ -284,7 +294,7 @@ class Roster:
                 looks.append(search.page(anchor, planned))
         return looks
 
-    def _search_on(self, search: Search, found: int, older: str | None, planned: float) -> None:
+    def _search_on(self, search: ListScan, found: int, older: str | None, planned: float) -> None:
         search.walkers -= 1
         search.credit += found
         if search.left and search.credit > 0:
@@ -301,9 +311,9 @@ class Roster:
             entry.due = inf
             if transcript_id not in self._places:
                 entry.misses += 1
-            self._follow.append(Look(planned, [transcript_id]))
+            self._follow.append(PollRequest(planned, [transcript_id]))
 
-    def _end_search(self, search: Search) -> None:
+    def _end_search(self, search: ListScan) -> None:
         self._searches -= 1
         for transcript_id in search.left:
             self._entries[transcript_id].search = None
@@ -313,7 +323,7 @@ class Roster:
 
     # --- who is due when ---------------------------------------------------------------------------------
 
-    def _at(self, transcript_id: str, entry: Entry, moment: float) -> None:
+    def _at(self, transcript_id: str, entry: PendingTranscript, moment: float) -> None:
         if entry.due == moment:
             return
         entry.due = moment
@@ -333,11 +343,11 @@ class Roster:
     def _unanswered(self, ids: Iterable[str]) -> list[str]:
         return [one for one in ids if one in self._entries and self._entries[one].due == inf]
 
-    def _remind(self, moment: float, claim: Claim) -> None:
+    def _remind(self, moment: float, claim: WaitRequest) -> None:
         self._number += 1
         heappush(self._deadlines, (moment, self._number, claim))
 
-    def _lapse(self, now: float) -> list[Claim]:
+    def _lapse(self, now: float) -> list[WaitRequest]:
         """Have a last look at what is at its deadline; end what got none."""
         over = []
         while self._deadlines and self._deadlines[0][0] <= now:
@@ -362,7 +372,7 @@ class Roster:
 
     def _end(
         self, transcript_id: str, outcome: Outcome, detail: str, now: float | None = None
-    ) -> list[Claim]:
+    ) -> list[WaitRequest]:
         """End the waiting for one; with ``now``, of those only who may be told."""
         entry = self._entries[transcript_id]
         told = [claim for claim in entry.claims if now is None or claim.ready_at <= now]
@@ -371,13 +381,20 @@ class Roster:
             self._at(transcript_id, entry, entry.ready_at)
         return over
 
-    def _time_out(self, transcript_id: str, entry: Entry, detail: str, now: float) -> list[Claim]:
+    def _time_out(
+        self, transcript_id: str, entry: PendingTranscript, detail: str, now: float
+    ) -> list[WaitRequest]:
         late = [claim for claim in entry.claims if claim.deadline <= now]
         return self._tell(transcript_id, entry, late, "timeout", detail)
 
     def _tell(
-        self, transcript_id: str, entry: Entry, claims: list[Claim], outcome: Outcome, detail: str
-    ) -> list[Claim]:
+        self,
+        transcript_id: str,
+        entry: PendingTranscript,
+        claims: list[WaitRequest],
+        outcome: Outcome,
+        detail: str,
+    ) -> list[WaitRequest]:
         over = []
         for claim in claims:
             before = claim.over
@@ -387,12 +404,12 @@ class Roster:
                 over.append(claim)
         return over
 
-    def _forsake(self, transcript_id: str, entry: Entry, claim: Claim) -> None:
+    def _forsake(self, transcript_id: str, entry: PendingTranscript, claim: WaitRequest) -> None:
         entry.remove(claim)
         if not entry.claims:
             self._drop(transcript_id, entry)
 
-    def give_up(self, detail: str) -> list[Claim]:
+    def give_up(self, detail: str) -> list[WaitRequest]:
         """End all waiting, because the account cannot be asked."""
         ids = list(self._entries)
         return [claim for one in ids for claim in self._end(one, "unreachable", detail)]

@@ -2,7 +2,7 @@
 """
 One poll for everybody who waits in an event loop: per host and key one client and one loop of requests.
 
-:func:`wait` is all that triggers need. Whom to look at when is decided by a :class:`Roster`; here requests are
+:func:`wait_for_transcripts` is all that triggers need. Whom to look at when is decided by a :class:`PollScheduler`; here requests are
 made, connections are read again, and whoever is done is woken.
 """
 
@@ -20,12 +20,12 @@ from typing import Any
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.client.http import AsyncClient
-from airflow_provider_assemblyai.polling.models import Claim, Look
-from airflow_provider_assemblyai.polling.policy import Event
-from airflow_provider_assemblyai.polling.scheduler import Roster
-from airflow_provider_assemblyai.polling.token_bucket import DEFAULT_REQUESTS, Budget
+from airflow_provider_assemblyai.polling.models import PollRequest, WaitRequest
+from airflow_provider_assemblyai.polling.policy import PollEvent
+from airflow_provider_assemblyai.polling.scheduler import PollScheduler
+from airflow_provider_assemblyai.polling.token_bucket import DEFAULT_REQUESTS, TokenBucket
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _PARALLEL = 8
 _AT_ONCE = 20
 
 
-async def wait(
+async def wait_for_transcripts(
     name: Hashable,
     connect: Connect,
     ids: Iterable[str],
@@ -52,7 +52,7 @@ async def wait(
     deadline: float,
     look_at: float = 0.0,
     until: int = 0,
-) -> list[Event]:
+) -> list[PollEvent]:
     """
     Wait for transcripts, and return an event for each that ended.
 
@@ -83,7 +83,7 @@ async def wait(
     except InvalidInput as error:
         await asyncio.sleep(max(0.0, ready_at - time.time()))
         return [{"transcript_id": one, "outcome": "refused", "detail": str(error)} for one in wanted]
-    waiting = _Waiting(Claim(wanted, poll_interval, ready_at, look_at, deadline, until))
+    waiting = _Waiting(WaitRequest(wanted, poll_interval, ready_at, look_at, deadline, until))
     if waiting.claim.over:
         await asyncio.sleep(max(0.0, ready_at - time.time()))
         return []
@@ -104,7 +104,7 @@ class _Waiting:
 
     __slots__ = ("claim", "done")
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: WaitRequest) -> None:
         self.claim = claim
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -117,10 +117,10 @@ class _Connection:
     :param connect: reads it.
     """
 
-    def __init__(self, watchers: dict[str, Watcher], connect: Connect) -> None:
+    def __init__(self, watchers: dict[str, AccountPoller], connect: Connect) -> None:
         self._watchers = watchers
         self._connect = connect
-        self._watcher: Watcher | None = None
+        self._watcher: AccountPoller | None = None
         self._waiting: set[_Waiting] = set()
         self._reading: asyncio.Task[None] | None = None
         self.read_at = -inf
@@ -157,7 +157,7 @@ class _Connection:
         self.read_at = time.time()
         watcher = self._watchers.get(client.account)
         if watcher is None:
-            watcher = self._watchers[client.account] = Watcher(client, self._watchers)
+            watcher = self._watchers[client.account] = AccountPoller(client, self._watchers)
         before, self._watcher = self._watcher, watcher
         if before is not watcher:
             for waiting in self._waiting:
@@ -190,7 +190,7 @@ class _Connection:
             self._watcher.leave(waiting)
 
 
-class Watcher:
+class AccountPoller:
     """
     Asks one account for everybody of one event loop who waits there.
 
@@ -198,26 +198,26 @@ class Watcher:
     :param watchers: where this one is kept while it runs, by account.
     """
 
-    def __init__(self, client: AsyncClient, watchers: dict[str, Watcher]) -> None:
+    def __init__(self, client: AsyncClient, watchers: dict[str, AccountPoller]) -> None:
         # Repeating a request is decided here, for all waiters together.
         client.patience = 0.0
         self.account = client.account
         self.connections: set[_Connection] = set()
         self._client = client
         self._watchers = watchers
-        self._roster = Roster()
-        self._budget = Budget()
-        self._waiting: dict[Claim, _Waiting] = {}
-        self._queue: deque[Look] = deque()
+        self._roster = PollScheduler()
+        self._budget = TokenBucket()
+        self._waiting: dict[WaitRequest, _Waiting] = {}
+        self._queue: deque[PollRequest] = deque()
         self._looking: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._idle_from = time.time()
         self._checked_at = -inf
         self._task = _detached(self._run())
 
-    def renewed(self) -> Watcher:
+    def renewed(self) -> AccountPoller:
         """Return a new one with the same client and budget, after this one went."""
-        watcher = Watcher(self._client, self._watchers)
+        watcher = AccountPoller(self._client, self._watchers)
         watcher._budget = self._budget
         return watcher
 
@@ -260,7 +260,7 @@ class Watcher:
     async def _step(self) -> float | None:
         """Do what is due and return the seconds to the next step; None if this watcher may go."""
         looks, over = self._roster.plan(time.time())
-        await self._tell(over)
+        await self._notify(over)
         self._queue.extend(looks)
         now = time.time()
         self._refresh(now)
@@ -279,7 +279,7 @@ class Watcher:
             moments.append(max(self._roster.held_until(now), self._budget.next_at(now)))
         return max(0.0, min(moments) - time.time())
 
-    def _look(self, look: Look) -> None:
+    def _look(self, look: PollRequest) -> None:
         task = asyncio.get_running_loop().create_task(self._ask(look))
         self._looking.add(task)
         task.add_done_callback(self._looked)
@@ -302,7 +302,7 @@ class Watcher:
             if not waiting.done.done():
                 waiting.done.set_exception(error)
 
-    async def _ask(self, look: Look) -> None:
+    async def _ask(self, look: PollRequest) -> None:
         asked_at = time.time()
         try:
             rows = await self._client.send(look.call)
@@ -313,9 +313,11 @@ class Watcher:
         else:
             self._checked_at = -inf
             over = self._roster.seen(look, rows, time.time())
-        await self._tell(over)
+        await self._notify(over)
 
-    async def _refused(self, look: Look, error: AuthenticationError, asked_at: float) -> list[Claim]:
+    async def _refused(
+        self, look: PollRequest, error: AuthenticationError, asked_at: float
+    ) -> list[WaitRequest]:
         """The key does not work any more: there may be a new one by now."""
         if asked_at < self._checked_at:
             self._roster.again(look, time.time())
@@ -324,7 +326,7 @@ class Watcher:
             # Refused again, after the connections were read. A retry of the tasks finds their transcripts.
             self._checked_at = -inf
             self._roster.again(look, time.time())
-            return self._roster.give_up(clean(str(error)))
+            return self._roster.give_up(sanitize(str(error)))
         for connection in list(self.connections):
             with suppress(Exception):
                 await connection.read_again()
@@ -338,7 +340,7 @@ class Watcher:
                 connection.read_at = now
                 _detached(_quietly(connection))
 
-    async def _tell(self, over: list[Claim]) -> None:
+    async def _notify(self, over: list[WaitRequest]) -> None:
         for number, claim in enumerate(over, 1):
             waiting = self._waiting.get(claim)
             if waiting is not None and not waiting.done.done():
@@ -350,7 +352,7 @@ class Watcher:
 #: Tasks of nobody else's; the event loop alone would let go of them.
 _TASKS: set[asyncio.Task[None]] = set()
 #: The connections of an event loop, and its watchers by account. A triggerer has one loop, tests have many.
-_LOOPS: dict[asyncio.AbstractEventLoop, tuple[dict[Hashable, _Connection], dict[str, Watcher]]] = {}
+_LOOPS: dict[asyncio.AbstractEventLoop, tuple[dict[Hashable, _Connection], dict[str, AccountPoller]]] = {}
 
 
 def _connection(name: Hashable, connect: Connect) -> _Connection:
@@ -385,4 +387,4 @@ async def _quietly(connection: _Connection) -> None:
 
 def _kept(error: Exception) -> None:
     # Whoever waits goes on with what is known.
-    log.warning("The connection could not be read again, the old one stays in use: %s", clean(str(error)))
+    log.warning("The connection could not be read again, the old one stays in use: %s", sanitize(str(error)))

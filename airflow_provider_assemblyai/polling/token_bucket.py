@@ -12,7 +12,7 @@ _WINDOW = 300.0
 _BURST = 0.1
 
 
-class Budget:
+class TokenBucket:
     """
     So many requests in any five minutes: a tenth may be spent at once, the rest comes evenly.
 

@@ -26,7 +26,7 @@ from airflow_provider_assemblyai.api.validation import check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Summary
-from airflow_provider_assemblyai.polling.policy import Event, require_done
+from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 
 
@@ -82,7 +82,7 @@ class TranscriptSensor(BaseSensorOperator):
 
     def _look(self) -> Summary | None:
         with fail_fast():
-            transcript_id, region = results.identify(self.transcript_id, self.region)
+            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
             hook = AssemblyAIHook(self.assemblyai_conn_id, region)
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
@@ -107,7 +107,7 @@ class TranscriptSensor(BaseSensorOperator):
 
     def _defer(self) -> NoReturn:
         with fail_fast():
-            transcript_id, region = results.identify(self.transcript_id, self.region)
+            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
             region = AssemblyAIHook(self.assemblyai_conn_id, region).region
             self.defer(
                 trigger=TranscriptTrigger(
@@ -123,12 +123,12 @@ class TranscriptSensor(BaseSensorOperator):
                 timeout=timedelta(seconds=self.timeout + 120),
             )
 
-    def execute_complete(self, context: Context, event: Event, region: str | None = None) -> Summary:
+    def execute_complete(self, context: Context, event: PollEvent, region: str | None = None) -> Summary:
         """Go on after the trigger has fired."""
         with self._as_in_poke_mode(), fail_fast():
             hook = AssemblyAIHook(self.assemblyai_conn_id, region)
             try:
-                transcript_id = require_done(event, hook.region)
+                transcript_id = require_completed_event(event, hook.region)
             except TranscriptTimeout as error:
                 raise AirflowSensorTimeout(str(error)) from error
             transcript = hook.send(transcripts.get(transcript_id))

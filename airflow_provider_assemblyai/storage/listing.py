@@ -29,7 +29,7 @@ _PAGE: Final = 1000
 Found = tuple[str, str | None]
 
 
-def is_listing(text: str) -> bool:
+def is_media_listing(text: str) -> bool:
     """Tell whether a text means many files: a glob, or a folder."""
     if text.lower().startswith(("http://", "https://")):
         return False
@@ -46,7 +46,7 @@ def is_listing(text: str) -> bool:
     return False
 
 
-def listing(text: str, without: ObjectStoragePath) -> Iterator[Found]:
+def list_media(text: str, without: ObjectStoragePath) -> Iterator[Found]:
     """
     Yield the path and version of each recording, as they are listed; nobody holds them all.
 
@@ -84,7 +84,7 @@ def version_in(info: Mapping[str, Any]) -> str:
     return f"{info.get('size')}:{info.get('mtime') or info.get('last_modified') or info.get('updated')}"
 
 
-def version_of(audio: str) -> str | None:
+def version_from_info(audio: str) -> str | None:
     """Return the same of one file; None for a URL, and for a file that is not there."""
     if audio.lower().startswith(("http://", "https://")):
         return None

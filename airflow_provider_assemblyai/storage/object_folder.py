@@ -10,13 +10,13 @@ from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.storage.outputs import Outputs, store_errors
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, store_errors
 
 #: Stores whose listings are kept unless that is asked for.
 _CACHING: Final = ("s3", "s3a", "gs", "gcs")
 
 
-class Folder:
+class ObjectFolder:
     """
     A folder of objects that are never changed in part.
 
@@ -30,9 +30,9 @@ class Folder:
     def is_local(self) -> bool:
         return self.path.protocol in ("", "file", "local")
 
-    def inside(self, name: str) -> Folder:
+    def inside(self, name: str) -> ObjectFolder:
         """Return a folder in this one."""
-        return Folder(self.path / name)
+        return ObjectFolder(self.path / name)
 
     def names(self) -> list[str]:
         """Return the names of all objects, sorted; folders are left out."""
@@ -52,12 +52,12 @@ class Folder:
     def write(self, name: str, content: str | Iterable[bytes]) -> None:
         """Write an object, whole or not at all."""
         stem, _, suffix = name.rpartition(".")
-        Outputs(self.path, stem).write(suffix, content)
+        OutputFiles(self.path, stem).write(suffix, content)
 
     def read(self, name: str) -> str | None:
         """Return the text of an object, or None if it is not there."""
         stem, _, suffix = name.rpartition(".")
-        return Outputs(self.path, stem).read(suffix)
+        return OutputFiles(self.path, stem).read(suffix)
 
     def lines(self, name: str) -> Iterator[bytes]:
         """Yield the lines of an object without holding it whole."""

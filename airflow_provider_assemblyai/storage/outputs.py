@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: Where a directory exists by itself; making one there could make a bucket.
 _OBJECT_STORES: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"}
@@ -30,7 +30,7 @@ _PROVIDERS: Final = {
 }
 
 
-def stem_of(audio: object) -> str:
+def output_name(audio: object) -> str:
     """Return what the results of ``audio`` are named after; the audio need not exist any more."""
     text = str(audio)
     return _stem(urlsplit(text).path if text.lower().startswith(("http://", "https://")) else text)
@@ -53,7 +53,7 @@ def open_path(value: object, name: str) -> ObjectStoragePath:
     if isinstance(value, os.PathLike) and not isinstance(value, ObjectStoragePath):
         value = os.fspath(value)
     if not isinstance(value, str | ObjectStoragePath) or not str(value).strip():
-        raise InvalidInput(f"{name} must be a path, not {clean(repr(value))}.")
+        raise InvalidInput(f"{name} must be a path, not {sanitize(repr(value))}.")
     text = str(value)
     scheme = text.partition("://")[0] if "://" in text else ""
     try:
@@ -63,7 +63,7 @@ def open_path(value: object, name: str) -> ObjectStoragePath:
         hint = _PROVIDERS.get(scheme)
         advice = f"install {hint}" if hint else "check the scheme, or install the provider of that store"
         raise InvalidInput(
-            f"{name}: there is no filesystem for {scheme or 'this path'}:// here ({clean(str(error))}): {advice}."
+            f"{name}: there is no filesystem for {scheme or 'this path'}:// here ({sanitize(str(error))}): {advice}."
         ) from None
     return path
 
@@ -89,9 +89,9 @@ class store_errors:
         if isinstance(error, PermissionError):
             raise InvalidInput(f"{self._name}: no permission for {self._shown}.") from error
         if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
-            raise InvalidInput(f"{self._name}: {self._shown}: {clean(str(error))}.") from error
+            raise InvalidInput(f"{self._name}: {self._shown}: {sanitize(str(error))}.") from error
         raise StorageError(
-            f"{self._name}: {self._shown}: {type(error).__name__}: {clean(str(error))}."
+            f"{self._name}: {self._shown}: {type(error).__name__}: {sanitize(str(error))}."
         ) from error
 
 
@@ -102,7 +102,7 @@ def _stem(path: str) -> str:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputFiles:
     """
     Where the files of one transcript go.
 
@@ -114,12 +114,12 @@ class Outputs:
     name: str
 
     @classmethod
-    def at(cls, output_path: object, name: str, map_index: int | None = None) -> Outputs:
+    def at(cls, output_path: object, name: str, map_index: int | None = None) -> OutputFiles:
         """
         Name the files so that a retry finds the same names.
 
         :param output_path: the user's argument.
-        :param name: usually the audio's stem, from :func:`stem_of`.
+        :param name: usually the audio's stem, from :func:`output_name`.
         :param map_index: kept in the names of mapped tasks, whose audio may have equal stems.
         """
         name = name if map_index is None or map_index < 0 else f"{name}-{map_index}"

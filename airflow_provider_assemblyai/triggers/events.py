@@ -14,8 +14,8 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
-from airflow_provider_assemblyai.events.feed import Desk, Numbered, Reader, desk
-from airflow_provider_assemblyai.events.watermark import Cursor, Entry, iso, moment
+from airflow_provider_assemblyai.events.feed import Numbered, Subscriber, TranscriptFeed, transcript_feed
+from airflow_provider_assemblyai.events.watermark import ListedTranscript, Watermark, iso, moment
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 
 #: Where the audio of a deleted transcript is said to be. There is nothing left to tell of.
@@ -132,7 +132,7 @@ class TranscriptEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this trigger alone: Airflow 3.1 and 3.2 share nothing and store no position."""
-        place = Desk(self._hook().watch, self.poll_interval)
+        place = TranscriptFeed(self._hook().watch, self.poll_interval)
         reader = await self._reader()
         with place.serving(reader):
             async for number, look in place.looks():
@@ -144,11 +144,11 @@ class TranscriptEventTrigger(BaseEventTrigger):
     def _hook(self) -> AssemblyAIHook:
         return AssemblyAIHook(self.assemblyai_conn_id, self.region)
 
-    def _desk(self) -> Desk:
-        return desk(self.shared_stream_key(), self._hook().watch, self.poll_interval)
+    def _desk(self) -> TranscriptFeed:
+        return transcript_feed(self.shared_stream_key(), self._hook().watch, self.poll_interval)
 
-    async def _reader(self) -> Reader:
-        cursor = Cursor.begin(None if self.since is None else moment(self.since))
+    async def _reader(self) -> Subscriber:
+        cursor = Watermark.begin(None if self.since is None else moment(self.since))
         store = getattr(self, "asset_state_store", None)
         if store is None:
             self.log.warning(
@@ -157,7 +157,7 @@ class TranscriptEventTrigger(BaseEventTrigger):
                 if self.since is None
                 else f"all since {self.since} is told again",
             )
-        reader = Reader(cursor, self._is_wanted, store, self._state_key())
+        reader = Subscriber(cursor, self._is_wanted, store, self._state_key())
         await reader.load(self.poll_interval)
         return reader
 
@@ -166,12 +166,12 @@ class TranscriptEventTrigger(BaseEventTrigger):
         kwargs = {name: value for name, value in self.serialize()[1].items() if name != "poll_interval"}
         return f"assemblyai-{hashlib.sha256(json.dumps(kwargs, sort_keys=True).encode()).hexdigest()[:16]}"
 
-    def _is_wanted(self, entry: Entry) -> bool:
+    def _is_wanted(self, entry: ListedTranscript) -> bool:
         if _DELETED in entry.audio_url or self.status not in ("any", entry.status):
             return False
         return strip_url(entry.audio_url).startswith(self.audio_url_prefix or "")
 
-    def _payload(self, entry: Entry, region: str) -> dict[str, Any]:
+    def _payload(self, entry: ListedTranscript, region: str) -> dict[str, Any]:
         return {
             "transcript_id": entry.id,
             "status": entry.status,

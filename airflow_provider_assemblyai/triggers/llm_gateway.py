@@ -12,17 +12,17 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.llm_gateway.rate_limiter import Event, Gate, Refusal, Waiter
+from airflow_provider_assemblyai.llm_gateway.rate_limiter import GateEvent, RateLimiter, Refusal, Waiter
 from airflow_provider_assemblyai.polling import policy as watching
 
 
-class GatewayTrigger(BaseTrigger):
+class LLMGatewayTrigger(BaseTrigger):
     """
     Fires when its task may call a model.
 
     All tasks of one account and model that wait in this triggerer are let out by one gate, in the order of
     ``entered_at``; see :mod:`airflow_provider_assemblyai.llm_gateway.rate_limiter`. Its event is a
-    :class:`airflow_provider_assemblyai.llm_gateway.rate_limiter.Event`: an outcome, a sentence and two moments.
+    :class:`airflow_provider_assemblyai.llm_gateway.rate_limiter.GateEvent`: an outcome, a sentence and two moments.
 
     :param assemblyai_conn_id: the connection; its key, of which only a digest is kept here, names the account.
     :param region: where the call will go.
@@ -76,14 +76,14 @@ class GatewayTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         yield TriggerEvent(dict(await self._wait()))
 
-    async def _wait(self) -> Event:
+    async def _wait(self) -> GateEvent:
         arrived = time.time()
         try:
             hook = AssemblyAIHook(self.assemblyai_conn_id, self.region)
             account, cap = await hook.account()
         except InvalidInput as error:
             return {"outcome": "refused", "detail": str(error), "call_at": None, "let_out_at": time.time()}
-        porter = _porter((account, self.model), cap)
+        porter = _limiter((account, self.model), cap)
         # From now on, not from entered_at: another machine's clock told that.
         ready_at = max(arrived + watching.AFTER_DEFERRAL, self.not_before or 0.0)
         waiter = Waiter(self.entered_at, ready_at, self.deadline)
@@ -93,7 +93,7 @@ class GatewayTrigger(BaseTrigger):
         return event
 
 
-class _Porter:
+class _LimiterDriver:
     """
     Opens one gate at the right moments, with one timer of the event loop.
 
@@ -101,22 +101,22 @@ class _Porter:
     :param close: called when the gate is not needed any more.
     """
 
-    def __init__(self, gate: Gate, close: Callable[[], None]) -> None:
+    def __init__(self, gate: RateLimiter, close: Callable[[], None]) -> None:
         self.gate = gate
         self._close = close
-        self._turns: dict[int, asyncio.Future[Event]] = {}
+        self._turns: dict[int, asyncio.Future[GateEvent]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def describe(self) -> str:
         return self.gate.describe(time.time())
 
-    async def turn(self, waiter: Waiter, refused: Refusal | None, start_cost: float | None) -> Event:
+    async def turn(self, waiter: Waiter, refused: Refusal | None, start_cost: float | None) -> GateEvent:
         """Wait for one's turn; whoever is cancelled leaves his place to the next."""
         if refused is not None:
             self.gate.refused(refused)
         self.gate.started(start_cost)
         number = self.gate.enter(waiter)
-        turn: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[GateEvent] = asyncio.get_running_loop().create_future()
         self._turns[number] = turn
         self._wind()
         try:
@@ -144,24 +144,24 @@ class _Porter:
 
 
 #: The gates of an event loop. A triggerer has one loop, tests have many.
-_PORTERS: dict[asyncio.AbstractEventLoop, dict[tuple[str, str], _Porter]] = {}
+_LIMITERS: dict[asyncio.AbstractEventLoop, dict[tuple[str, str], _LimiterDriver]] = {}
 
 
-def _porter(key: tuple[str, str], cap: float | None) -> _Porter:
+def _limiter(key: tuple[str, str], cap: float | None) -> _LimiterDriver:
     """
     Return the porter of a gate.
 
     :param key: digest of the account, and the model.
     :param cap: calls a minute that the connection allows now.
     """
-    for closed in [loop for loop in _PORTERS if loop.is_closed()]:
-        del _PORTERS[closed]
-    porters = _PORTERS.setdefault(asyncio.get_running_loop(), {})
+    for closed in [loop for loop in _LIMITERS if loop.is_closed()]:
+        del _LIMITERS[closed]
+    porters = _LIMITERS.setdefault(asyncio.get_running_loop(), {})
     if key not in porters:
 
         def close() -> None:
             del porters[key]
 
-        porters[key] = _Porter(Gate(time.time(), cap), close)
+        porters[key] = _LimiterDriver(RateLimiter(time.time(), cap), close)
     porters[key].gate.pace.cap = cap
     return porters[key]

@@ -14,7 +14,7 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling import policy as watching
 from airflow_provider_assemblyai.polling import shared_poller as watcher
-from airflow_provider_assemblyai.polling.policy import Event
+from airflow_provider_assemblyai.polling.policy import PollEvent
 
 
 class TranscriptTrigger(BaseTrigger):
@@ -22,7 +22,7 @@ class TranscriptTrigger(BaseTrigger):
     Fires when a transcript is completed or has failed, or when waiting makes no sense any more.
 
     All that wait in one triggerer for transcripts of one account are served by one poll; see
-    :mod:`airflow_provider_assemblyai.polling.shared_poller`. Its event is a :class:`airflow_provider_assemblyai.polling.policy.Event`: an id, an outcome and a sentence;
+    :mod:`airflow_provider_assemblyai.polling.shared_poller`. Its event is a :class:`airflow_provider_assemblyai.polling.policy.PollEvent`: an id, an outcome and a sentence;
     the transcript itself is fetched on the worker.
 
     :param transcript_id: what to wait for.
@@ -92,9 +92,9 @@ class TranscriptTrigger(BaseTrigger):
             hook = AssemblyAIHook(self.assemblyai_conn_id, self.region)
             await asyncio.to_thread(delete_if_over, self.task_instance, hook, self.transcript_id)
 
-    async def _wait(self) -> Event:
+    async def _wait(self) -> PollEvent:
         now = time.time()
-        (event,) = await watcher.wait(
+        (event,) = await watcher.wait_for_transcripts(
             (self.assemblyai_conn_id, self.region),
             AssemblyAIHook(self.assemblyai_conn_id, self.region).watch,
             [self.transcript_id],

@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling import policy as watching
 from airflow_provider_assemblyai.polling import shared_poller as watcher
-from airflow_provider_assemblyai.polling.policy import Event
+from airflow_provider_assemblyai.polling.policy import PollEvent
 
 
 class TranscriptBatchTrigger(BaseTrigger):
@@ -21,7 +21,7 @@ class TranscriptBatchTrigger(BaseTrigger):
     Fires when so many transcripts have ended that a worker has something to do, or when waiting makes no sense.
 
     It only waits: results are fetched, and more is submitted, on the worker. Its event is ``{"events": [...],
-    "state": {...}}``, with a :class:`airflow_provider_assemblyai.polling.policy.Event` for each transcript that ended.
+    "state": {...}}``, with a :class:`airflow_provider_assemblyai.polling.policy.PollEvent` for each transcript that ended.
 
     :param transcript_ids: what to wait for; nothing means to wait for ``pause`` seconds.
     :param assemblyai_conn_id: the connection to ask with; the key itself never gets here.
@@ -74,7 +74,7 @@ class TranscriptBatchTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        events: list[Event] = []
+        events: list[PollEvent] = []
         if self.transcript_ids:
             events = await wait_for(
                 self.assemblyai_conn_id,
@@ -108,7 +108,7 @@ async def wait_for(
     deadline: float,
     until: int,
     deferred: bool = True,
-) -> list[Event]:
+) -> list[PollEvent]:
     """
     Wait for many transcripts; on a worker that does not defer, too.
 
@@ -122,7 +122,7 @@ async def wait_for(
     """
     now = time.time()
     first = watching.AFTER_DEFERRAL if deferred else watching.FIRST_LOOK
-    return await watcher.wait(
+    return await watcher.wait_for_transcripts(
         (conn_id, region),
         AssemblyAIHook(conn_id, region).watch,
         transcript_ids,

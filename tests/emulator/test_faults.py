@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse
+from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse_rule
 from tests.support.emulator_api import AUDIO, Api, error_of
 
 JOB = {"audio_url": AUDIO}
@@ -254,14 +254,14 @@ def test_a_rule_that_is_not_understood_is_refused(
 
 
 def test_rules_of_the_command_line() -> None:
-    assert parse("rate_limit:path=/v2/transcript,times=3,retry_after=2") == {
+    assert parse_rule("rate_limit:path=/v2/transcript,times=3,retry_after=2") == {
         "fault": "rate_limit",
         "path": "/v2/transcript",
         "times": 3,
         "retry_after": 2,
     }
-    assert parse("slow:times=null,delay=0.5") == {"fault": "slow", "times": None, "delay": 0.5}
-    assert parse('{"fault": "reset"}') == {"fault": "reset"}
+    assert parse_rule("slow:times=null,delay=0.5") == {"fault": "slow", "times": None, "delay": 0.5}
+    assert parse_rule('{"fault": "reset"}') == {"fault": "reset"}
     for text in ("slow:delay", "{"):
         with pytest.raises(FaultError):
-            parse(text)
+            parse_rule(text)

@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import FIXED, SLIDING, Window
+from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import FIXED, SLIDING, RateWindow
 from tests.support.emulator_api import Api
 from tests.support.gateway_api import answer, chat, meeting
 
@@ -120,7 +120,7 @@ def test_understanding_has_a_limit_of_its_own(api: Api, emulator: Emulator) -> N
 
 
 def test_a_fixed_window_opens_at_once_and_a_sliding_one_call_by_call() -> None:
-    fixed, sliding = Window(), Window()
+    fixed, sliding = RateWindow(), RateWindow()
     for at in (0.0, 10.0, 20.0):
         assert fixed.call(at, 3, FIXED).remaining == sliding.call(at, 3, SLIDING).remaining == 2 - at / 10
     assert fixed.call(30.0, 3, FIXED).reset == 30
@@ -132,6 +132,6 @@ def test_a_fixed_window_opens_at_once_and_a_sliding_one_call_by_call() -> None:
 
 
 def test_a_reset_is_never_zero() -> None:
-    window = Window()
+    window = RateWindow()
     window.call(0.0, 1, FIXED)
     assert window.call(59.99, 1, FIXED).reset == 1

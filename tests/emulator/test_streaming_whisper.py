@@ -19,7 +19,7 @@ import av
 import pytest
 import requests
 
-from airflow_provider_assemblyai.emulator import Emulator, StreamRules, serve
+from airflow_provider_assemblyai.emulator import Emulator, StreamingLimits, serve
 from tests.support.streams import Stream
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -31,7 +31,7 @@ SPEED = 4
 @pytest.fixture(scope="module")
 def _listening() -> Iterator[Emulator]:
     # A test that is held up catches up; the pace is checked elsewhere.
-    with serve(engine="whisper", speed=SPEED, stream=StreamRules(pace_slack=60)) as emulator:
+    with serve(engine="whisper", speed=SPEED, stream=StreamingLimits(pace_slack=60)) as emulator:
         yield emulator
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.capture.audio.sources import find, silence
+from airflow_provider_assemblyai.capture.audio.sources import open_source, silence
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from tests.support.captures import Tape, capture, none_left
 from tests.support.sample import SAMPLE, SPOKEN, errors, words
@@ -35,7 +35,7 @@ def hearing() -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def once() -> bytes:
     """The sample."""
-    return b"".join(find(str(SAMPLE), 1).blocks(0))
+    return b"".join(open_source(str(SAMPLE), 1).blocks(0))
 
 
 @pytest.fixture(scope="module")

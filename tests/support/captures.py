@@ -16,11 +16,11 @@ from typing import Any
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.regions import hosts_for
-from airflow_provider_assemblyai.capture.audio.sources import Sound
-from airflow_provider_assemblyai.capture.output.merge import Material
-from airflow_provider_assemblyai.capture.runner import Box, Capture, State
+from airflow_provider_assemblyai.capture.audio.sources import PcmSource
+from airflow_provider_assemblyai.capture.output.merge import CaptureData
+from airflow_provider_assemblyai.capture.runner import CaptureConfig, CaptureProgress, CaptureRunner
 from airflow_provider_assemblyai.client.http import Client
-from airflow_provider_assemblyai.client.websocket import LiveSocket
+from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.engines.marked_audio import PITCH_MS, marked_audio
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
@@ -57,11 +57,11 @@ class Tape:
     """What a capture keeps, in memory."""
 
     def __init__(self) -> None:
-        self.material = Material()
+        self.material = CaptureData()
         self.sound = bytearray()
         self._until = 0
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: CaptureProgress) -> None:
         recorded = state.spool.runs(self._until)
         for start, end in recorded:
             while start < end:
@@ -91,13 +91,13 @@ def capture(
     tape: Tape,
     *,
     speed: float = 1.0,
-    tell: Callable[[State], None] = lambda state: None,
+    tell: Callable[[CaptureProgress], None] = lambda state: None,
     config: dict[str, Any] | None = None,
     inactivity: float = 30.0,
     said: list[str] | None = None,
     pause: tuple[float, float] | None = None,
     **box: Any,
-) -> State:
+) -> CaptureProgress:
     """
     Capture sound from memory; with a speed, the emulator's clock runs as fast.
 
@@ -116,18 +116,18 @@ def capture(
 
     with Client(emulator.api_key, hosts) as client:
 
-        def connect(longest: float, patience: Callable[[float], None]) -> LiveSocket:
+        def connect(longest: float, patience: Callable[[float], None]) -> StreamingSocket:
             token = client.send(streaming.token(longest))
-            return LiveSocket(streaming.address(hosts.streaming, config or {}, inactivity), token)
+            return StreamingSocket(streaming.address(hosts.streaming, config or {}, inactivity), token)
 
-        return Capture(
-            Box(
+        return CaptureRunner(
+            CaptureConfig(
                 duration=box.pop("duration", len(sound) / 32_000),
                 inactivity_timeout=inactivity,
                 speed=speed,
                 **box,
             ),
-            Sound("tape", blocks),
+            PcmSource("tape", blocks),
             connect=connect,
             begin=lambda: 0,
             keep=tape.keep,

@@ -16,7 +16,7 @@ _EXTENSIBLE: Final = 0xFFFE
 _UNKNOWN: Final = 0xFFFF_FF00
 
 
-class Form(NamedTuple):
+class PcmFormat(NamedTuple):
     """
     The form of plain sound.
 
@@ -30,7 +30,7 @@ class Form(NamedTuple):
     size: int | None = None
 
 
-def read_header(read: Callable[[int], bytes]) -> Form | None:
+def read_header(read: Callable[[int], bytes]) -> PcmFormat | None:
     """
     Read a WAV header up to the first sample; None if it holds no plain 16-bit sound.
 
@@ -38,7 +38,7 @@ def read_header(read: Callable[[int], bytes]) -> Form | None:
     """
     if read(12)[8:] != b"WAVE":
         return None
-    form: Form | None = None
+    form: PcmFormat | None = None
     while len(head := read(8)) == 8:
         name, size = head[:4], struct.unpack("<I", head[4:])[0]
         if name == b"data":
@@ -50,7 +50,7 @@ def read_header(read: Callable[[int], bytes]) -> Form | None:
                 kind = struct.unpack("<H", content[24:26])[0]
             if (kind, bits) != (_PCM, 16) or not channels or not rate:
                 return None
-            form = Form(rate, channels)
+            form = PcmFormat(rate, channels)
     return None
 
 
@@ -86,7 +86,7 @@ class Converter:
     :param channels: 1 mixes all, 2 takes the first two.
     """
 
-    def __init__(self, form: Form, channels: int) -> None:
+    def __init__(self, form: PcmFormat, channels: int) -> None:
         self._form = form
         self._channels = channels
         self._step = form.rate / SAMPLE_RATE

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed
-from airflow_provider_assemblyai.api.sanitize import clean
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.streaming import FRAME_MS
-from airflow_provider_assemblyai.capture.audio.sources import Sound
+from airflow_provider_assemblyai.capture.audio.sources import PcmSource
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 
 #: Seconds between attempts to open a source that broke; doubles up to the last.
@@ -19,7 +19,7 @@ _REOPEN = (1.0, 15.0)
 _HOLE_MS = 1_000
 
 
-class BoxClock:
+class CaptureClock:
     """
     The time in the box: milliseconds since it was opened, by the first try.
 
@@ -63,9 +63,9 @@ class Recorder(threading.Thread):
 
     def __init__(
         self,
-        sound: Sound,
+        sound: PcmSource,
         spool: Spool,
-        clock: BoxClock,
+        clock: CaptureClock,
         *,
         end_ms: int,
         bytes_ms: int,
@@ -130,7 +130,7 @@ class Recorder(threading.Thread):
             except SourceFailed as error:
                 if not self._go.is_set() or not self._sound.goes_on:
                     raise
-                self._say("%s It is opened again.", clean(str(error)))
+                self._say("%s It is opened again.", sanitize(str(error)))
             if self._position > before:
                 pause = _REOPEN[0]
             end = time.monotonic() + pause

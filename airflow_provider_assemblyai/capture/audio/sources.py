@@ -19,9 +19,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
-from airflow_provider_assemblyai.api.sanitize import clean, strip_url
+from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
 from airflow_provider_assemblyai.api.streaming import BYTES_MS, SAMPLE_RATE
-from airflow_provider_assemblyai.capture.audio.pcm import Converter, Form, read_header
+from airflow_provider_assemblyai.capture.audio.pcm import Converter, PcmFormat, read_header
 
 NETWORK: Final = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps")
 _RAW: Final = (".pcm", ".raw", ".s16le")
@@ -44,7 +44,7 @@ _WRITER: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Sound:
+class PcmSource:
     """
     A source of sound that seems to exist.
 
@@ -61,7 +61,7 @@ class Sound:
     seeks: bool = False
 
 
-def find(source: object, channels: int, stopped: Callable[[], bool] = lambda: False) -> Sound:
+def open_source(source: object, channels: int, stopped: Callable[[], bool] = lambda: False) -> PcmSource:
     """
     Find the source and refuse at once what cannot work.
 
@@ -72,7 +72,7 @@ def find(source: object, channels: int, stopped: Callable[[], bool] = lambda: Fa
     """
     if callable(source):
         name = getattr(source, "__name__", type(source).__name__)
-        return Sound(f"callable {name}", lambda _: _called(source, channels))
+        return PcmSource(f"callable {name}", lambda _: _called(source, channels))
     if not isinstance(source, str | os.PathLike) or not str(source).strip():
         raise InvalidInput(f"source must be an address, a path or a callable, not {type(source).__name__}.")
     text = str(source).strip()
@@ -81,7 +81,9 @@ def find(source: object, channels: int, stopped: Callable[[], bool] = lambda: Fa
         if not _host(text):
             raise InvalidInput(f"source: {strip_url(text)} is not an address with a host.")
         _need_av(text)
-        return Sound(strip_url(text), lambda skip: _decoded(text, channels, skip, endless=True), goes_on=True)
+        return PcmSource(
+            strip_url(text), lambda skip: _decoded(text, channels, skip, endless=True), goes_on=True
+        )
     if scheme and scheme != "file":
         raise InvalidInput(
             f"source: a capture cannot read {scheme}:// addresses; a local file or a stream it can."
@@ -92,20 +94,20 @@ def find(source: object, channels: int, stopped: Callable[[], bool] = lambda: Fa
     except OSError as error:
         raise InvalidInput(f"source: {path} cannot be read: {error.strerror}.") from None
     if stat.S_ISFIFO(mode):
-        return Sound(str(path), lambda _: _piped(path, channels, stopped))
+        return PcmSource(str(path), lambda _: _piped(path, channels, stopped))
     if not stat.S_ISREG(mode):
         raise InvalidInput(f"source: {path} is neither a file nor a named pipe.")
     if path.suffix.lower() in _RAW:
-        return Sound(
-            str(path), lambda skip: _plain(path, channels, skip, Form(SAMPLE_RATE, channels)), seeks=True
+        return PcmSource(
+            str(path), lambda skip: _plain(path, channels, skip, PcmFormat(SAMPLE_RATE, channels)), seeks=True
         )
     form = _form(path)
     if form is None or (form.rate != SAMPLE_RATE and _av() is not None):
         _need_av(str(path))
-        return Sound(str(path), lambda skip: _decoded(str(path), channels, skip), seeks=True)
+        return PcmSource(str(path), lambda skip: _decoded(str(path), channels, skip), seeks=True)
     if channels > form.channels:
         raise InvalidInput(f"source: {path} has one channel, and channels=2 needs two.")
-    return Sound(str(path), lambda skip: _plain(path, channels, skip, None), seeks=True)
+    return PcmSource(str(path), lambda skip: _plain(path, channels, skip, None), seeks=True)
 
 
 def _host(text: str) -> str | None:
@@ -131,12 +133,12 @@ def _need_av(what: str) -> None:
         )
 
 
-def _form(path: Path) -> Form | None:
+def _form(path: Path) -> PcmFormat | None:
     with path.open("rb") as file:
         return read_header(file.read)
 
 
-def _plain(path: Path, channels: int, skip: int, form: Form | None) -> Iterator[bytes]:
+def _plain(path: Path, channels: int, skip: int, form: PcmFormat | None) -> Iterator[bytes]:
     """Samples of a file: raw ones of a known form, or those of a WAV file."""
     with path.open("rb") as file:
         found = form or read_header(file.read)
@@ -148,7 +150,7 @@ def _plain(path: Path, channels: int, skip: int, form: Form | None) -> Iterator[
         yield from _converted(file.read, found._replace(size=left), channels)
 
 
-def _converted(read: Callable[[int], bytes], form: Form, channels: int) -> Iterator[bytes]:
+def _converted(read: Callable[[int], bytes], form: PcmFormat, channels: int) -> Iterator[bytes]:
     convert = Converter(form, channels)
     step, left = 2 * form.channels, form.size
     rest = b""
@@ -242,7 +244,7 @@ def _piped(path: Path, channels: int, stopped: Callable[[], bool]) -> Iterator[b
             _need_av(str(path))
             yield from _decoded(_Ahead(first, pipe.read), channels, 0)
         else:
-            yield from _converted(_Ahead(first, pipe.some).some, Form(SAMPLE_RATE, channels), channels)
+            yield from _converted(_Ahead(first, pipe.some).some, PcmFormat(SAMPLE_RATE, channels), channels)
 
 
 def _decoded(what: Any, channels: int, skip: int, *, endless: bool = False) -> Iterator[bytes]:
@@ -271,7 +273,7 @@ def _decoded(what: Any, channels: int, skip: int, *, endless: bool = False) -> I
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise SourceFailed(f"{shown} cannot be read: {clean(str(error))}.") from None
+        raise SourceFailed(f"{shown} cannot be read: {sanitize(str(error))}.") from None
     if endless and not known:
         raise SourceFailed(f"{shown} has stopped.")
 

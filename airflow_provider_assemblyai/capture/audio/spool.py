@@ -58,7 +58,7 @@ class _Piece:
         return older if end <= self.written else older + self.fresh[: end - self.written]
 
 
-class Bell:
+class WakeupPipe:
     """Rings once for somebody who waits; for nobody else, because that would cost as much as sending a frame."""
 
     def __init__(self) -> None:
@@ -102,15 +102,15 @@ class Spool:
         self._bytes_ms = bytes_ms
         self._pieces: list[_Piece] = []
         self._lock = threading.Lock()
-        self._bells: list[Bell] = []
+        self._bells: list[WakeupPipe] = []
         self._readers: dict[str, int] = {}
         self.end = 0
         self.recorded = 0
         self.closed = False
 
-    def listen(self) -> Bell:
+    def listen(self) -> WakeupPipe:
         """Return what rings when there is something new."""
-        bell = Bell()
+        bell = WakeupPipe()
         self._bells.append(bell)
         return bell
 

@@ -10,11 +10,11 @@ from typing import Final
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api import transcript_status as outcome
-from airflow_provider_assemblyai.api.errors import CannotTell, TranscriptFailed
+from airflow_provider_assemblyai.api.errors import StateUnknown, TranscriptFailed
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs.factory import Opening
-from airflow_provider_assemblyai.polling.blocking import until_done
+from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
+from airflow_provider_assemblyai.polling.blocking import wait_until_done
 
 _POLL: Final = 5.0
 #: Seconds; as long as a recording of any length may take.
@@ -22,7 +22,7 @@ _PATIENCE: Final = 6 * 3600.0
 
 
 def transcribe(
-    opening: Opening, context: Context, named: Callable[[str, str], None]
+    opening: SubmissionFactory, context: Context, named: Callable[[str, str], None]
 ) -> tuple[AssemblyAIHook, Transcript]:
     """
     Have the kept sound transcribed, by the protocol that never pays twice.
@@ -38,11 +38,11 @@ def transcribe(
         named(transcript["id"], hook.region)
         if transcript["status"] not in ("completed", "error"):
             deadline = time.time() + _PATIENCE
-            transcript = until_done(hook, transcript["id"], _POLL, deadline, opening.pause)
+            transcript = wait_until_done(hook, transcript["id"], _POLL, deadline, opening.pause)
         try:
             outcome.require_completed(transcript)
         except TranscriptFailed as failed:
             transcript = job.resubmit(failed)
             continue
         return hook, transcript
-    raise CannotTell("The transcript of the kept sound was deleted from the service.")
+    raise StateUnknown("The transcript of the kept sound was deleted from the service.")

@@ -77,7 +77,7 @@ class CaptureSummary(TypedDict):
 
 
 @dataclass
-class Material:
+class CaptureData:
     """
     Everything that the tries of a capture have written.
 
@@ -213,7 +213,7 @@ def holes(whole: Sequence[Span], covered: Iterable[Span]) -> list[Span]:
     return found
 
 
-def transcript(material: Material, turns: Sequence[dict[str, Any]], channels: int) -> dict[str, Any]:
+def transcript(material: CaptureData, turns: Sequence[dict[str, Any]], channels: int) -> dict[str, Any]:
     """
     Return a transcript in the form of the pre-recorded ones, so that the same tools can read it.
 

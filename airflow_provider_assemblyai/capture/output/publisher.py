@@ -20,22 +20,22 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.capture.output import fallback
-from airflow_provider_assemblyai.capture.output.merge import CaptureSummary, Gap, Material, transcript
-from airflow_provider_assemblyai.capture.output.segments import Segments, write_texts
-from airflow_provider_assemblyai.capture.state import BoxKeeper
+from airflow_provider_assemblyai.capture.output.merge import CaptureData, CaptureSummary, Gap, transcript
+from airflow_provider_assemblyai.capture.output.segments import SegmentStore, write_texts
+from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.factory import Opening
+from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
-from airflow_provider_assemblyai.jobs.state import Policy
-from airflow_provider_assemblyai.storage.outputs import Outputs, as_json, open_path, store_errors
+from airflow_provider_assemblyai.jobs.state import ReusePolicy
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, open_path, store_errors
 
-_POLICY: Final = Policy(True, "adopt", "fail", 2, 10.0)
+_POLICY: Final = ReusePolicy(True, "adopt", "fail", 2, 10.0)
 _SIGNED_FOR: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Finish:
+class ResultPublisher:
     """
     What the result is made of; the parameters that are not named here are the operator's.
 
@@ -48,9 +48,9 @@ class Finish:
     :param named: called with id and region of the job that the fallback submits.
     """
 
-    keeper: BoxKeeper
-    segments: Segments
-    outputs: Outputs
+    keeper: CaptureStateStore
+    segments: SegmentStore
+    outputs: OutputFiles
     formats: tuple[str, ...]
     chars_per_caption: int | None
     channels: int
@@ -108,13 +108,13 @@ class Finish:
             self._judge(summary, failure, healed=job is not None)
         return summary
 
-    def _gaps(self, material: Material) -> list[Gap]:
+    def _gaps(self, material: CaptureData) -> list[Gap]:
         record = self.keeper.record or {}
         whole = material.ended in (None, "box", "failed")
         until = round(record["duration"] * 1000) if whole else material.end
         return material.gaps(until, self.channels)
 
-    def _sound(self, material: Material, *, wanted: bool) -> str | None:
+    def _sound(self, material: CaptureData, *, wanted: bool) -> str | None:
         record = self.keeper.record or {}
         before = (record.get("summary") or {}).get("outputs", {}).get("wav")
         if record.get("phase") == "stored":
@@ -134,7 +134,7 @@ class Finish:
         config = dict(self.fallback_config or {})
         if self.channels == 2:
             config.setdefault("multichannel", True)
-        opening = Opening(
+        opening = SubmissionFactory(
             self.conn_id,
             wav,
             "auto",
@@ -153,7 +153,7 @@ class Finish:
             return write_texts(self.outputs, self.formats, whole, chars_per_caption=self.chars_per_caption)
         hook, made = job
         texts: Any = [name for name in self.formats if name != "json"]
-        written = results.export(
+        written = results.write_files(
             hook.send,
             made,
             self.outputs,
@@ -164,7 +164,7 @@ class Finish:
             written["json"] = self.outputs.write("json", as_json(whole))
         return written
 
-    def _capture(self, material: Material, turns: list[dict[str, Any]], gaps: list[Gap]) -> dict[str, Any]:
+    def _capture(self, material: CaptureData, turns: list[dict[str, Any]], gaps: list[Gap]) -> dict[str, Any]:
         """Return what only a live transcript has."""
         numbers = {(turn["session"], turn["session_turn_order"]): turn["turn_order"] for turn in turns}
         webhook = self.config.get("webhook_url")
@@ -186,7 +186,7 @@ class Finish:
 
     def _summary(
         self,
-        material: Material,
+        material: CaptureData,
         whole: Mapping[str, Any],
         gaps: list[Gap],
         transcript_id: str | None,

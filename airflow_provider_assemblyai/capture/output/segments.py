@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, CannotTell, InvalidInput, StorageError
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StateUnknown, StorageError
 from airflow_provider_assemblyai.api.streaming import BYTES_MS
 from airflow_provider_assemblyai.capture.audio.pcm import header
 from airflow_provider_assemblyai.capture.audio.sources import silence
 from airflow_provider_assemblyai.capture.output import captions
-from airflow_provider_assemblyai.capture.output.merge import Material
-from airflow_provider_assemblyai.capture.runner import State
-from airflow_provider_assemblyai.storage.outputs import Outputs, as_json, store_errors
+from airflow_provider_assemblyai.capture.output.merge import CaptureData
+from airflow_provider_assemblyai.capture.runner import CaptureProgress
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, store_errors
 
 FORMATS: Final = ("json", "txt", "srt", "vtt")
 LONGEST: Final = 60.0
@@ -48,7 +48,7 @@ def check_formats(formats: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(formats))
 
 
-class Segments:
+class SegmentStore:
     """
     The segments of one capture, over all its tries.
 
@@ -57,23 +57,23 @@ class Segments:
     :param channels: 1 or 2.
     """
 
-    def __init__(self, outputs: Outputs, owner: Sequence[object], channels: int) -> None:
+    def __init__(self, outputs: OutputFiles, owner: Sequence[object], channels: int) -> None:
         digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
         self._folder = outputs.prefix / ".assemblyai" / f"{outputs.name}.{digest[:16]}"
         self._outputs = outputs
         self._channels = channels
 
-    def file(self, name: str) -> Outputs:
-        return Outputs(self._folder, name)
+    def file(self, name: str) -> OutputFiles:
+        return OutputFiles(self._folder, name)
 
-    def read(self, tries: int) -> Material:
+    def read(self, tries: int) -> CaptureData:
         """
         Return everything that was written.
 
         :param tries: how many there were.
         :raises CannotTell: a segment cannot be read; a retry may help.
         """
-        material = Material()
+        material = CaptureData()
         for number in range(1, tries + 1):
             reconnects = index = 0
             while (text := self.file(_name(number, index)).read("json")) is not None:
@@ -82,17 +82,17 @@ class Segments:
                     material.add(segment)
                 except (ValueError, KeyError, TypeError, AttributeError):
                     where = self.file(_name(number, index)).uri("json")
-                    raise CannotTell(f"The segment {where} cannot be read.") from None
+                    raise StateUnknown(f"The segment {where} cannot be read.") from None
                 reconnects = segment.get("reconnects", 0)
                 index += 1
             material.reconnects += reconnects
         return material
 
-    def merged_sound(self, material: Material) -> str:
+    def merged_sound(self, material: CaptureData) -> str:
         """Write the whole recording as one WAV file, with silence where nothing was recorded."""
         return self._outputs.write("wav", self._blocks(material))
 
-    def _blocks(self, material: Material) -> Iterator[bytes]:
+    def _blocks(self, material: CaptureData) -> Iterator[bytes]:
         step = BYTES_MS * self._channels
         sounds = sorted(material.sounds)
         at = 0
@@ -111,7 +111,7 @@ class Segments:
                     yield block
             at = end
 
-    def forget_sound(self, material: Material) -> None:
+    def forget_sound(self, material: CaptureData) -> None:
         """Remove the pieces of sound; they are in the merged file."""
         for _, _, name in material.sounds:
             path = self._folder / f"{name}.wav"
@@ -124,7 +124,7 @@ def _name(number: int, index: int) -> str:
     return f"{number:03d}-{index:05d}"
 
 
-class Writer:
+class SegmentWriter:
     """
     Writes the segments of one try.
 
@@ -138,7 +138,7 @@ class Writer:
 
     def __init__(
         self,
-        segments: Segments,
+        segments: SegmentStore,
         number: int,
         channels: int,
         *,
@@ -152,7 +152,7 @@ class Writer:
         self._index = 0
         self._pending: dict[str, list[Any]] = {"things": [], "recorded": [], "sounds": []}
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: CaptureProgress) -> None:
         """
         Write what is new.
 
@@ -169,7 +169,7 @@ class Writer:
             else:
                 return
 
-    def _keep(self, state: State) -> None:
+    def _keep(self, state: CaptureProgress) -> None:
         self._pending["things"] += state.take()
         for start, end in state.spool.runs(self._until):
             if self._keep_sound:
@@ -191,7 +191,7 @@ class Writer:
         self._pending = {"things": [], "recorded": [], "sounds": []}
         state.spool.done_with("keep", self._until)
 
-    def _write_sound(self, state: State, start: int, end: int) -> None:
+    def _write_sound(self, state: CaptureProgress, start: int, end: int) -> None:
         while start < end:
             stop = min(end, start + round(LONGEST * 1000))
             name = f"{_name(self._number, self._index)}-{start}"
@@ -200,7 +200,7 @@ class Writer:
             self._pending["recorded"].append((start, stop))
             self._until = start = stop
 
-    def _cut(self, state: State, start: int, stop: int) -> Iterator[bytes]:
+    def _cut(self, state: CaptureProgress, start: int, stop: int) -> Iterator[bytes]:
         step = BYTES_MS * self._channels
         yield header((stop - start) * step, self._channels)
         while start < stop:
@@ -212,7 +212,7 @@ class Writer:
 
 
 def write_texts(
-    outputs: Outputs,
+    outputs: OutputFiles,
     formats: Sequence[str],
     whole: dict[str, Any],
     *,

@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from airflow_provider_assemblyai.api.close_codes import ROOM_WAIT, Ending
+from airflow_provider_assemblyai.api.close_codes import ROOM_WAIT, CloseReason
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     RateLimitError,
     StreamingError,
     TransportError,
 )
-from airflow_provider_assemblyai.capture.streaming.session import Channel, Talk
-from airflow_provider_assemblyai.client.websocket import LiveSocket, SessionRefused
+from airflow_provider_assemblyai.capture.streaming.session import ChannelState, StreamingSession
+from airflow_provider_assemblyai.client.websocket import HandshakeRefused, StreamingSocket
 
 #: Seconds before a new session is tried after one that was short; doubles up to the last.
 _BACKOFF: Final = (0.5, 15.0)
@@ -25,7 +25,7 @@ _LASTED: Final = 20.0
 _TICK: Final = 0.25
 
 
-class Line(threading.Thread):
+class ChannelStreamer(threading.Thread):
     """
     The thread of one channel.
 
@@ -37,7 +37,7 @@ class Line(threading.Thread):
     """
 
     def __init__(
-        self, channel: Channel, connect: Callable[[float, Callable[[float], None]], LiveSocket]
+        self, channel: ChannelState, connect: Callable[[float, Callable[[float], None]], StreamingSocket]
     ) -> None:
         super().__init__(name=f"assemblyai-line-{channel.plan.channel + 1}", daemon=True)
         self.channel, self._connect = channel, connect
@@ -83,7 +83,7 @@ class Line(threading.Thread):
             self.channel.say("%s A new session is opened.", ended.sentence)
             self._pause(pause)
 
-    def _count(self, ended: Ending) -> None:
+    def _count(self, ended: CloseReason) -> None:
         self.reconnects += 1
         most = self.channel.plan.max_reconnects
         if self.reconnects > most:
@@ -115,21 +115,21 @@ class Line(threading.Thread):
         if self.channel.must_stop():
             raise TransportError("No streaming session was opened: the capture is over.", sent=False)
 
-    def _session(self) -> tuple[Ending | None, float | None]:
+    def _session(self) -> tuple[CloseReason | None, float | None]:
         """Return how a session ended, None if by our wish; and the seconds it lasted, None if it never was."""
         plan = self.channel.plan
         rest = max(0.0, plan.end_ms - self.channel.clock.now()) + plan.drain
         try:
             socket = self._connect(rest / 1000, self._patience)
-        except SessionRefused as refused:
+        except HandshakeRefused as refused:
             return refused.ending, None
         except RateLimitError as error:
-            return Ending(error.status, "wait", str(error)), None
+            return CloseReason(error.status, "wait", str(error)), None
         except AssemblyAIError as error:
             if not error.retryable:
                 raise
-            return Ending(getattr(error, "status", 0), "again", str(error)), None
-        talk = Talk(self.channel, socket)
+            return CloseReason(getattr(error, "status", 0), "again", str(error)), None
+        talk = StreamingSession(self.channel, socket)
         try:
             ended = talk.run()
         finally:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api import streaming
-from airflow_provider_assemblyai.api.close_codes import Ending, ending
-from airflow_provider_assemblyai.api.streaming import BYTES_MS, FRAME_MS, LEAST_FRAME_MS, StreamSession
+from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
+from airflow_provider_assemblyai.api.streaming import BYTES_MS, FRAME_MS, LEAST_FRAME_MS, SessionState
 from airflow_provider_assemblyai.capture.audio.pcm import channel_of
-from airflow_provider_assemblyai.capture.audio.recorder import BoxClock
+from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
 from airflow_provider_assemblyai.capture.audio.sources import silence
 from airflow_provider_assemblyai.capture.audio.spool import Spool
-from airflow_provider_assemblyai.client.websocket import LiveSocket, Lost
+from airflow_provider_assemblyai.client.websocket import ConnectionLost, StreamingSocket
 
 #: Milliseconds that may be caught up after this process was late; what is more stays a backlog.
 _CATCH_UP: Final = 300.0
@@ -39,7 +39,7 @@ _TERMINATION: Final = (10.0, 2.0)
 _CLOSING: Final = 0.5
 
 
-class SessionNote(TypedDict):
+class SessionInfo(TypedDict):
     """
     What is kept of a session; times are milliseconds of the recording.
 
@@ -57,7 +57,7 @@ class SessionNote(TypedDict):
 
 
 @dataclass(frozen=True)
-class LinePlan:
+class ChannelConfig:
     """
     What a line has to do.
 
@@ -82,7 +82,7 @@ class LinePlan:
 
 
 @dataclass
-class Channel:
+class ChannelState:
     """
     What the sessions of one channel share.
 
@@ -98,15 +98,15 @@ class Channel:
     :ivar leftover: session and unfinished turn that no later session has heard yet.
     """
 
-    plan: LinePlan
+    plan: ChannelConfig
     spool: Spool
-    clock: BoxClock
+    clock: CaptureClock
     halted: Callable[[], str | None]
     say: Callable[..., None]
     position: int = 0
     last_heard: int = 0
     turns: int = 0
-    notes: dict[str, SessionNote] = field(default_factory=dict)
+    notes: dict[str, SessionInfo] = field(default_factory=dict)
     things: deque[dict[str, Any]] = field(default_factory=deque)
     leftover: tuple[str, streaming.Turn] | None = None
 
@@ -144,7 +144,7 @@ class Channel:
         )
 
 
-class Talk:
+class StreamingSession:
     """
     One session over one socket.
 
@@ -152,16 +152,16 @@ class Talk:
     :param socket: open; its session has not begun.
     """
 
-    def __init__(self, channel: Channel, socket: LiveSocket) -> None:
+    def __init__(self, channel: ChannelState, socket: StreamingSocket) -> None:
         self._channel, self._socket = channel, socket
         self._plan, self._spool, self._clock = channel.plan, channel.spool, channel.clock
-        self._session = StreamSession()
+        self._session = SessionState()
         self._session.times.add(0, channel.position)
         self._session.settled = self._begin = self._received = channel.position
         self._sent = 0
         self._turns_before = channel.turns
         self._opened = self._sign = self._pinged = time.monotonic()
-        self._over: Ending | None = None
+        self._over: CloseReason | None = None
 
     @property
     def lasted(self) -> float | None:
@@ -170,18 +170,18 @@ class Talk:
             return None
         return (time.monotonic() - self._opened) * self._clock.speed
 
-    def run(self) -> Ending | None:
+    def run(self) -> CloseReason | None:
         """Return how the session ended, or None if that was our wish."""
         try:
             self._wait(_BEGIN, lambda: self._session.begun)
             if not self._session.begun and self._over is None:
                 self._hang_up(quick=True)
-                return self._over or Ending(0, "again", "The service did not begin the session.")
+                return self._over or CloseReason(0, "again", "The service did not begin the session.")
             if self._over is None:
                 self._channel.leftover = None
                 self._channel.began.set()
                 self._speak()
-        except Lost:
+        except ConnectionLost:
             self._over = self._session.over(None)
         except BaseException:
             # Whatever it is: a session that is left open goes on being billed.
@@ -265,7 +265,7 @@ class Talk:
             self._channel.needs_from(self._resume())
             self._note()
         if now - self._sign > _DEAD and not self._socket.wait(0):
-            raise Lost("no sign of life")
+            raise ConnectionLost("no sign of life")
 
     def _listen(self, seconds: float, also: int | None = None) -> None:
         if not self._socket.wait(seconds, also):
@@ -321,12 +321,12 @@ class Talk:
             self._socket.text(streaming.TERMINATE)
             self._wait(_TERMINATION[index], lambda: session.terminated)
             self._wait(_CLOSING, lambda: not session.terminated)
-        except Lost:
+        except ConnectionLost:
             self._over = session.over(None)
         if session.terminated:
-            self._over = ending(1000)
+            self._over = close_reason(1000)
         elif self._over is None:
-            self._over = Ending(0, "done", "The service did not confirm the end of the session.")
+            self._over = CloseReason(0, "done", "The service did not confirm the end of the session.")
 
     def _resume(self) -> int:
         resume = self._session.resume_at(

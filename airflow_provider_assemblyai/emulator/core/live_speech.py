@@ -14,7 +14,7 @@ SAMPLE_BYTES = {"pcm_s16le": 2, "pcm_mulaw": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
+class RecognitionOptions:
     """How a session wants to be listened to; part of it may change on the way.
 
     :param encoding: ``pcm_s16le``, ``pcm_mulaw``, ``opus``, ``ogg_opus`` or ``aac``.
@@ -38,7 +38,7 @@ class Ears:
     marked: bool = False
 
 
-class Started(NamedTuple):
+class SpeechStarted(NamedTuple):
     """Somebody began to speak.
 
     :param at: milliseconds from the start of the session.
@@ -47,7 +47,7 @@ class Started(NamedTuple):
     at: int
 
 
-class Heard(NamedTuple):
+class PartialTurn(NamedTuple):
     """The turn that is being said, as far as it was heard.
 
     :param words: all its words so far.
@@ -60,7 +60,7 @@ class Heard(NamedTuple):
     ended: bool = False
 
 
-News: TypeAlias = Started | Heard
+ListenerEvent: TypeAlias = SpeechStarted | PartialTurn
 
 
 class Listener(Protocol):
@@ -75,7 +75,7 @@ class Listener(Protocol):
     voice: float
     probability: float
 
-    def hear(self, sound: bytes, *, hurry: bool = False) -> list[News]:
+    def hear(self, sound: bytes, *, hurry: bool = False) -> list[ListenerEvent]:
         """Listen on.
 
         :param sound: one frame, or several one after the other.
@@ -83,8 +83,8 @@ class Listener(Protocol):
         :raises ValueError: when the sound is not of the encoding.
         """
 
-    def force(self) -> list[News]:
+    def force(self) -> list[ListenerEvent]:
         """End the turn here and now."""
 
-    def change(self, ears: Ears) -> None:
+    def change(self, ears: RecognitionOptions) -> None:
         """Listen differently from now on."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Listener
+    from airflow_provider_assemblyai.emulator.core.live_speech import Listener, RecognitionOptions
 
 
 class Word(NamedTuple):
@@ -84,7 +84,7 @@ class Engine(Protocol):
         :raises JobError: with the service's text, when the job must fail.
         """
 
-    def listen(self, ears: Ears) -> Listener:
+    def listen(self, ears: RecognitionOptions) -> Listener:
         """Begin to listen while somebody speaks.
 
         :param ears: how.

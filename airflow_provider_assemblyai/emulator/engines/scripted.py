@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.errors import below_language_confidence
-from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Listener
+from airflow_provider_assemblyai.emulator.core.live_speech import Listener, RecognitionOptions
 from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
 from airflow_provider_assemblyai.emulator.engines.scripted_live import ScriptedListener
 from airflow_provider_assemblyai.emulator.text.languages import ENGLISH
@@ -74,7 +74,7 @@ class ScriptedEngine:
             language_confidence=LANGUAGE_CONFIDENCE if detects else None,
         )
 
-    def listen(self, ears: Ears) -> Listener:
+    def listen(self, ears: RecognitionOptions) -> Listener:
         """A listener for a streaming session."""
         return ScriptedListener(ears, " ".join(SENTENCES))
 

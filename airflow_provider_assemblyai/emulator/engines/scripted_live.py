@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from airflow_provider_assemblyai.emulator.core.live_speech import SAMPLE_BYTES, Ears, Heard, News, Started
+from airflow_provider_assemblyai.emulator.core.live_speech import (
+    SAMPLE_BYTES,
+    ListenerEvent,
+    PartialTurn,
+    RecognitionOptions,
+    SpeechStarted,
+)
 from airflow_provider_assemblyai.emulator.engines import Word
 from airflow_provider_assemblyai.emulator.engines.marked_audio import LENGTH_MS, PITCH_MS, MarkReader
 from airflow_provider_assemblyai.emulator.text.formatting import ends_sentence
@@ -26,7 +32,7 @@ class ScriptedListener:
     :param speech: said again and again when there is no script.
     """
 
-    def __init__(self, ears: Ears, speech: str) -> None:
+    def __init__(self, ears: RecognitionOptions, speech: str) -> None:
         self.heard = self.voice = self.probability = 0.0
         self._ears = ears
         self._endless = ears.script is None
@@ -38,14 +44,14 @@ class ScriptedListener:
         self._marks = MarkReader(ears.rate) if ears.marked else None
         self._milliseconds = _counter(ears)
 
-    def change(self, ears: Ears) -> None:
+    def change(self, ears: RecognitionOptions) -> None:
         """Only the silences matter here."""
         self._ears = ears
 
-    def hear(self, sound: bytes, *, hurry: bool = False) -> list[News]:
+    def hear(self, sound: bytes, *, hurry: bool = False) -> list[ListenerEvent]:
         """Move on in the script."""
         self.heard += self._milliseconds(sound)
-        news: list[News] = []
+        news: list[ListenerEvent] = []
         for word in self._by_marks(sound) if self._marks else self._by_time():
             self._say(word, news)
         current = self._current()
@@ -57,12 +63,12 @@ class ScriptedListener:
         told, self._told = self._told, (len(self._turn), current.start if current else None)
         if told != self._told and (self._turn or current):
             words = [*self._turn, current] if current else list(self._turn)
-            news.append(Heard(words, len(self._turn)))
+            news.append(PartialTurn(words, len(self._turn)))
         return news
 
-    def force(self) -> list[News]:
+    def force(self) -> list[ListenerEvent]:
         """End the turn; a word that is only half said belongs to the next one."""
-        news: list[News] = []
+        news: list[ListenerEvent] = []
         self._end(news)
         return news
 
@@ -96,26 +102,26 @@ class ScriptedListener:
             return self._words[number % len(self._words)]
         return self._words[number] if number < len(self._words) else None
 
-    def _say(self, word: Word, news: list[News]) -> None:
+    def _say(self, word: Word, news: list[ListenerEvent]) -> None:
         self._begin(word.start, news)
         self._turn.append(word)
         self.voice = word.end
         if ends_sentence(word.text) or len(self._turn) >= _LONGEST_TURN:
             self._end(news)
 
-    def _begin(self, at: int, news: list[News]) -> None:
+    def _begin(self, at: int, news: list[ListenerEvent]) -> None:
         self.probability, self.voice = 0.99, self.heard
         if not self._begun:
             self._begun = True
-            news.append(Started(at))
+            news.append(SpeechStarted(at))
 
-    def _end(self, news: list[News]) -> None:
+    def _end(self, news: list[ListenerEvent]) -> None:
         if self._turn:
-            news.append(Heard(self._turn, len(self._turn), ended=True))
+            news.append(PartialTurn(self._turn, len(self._turn), ended=True))
         self._turn, self._begun = [], False
 
 
-def _counter(ears: Ears) -> Callable[[bytes], float]:
+def _counter(ears: RecognitionOptions) -> Callable[[bytes], float]:
     """What tells the milliseconds of a piece of sound."""
     size = SAMPLE_BYTES.get(ears.encoding)
     if size is not None:

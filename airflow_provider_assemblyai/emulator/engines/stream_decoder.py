@@ -8,19 +8,19 @@ from typing import Any
 import av
 import numpy as np
 
-from airflow_provider_assemblyai.emulator.core.live_speech import SAMPLE_BYTES, Ears
+from airflow_provider_assemblyai.emulator.core.live_speech import SAMPLE_BYTES, RecognitionOptions
 from airflow_provider_assemblyai.emulator.engines.compressed import Decoder
 
 RATE = 16_000
 
 
-class Sound:
+class StreamDecoder:
     """The decoder of one session.
 
     :param ears: encoding and rate.
     """
 
-    def __init__(self, ears: Ears) -> None:
+    def __init__(self, ears: RecognitionOptions) -> None:
         self._ears = ears
         self._decoder = None if ears.encoding in SAMPLE_BYTES else Decoder(ears.encoding)
         self._resampler: Any = None

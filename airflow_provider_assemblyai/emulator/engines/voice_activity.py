@@ -14,7 +14,7 @@ _STATE = (1, 1, 128)
 WINDOW_MS = _WINDOW * 1000 / 16_000
 
 
-class Voice:
+class VoiceDetector:
     """The detector of one session."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from airflow_provider_assemblyai.emulator.core.errors import (
     no_spoken_audio,
     too_short,
 )
-from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Listener
+from airflow_provider_assemblyai.emulator.core.live_speech import Listener, RecognitionOptions
 from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
 from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable, missing
 from airflow_provider_assemblyai.emulator.text.languages import ENGLISH, is_english
@@ -105,7 +105,7 @@ class WhisperEngine:
             warnings=self._warnings(fields),
         )
 
-    def listen(self, ears: Ears) -> Listener:
+    def listen(self, ears: RecognitionOptions) -> Listener:
         """A listener for a streaming session; it hears English, or whatever the model detects.
 
         :param ears: how to listen.

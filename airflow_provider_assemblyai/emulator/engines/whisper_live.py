@@ -16,10 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_assemblyai.emulator.core.live_speech import Ears, Heard, News, Started
+from airflow_provider_assemblyai.emulator.core.live_speech import (
+    ListenerEvent,
+    PartialTurn,
+    RecognitionOptions,
+    SpeechStarted,
+)
 from airflow_provider_assemblyai.emulator.engines import Word
-from airflow_provider_assemblyai.emulator.engines.stream_decoder import Sound
-from airflow_provider_assemblyai.emulator.engines.voice_activity import WINDOW_MS, Voice
+from airflow_provider_assemblyai.emulator.engines.stream_decoder import StreamDecoder
+from airflow_provider_assemblyai.emulator.engines.voice_activity import WINDOW_MS, VoiceDetector
 from airflow_provider_assemblyai.emulator.text.formatting import bare, ends_sentence
 
 Recognise = Callable[[Any, str, bool], Sequence[Word]]
@@ -41,12 +46,12 @@ class WhisperListener:
     :param recognise: gives the words of a cut: samples, context, and whether it is worth an effort.
     """
 
-    def __init__(self, ears: Ears, recognise: Recognise) -> None:
+    def __init__(self, ears: RecognitionOptions, recognise: Recognise) -> None:
         self.heard = self.voice = self.probability = 0.0
         self._ears = ears
         self._recognise = recognise
-        self._sound = Sound(ears)
-        self._detector = Voice()
+        self._sound = StreamDecoder(ears)
+        self._detector = VoiceDetector()
         # What is kept of the sound: windows from where the turn, or its lead, begins.
         self._kept: deque[Any] = deque()
         self._kept_from = 0.0
@@ -60,13 +65,13 @@ class WhisperListener:
         self._words: Sequence[Word] = ()
         self._settled = 0
 
-    def change(self, ears: Ears) -> None:
+    def change(self, ears: RecognitionOptions) -> None:
         """Listen for other pauses, or with another context."""
         self._ears = ears
 
-    def hear(self, sound: bytes, *, hurry: bool = False) -> list[News]:
+    def hear(self, sound: bytes, *, hurry: bool = False) -> list[ListenerEvent]:
         """Look for pauses, and recognise what they end."""
-        news: list[News] = []
+        news: list[ListenerEvent] = []
         for window, probability in self._detector.hear(self._sound.samples(sound)):
             self._kept.append(window)
             self.heard += WINDOW_MS
@@ -76,14 +81,14 @@ class WhisperListener:
             self._look(news)
         return news
 
-    def force(self) -> list[News]:
+    def force(self) -> list[ListenerEvent]:
         """End the turn now."""
-        news: list[News] = []
+        news: list[ListenerEvent] = []
         if self._speaking:
             self._end(news)
         return news
 
-    def _notice(self, probability: float, news: list[News]) -> None:
+    def _notice(self, probability: float, news: list[ListenerEvent]) -> None:
         if probability >= self._ears.threshold:
             self.voice = self.heard
             self._speech += WINDOW_MS
@@ -92,7 +97,7 @@ class WhisperListener:
                 self._speaking = True
                 self._looked_at = self.heard
                 self._onset = int(self.heard - self._speech)
-                news.append(Started(self._onset))
+                news.append(SpeechStarted(self._onset))
         elif not self._speaking:
             self._speech = 0.0
             self._forget(self.heard - _LEAD_MS)
@@ -111,7 +116,7 @@ class WhisperListener:
             self._whole = self._listen(thorough=True)
         return bool(self._whole) and ends_sentence(self._whole[-1].text)
 
-    def _look(self, news: list[News]) -> None:
+    def _look(self, news: list[ListenerEvent]) -> None:
         began = time.perf_counter()
         words = self._listen(thorough=False)
         self._every = max(_PARTIAL_EVERY_MS, 2000 * (time.perf_counter() - began))
@@ -124,12 +129,12 @@ class WhisperListener:
             agreed += 1
         self._settled = max(self._settled, agreed)
         self._words = words
-        news.append(Heard(words, min(self._settled, len(words))))
+        news.append(PartialTurn(words, min(self._settled, len(words))))
 
-    def _end(self, news: list[News]) -> None:
+    def _end(self, news: list[ListenerEvent]) -> None:
         words = self._listen(thorough=True) if self._whole is None else self._whole
         if words:
-            news.append(Heard(words, len(words), ended=True))
+            news.append(PartialTurn(words, len(words), ended=True))
         # The next turn may begin before the detector is sure of it.
         self._forget(max(self.voice, self.heard - _LEAD_MS))
         self._speaking, self._speech, self._whole = False, 0.0, None

@@ -20,7 +20,7 @@ _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center
 
 
 @dataclass(slots=True)
-class Answer:
+class HttpResponse:
     """An answer that is not on the wire yet."""
 
     status: int
@@ -41,7 +41,7 @@ class Answer:
         await send({"type": "http.response.body", "body": self.body})
 
 
-def make(rule: Rule, healthy: Answer | None, *, key: str, now: float) -> Answer:
+def faulty_response(rule: Rule, healthy: HttpResponse | None, *, key: str, now: float) -> HttpResponse:
     """The answer that a fault gives.
 
     :param rule: one of the kinds ``rate_limit``, ``status``, ``truncate``, ``garbage``, ``echo_key``.
@@ -61,37 +61,37 @@ def make(rule: Rule, healthy: Answer | None, *, key: str, now: float) -> Answer:
             headers.append(("retry-after", http_date(now + 2)))
         elif wait is not None:
             headers.append(("retry-after", str(wait)))
-        return Answer(status, headers, _error(text))
+        return HttpResponse(status, headers, _error(text))
     if rule.kind == "echo_key":
-        return Answer(int(options.get("status", 400)), [_JSON], _error(f"Invalid API token: {key}"))
+        return HttpResponse(int(options.get("status", 400)), [_JSON], _error(f"Invalid API token: {key}"))
     if rule.kind == "status":
         return _status(options)
     assert healthy is not None
     if rule.kind == "truncate":
-        return Answer(200, healthy.headers, healthy.body[: len(healthy.body) // 2])
+        return HttpResponse(200, healthy.headers, healthy.body[: len(healthy.body) // 2])
     return _garbage(str(options.get("variant", "html")), healthy)
 
 
-def _status(options: Any) -> Answer:
+def _status(options: Any) -> HttpResponse:
     status = int(options.get("status", 500))
     text = str(options.get("message", SERVER_ERROR if status == 500 else f"Error {status}"))
     # The real service has no body at all when its front end cannot reach it.
     form = options.get("body", "empty" if status in {503, 504} else "json")
     extra = [(str(name), str(value)) for name, value in (options.get("headers") or {}).items()]
     if form == "empty":
-        return Answer(status, extra)
+        return HttpResponse(status, extra)
     if form == "html":
-        return Answer(status, [_HTML, *extra], _PAGE.format(f"{status} {text}").encode())
+        return HttpResponse(status, [_HTML, *extra], _PAGE.format(f"{status} {text}").encode())
     if form == "text":
-        return Answer(status, [_TEXT, *extra], text.encode())
-    return Answer(status, [_JSON, *extra], _error(text))
+        return HttpResponse(status, [_TEXT, *extra], text.encode())
+    return HttpResponse(status, [_JSON, *extra], _error(text))
 
 
-def _garbage(variant: str, healthy: Answer) -> Answer:
+def _garbage(variant: str, healthy: HttpResponse) -> HttpResponse:
     if variant == "html":
-        return Answer(200, [_HTML], _PAGE.format("Welcome").encode())
+        return HttpResponse(200, [_HTML], _PAGE.format("Welcome").encode())
     if variant == "text":
-        return Answer(200, [_JSON], b"OK, but this is not JSON")
+        return HttpResponse(200, [_JSON], b"OK, but this is not JSON")
     try:
         body = json.loads(healthy.body)
     except ValueError:
@@ -101,7 +101,7 @@ def _garbage(variant: str, healthy: Answer) -> Answer:
             body = {name: value for name, value in body.items() if name not in {"id", "upload_url"}}
         elif variant == "status":
             body["status"] = "pondering"
-    return Answer(200, [_JSON], json.dumps(body).encode())
+    return HttpResponse(200, [_JSON], json.dumps(body).encode())
 
 
 def _error(text: str) -> bytes:

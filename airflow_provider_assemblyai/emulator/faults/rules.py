@@ -79,8 +79,8 @@ from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.errors import JOB_ERROR_CLASSES
 from airflow_provider_assemblyai.emulator.core.llm_errors import REFUSALS
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ACTS
-from airflow_provider_assemblyai.emulator.faults.stream_faults import make as make_act
+from airflow_provider_assemblyai.emulator.faults.stream_faults import STREAM_FAULT_KINDS
+from airflow_provider_assemblyai.emulator.faults.stream_faults import make_stream_fault as make_act
 
 #: Faults that change the answer to a request; at most one of them meets a request.
 WIRE_KINDS = frozenset(
@@ -93,7 +93,7 @@ GATEWAY_KINDS = frozenset(("refuse", "model_error", "llm_status", "spread", "cut
 CLOCK_KIND = "clock_skew"
 #: Faults of streaming sessions; the first ones meet the handshake.
 HANDSHAKE_KINDS = frozenset(("stream_refuse", "stream_slow"))
-STREAM_KINDS = HANDSHAKE_KINDS.union(f"stream_{kind}" for kind in ACTS)
+STREAM_KINDS = HANDSHAKE_KINDS.union(f"stream_{kind}" for kind in STREAM_FAULT_KINDS)
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
     "rate_limit": frozenset(("retry_after", "status", "message")),
@@ -111,7 +111,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
     "webhook_duplicate": frozenset(),
     "stream_refuse": frozenset(("status", "code", "error")),
     "stream_slow": frozenset(("seconds",)),
-    **{f"stream_{kind}": frozenset(("after", "code", "error", "seconds")) for kind in ACTS},
+    **{f"stream_{kind}": frozenset(("after", "code", "error", "seconds")) for kind in STREAM_FAULT_KINDS},
     "refuse": frozenset(("error", "status", "model")),
     "model_error": frozenset(("status", "model")),
     "llm_status": frozenset(("status", "model")),
@@ -270,7 +270,7 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
     path = rule.get("path")
     method = rule.get("method")
     try:
-        if kind.removeprefix("stream_") in ACTS:
+        if kind.removeprefix("stream_") in STREAM_FAULT_KINDS:
             make_act(kind.removeprefix("stream_"), options)
         return Rule(
             kind=kind,
@@ -296,7 +296,7 @@ def _times(value: object) -> int | None:
     return value
 
 
-def parse(text: str) -> dict[str, Any]:
+def parse_rule(text: str) -> dict[str, Any]:
     """A rule as written on the command line.
 
     :param text: ``KIND[:key=value,...]`` or a JSON object.

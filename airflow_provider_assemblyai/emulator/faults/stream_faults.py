@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong in a streaming session, and when: by rule, by command, or by the session's own address.
 
-An :class:`Act` happens once so many seconds of audio have come. Rules (:mod:`.faults`, the kinds that begin with
+An :class:`StreamFault` happens once so many seconds of audio have come. Rules (:mod:`.faults`, the kinds that begin with
 ``stream_``) give acts to the sessions that are opened from then on; ``POST /_emulator/sessions`` gives one to those
 that are open; and a client in another process can ask with an ``emulator`` parameter in the address of the
 socket, which the service would ignore::
@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ACTS = ("drop", "close", "stall", "warn", "revise", "deaf")
+STREAM_FAULT_KINDS = ("drop", "close", "stall", "warn", "revise", "deaf")
 ERRORS = {
     1008: "Unauthorized connection: API key or token missing or invalid",
     1011: "Internal error",
@@ -43,10 +43,10 @@ _DEFAULT_CODE = 3005
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class StreamFault:
     """Something that happens to a session.
 
-    :param kind: one of :data:`ACTS`.
+    :param kind: one of :data:`STREAM_FAULT_KINDS`.
     :param after: seconds of audio after which it happens.
     :param code: of a close or a warning.
     :param text: of an error or a warning.
@@ -65,16 +65,18 @@ class Act:
         return self.text or ERRORS.get(self.code, "Session closed")
 
 
-def make(kind: str, options: Mapping[str, Any], chance: random.Random | None = None) -> Act:
+def make_stream_fault(
+    kind: str, options: Mapping[str, Any], chance: random.Random | None = None
+) -> StreamFault:
     """An act from its options.
 
-    :param kind: one of :data:`ACTS`.
+    :param kind: one of :data:`STREAM_FAULT_KINDS`.
     :param options: ``after``, a number or a pair to draw from, and ``code``, ``error``, ``seconds``.
     :param chance: draws from the pair.
     :raises ValueError: for a kind or a value that is not understood.
     """
-    if kind not in ACTS:
-        raise ValueError(f"unknown act {kind!r}; known: {', '.join(ACTS)}")
+    if kind not in STREAM_FAULT_KINDS:
+        raise ValueError(f"unknown act {kind!r}; known: {', '.join(STREAM_FAULT_KINDS)}")
     after = options.get("after", 0)
     if isinstance(after, (list, tuple)):
         low, high = after
@@ -83,27 +85,27 @@ def make(kind: str, options: Mapping[str, Any], chance: random.Random | None = N
     if kind == "close" and not (code in (1000, 1001, 1008, 1009, 1011, 1012, 1013) or 3000 <= code < 5000):
         raise ValueError(f"no close frame carries the code {code}")
     text = options.get("error")
-    return Act(
+    return StreamFault(
         kind, float(after), code, None if text is None else str(text), float(options.get("seconds", 1))
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Markers:
+class SocketOptions:
     """The wishes in a socket's address."""
 
-    acts: tuple[Act, ...] = ()
+    acts: tuple[StreamFault, ...] = ()
     marked: bool = False
     record: bool = False
 
 
-def read(text: str) -> Markers:
+def read_socket_options(text: str) -> SocketOptions:
     """The wishes of an ``emulator`` parameter.
 
     :param text: as described at the top of this module; empty for none.
     :raises ValueError: for a word that is not known, so that a typing error cannot pass a test.
     """
-    acts: list[Act] = []
+    acts: list[StreamFault] = []
     marked = record = False
     for wish in filter(None, text.split(",")):
         if wish == "words:marks":
@@ -116,5 +118,5 @@ def read(text: str) -> Markers:
             options: dict[str, Any] = {"after": after or 0}
             if value:
                 options["seconds" if kind == "stall" else "code"] = value
-            acts.append(make(kind, options))
-    return Markers(tuple(acts), marked, record)
+            acts.append(make_stream_fault(kind, options))
+    return SocketOptions(tuple(acts), marked, record)

@@ -15,12 +15,12 @@ from airflow_provider_assemblyai.emulator.faults.rules import Faults
 from airflow_provider_assemblyai.emulator.llm_gateway import answering
 from airflow_provider_assemblyai.emulator.llm_gateway import responses as shapes
 from airflow_provider_assemblyai.emulator.llm_gateway.answering import Draft
-from airflow_provider_assemblyai.emulator.llm_gateway.models import Catalogue
-from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import Standing, Windows
+from airflow_provider_assemblyai.emulator.llm_gateway.models import ModelList
+from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import RateLimits, RateLimitStatus
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest, read
-from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream, UpstreamError
-from airflow_provider_assemblyai.emulator.llm_gateway.usage import Tally
+from airflow_provider_assemblyai.emulator.llm_gateway.usage import UsageCounter
 from airflow_provider_assemblyai.emulator.text.results import Results
 from airflow_provider_assemblyai.emulator.text.understanding import understand
 from airflow_provider_assemblyai.emulator.text.understanding_request import faults
@@ -36,7 +36,7 @@ Transcript = Callable[[str, str], tuple[Record, Results]]
 
 
 @dataclass(slots=True)
-class Answer:
+class GatewayReply:
     """What a call is answered with.
 
     :param body: JSON, unless the answer comes in parts.
@@ -61,21 +61,21 @@ class Gateway:
     def __init__(
         self,
         region: str,
-        manner: Manner,
+        manner: GatewaySettings,
         clock: Clock,
         faults: Faults,
         transcript: Transcript,
         upstream: Upstream | None = None,
     ) -> None:
         self.manner = self._usual = manner
-        self.tally = Tally()
+        self.tally = UsageCounter()
         self._region = region
         self._clock = clock
         self._faults = faults
         self._transcript = transcript
         self._upstream = upstream
-        self._windows = Windows()
-        self._catalogue = Catalogue(region, clock.now())
+        self._windows = RateLimits()
+        self._catalogue = ModelList(region, clock.now())
         self._scripted: list[Mapping[str, Any]] = []
 
     def models(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Gateway:
         self._windows.clear()
         self._scripted.clear()
 
-    async def chat(self, project: str, body: object, request_id: str) -> Answer:
+    async def chat(self, project: str, body: object, request_id: str) -> GatewayReply:
         """Answer a chat.
 
         What is malformed or not allowed does not count against the limit; every other call does.
@@ -121,7 +121,7 @@ class Gateway:
         answer.headers = headers
         return answer
 
-    async def understand(self, project: str, body: object, request_id: str) -> Answer:
+    async def understand(self, project: str, body: object, request_id: str) -> GatewayReply:
         """Run Speech Understanding on a transcript.
 
         One call counts once, however many features it asks for.
@@ -151,9 +151,9 @@ class Gateway:
             self.tally.understanding.failed += 1
             error.headers.update(headers)
             raise
-        return Answer({"request_id": request_id, **made.shown(request)}, headers=headers)
+        return GatewayReply({"request_id": request_id, **made.shown(request)}, headers=headers)
 
-    async def validate(self, project: str, body: object, request_id: str) -> Answer:
+    async def validate(self, project: str, body: object, request_id: str) -> GatewayReply:
         """Say what is wrong with a request for Speech Understanding; nothing is run, and nothing counts.
 
         :param project: the caller's.
@@ -167,7 +167,7 @@ class Gateway:
         fields = None if identity is None else self._transcript(project, str(identity))[0].fields
         if found := faults(asked["speech_understanding"]["request"], fields):
             raise invalid(*found)
-        return Answer()
+        return GatewayReply()
 
     def check_access(self, model: str | None = None) -> None:
         """Whether this account may be here.
@@ -199,7 +199,7 @@ class Gateway:
             raise error
         return headers
 
-    def _headers(self, path: str, name: str, standing: Standing) -> dict[str, str]:
+    def _headers(self, path: str, name: str, standing: RateLimitStatus) -> dict[str, str]:
         headers = {}
         if self.manner.headers == "all" or (self.manner.headers == "refused" and standing.refused):
             headers = {
@@ -228,7 +228,7 @@ class Gateway:
         if rule is not None:
             raise refusal(str(rule.options["error"]), rule.options.get("status"))
 
-    async def _answer(self, project: str, chain: Sequence[ChatRequest], request_id: str) -> Answer:
+    async def _answer(self, project: str, chain: Sequence[ChatRequest], request_id: str) -> GatewayReply:
         began = self._clock.now()
         status = 503
         for link in chain:
@@ -276,13 +276,13 @@ class Gateway:
         # A long text takes a while, and everybody else is served from this thread.
         return await asyncio.to_thread(answering.think, request)
 
-    def _shaped(self, request: ChatRequest, draft: Draft, request_id: str, began: float) -> Answer:
+    def _shaped(self, request: ChatRequest, draft: Draft, request_id: str, began: float) -> GatewayReply:
         now = self._clock.now()
         name = request.model.id
         if request.stream:
             cut = self._faults.on_gateway("cut", CHAT, name)
             chunks = int(cut.options.get("chunks", 2)) if cut else None
-            return Answer(parts=shapes.events(request, draft, request_id, now, chunks))
+            return GatewayReply(parts=shapes.events(request, draft, request_id, now, chunks))
         bad = self._faults.on_gateway("llm_status", CHAT, name)
         spread = self._faults.on_gateway("spread", CHAT, name)
         body = shapes.completion(
@@ -295,7 +295,7 @@ class Gateway:
             llm_status=int(bad.options.get("status", 503)) if bad else 200,
             choices=int(spread.options.get("choices", 2)) if spread else 1,
         )
-        return Answer(body)
+        return GatewayReply(body)
 
 
 def _asked(body: object) -> dict[str, Any]:

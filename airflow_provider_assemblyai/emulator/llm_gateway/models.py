@@ -154,7 +154,7 @@ MODELS = (
 )
 
 
-class Catalogue:
+class ModelList:
     """The models of a region.
 
     :param region: ``us`` or ``eu``; the EU has no models of OpenAI.

@@ -12,7 +12,7 @@ FIXED, SLIDING = KINDS = ("fixed", "sliding")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitStatus:
     """Where a caller stands after a call.
 
     :param limit: calls that one window allows.
@@ -30,7 +30,7 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Window:
+class RateWindow:
     """The calls of one model.
 
     A fixed window begins with the first call after the last one's end; a sliding one always looks
@@ -41,7 +41,7 @@ class Window:
     _began: float = -math.inf
     _count: int = 0
 
-    def call(self, now: float, limit: int, kind: str) -> Standing:
+    def call(self, now: float, limit: int, kind: str) -> RateLimitStatus:
         """Count a call, whether it is let through or not.
 
         :param now: the emulator's time.
@@ -55,29 +55,29 @@ class Window:
         while now - self._calls[0] >= SPAN:
             self._calls.popleft()
         if kind == FIXED:
-            return Standing(limit, limit - self._count, _seconds(self._began + SPAN - now))
+            return RateLimitStatus(limit, limit - self._count, _seconds(self._began + SPAN - now))
         count = len(self._calls)
         # Room for one more call comes when all but limit - 1 of these have left the window.
         freeing = self._calls[min(max(count - limit, 0), count - 1)]
-        return Standing(limit, limit - count, _seconds(freeing + SPAN - now))
+        return RateLimitStatus(limit, limit - count, _seconds(freeing + SPAN - now))
 
 
 def _seconds(left: float) -> int:
     return max(1, math.ceil(left))
 
 
-class Windows:
+class RateLimits:
     """All windows of an account; keys share them, regions do not."""
 
     def __init__(self) -> None:
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[str, RateWindow] = {}
 
-    def call(self, name: str, now: float, limit: int, kind: str) -> Standing:
-        """Count a call of a model; see :meth:`Window.call`.
+    def call(self, name: str, now: float, limit: int, kind: str) -> RateLimitStatus:
+        """Count a call of a model; see :meth:`RateWindow.call`.
 
         :param name: the model, or the name of another limit.
         """
-        return self._windows.setdefault(name, Window()).call(now, limit, kind)
+        return self._windows.setdefault(name, RateWindow()).call(now, limit, kind)
 
     def clear(self) -> None:
         """Forget all calls."""

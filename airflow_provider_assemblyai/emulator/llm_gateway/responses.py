@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_assemblyai.emulator.llm_gateway import tokens
 from airflow_provider_assemblyai.emulator.llm_gateway.answering import Draft, ToolCall
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest
-from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 
 _PIECE = 4  # tokens that one chunk carries
 
@@ -18,7 +18,7 @@ _PIECE = 4  # tokens that one chunk carries
 def completion(
     request: ChatRequest,
     draft: Draft,
-    manner: Manner,
+    manner: GatewaySettings,
     *,
     request_id: str,
     now: float,
@@ -52,7 +52,7 @@ def completion(
     return shown
 
 
-def _choices(request: ChatRequest, draft: Draft, manner: Manner, count: int) -> list[dict[str, Any]]:
+def _choices(request: ChatRequest, draft: Draft, manner: GatewaySettings, count: int) -> list[dict[str, Any]]:
     finish = request.model.stop_reason(draft.finish)
     made = []
     for index, content in enumerate(_parts(draft.content, count)):

@@ -44,7 +44,7 @@ _LIMITS = ("limit", "understanding_limit")
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class GatewaySettings:
     """The choices described at the top of this module."""
 
     limit: int | None = DEFAULT_LIMIT
@@ -66,7 +66,7 @@ class Manner:
         """The limit of a model, ``None`` without one."""
         return self.limits.get(model, self.limit)
 
-    def changed(self, **changes: Any) -> Manner:
+    def changed(self, **changes: Any) -> GatewaySettings:
         """Another manner.
 
         :param changes: what differs.

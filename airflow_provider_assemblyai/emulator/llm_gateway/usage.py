@@ -10,7 +10,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.models import Model
 
 
 @dataclass(slots=True)
-class Calls:
+class CallCounts:
     """Calls of one kind.
 
     :param accepted: a model answered, so it is paid for; whether anybody got the answer is another matter.
@@ -25,7 +25,7 @@ class Calls:
     output_tokens: int = 0
     cost: float = 0.0
 
-    def add(self, other: Calls) -> None:
+    def add(self, other: CallCounts) -> None:
         """Add another count to this one."""
         self.accepted += other.accepted
         self.refused += other.refused
@@ -39,15 +39,15 @@ class Calls:
 
 
 @dataclass(slots=True)
-class Tally:
+class UsageCounter:
     """All calls since the last reset."""
 
-    models: dict[str, Calls] = field(default_factory=dict)
-    understanding: Calls = field(default_factory=Calls)
+    models: dict[str, CallCounts] = field(default_factory=dict)
+    understanding: CallCounts = field(default_factory=CallCounts)
 
-    def of(self, model: str) -> Calls:
+    def of(self, model: str) -> CallCounts:
         """The calls of a model."""
-        return self.models.setdefault(model, Calls())
+        return self.models.setdefault(model, CallCounts())
 
     def answered(self, model: Model, tokens_in: int, tokens_out: int, region: str) -> None:
         """A model has answered."""
@@ -59,7 +59,7 @@ class Tally:
 
     def shown(self) -> dict[str, Any]:
         """All counts as the control endpoint gives them."""
-        total = Calls()
+        total = CallCounts()
         for calls in self.models.values():
             total.add(calls)
         return {
@@ -71,4 +71,4 @@ class Tally:
     def reset(self) -> None:
         """Count from zero."""
         self.models.clear()
-        self.understanding = Calls()
+        self.understanding = CallCounts()

@@ -15,7 +15,7 @@
                             ``POST {"act": "drop"}`` lets something happen to the open ones, or to the
                             one with ``id``, see :mod:`~airflow_provider_assemblyai.emulator.faults.stream_faults`;
                             ``GET …/sessions/{id}/audio`` is what it received, where that is recorded
-``POST …/streaming``        ``{"most_sessions": 5}`` changes the limits of streaming, see ``StreamRules`` in
+``POST …/streaming``        ``{"most_sessions": 5}`` changes the limits of streaming, see ``StreamingLimits`` in
                             :mod:`~airflow_provider_assemblyai.emulator.streaming.manager`
 ``POST …/script``           ``{"text": "…"}`` is what jobs say from now on, whatever is to be heard
 ``GET …/gateway``           how the LLM Gateway behaves; ``POST {"limit": 5}`` changes it, see
@@ -41,7 +41,7 @@ from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.core.json_body import decode
 from airflow_provider_assemblyai.emulator.faults.held_requests import CONTINUE, HeldRequests
 from airflow_provider_assemblyai.emulator.faults.rules import FaultError
-from airflow_provider_assemblyai.emulator.faults.stream_faults import make
+from airflow_provider_assemblyai.emulator.faults.stream_faults import make_stream_fault
 from airflow_provider_assemblyai.emulator.routes.middleware import CONTROL
 from airflow_provider_assemblyai.emulator.routes.transcripts import Handler
 from airflow_provider_assemblyai.emulator.service import Service
@@ -194,7 +194,7 @@ class Control:
             return JSONResponse(streaming.ledger.shown())
         body = await _object(request)
         try:
-            act = make(str(body.get("act")), body)
+            act = make_stream_fault(str(body.get("act")), body)
         except (TypeError, ValueError) as error:
             raise ApiError(400, str(error)) from None
         return JSONResponse({"sessions": streaming.order(act, body.get("id"))})

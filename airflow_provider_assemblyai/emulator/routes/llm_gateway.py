@@ -16,12 +16,12 @@ from starlette.routing import Route
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.core.json_body import decode
 from airflow_provider_assemblyai.emulator.core.llm_errors import GatewayError, invalid
-from airflow_provider_assemblyai.emulator.llm_gateway.gateway import CHAT, UNDERSTANDING, Answer
+from airflow_provider_assemblyai.emulator.llm_gateway.gateway import CHAT, UNDERSTANDING, GatewayReply
 from airflow_provider_assemblyai.emulator.routes.middleware import REQUEST_ID
 from airflow_provider_assemblyai.emulator.service import Service
 
 #: Gets the caller's project, the decoded body and the request's id.
-Call = Callable[[str, object, str], Awaitable[Answer]]
+Call = Callable[[str, object, str], Awaitable[GatewayReply]]
 
 
 def routes(service: Service) -> list[Route]:
@@ -59,7 +59,7 @@ def _posted(service: Service, call: Call) -> Callable[[Request], Awaitable[Respo
     return post
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: GatewayReply) -> Response:
     if answer.parts is not None:
         return StreamingResponse(answer.parts, media_type="text/event-stream", headers=answer.headers)
     if answer.body is None:

@@ -15,7 +15,7 @@ from airflow_provider_assemblyai.emulator.core.connections import Connections
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.faults import responses as broken_answers
 from airflow_provider_assemblyai.emulator.faults.held_requests import RESET, HeldRequests
-from airflow_provider_assemblyai.emulator.faults.responses import Answer
+from airflow_provider_assemblyai.emulator.faults.responses import HttpResponse
 from airflow_provider_assemblyai.emulator.faults.rules import Rule
 from airflow_provider_assemblyai.emulator.service import Service
 
@@ -41,7 +41,7 @@ def template(path: str) -> str:
     return f"/{file.group(1)}/{{id}}" if file else path
 
 
-class Gate:
+class RequestMiddleware:
     """ASGI middleware in front of all routes.
 
     :param app: the routes.
@@ -107,7 +107,7 @@ class Gate:
         self, rule: Rule, entry: dict[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
         connection = self._connections.find(scope)
-        made: Answer | None = None
+        made: HttpResponse | None = None
         if rule.kind in {"lost", "truncate", "garbage"} or rule.after:
             made = await self._process(scope, receive)
         if rule.kind == "slow":
@@ -121,7 +121,7 @@ class Gate:
             await self._break(scope)
             return
         else:
-            made = broken_answers.make(
+            made = broken_answers.faulty_response(
                 rule, made, key=_header(scope, b"authorization") or "", now=self._service.clock.now()
             )
         if made is None:
@@ -129,9 +129,9 @@ class Gate:
         else:
             await made.send(send)
 
-    async def _process(self, scope: Scope, receive: Receive) -> Answer:
+    async def _process(self, scope: Scope, receive: Receive) -> HttpResponse:
         """Let the request take effect and keep the answer."""
-        made = Answer(500)
+        made = HttpResponse(500)
 
         async def keep(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -12,12 +12,20 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from airflow_provider_assemblyai.emulator.core.connections import Connections
-from airflow_provider_assemblyai.emulator.core.live_speech import Ears
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, Markers, read
+from airflow_provider_assemblyai.emulator.core.live_speech import RecognitionOptions
+from airflow_provider_assemblyai.emulator.faults.stream_faults import (
+    ERRORS,
+    SocketOptions,
+    read_socket_options,
+)
 from airflow_provider_assemblyai.emulator.routes.transcripts import Handler
 from airflow_provider_assemblyai.emulator.service import Service
-from airflow_provider_assemblyai.emulator.streaming.manager import Refusal
-from airflow_provider_assemblyai.emulator.streaming.parameters import Refused, Wishes, read_query
+from airflow_provider_assemblyai.emulator.streaming.manager import SessionRefused
+from airflow_provider_assemblyai.emulator.streaming.parameters import (
+    ParameterError,
+    SessionParameters,
+    read_query,
+)
 from airflow_provider_assemblyai.emulator.streaming.session import Session
 from airflow_provider_assemblyai.emulator.streaming.wire import close
 
@@ -62,7 +70,7 @@ def _socket(service: Service, connections: Connections) -> Callable[[WebSocket],
         await websocket.accept()
         try:
             session = _open(service, websocket, cut)
-        except Refusal as refusal:
+        except SessionRefused as refusal:
             service.streaming.ledger.refused[str(refusal.code)] += 1
             await close(websocket, refusal.code, str(refusal))
             return
@@ -90,7 +98,7 @@ def _open(service: Service, websocket: WebSocket, cut: Callable[[], None]) -> Se
     marked = markers.marked or streaming.rules.marked_audio
     script = service.script
 
-    def ears(wishes: Wishes) -> Ears:
+    def ears(wishes: SessionParameters) -> RecognitionOptions:
         return wishes.ears(script, marked=marked)
 
     return Session(
@@ -104,8 +112,8 @@ def _open(service: Service, websocket: WebSocket, cut: Callable[[], None]) -> Se
     )
 
 
-def _wishes(query: Mapping[str, str]) -> tuple[Wishes, Markers]:
+def _wishes(query: Mapping[str, str]) -> tuple[SessionParameters, SocketOptions]:
     try:
-        return read_query(query), read(query.get("emulator", ""))
-    except (Refused, ValueError) as error:
-        raise Refusal(3006, str(error)) from None
+        return read_query(query), read_socket_options(query.get("emulator", ""))
+    except (ParameterError, ValueError) as error:
+        raise SessionRefused(3006, str(error)) from None

@@ -33,13 +33,13 @@ from airflow_provider_assemblyai.emulator.routes import (
 from airflow_provider_assemblyai.emulator.routes import (
     transcripts as routes_transcripts,
 )
-from airflow_provider_assemblyai.emulator.routes.middleware import Gate, template
+from airflow_provider_assemblyai.emulator.routes.middleware import RequestMiddleware, template
 from airflow_provider_assemblyai.emulator.service import Service
 
 log = logging.getLogger(__name__)
 
 
-def build(service: Service, connections: Connections) -> Gate:
+def build(service: Service, connections: Connections) -> RequestMiddleware:
     """The application.
 
     :param service: the region's state.
@@ -55,7 +55,7 @@ def build(service: Service, connections: Connections) -> Gate:
             Exception: _crashed,
         },
     )
-    gate = Gate(answers, service, connections)
+    gate = RequestMiddleware(answers, service, connections)
     router.routes.extend(
         [
             *routes_files.routes(service),

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
-from airflow_provider_assemblyai.emulator.faults.stream_faults import make
-from airflow_provider_assemblyai.emulator.llm_gateway.settings import Manner
+from airflow_provider_assemblyai.emulator.faults.stream_faults import make_stream_fault
+from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.server.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
-from airflow_provider_assemblyai.emulator.streaming.manager import StreamRules
-from airflow_provider_assemblyai.emulator.transcripts.jobs import Pace
+from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits
+from airflow_provider_assemblyai.emulator.transcripts.jobs import JobTimes
 
 T = TypeVar("T")
 
@@ -191,13 +191,13 @@ class Emulator:
         :return: to how many.
         :raises ValueError: for an act that is not understood.
         """
-        act = make(kind, options)
+        act = make_stream_fault(kind, options)
         return self._on_loop(lambda: self._server.service.streaming.order(act, session_id))
 
     def stream_rules(self, **changes: Any) -> None:
         """Other rules for streaming sessions until the next reset.
 
-        :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamRules`.
+        :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamingLimits`.
         """
         self._on_loop(lambda: self._server.service.streaming.change_rules(**changes))
 
@@ -248,7 +248,7 @@ def serve(
     webhook_scale: float = 1.0,
     model: str | None = None,
     speed: float = 1.0,
-    stream: StreamRules | None = None,
+    stream: StreamingLimits | None = None,
     tls: tuple[str | Path, str | Path] | None = None,
     gateway: Mapping[str, Any] | None = None,
     llm_upstream: str | None = None,
@@ -280,12 +280,12 @@ def serve(
         region=region,
         api_keys=tuple(api_keys),
         concurrency=concurrency,
-        pace=Pace(job_seconds, job_polls),
+        pace=JobTimes(job_seconds, job_polls),
         allowed=tuple(Path(directory) for directory in allow_files),
         webhook_scale=webhook_scale,
         speed=speed,
-        stream=stream or StreamRules(),
-        gateway=Manner().changed(**(gateway or {})),
+        stream=stream or StreamingLimits(),
+        gateway=GatewaySettings().changed(**(gateway or {})),
         upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,
     )
     files = None if tls is None else (Path(tls[0]), Path(tls[1]))

@@ -13,9 +13,14 @@ from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.faults.rules import HANDSHAKE_KINDS, STREAM_KINDS, Faults
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, Act, make
-from airflow_provider_assemblyai.emulator.streaming.parameters import Wishes
-from airflow_provider_assemblyai.emulator.streaming.sessions import EXPIRED, INACTIVE, Entry, Ledger
+from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault, make_stream_fault
+from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
+from airflow_provider_assemblyai.emulator.streaming.sessions import (
+    EXPIRED,
+    INACTIVE,
+    SessionLedger,
+    SessionRecord,
+)
 from airflow_provider_assemblyai.emulator.streaming.tokens import LONGEST_SESSION, Token, Tokens
 from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
@@ -23,7 +28,7 @@ TOO_MANY_NEW = "Unauthorized connection: Too many concurrent sessions"
 
 
 @dataclass(frozen=True, slots=True)
-class StreamRules:
+class StreamingLimits:
     """What a region allows its streaming sessions.
 
     :param new_sessions: how many may be opened in a minute, ``None`` for any number.
@@ -42,7 +47,7 @@ class StreamRules:
     record_audio: bool = False
     marked_audio: bool = False
 
-    def changed(self, **changes: Any) -> StreamRules:
+    def changed(self, **changes: Any) -> StreamingLimits:
         """Other rules.
 
         :raises ValueError: for a name that is not known, or a value that cannot be.
@@ -58,7 +63,7 @@ class StreamRules:
         return replace(self, **changes)
 
 
-class Refusal(Exception):
+class SessionRefused(Exception):
     """A session that is not opened: the socket gets an Error frame and is closed."""
 
     def __init__(self, code: int, text: str | None = None) -> None:
@@ -66,12 +71,12 @@ class Refusal(Exception):
         self.code = code
 
 
-class Running(Protocol):
+class LiveSession(Protocol):
     """What can be done to a session from outside."""
 
-    entry: Entry
+    entry: SessionRecord
 
-    def order(self, act: Act) -> None:
+    def order(self, act: StreamFault) -> None:
         """Let something happen to it now."""
 
 
@@ -80,7 +85,7 @@ Answer = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
 
 
 @dataclass(slots=True)
-class Streaming:
+class StreamingManager:
     """Tokens, sessions and rules. All methods belong to the thread of the event loop.
 
     :param project: the project of a key.
@@ -93,17 +98,17 @@ class Streaming:
     webhooks: Webhooks
     project: Callable[[str | None], str]
     answer: Answer
-    usual: StreamRules = field(default_factory=StreamRules)
-    rules: StreamRules = field(init=False)
+    usual: StreamingLimits = field(default_factory=StreamingLimits)
+    rules: StreamingLimits = field(init=False)
     tokens: Tokens = field(init=False)
-    ledger: Ledger = field(init=False)
-    sessions: dict[str, Running] = field(default_factory=dict)
+    ledger: SessionLedger = field(init=False)
+    sessions: dict[str, LiveSession] = field(default_factory=dict)
     _ghosts: Background = field(default_factory=Background)
 
     def __post_init__(self) -> None:
         self.rules = self.usual
         self.tokens = Tokens(self.clock)
-        self.ledger = Ledger(self.clock)
+        self.ledger = SessionLedger(self.clock)
 
     def admit(self, authorization: str | None, token: str | None) -> tuple[str, Token | None]:
         """The project of a caller, and the token it came with, if it was one.
@@ -122,36 +127,38 @@ class Streaming:
             try:
                 project = self.project(authorization)
             except ApiError:
-                raise Refusal(1008) from None
+                raise SessionRefused(1008) from None
         if self.rules.new_sessions is not None and self.ledger.opened_lately() >= self.rules.new_sessions:
-            raise Refusal(1008, TOO_MANY_NEW)
+            raise SessionRefused(1008, TOO_MANY_NEW)
         most = self.rules.most_sessions
         if most is not None and len(self.ledger.running(project)) >= most:
-            raise Refusal(3009)
+            raise SessionRefused(3009)
         return project, found
 
-    def open(self, project: str, token: Token | None, wishes: Wishes, *, record: bool) -> Entry:
+    def open(
+        self, project: str, token: Token | None, wishes: SessionParameters, *, record: bool
+    ) -> SessionRecord:
         """Begin a session; from here on it is billed."""
         now = self.clock.now()
         longest = LONGEST_SESSION
         if token is not None:
             token.used += 1
             longest = token.longest
-        entry = Entry(str(uuid.uuid4()), project, now, now + longest, wishes.inactivity_timeout, now)
+        entry = SessionRecord(str(uuid.uuid4()), project, now, now + longest, wishes.inactivity_timeout, now)
         if record or self.rules.record_audio:
             entry.audio = bytearray()
         self.ledger.open(entry)
         return entry
 
-    def acts(self) -> list[Act]:
+    def acts(self) -> list[StreamFault]:
         """What the fault rules want to happen to a session that is opened now."""
         return [
-            make(rule.kind.removeprefix("stream_"), rule.options, rule.chance)
+            make_stream_fault(rule.kind.removeprefix("stream_"), rule.options, rule.chance)
             for kind in sorted(STREAM_KINDS - HANDSHAKE_KINDS)
             for rule in self.faults.on_session(kind)
         ]
 
-    def gone(self, entry: Entry, finished: Callable[[], None]) -> None:
+    def gone(self, entry: SessionRecord, finished: Callable[[], None]) -> None:
         """The client has left a session without ending it; a limit will.
 
         :param finished: called at that end.
@@ -166,7 +173,7 @@ class Streaming:
 
         self._ghosts.start(wait())
 
-    def order(self, act: Act, session_id: str | None = None) -> int:
+    def order(self, act: StreamFault, session_id: str | None = None) -> int:
         """Let something happen to sessions now.
 
         :param session_id: to one only; to all when absent.
@@ -190,7 +197,7 @@ class Streaming:
 
     def reset(self) -> None:
         """Back to the beginning; open sessions break."""
-        self.order(Act("drop"))
+        self.order(StreamFault("drop"))
         self._ghosts.cancel()
         self.rules = self.usual
         self.tokens.reset()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from airflow_provider_assemblyai.emulator.core.live_speech import Ears
+from airflow_provider_assemblyai.emulator.core.live_speech import RecognitionOptions
 
 US_MODELS = ("universal-streaming-english", "universal-streaming-multilingual", "whisper-rt")
 U3_MODELS = ("u3-rt-pro", "u3-rt-pro-beta-1", "u3-pro")
@@ -20,10 +20,10 @@ _MODES = {"min_latency": (128, 640), "balanced": (128, 1280), "max_accuracy": (5
 _SILENCE_WITH_SPEAKERS = (640, 768)
 _SHORTEST_SILENCE, _LONGEST_SILENCE = 50, 10_000
 
-Reader: TypeAlias = Callable[[Any], Any]
+ParameterReader: TypeAlias = Callable[[Any], Any]
 
 
-class Refused(Exception):
+class ParameterError(Exception):
     """A parameter or message that ends the session with code 3006."""
 
 
@@ -34,7 +34,7 @@ def _boolean(value: Any) -> bool:
     return text == "true"
 
 
-def _whole(low: int, high: int) -> Reader:
+def _whole(low: int, high: int) -> ParameterReader:
     def read(value: Any) -> int:
         number: float = _number(low, high)(value)
         if number != int(number):
@@ -44,7 +44,7 @@ def _whole(low: int, high: int) -> Reader:
     return read
 
 
-def _number(low: float, high: float) -> Reader:
+def _number(low: float, high: float) -> ParameterReader:
     def read(value: Any) -> float:
         if isinstance(value, bool):
             raise ValueError("must be a number")
@@ -64,7 +64,7 @@ def _silence(value: Any) -> int:
     return max(_SHORTEST_SILENCE, min(_LONGEST_SILENCE, given))
 
 
-def _text(longest: int | None = None) -> Reader:
+def _text(longest: int | None = None) -> ParameterReader:
     def read(value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError("must be a string")
@@ -75,7 +75,7 @@ def _text(longest: int | None = None) -> Reader:
     return read
 
 
-def _one_of(*words: str) -> Reader:
+def _one_of(*words: str) -> ParameterReader:
     def read(value: Any) -> str:
         if value not in words:
             raise ValueError(f"must be one of: {', '.join(words)}")
@@ -84,7 +84,7 @@ def _one_of(*words: str) -> Reader:
     return read
 
 
-def _texts(most: int | None = None) -> Reader:
+def _texts(most: int | None = None) -> ParameterReader:
     def read(value: Any) -> list[str]:
         found = _json(value)
         if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
@@ -117,7 +117,7 @@ def _json(value: Any) -> Any:
 _SHARE = _number(0, 1)
 
 #: What may be changed while the session runs.
-_CHANGEABLE: Mapping[str, Reader] = {
+_CHANGEABLE: Mapping[str, ParameterReader] = {
     "end_of_turn_confidence_threshold": _SHARE,
     "min_turn_silence": _silence,
     "max_turn_silence": _silence,
@@ -134,7 +134,7 @@ _CHANGEABLE: Mapping[str, Reader] = {
     "acknowledge_silence": _boolean,
     "mode": _one_of(*_MODES),
 }
-_PARAMETERS: Mapping[str, Reader] = {
+_PARAMETERS: Mapping[str, ParameterReader] = {
     **_CHANGEABLE,
     "speech_model": _one_of(*US_MODELS, *U3_MODELS, *PRO_MODELS),
     "sample_rate": _whole(8000, 96_000),
@@ -169,7 +169,7 @@ _OLD_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class SessionParameters:
     """What a session was asked for.
 
     :param values: the parameters that were given, read.
@@ -224,14 +224,14 @@ class Wishes:
         """Whether a switch that is off by default is on."""
         return bool(self.values.get(name))
 
-    def ears(self, script: str | None, *, marked: bool) -> Ears:
+    def ears(self, script: str | None, *, marked: bool) -> RecognitionOptions:
         """What the engine has to know of it."""
         least, most = self.silences
         threshold = 0.4 if not self.replaces else 0.3 if self.mode is None else 0.2
         if self.mode is not None and self.on("speaker_labels"):
             threshold = 0.5
         terms = [term for term in self.values.get("keyterms_prompt", ()) if len(term) <= 50]
-        return Ears(
+        return RecognitionOptions(
             encoding=self.encoding,
             rate=self.sample_rate,
             least_silence=least,
@@ -255,7 +255,7 @@ class Wishes:
             "voice_focus": self.values.get("voice_focus"),
         }
 
-    def changed(self, message: Mapping[str, Any]) -> Wishes:
+    def changed(self, message: Mapping[str, Any]) -> SessionParameters:
         """The wishes after an ``UpdateConfiguration``.
 
         :param message: as it came.
@@ -264,16 +264,16 @@ class Wishes:
         return replace(self, values={**self.values, **_read(message, _CHANGEABLE)})
 
 
-def read_query(query: Mapping[str, str]) -> Wishes:
+def read_query(query: Mapping[str, str]) -> SessionParameters:
     """The wishes in an address. Unknown parameters are ignored, as the service does.
 
     :param query: the decoded query.
     :raises Refused: for a value that cannot be.
     """
-    return Wishes(_read(query, _PARAMETERS))
+    return SessionParameters(_read(query, _PARAMETERS))
 
 
-def _read(given: Mapping[str, Any], readers: Mapping[str, Reader]) -> dict[str, Any]:
+def _read(given: Mapping[str, Any], readers: Mapping[str, ParameterReader]) -> dict[str, Any]:
     values = {}
     for written, value in given.items():
         name = _OLD_NAMES.get(written, written)
@@ -282,5 +282,5 @@ def _read(given: Mapping[str, Any], readers: Mapping[str, Reader]) -> dict[str, 
         try:
             values[name] = readers[name](value)
         except ValueError as error:
-            raise Refused(f"Invalid parameter {written}: {error}") from None
+            raise ParameterError(f"Invalid parameter {written}: {error}") from None
     return values

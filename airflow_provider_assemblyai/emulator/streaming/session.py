@@ -14,26 +14,26 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from airflow_provider_assemblyai.emulator.core.live_speech import (
     SAMPLE_BYTES,
-    Ears,
-    Heard,
     Listener,
-    News,
-    Started,
+    ListenerEvent,
+    PartialTurn,
+    RecognitionOptions,
+    SpeechStarted,
 )
 from airflow_provider_assemblyai.emulator.core.worker import Worker
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, Act
-from airflow_provider_assemblyai.emulator.streaming.manager import Streaming
-from airflow_provider_assemblyai.emulator.streaming.parameters import Refused, Wishes
+from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault
+from airflow_provider_assemblyai.emulator.streaming.manager import StreamingManager
+from airflow_provider_assemblyai.emulator.streaming.parameters import ParameterError, SessionParameters
 from airflow_provider_assemblyai.emulator.streaming.sessions import (
     CLOSED,
     DROPPED,
     EXPIRED,
     INACTIVE,
     TERMINATED,
-    Entry,
+    SessionRecord,
 )
 from airflow_provider_assemblyai.emulator.streaming.turns import Turns
-from airflow_provider_assemblyai.emulator.streaming.wire import LARGEST_MESSAGE, End, Pace, close
+from airflow_provider_assemblyai.emulator.streaming.wire import LARGEST_MESSAGE, AudioPace, SessionEnd, close
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,7 +43,7 @@ _HEARTBEAT = 5.0
 _SILENCE_MS = 1000.0
 
 
-class _Left(Exception):
+class _ClientGone(Exception):
     """The client has gone."""
 
     def __init__(self, code: int | None) -> None:
@@ -57,7 +57,7 @@ class _Force: ...
 class _Finish: ...
 
 
-_Item: TypeAlias = bytes | Wishes | type[_Force] | type[_Finish]
+_Item: TypeAlias = bytes | SessionParameters | type[_Force] | type[_Finish]
 
 
 class Session:
@@ -75,11 +75,11 @@ class Session:
     def __init__(
         self,
         socket: WebSocket,
-        streaming: Streaming,
-        entry: Entry,
-        wishes: Wishes,
-        acts: Sequence[Act],
-        ears: Callable[[Wishes], Ears],
+        streaming: StreamingManager,
+        entry: SessionRecord,
+        wishes: SessionParameters,
+        acts: Sequence[StreamFault],
+        ears: Callable[[SessionParameters], RecognitionOptions],
         cut: Callable[[], None],
     ) -> None:
         self.entry = entry
@@ -92,8 +92,8 @@ class Session:
         self._cut = cut
         self._turns = Turns(wishes, one_speaker=streaming.engine.reads_media)
         self._inbox: asyncio.Queue[_Item] = asyncio.Queue()
-        self._orders: asyncio.Queue[Act] = asyncio.Queue()
-        self._pace = Pace(self._clock.now())
+        self._orders: asyncio.Queue[StreamFault] = asyncio.Queue()
+        self._pace = AudioPace(self._clock.now())
         self._stalled_until = 0.0
         self._deaf = False
         self._silence_told = 0.0
@@ -103,7 +103,7 @@ class Session:
         self._worker = Worker() if streaming.engine.reads_media else None
         self._listener: Listener
 
-    def order(self, act: Act) -> None:
+    def order(self, act: StreamFault) -> None:
         """Let something happen now."""
         self._orders.put_nowait(act)
 
@@ -135,18 +135,18 @@ class Session:
             results = await asyncio.gather(*tasks, return_exceptions=True)
         # Of two that end at once the one that says more counts.
         ends = [result for task, result in zip(tasks, results, strict=True) if task in done]
-        await self._end(next((end for end in ends if isinstance(end, End)), ends[0]))
+        await self._end(next((end for end in ends if isinstance(end, SessionEnd)), ends[0]))
 
     async def _end(self, end: BaseException | None) -> None:
         # The client may take its time to answer a close frame; the session is over before.
         self._streaming.sessions.pop(self.entry.id, None)
         ledger = self._streaming.ledger
-        if isinstance(end, (_Left, WebSocketDisconnect)):
+        if isinstance(end, (_ClientGone, WebSocketDisconnect)):
             ledger.leave(self.entry, end.code)
             if self.entry.ended is None and self.entry in ledger:
                 self._streaming.gone(self.entry, self._report)
                 return
-        elif isinstance(end, End):
+        elif isinstance(end, SessionEnd):
             ledger.end(self.entry, end.how, end.code)
             if end.code is None:
                 self._cut()
@@ -177,7 +177,7 @@ class Session:
             await self._stall()
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
-                raise _Left(message.get("code"))
+                raise _ClientGone(message.get("code"))
             sound = message.get("bytes")
             if sound is not None:
                 await self._frame(sound)
@@ -191,7 +191,7 @@ class Session:
 
     async def _frame(self, sound: bytes) -> None:
         if len(sound) > LARGEST_MESSAGE:
-            raise End(CLOSED, 1009, "Message too big: at most 128 KB are allowed")
+            raise SessionEnd(CLOSED, 1009, "Message too big: at most 128 KB are allowed")
         if self.entry.terminate:
             return
         now = self._clock.now()
@@ -199,7 +199,7 @@ class Session:
         if size is not None:
             length = len(sound) * 1000 / (size * self._wishes.sample_rate)
             if not _FRAME_MS[0] <= length <= _FRAME_MS[1]:
-                raise End(
+                raise SessionEnd(
                     CLOSED,
                     3007,
                     f"Input duration violation: {length:g} ms. Expected between 50 and 1000 ms",
@@ -217,16 +217,16 @@ class Session:
         # The slack is for what happens in real time: a busy machine, a network that holds packets up.
         slack = self._streaming.rules.pace_slack * self._clock.speed
         if not self._pace.keeps(length / 1000, self._clock.now(), slack):
-            raise End(CLOSED, 3007, ERRORS[3007])
+            raise SessionEnd(CLOSED, 3007, ERRORS[3007])
         self.entry.audio_ms += length
 
     async def _order_of_client(self, text: str) -> None:
         if len(text) > LARGEST_MESSAGE:
-            raise End(CLOSED, 1009, "Message too big: at most 128 KB are allowed")
+            raise SessionEnd(CLOSED, 1009, "Message too big: at most 128 KB are allowed")
         try:
             message = json.loads(text)
         except json.JSONDecodeError:
-            raise End(CLOSED, 3006, "Invalid JSON") from None
+            raise SessionEnd(CLOSED, 3006, "Invalid JSON") from None
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "Terminate":
             if not self.entry.terminate:
@@ -240,11 +240,11 @@ class Session:
         elif kind == "UpdateConfiguration":
             try:
                 self._wishes = self._wishes.changed(message)
-            except Refused as error:
-                raise End(CLOSED, 3006, str(error)) from None
+            except ParameterError as error:
+                raise SessionEnd(CLOSED, 3006, str(error)) from None
             self._inbox.put_nowait(self._wishes)
         else:
-            raise End(CLOSED, 3006, f"Invalid message type: {str(kind)[:40]}")
+            raise SessionEnd(CLOSED, 3006, f"Invalid message type: {str(kind)[:40]}")
 
     # What ends it from our side
 
@@ -252,18 +252,18 @@ class Session:
         while (left := self.entry.idle_limit - self._clock.now()) > 0:
             await self._clock.sleep(left)
         if self._clock.now() >= self.entry.limit:
-            raise End(EXPIRED, 3008, ERRORS[3008])
-        raise End(INACTIVE, 3006, f"Inactivity timeout: no audio for {self.entry.inactivity} seconds")
+            raise SessionEnd(EXPIRED, 3008, ERRORS[3008])
+        raise SessionEnd(INACTIVE, 3006, f"Inactivity timeout: no audio for {self.entry.inactivity} seconds")
 
     async def _obey(self) -> NoReturn:
         while True:
             await self._perform(await self._orders.get())
 
-    async def _perform(self, act: Act) -> None:
+    async def _perform(self, act: StreamFault) -> None:
         if act.kind == "drop":
-            raise End(DROPPED)
+            raise SessionEnd(DROPPED)
         if act.kind == "close":
-            raise End(CLOSED, act.code, act.error)
+            raise SessionEnd(CLOSED, act.code, act.error)
         if act.kind == "stall":
             self._stalled_until = self._clock.now() + act.seconds
         elif act.kind == "warn":
@@ -293,7 +293,7 @@ class Session:
             item = await self._inbox.get()
             if isinstance(item, bytes):
                 await self._hear(item)
-            elif isinstance(item, Wishes):
+            elif isinstance(item, SessionParameters):
                 self._turns.wishes = item
                 await self._work(partial(self._listener.change, self._ears(item)))
             else:
@@ -306,7 +306,7 @@ class Session:
         try:
             news = await self._work(partial(self._listener.hear, sound, hurry=hurry))
         except ValueError as error:
-            raise End(CLOSED, 3006, f"Invalid audio: {error}") from None
+            raise SessionEnd(CLOSED, 3006, f"Invalid audio: {error}") from None
         if self._wishes.encoding not in SAMPLE_BYTES:
             # Only who decodes it knows how long it is.
             self._count(self._listener.heard - self.entry.audio_ms)
@@ -325,9 +325,9 @@ class Session:
     async def _work(self, call: Callable[[], T]) -> T:
         return call() if self._worker is None else await self._worker.run(call)
 
-    async def _tell(self, news: Sequence[News]) -> None:
+    async def _tell(self, news: Sequence[ListenerEvent]) -> None:
         for piece in news:
-            if isinstance(piece, Started):
+            if isinstance(piece, SpeechStarted):
                 if self._wishes.replaces:
                     await self._send({"type": "SpeechStarted", "timestamp": piece.at, "confidence": 0.98})
                 continue
@@ -336,7 +336,7 @@ class Session:
             if piece.ended:
                 await self._ended(piece)
 
-    async def _ended(self, turn: Heard) -> None:
+    async def _ended(self, turn: PartialTurn) -> None:
         self.entry.turns += 1
         config = self._wishes.values.get("llm_gateway")
         if config:
@@ -368,7 +368,7 @@ class Session:
                 "session_duration_seconds": round(self.entry.billed(self._clock.now())),
             }
         )
-        raise End(TERMINATED, 1000)
+        raise SessionEnd(TERMINATED, 1000)
 
     async def _beat(self) -> NoReturn:
         while True:

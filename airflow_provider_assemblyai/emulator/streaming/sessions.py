@@ -20,7 +20,7 @@ _WINDOW = 60.0
 
 
 @dataclass(slots=True)
-class Entry:
+class SessionRecord:
     """One session.
 
     :param limit: moment at which it ends at the latest.
@@ -65,24 +65,24 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Ledger:
+class SessionLedger:
     """All sessions of a region since the last reset."""
 
     clock: Clock
     refused: Counter[str] = field(default_factory=Counter)
-    _entries: dict[str, Entry] = field(default_factory=dict)
+    _entries: dict[str, SessionRecord] = field(default_factory=dict)
     _recent: deque[float] = field(default_factory=deque)
 
-    def __contains__(self, entry: Entry) -> bool:
+    def __contains__(self, entry: SessionRecord) -> bool:
         """Whether a session was opened since the last reset."""
         return entry.id in self._entries
 
-    def open(self, entry: Entry) -> None:
+    def open(self, entry: SessionRecord) -> None:
         """A session begins."""
         self._entries[entry.id] = entry
         self._recent.append(entry.opened)
 
-    def end(self, entry: Entry, how: str, code: int | None = None, at: float | None = None) -> None:
+    def end(self, entry: SessionRecord, how: str, code: int | None = None, at: float | None = None) -> None:
         """A session has ended; a second end changes nothing.
 
         :param how: one of the words above.
@@ -93,7 +93,7 @@ class Ledger:
             entry.ended = self.clock.now() if at is None else at
             entry.how, entry.code = how, code
 
-    def leave(self, entry: Entry, code: int | None = None) -> None:
+    def leave(self, entry: SessionRecord, code: int | None = None) -> None:
         """The client has gone; the session goes on, unless a Terminate was the last that came."""
         if entry.ended is not None:
             return
@@ -117,7 +117,7 @@ class Ledger:
             self._recent.popleft()
         return len(self._recent)
 
-    def running(self, project: str | None = None) -> list[Entry]:
+    def running(self, project: str | None = None) -> list[SessionRecord]:
         """The sessions that have not ended, those that were left open included."""
         self.settle()
         return [

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_assemblyai.emulator.core.live_speech import Heard
+from airflow_provider_assemblyai.emulator.core.live_speech import PartialTurn
 from airflow_provider_assemblyai.emulator.engines import Word
-from airflow_provider_assemblyai.emulator.streaming.parameters import Wishes
+from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
 from airflow_provider_assemblyai.emulator.text import formatting as wording
 from airflow_provider_assemblyai.emulator.text import redaction
 
@@ -30,7 +30,7 @@ class Turns:
     :param one_speaker: whether the engine tells nobody apart.
     """
 
-    def __init__(self, wishes: Wishes, *, one_speaker: bool) -> None:
+    def __init__(self, wishes: SessionParameters, *, one_speaker: bool) -> None:
         self.wishes = wishes
         self.final: list[dict[str, Any]] = []
         self._one_speaker = one_speaker
@@ -38,7 +38,7 @@ class Turns:
         self._told: list[Word] = []
         self._last: dict[str, Any] | None = None
 
-    def messages(self, heard: Heard) -> list[dict[str, Any]]:
+    def messages(self, heard: PartialTurn) -> list[dict[str, Any]]:
         """What to send now; nothing when it says nothing new.
 
         :param heard: the current turn.
@@ -61,7 +61,7 @@ class Turns:
                 revised.append({key: turn[key] for key in ("turn_order", "speaker_label", "words")})
         return {"type": "SpeakerRevision", "revisions": revised} if revised else None
 
-    def _replacing(self, heard: Heard) -> list[dict[str, Any]]:
+    def _replacing(self, heard: PartialTurn) -> list[dict[str, Any]]:
         once = self.wishes.values.get("continuous_partials") is False and self._last is not None
         if not heard.ended and (not self.wishes.partials or once):
             return []
@@ -75,7 +75,7 @@ class Turns:
         )
         return self._send([message], ended=heard.ended)
 
-    def _adding(self, heard: Heard) -> list[dict[str, Any]]:
+    def _adding(self, heard: PartialTurn) -> list[dict[str, Any]]:
         # A word that was final once stays as it was told, whatever the engine thinks now.
         words = [*self._told, *_after(self._told, heard.words)]
         settled = max(len(self._told), len(words) if heard.ended else heard.settled)

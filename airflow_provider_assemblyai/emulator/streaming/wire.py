@@ -11,7 +11,7 @@ REASON = "See Error message for details"
 LARGEST_MESSAGE = 128 * 1024
 
 
-class End(Exception):
+class SessionEnd(Exception):
     """The session ends.
 
     :param how: what the ledger says.
@@ -24,7 +24,7 @@ class End(Exception):
         self.how, self.code, self.error = how, code, error
 
 
-class Pace:
+class AudioPace:
     """How far audio is ahead of real time, as a bucket that drains.
 
     :param now: the moment it is empty.

@@ -28,7 +28,7 @@ _DATES = ("%B %d, %Y", "%B %d %Y", "%m/%d/%Y", "%m/%d/%y")
 
 
 @dataclass(slots=True)
-class Understood:
+class UnderstandingResult:
     """What the features found.
 
     :param responses: by feature.
@@ -65,13 +65,13 @@ class Understood:
         return {**shown, **{name: value for name, value in found.items() if value is not None}}
 
 
-def understand(request: Mapping[str, Any], results: Results) -> Understood:
+def understand(request: Mapping[str, Any], results: Results) -> UnderstandingResult:
     """Run the features of a request.
 
     :param request: the features, checked.
     :param results: of a completed job.
     """
-    made = Understood()
+    made = UnderstandingResult()
     options = request.get("speaker_identification")
     mapping = _identified(options, results) if options is not None else {}
     if options is not None:
@@ -104,7 +104,7 @@ def _renamed(shown: dict[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
     return {**shown, "speaker": mapping.get(shown["speaker"], shown["speaker"])}
 
 
-def _translate(options: Mapping[str, Any], results: Results, made: Understood) -> None:
+def _translate(options: Mapping[str, Any], results: Results, made: UnderstandingResult) -> None:
     made.responses["translation"] = {"status": SUCCESS}
     made.translated_texts = {code: _translated(results.text, code) for code in options["target_languages"]}
 

@@ -38,7 +38,7 @@ _SCRIPTED = ScriptedEngine()
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class JobTimes:
     """How long a job stays in processing when its address does not say.
 
     :param seconds: in the emulator's time.
@@ -66,7 +66,7 @@ class Jobs:
         engine: Engine,
         sources: Sources,
         concurrency: int,
-        pace: Pace,
+        pace: JobTimes,
         ended: Callable[[Record], None],
     ) -> None:
         self._clock = clock

@@ -20,7 +20,7 @@ _GENERATED_RATE = 8_000
 _LONGEST_GENERATED = 60.0
 
 
-def make(
+def redact_audio(
     media: Path | None, path: Path, duration: float, spans: Iterable[tuple[int, int]], *, beep: bool
 ) -> None:
     """Make the copy of a job's audio.

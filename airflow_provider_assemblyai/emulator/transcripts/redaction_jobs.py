@@ -20,7 +20,7 @@ FILE_LIFE = 86_400.0
 LINK_LIFE = 1_800.0
 
 
-class Redactions:
+class RedactionJobs:
     """Makes redacted copies and gives out links to them.
 
     :param clock: says when links and files run out.
@@ -51,7 +51,9 @@ class Redactions:
             path = self._store.temporary(".wav")
             spans = [(words[entity.first].start, words[entity.last - 1].end) for entity in results.entities]
             beep = options.get("override_audio_redaction_method") != "silence"
-            copy = partial(redacted_audio.make, record.media, path, results.duration, spans, beep=beep)
+            copy = partial(
+                redacted_audio.redact_audio, record.media, path, results.duration, spans, beep=beep
+            )
             await asyncio.get_running_loop().run_in_executor(None, copy)
             record.redacted_file = path
         if record.media is not None and record.media_is_ours:

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.errors import UNKNOWN_TRANSCRIPT, ApiError
 from airflow_provider_assemblyai.emulator.engines import Recognition
-from airflow_provider_assemblyai.emulator.transcripts.url_options import NONE, Markers
+from airflow_provider_assemblyai.emulator.transcripts.url_options import NONE, UrlOptions
 
 LIST_WINDOW = 90 * 86_400.0
 UPLOAD_LIFE = 86_400.0
@@ -65,7 +65,7 @@ class Record:
     shown_created: float
     listed_from: float
     base_url: str
-    markers: Markers = NONE
+    markers: UrlOptions = NONE
     status: str = QUEUED
     error: str | None = None
     completed: float | None = None

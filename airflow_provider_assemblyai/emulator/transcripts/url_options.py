@@ -25,7 +25,7 @@ from airflow_provider_assemblyai.emulator.core.errors import JOB_ERROR_CLASSES, 
 
 
 @dataclass(frozen=True, slots=True)
-class Markers:
+class UrlOptions:
     error: str | None = None
     error_times: int | None = None
     processing_seconds: float | None = None
@@ -37,10 +37,10 @@ class Markers:
     unavailable_objects: bool = False
 
 
-NONE = Markers()
+NONE = UrlOptions()
 
 
-def read(audio_url: str) -> Markers:
+def read_url_options(audio_url: str) -> UrlOptions:
     """The wishes in an address.
 
     :param audio_url: any address; one without an ``emulator`` parameter has no wishes.
@@ -56,7 +56,7 @@ def read(audio_url: str) -> Markers:
                 values.update(_one(name.strip(), value.strip()))
             except ValueError:
                 raise ApiError(400, f"emulator marker not understood: {wish}") from None
-    return Markers(**values)  # type: ignore[arg-type]
+    return UrlOptions(**values)  # type: ignore[arg-type]
 
 
 def _one(name: str, value: str) -> dict[str, object]:

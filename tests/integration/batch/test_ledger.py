@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused
+from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
 from airflow_provider_assemblyai.batch import ledger
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Ledger
-from airflow_provider_assemblyai.storage.object_folder import Folder
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 
 def opened(folder: Path, owner: str = "one", fence: Any = lambda number: None) -> tuple[Lease, Ledger]:
-    base = Folder(ObjectStoragePath(str(folder)))
+    base = ObjectFolder(ObjectStoragePath(str(folder)))
     lease = Lease(base.inside("lease"), owner, lambda owner: False)
     return lease, Ledger(base, lease, fence)
 
@@ -61,10 +61,10 @@ def test_a_later_claim_stops_the_former_holder(tmp_path: Path) -> None:
     new_lease, new = opened(tmp_path)
     new_lease.claim()
     assert keys(new) == ["seen"]
-    with pytest.raises(RecordRefused, match="took this batch over"):
+    with pytest.raises(Superseded, match="took this batch over"):
         old.append({"k": "late"})
     new.append({"k": "late", "mine": True})
-    with pytest.raises(RecordRefused):
+    with pytest.raises(Superseded):
         old.append({"k": "later"})
     last = {entry["k"]: entry for entry in new.entries()}
     assert last["late"]["mine"], "a late entry never hides a newer one"
@@ -77,13 +77,13 @@ def test_of_two_claims_at_the_same_moment_one_counts(tmp_path: Path) -> None:
 
     def claim(lease: Lease) -> None:
         barrier.wait(30)
-        with suppress(RecordRefused):
+        with suppress(Superseded):
             lease.claim(after="")
 
     def holds(lease: Lease) -> bool:
         try:
             lease.check()
-        except RecordRefused:
+        except Superseded:
             return False
         return True
 
@@ -100,9 +100,9 @@ def test_a_task_resumes_only_what_nobody_took_over(tmp_path: Path) -> None:
     again, resumed = opened(tmp_path)
     again.claim(after=before)
     assert resumed.read_checkpoint(at) == ({"taken": 3}, [{"k": "a"}, {"k": "b"}])
-    with pytest.raises(RecordRefused):
+    with pytest.raises(Superseded):
         opened(tmp_path)[0].claim(after=before)
-    with pytest.raises(CannotTell):
+    with pytest.raises(StateUnknown):
         resumed.read_checkpoint("00000001-0-99999999.jsonl")
 
 
@@ -113,7 +113,7 @@ def test_a_segment_that_is_not_whole_was_never_acted_upon(tmp_path: Path) -> Non
     (tmp_path / "segments" / f"{lease.mark}-00000002.jsonl").write_text('{"k": "half"}\n')
     assert keys(book) == ["whole"]
     (tmp_path / "segments" / f"{lease.mark}-00000003.jsonl").write_text('{"k": bro\n{"end": 1}\n')
-    with pytest.raises(CannotTell, match="00000003"):
+    with pytest.raises(StateUnknown, match="00000003"):
         keys(book)
 
 
@@ -162,7 +162,7 @@ def test_the_beat_shows_life_and_ends_with_the_work(tmp_path: Path) -> None:
 
 
 def test_names_hold_nothing_else(tmp_path: Path) -> None:
-    folder = Folder(ObjectStoragePath(str(tmp_path)))
+    folder = ObjectFolder(ObjectStoragePath(str(tmp_path)))
     folder.write("a.json", "one")
     (tmp_path / ".hidden").write_text("")
     (tmp_path / "inner").mkdir()

@@ -17,7 +17,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators import transcribe_batch
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 from airflow_provider_assemblyai.storage import listing
-from airflow_provider_assemblyai.storage.object_folder import Folder
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 BUCKET = "s3://aws_moto@batches"
 
@@ -42,7 +42,7 @@ def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases are looked at often, and given up soon."""
     monkeypatch.setattr(transcribe_batch, "_LOOK", 0.2)
-    monkeypatch.setattr(lease, "LASTS", 1.0)
+    monkeypatch.setattr(lease, "DEFAULT_TTL", 1.0)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_signed_just_before_each_submission(
 def test_a_listing_of_many_pages(bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "_PAGE", 2)
     put(bucket, *(f"{number}.wav" for number in range(5)))
-    found = listing.listing(f"{BUCKET}/in", bucket / "out")
+    found = listing.list_media(f"{BUCKET}/in", bucket / "out")
     assert [path.rpartition("/")[2] for path, _ in found] == [f"{number}.wav" for number in range(5)]
 
 
@@ -202,10 +202,10 @@ def test_segments_become_chunks(
     for _ in range(2):
         assert run(operator(audios, max_in_flight=3), context)["completed"] == 12
     assert emulator.counters()["accepted"] == 12
-    folder = Folder(ObjectStoragePath(f"{BUCKET}/out/.assemblyai/batch"))
+    folder = ObjectFolder(ObjectStoragePath(f"{BUCKET}/out/.assemblyai/batch"))
     assert folder.inside("chunks").names()
     assert len(folder.inside("segments").names()) < 6
 
 
-def _folder(bucket: ObjectStoragePath) -> Folder:
-    return Folder(bucket / "out" / ".assemblyai" / "batch" / "lease")
+def _folder(bucket: ObjectStoragePath) -> ObjectFolder:
+    return ObjectFolder(bucket / "out" / ".assemblyai" / "batch" / "lease")

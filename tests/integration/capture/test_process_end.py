@@ -20,7 +20,7 @@ from airflow.sdk.execution_time.timeout import timeout
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed, TaskKilled
-from airflow_provider_assemblyai.client.websocket import LiveSocket
+from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from tests.support.captures import (
@@ -211,7 +211,7 @@ def test_a_source_without_sound_costs_nothing(
 def test_a_temporary_token_from_the_hook(listening: Emulator) -> None:
     hook = AssemblyAIHook()
     url = streaming.address(hook.client.hosts.streaming, {}, 30)
-    socket = LiveSocket(url, hook.streaming_token(90))
+    socket = StreamingSocket(url, hook.streaming_token(90))
     until(lambda: streams(listening)["open"])
     socket.text(streaming.TERMINATE)
     until(lambda: not streams(listening)["open"])

@@ -10,16 +10,18 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_assemblyai.api.errors import AuthenticationError, StreamingError
-from airflow_provider_assemblyai.capture.runner import State
+from airflow_provider_assemblyai.capture.runner import CaptureProgress
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.captures import Tape, bare, capture, listens, marked, none_left, streams, words_of
 
 
-def at_times(emulator: Emulator, times: list[float], act: Callable[[], object]) -> Callable[[State], None]:
+def at_times(
+    emulator: Emulator, times: list[float], act: Callable[[], object]
+) -> Callable[[CaptureProgress], None]:
     """Do something when so many seconds are recorded."""
     waiting = sorted(times)
 
-    def tell(state: State) -> None:
+    def tell(state: CaptureProgress) -> None:
         while waiting and state.spool.end / 1000 >= waiting[0]:
             waiting.pop(0)
             act()

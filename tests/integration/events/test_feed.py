@@ -15,8 +15,8 @@ import pytest
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.events.feed import Reader
-from airflow_provider_assemblyai.events.watermark import Cursor, Entry, Look
+from airflow_provider_assemblyai.events.feed import Subscriber
+from airflow_provider_assemblyai.events.watermark import ListedTranscript, ListSnapshot, Watermark
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 
@@ -204,30 +204,36 @@ def test_two_at_once_hear_as_one(emulator: Emulator) -> None:
 
 
 def test_a_late_position_does_not_overwrite_a_newer_one() -> None:
-    entries = tuple(Entry(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc"))
+    entries = tuple(
+        ListedTranscript(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc")
+    )
 
     async def story() -> None:
         state = AssetState()
-        old, new = (Reader(Cursor.begin(1_700_000_000.0), lambda _: True, state, "key") for _ in range(2))
+        old, new = (
+            Subscriber(Watermark.begin(1_700_000_000.0), lambda _: True, state, "key") for _ in range(2)
+        )
         for number in (1, 2):
-            assert len(await old.take(Look(entries[:number][::-1]))) == 1
+            assert len(await old.take(ListSnapshot(entries[:number][::-1]))) == 1
             old.told(number)
         await old.safe(1)
         await new.load(0.01)
-        assert [entry.id for entry in await new.take(Look(entries[::-1]))] == ["b", "c"]
+        assert [entry.id for entry in await new.take(ListSnapshot(entries[::-1]))] == ["b", "c"]
         new.told(1)
         await new.safe(1)
         stored = dict(state.values)
         await old.safe(2)
         assert state.values == stored
-        assert await old.take(Look(entries[::-1])) == []
+        assert await old.take(ListSnapshot(entries[::-1])) == []
 
     asyncio.run(story())
 
 
 def test_a_position_that_was_stored_without_an_answer_is_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_assemblyai.events.feed._STORE_TIMEOUT", 0.01)
-    entries = tuple(Entry(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc"))
+    entries = tuple(
+        ListedTranscript(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc")
+    )
 
     class Mute(AssetState):
         async def aset(self, key: str, value: Any) -> None:
@@ -235,9 +241,9 @@ def test_a_position_that_was_stored_without_an_answer_is_our_own(monkeypatch: py
             await asyncio.Event().wait()
 
     async def story() -> None:
-        reader = Reader(Cursor.begin(1_700_000_000.0), lambda _: True, Mute(), "key")
+        reader = Subscriber(Watermark.begin(1_700_000_000.0), lambda _: True, Mute(), "key")
         for number in (1, 2, 3):
-            found = await reader.take(Look(entries[:number][::-1]))
+            found = await reader.take(ListSnapshot(entries[:number][::-1]))
             assert [entry.id for entry in found] == ["abc"[number - 1]]
             reader.told(number)
             await reader.safe(number - 1)

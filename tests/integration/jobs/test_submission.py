@@ -15,7 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, TaskKilled
+from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded, TaskKilled
 from airflow_provider_assemblyai.api.regions import hosts_for
 from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.emulator import Emulator
@@ -230,7 +230,7 @@ def test_not_being_able_to_tell_never_submits(emulator: Emulator, context: Any, 
     with pytest.raises(Killed):
         run(operator(), context)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_assemblyai.client.http.wait_before", lambda *_: 1000.0)
+        patch.setattr("airflow_provider_assemblyai.client.http.backoff", lambda *_: 1000.0)
         emulator.fault("status", status=500, method="GET", times=None)
         with pytest.raises(Exception, match="HTTP 500") as caught:
             run(operator(), context)
@@ -243,7 +243,7 @@ def test_not_being_able_to_tell_never_submits(emulator: Emulator, context: Any, 
         emulator.clear_faults()
         patch.setattr("airflow_provider_assemblyai.jobs.submission.MAX_PAGES", 1)
         emulator.seed(250)
-        with pytest.raises(CannotTell):
+        with pytest.raises(StateUnknown):
             run(operator(), context)
     accepted = emulator.counters()["accepted"]
     assert run(operator(), context)["status"] == "completed"
@@ -254,24 +254,24 @@ def test_a_record_that_cannot_be_read_never_submits(
     emulator: Emulator, context: Any, old_context: Any, run: Any, tmp_path: Path
 ) -> None:
     context["task_state_store"].broken = True
-    with pytest.raises(CannotTell):
+    with pytest.raises(StateUnknown):
         run(operator(), context)
     context["task_state_store"].broken = False
     for odd in ("text", [1], {"x": 1}, {"v": 99, "phase": "intent", "fingerprint": "x"}):
         context["task_state_store"].values["assemblyai"] = json.dumps(odd)
-        with pytest.raises(CannotTell):
+        with pytest.raises(StateUnknown):
             run(operator(), context)
     run(operator(output_path=str(tmp_path)), old_context)
     (file,) = (tmp_path / ".assemblyai").glob("*.json")
     file.write_text("{ half")
-    with pytest.raises(CannotTell, match=file.name):
+    with pytest.raises(StateUnknown, match=file.name):
         run(operator(output_path=str(tmp_path)), old_context)
     assert money(emulator) == (1, 1)
 
 
 def test_who_cannot_write_does_not_post(emulator: Emulator, context: Any, run: Any) -> None:
     context["task_state_store"].refuses = True
-    with pytest.raises(RecordRefused):
+    with pytest.raises(Superseded):
         run(operator(), context)
     assert money(emulator) == (0, 0)
 
@@ -286,7 +286,7 @@ def test_a_superseded_try_stops_at_the_file_too(emulator: Emulator, old_context:
     send = AssemblyAIHook.send
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AssemblyAIHook, "send", overtaken)
-        with pytest.raises(RecordRefused, match="Another try"):
+        with pytest.raises(Superseded, match="Another try"):
             operator(audio=__file__, output_path=str(tmp_path)).execute(old_context)
     assert money(emulator) == (0, 0)
 
@@ -444,7 +444,7 @@ def test_the_intent_is_recorded_when_nothing_slow_is_left_to_do(emulator: Emulat
 
     def refused() -> None:
         assert arrived.wait(10), "the connection is made and the headers are out"
-        raise RecordRefused("another try has taken over")
+        raise Superseded("another try has taken over")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=answer, args=(listener,))
@@ -453,7 +453,7 @@ def test_the_intent_is_recorded_when_nothing_slow_is_left_to_do(emulator: Emulat
             Client(
                 "key", hosts_for("us", override=f"http://127.0.0.1:{listener.getsockname()[1]}")
             ) as client,
-            pytest.raises(RecordRefused),
+            pytest.raises(Superseded),
         ):
             client.send(call, before=refused)
         server.join(10)

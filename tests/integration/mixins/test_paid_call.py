@@ -15,9 +15,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_assemblyai.api.errors import (
-    AnswerLost,
     GatewayTimeout,
     RateLimitError,
+    ResponseLost,
     TaskKilled,
     UnexpectedReply,
 )
@@ -288,7 +288,7 @@ def test_a_lost_answer_is_not_asked_for_again(
     emulator: Emulator, context: Any, deferrable: bool, fault: dict[str, Any]
 ) -> None:
     emulator.fault(**fault, path=CHAT)
-    with pytest.raises(AnswerLost, match=r"may be billed.*pay twice") as caught:
+    with pytest.raises(ResponseLost, match=r"may be billed.*pay twice") as caught:
         operator(deferrable=deferrable).execute(context)
     assert caught.value.retryable, "it is left to the task's own retries"
     assert (asked(emulator), paid(emulator)) == (1, 1)

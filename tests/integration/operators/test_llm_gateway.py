@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from pydantic import BaseModel
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import AnswerUnusable, ApiError, InvalidInput
+from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, ResponseUnusable
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
@@ -462,5 +462,5 @@ def test_refused_before_anything_is_sent(
 
 
 def test_what_an_unusable_answer_is() -> None:
-    error = AnswerUnusable("No.", "empty")
+    error = ResponseUnusable("No.", "empty")
     assert (error.reason, error.retryable, error.problem) == ("empty", False, "")

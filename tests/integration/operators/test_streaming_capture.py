@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.api.errors import CannotTell, RecordRefused, TaskKilled
+from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded, TaskKilled
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.captures import (
@@ -241,7 +241,7 @@ def test_a_record_that_cannot_be_read_stops_before_anything_is_paid(
     listening: Emulator, context: Any, tape: Path, out: Path
 ) -> None:
     context["task_state_store"].broken = True
-    with pytest.raises(CannotTell):
+    with pytest.raises(StateUnknown):
         operator(str(tape), out).execute(context)
     assert streams(listening)["opened"] == 0
 
@@ -250,7 +250,7 @@ def test_a_record_that_is_refused_at_the_begin_ends_the_session(
     listening: Emulator, context: Any, tape: Path, out: Path
 ) -> None:
     context["task_state_store"].refuses = True
-    with pytest.raises(RecordRefused):
+    with pytest.raises(Superseded):
         operator(str(tape), out).execute(context)
     none_left(listening)
 

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_assemblyai.api.errors import BatchLocked, InvalidInput, ItemsFailed, RecordRefused
+from airflow_provider_assemblyai.api.errors import BatchLocked, InvalidInput, ItemsFailed, Superseded
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.jobs import billing as minutes
 from airflow_provider_assemblyai.operators import transcribe_batch
@@ -216,7 +216,7 @@ def test_jobs_of_another_list_are_paid_for_and_fetched(
     with pytest.raises(TaskDeferred):
         operator(urls(3, "?emulator=processing:0.5"), out, deferrable=True).execute(context)
     other_context["ti"].run_id = "another_run"
-    monkeypatch.setattr(transcribe_batch, "is_over", lambda owner: True)
+    monkeypatch.setattr(transcribe_batch, "is_task_finished", lambda owner: True)
     later = [f"https://example.com/{name}.wav?emulator=processing:0.5" for name in "ab"]
     summary = run(operator(later, out, deferrable=deferrable), other_context)
     assert (summary["items"], summary["completed"], summary["reused"]) == (5, 5, 3)
@@ -319,7 +319,7 @@ def test_another_task_on_the_same_path(
 
 def test_a_superseded_attempt_stops(emulator: Emulator, context: Any, out: Path) -> None:
     context["task_state_store"].refuses = True
-    with pytest.raises(RecordRefused):
+    with pytest.raises(Superseded):
         operator(urls(3), out).execute(context)
     assert emulator.counters()["accepted"] == 0
 
@@ -333,7 +333,7 @@ def test_an_attempt_that_was_overtaken_while_it_was_deferred(
     summary = run(operator(urls(3, "?emulator=processing:1"), out, deferrable=True), old_context)
     assert summary["completed"] == 3
     state = deferred.value.trigger.serialize()[1]["state"]
-    with pytest.raises(RecordRefused, match="took this batch over"):
+    with pytest.raises(Superseded, match="took this batch over"):
         first.execute_complete(old_context, {"events": [], "state": state})
     assert emulator.counters()["accepted"] == 3
 

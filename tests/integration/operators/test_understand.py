@@ -14,13 +14,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_assemblyai.api import transcripts, understanding
 from airflow_provider_assemblyai.api.errors import (
-    AnswerLost,
-    AnswerUnusable,
     ApiError,
     AuthenticationError,
     GatewayTimeout,
     InvalidInput,
     NotFoundError,
+    ResponseLost,
+    ResponseUnusable,
 )
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
@@ -256,7 +256,7 @@ def test_one_of_several_features_fails(
     features = {**BULLETS, "action_items": {}}
     emulator.fault("feature", feature="action_items", message="too few words", times=None)
     error = fails(made, context, "action_items failed: status error, too few words", features=features)
-    assert isinstance(error, AnswerUnusable)
+    assert isinstance(error, ResponseUnusable)
     assert error.reason == "failed"
     assert "'partial'" in str(error)
     assert set(context["ti"].xcoms["partial"]["result"]) > {"summarization"}
@@ -276,7 +276,7 @@ def test_a_feature_that_is_missing_in_the_answer(
 ) -> None:
     emulator.fault("feature", feature="summarization", status=None)
     error = fails(made, context, "it is not in the answer", on_failed_feature="warn")
-    assert isinstance(error, AnswerUnusable)
+    assert isinstance(error, ResponseUnusable)
     assert "found nothing" in str(error), "nothing is left that could be returned"
 
 
@@ -307,7 +307,7 @@ def test_all_of_one_account_wait_in_one_gate(made: dict[str, Any], context: Any)
     with pytest.raises(TaskDeferred) as deferred:
         operator(made, deferrable=True).execute(context)
     path, kwargs = deferred.value.trigger.serialize()
-    assert path.endswith("GatewayTrigger")
+    assert path.endswith("LLMGatewayTrigger")
     assert (kwargs["model"], kwargs["region"], kwargs["refused"]) == ("speech-understanding", "us", None)
 
 
@@ -330,7 +330,7 @@ def test_an_answer_that_is_lost_is_not_asked_for_again(
     fault: str, emulator: Emulator, made: dict[str, Any], context: Any
 ) -> None:
     emulator.fault(fault, path=PATH)
-    with pytest.raises(AnswerLost, match="a retry of the task calls again and may pay twice"):
+    with pytest.raises(ResponseLost, match="a retry of the task calls again and may pay twice"):
         operator(made).execute(context)
     assert asked(emulator) == 1
 
@@ -339,7 +339,7 @@ def test_nor_by_a_retry_where_that_is_forbidden(
     emulator: Emulator, made: dict[str, Any], context: Any
 ) -> None:
     emulator.fault("lost", path=PATH)
-    assert isinstance(fails(made, context, "is not called again", on_lost_answer="fail"), AnswerLost)
+    assert isinstance(fails(made, context, "is not called again", on_lost_answer="fail"), ResponseLost)
     fails(made, context, "an earlier try", on_lost_answer="fail")
     assert asked(emulator) == 1
 

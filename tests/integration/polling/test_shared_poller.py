@@ -20,7 +20,7 @@ from airflow_provider_assemblyai.client.http import AsyncClient
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling import shared_poller as watcher
-from airflow_provider_assemblyai.polling.policy import Event
+from airflow_provider_assemblyai.polling.policy import PollEvent
 
 URL = "https://example.com/a.wav"
 FOREVER = f"{URL}?emulator=processing:3600"
@@ -56,9 +56,9 @@ def submit(count: int, url: str = FOREVER) -> list[str]:
 
 async def wait(
     connect: watcher.Connect, ids: Iterable[str], name: str = "conn", **change: Any
-) -> list[Event]:
+) -> list[PollEvent]:
     given = {"poll_interval": 0.02, "ready_at": time.time(), "deadline": time.time() + 600}
-    return await watcher.wait(name, connect, ids, **(given | change))
+    return await watcher.wait_for_transcripts(name, connect, ids, **(given | change))
 
 
 async def until(probe: Callable[[], bool]) -> None:
@@ -85,7 +85,7 @@ def test_a_crowded_account(emulator: Emulator, connection: Connection) -> None:
     emulator.seed(10_000)
     before = lists(emulator) + reads(emulator)
 
-    async def main() -> list[list[Event]]:
+    async def main() -> list[list[PollEvent]]:
         waiting = [asyncio.create_task(wait(connection, [one], poll_interval=1.0)) for one in mine]
         found = await asyncio.to_thread(watch, before + 25)
         assert found < 200
@@ -160,7 +160,7 @@ def test_who_waits_under_two_names_for_one_account_shares_its_poll(emulator: Emu
 def test_who_is_cancelled_leaves_and_the_others_stay(emulator: Emulator, connection: Connection) -> None:
     gone, stays = submit(2)
 
-    async def main() -> list[Event]:
+    async def main() -> list[PollEvent]:
         cancelled = asyncio.create_task(wait(connection, [gone]))
         waiting = asyncio.create_task(wait(connection, [stays]))
         await until(lambda: lists(emulator) >= 2)
@@ -216,7 +216,7 @@ def test_a_new_key_is_found_at_once(emulator: Emulator) -> None:
     mine = submit(5)
     rotated = Connection(emulator, "an-old-key", emulator.api_key)
 
-    async def main() -> list[list[Event]]:
+    async def main() -> list[list[PollEvent]]:
         waiting = [asyncio.create_task(wait(rotated, [one])) for one in mine]
         await until(lambda: rotated.read == 2)
         await asyncio.to_thread(emulator.advance, 3600)
@@ -230,7 +230,7 @@ def test_a_key_that_stays_refused_is_reported_as_unreachable(emulator: Emulator)
     refused = Connection(emulator, "a-wrong-key")
     mine = submit(3)
 
-    async def main() -> list[list[Event]]:
+    async def main() -> list[list[PollEvent]]:
         return await asyncio.gather(*(wait(refused, [one]) for one in mine))
 
     events = [one[0] for one in asyncio.run(main())]
@@ -249,7 +249,7 @@ def test_the_connection_is_read_again_now_and_then(
     changing = Connection(emulator, emulator_key)
     (mine,) = submit(1)
 
-    async def main() -> list[Event]:
+    async def main() -> list[PollEvent]:
         waiting = asyncio.create_task(wait(changing, [mine]))
         await until(lambda: changing.read >= 3)
         changing.error = RuntimeError("the API server is away")

@@ -116,7 +116,7 @@ def test_silent_fail_goes_on_in_the_triggerer(
     emulator.fault("lost", method="GET", times=None)
     hasty = sensor(transcript_id, deferrable=True, silent_fail=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_assemblyai.client.http.wait_before", lambda *_: 1000.0)
+        patch.setattr("airflow_provider_assemblyai.client.http.backoff", lambda *_: 1000.0)
         with pytest.raises(TaskDeferred):
             hasty.execute(context)
         with pytest.raises(TransportError):

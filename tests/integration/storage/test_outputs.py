@@ -93,9 +93,9 @@ def test_presigned(
 def test_auto_signs_for_a_public_host(bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch) -> None:
     (bucket / "a.wav").write_bytes(sound())
     audio = handover.locate(f"{BUCKET}/a.wav")
-    assert handover.plan(audio, "auto") == "upload"
+    assert handover.choose_transfer(audio, "auto") == "upload"
     monkeypatch.setattr(handover, "is_public", lambda host: host == "127.0.0.1")
-    assert handover.plan(audio, "auto") == "presign"
+    assert handover.choose_transfer(audio, "auto") == "presign"
     assert "X-Amz-Expires=3600" in handover.presign(audio, 3600) or "Expires=" in handover.presign(
         audio, 3600
     )
@@ -191,11 +191,11 @@ def test_bytes_are_counted_and_hashed(tmp_path: Path) -> None:
     ],
 )
 def test_what_files_are_named_after(audio: str, stem: str) -> None:
-    assert storage.stem_of(audio) == stem
+    assert storage.output_name(audio) == stem
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    outputs = storage.Outputs.at(str(tmp_path), "a")
+    outputs = storage.OutputFiles.at(str(tmp_path), "a")
 
     def broken() -> Iterator[bytes]:
         yield b"half"

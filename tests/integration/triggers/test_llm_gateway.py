@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.triggers import llm_gateway
-from airflow_provider_assemblyai.triggers.llm_gateway import GatewayTrigger
+from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 #: Seconds for which nobody is let out, where all have to be in first; a busy machine needs some.
 HELD = 8.0
@@ -32,7 +32,7 @@ def connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     return found
 
 
-def trigger(**change: Any) -> GatewayTrigger:
+def trigger(**change: Any) -> LLMGatewayTrigger:
     kwargs: dict[str, Any] = {
         "assemblyai_conn_id": "assemblyai_default",
         "region": "us",
@@ -40,10 +40,10 @@ def trigger(**change: Any) -> GatewayTrigger:
         "entered_at": time.time(),
         "deadline": time.time() + 6000,
     }
-    return GatewayTrigger(**(kwargs | change))
+    return LLMGatewayTrigger(**(kwargs | change))
 
 
-async def event(of: GatewayTrigger) -> dict[str, Any]:
+async def event(of: LLMGatewayTrigger) -> dict[str, Any]:
     (fired,) = [fired.payload async for fired in of.run()]
     payload: dict[str, Any] = json.loads(json.dumps(fired))
     return payload
@@ -52,7 +52,7 @@ async def event(of: GatewayTrigger) -> dict[str, Any]:
 async def all_in(loop: asyncio.AbstractEventLoop, count: int) -> None:
     """Return once so many wait in the gates of the loop; who is let out earlier would be waited for in vain."""
     end = time.monotonic() + HELD
-    while sum(len(porter.gate) for porter in llm_gateway._PORTERS.get(loop, {}).values()) < count:
+    while sum(len(porter.gate) for porter in llm_gateway._LIMITERS.get(loop, {}).values()) < count:
         assert time.monotonic() < end, "they take too long to enter"
         await asyncio.sleep(0)
 
@@ -60,15 +60,15 @@ async def all_in(loop: asyncio.AbstractEventLoop, count: int) -> None:
 def test_serialized_and_back() -> None:
     told = {"limit": 30, "remaining": -1, "reset": 12.5, "retry_after": None, "model": "a-model", "at": 1.0}
     path, kwargs = trigger(not_before=5.0, refused=told, start_cost=2.5).serialize()
-    assert path == "airflow_provider_assemblyai.triggers.llm_gateway.GatewayTrigger"
-    assert GatewayTrigger(**json.loads(json.dumps(kwargs))).serialize() == (path, kwargs)
+    assert path == "airflow_provider_assemblyai.triggers.llm_gateway.LLMGatewayTrigger"
+    assert LLMGatewayTrigger(**json.loads(json.dumps(kwargs))).serialize() == (path, kwargs)
 
 
 def test_the_key_is_nowhere_to_be_seen(connection: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
     async def main() -> list[str]:
         waiting = trigger()
         fired = await event(waiting)
-        return [repr(waiting.serialize()), repr(fired), repr(llm_gateway._PORTERS)]
+        return [repr(waiting.serialize()), repr(fired), repr(llm_gateway._LIMITERS)]
 
     seen = asyncio.run(main())
     logged = capfd.readouterr().out
@@ -102,7 +102,7 @@ def test_gates_are_for_one_account_and_one_model() -> None:
         loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(event(trigger(**kind, not_before=time.time() + 60))) for kind in kinds]
         await all_in(loop, 4)
-        counts = sorted(len(porter.gate) for porter in llm_gateway._PORTERS[loop].values())
+        counts = sorted(len(porter.gate) for porter in llm_gateway._LIMITERS[loop].values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -122,7 +122,7 @@ def test_who_is_cancelled_leaves_his_turn_to_the_next() -> None:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(one, asyncio.CancelledError) for one in ended)
-        (porter,) = llm_gateway._PORTERS[loop].values()
+        (porter,) = llm_gateway._LIMITERS[loop].values()
         fired = await last
         return fired, len(porter._turns) + len(porter.gate)
 
@@ -135,7 +135,7 @@ def test_a_gate_is_dropped_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch)
 
     async def main() -> None:
         await asyncio.gather(*(event(trigger()) for _ in range(3)))
-        porters = llm_gateway._PORTERS[asyncio.get_running_loop()]
+        porters = llm_gateway._LIMITERS[asyncio.get_running_loop()]
         assert len(porters) == 1
         while porters:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
@@ -147,11 +147,11 @@ def test_a_gate_is_dropped_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch)
 def test_every_event_loop_has_its_own_and_leaves_nothing() -> None:
     async def main() -> int:
         await event(trigger())
-        return len(llm_gateway._PORTERS)
+        return len(llm_gateway._LIMITERS)
 
     assert [asyncio.run(main()) for _ in range(3)] == [1, 1, 1]
     gc.collect()
-    assert len(llm_gateway._PORTERS) == 1
+    assert len(llm_gateway._LIMITERS) == 1
 
 
 def test_one_who_was_refused_holds_all() -> None:
@@ -195,7 +195,7 @@ def test_a_thousand_wait_and_are_silent_meanwhile(capfd: pytest.CaptureFixture[s
         ready = time.time() + 600
         tasks = [asyncio.create_task(event(trigger(not_before=ready))) for _ in range(1000)]
         await all_in(loop, 1000)
-        (porter,) = llm_gateway._PORTERS[loop].values()
+        (porter,) = llm_gateway._LIMITERS[loop].values()
         tasks[999].cancel()
         await asyncio.gather(tasks[999], return_exceptions=True)
         left = len(porter.gate)
@@ -205,6 +205,6 @@ def test_a_thousand_wait_and_are_silent_meanwhile(capfd: pytest.CaptureFixture[s
         return left
 
     assert asyncio.run(main()) == 999
-    lines = [line for line in capfd.readouterr().out.splitlines() if "GatewayTrigger" in line]
+    lines = [line for line in capfd.readouterr().out.splitlines() if "LLMGatewayTrigger" in line]
     assert len(lines) == 1000
     assert all("Waiting for a turn" in line for line in lines), "one when he comes, nothing while he waits"

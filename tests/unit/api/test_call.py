@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.call import Call, Product, Reply, may_repeat, wait_before
+from airflow_provider_assemblyai.api.call import Call, Product, Reply, backoff, may_repeat
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AuthenticationError,
@@ -16,7 +16,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.sanitize import clean, secrets_in, strip_url
+from airflow_provider_assemblyai.api.sanitize import sanitize, secrets_in, strip_url
 
 ID = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 GET = transcripts.get(ID)
@@ -135,10 +135,10 @@ def test_a_broken_upload_is_sent_again() -> None:
 
 def test_waits() -> None:
     asked = RateLimitError("", status=429, retry_after=30.0)
-    assert 30 <= wait_before(1, asked, 0.0) <= wait_before(1, asked, 1.0) <= 31
-    assert wait_before(1, None, 1.0) == 1.0
-    assert wait_before(3, None, 0.0) == 2.0
-    assert wait_before(99, None, 1.0) == 60.0
+    assert 30 <= backoff(1, asked, 0.0) <= backoff(1, asked, 1.0) <= 31
+    assert backoff(1, None, 1.0) == 1.0
+    assert backoff(3, None, 0.0) == 2.0
+    assert backoff(99, None, 1.0) == 60.0
 
 
 def test_pages_follow_each_other_towards_older_rows() -> None:
@@ -170,9 +170,9 @@ def test_models_are_sent_explicitly_and_config_untouched() -> None:
 
 def test_texts_of_the_service_are_cleaned() -> None:
     said = "Download error to https://me:pw@host/a.wav?sig=SECRET#x, 403 for url: https://host/b?k=SECRET"
-    assert clean(said) == "Download error to https://host/a.wav, 403 for url: https://host/b"
-    assert clean("key 12345 \n refused", ["12345"]) == "key *** refused"
-    assert len(clean("x" * 5000)) == 500
+    assert sanitize(said) == "Download error to https://host/a.wav, 403 for url: https://host/b"
+    assert sanitize("key 12345 \n refused", ["12345"]) == "key *** refused"
+    assert len(sanitize("x" * 5000)) == 500
     assert strip_url("s3://conn@bucket/key") == "s3://bucket/key"
     assert strip_url("http://[bad") == "(unreadable URL)"
 

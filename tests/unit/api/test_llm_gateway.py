@@ -12,18 +12,18 @@ from pydantic import BaseModel
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply, may_repeat
 from airflow_provider_assemblyai.api.errors import (
-    AnswerUnusable,
     ApiError,
     AuthenticationError,
     InvalidInput,
     NotFoundError,
     RateLimitError,
+    ResponseUnusable,
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.llm_gateway import Answer
+from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion
 from airflow_provider_assemblyai.llm_gateway.messages import MARK, compose, repair
-from airflow_provider_assemblyai.llm_gateway.structured_output import Shape, value_of
+from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, value_of
 
 CHAT = llm_gateway.chat({"model": "m", "messages": [{"role": "user", "content": "Hello."}]})
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "cached_tokens": 0, "total_tokens": 1100}
@@ -34,14 +34,14 @@ def reply(status: int, body: Any = None, **headers: str) -> Reply:
     return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
-def said(**body: Any) -> Answer:
+def said(**body: Any) -> ChatCompletion:
     body.setdefault("choices", [{"message": {"content": "Hi."}, "finish_reason": "stop"}])
     return CHAT.result(reply(200, body))
 
 
-def answer(text: str = "", **facts: Any) -> Answer:
+def answer(text: str = "", **facts: Any) -> ChatCompletion:
     nothing: Any = dict.fromkeys(USAGE)
-    return Answer(
+    return ChatCompletion(
         **{
             "text": text,
             "tool_calls": [],
@@ -287,8 +287,8 @@ def test_only_a_call_that_was_never_sent_is_repeated() -> None:
 )
 def test_near_matches(asked: str, sentence: str) -> None:
     known: Any = [{"id": name} for name in ("gpt-5", "gpt-5-mini", "claude-sonnet-4-6")]
-    assert llm_gateway.near(asked, known) == sentence
-    assert llm_gateway.near(asked, []) == ""
+    assert llm_gateway.suggest_models(asked, known) == sentence
+    assert llm_gateway.suggest_models(asked, []) == ""
 
 
 # --- cost ------------------------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ SECRET = "my secret sentence"
 
 @SHAPES
 def test_an_answer_of_the_right_shape(given: Any) -> None:
-    shape = Shape(given)
+    shape = OutputSchema(given)
     text = '{"title": "A", "items": [1, 2]}'
     for spelled in (text, f"```json\n{text}\n```", f" ```\n{text}\n``` \n"):
         assert value_of(answer(spelled), shape, 9, keep_cut=False) == {"title": "A", "items": [1, 2]}
@@ -450,8 +450,8 @@ def test_an_answer_of_the_right_shape(given: Any) -> None:
     ],
 )
 def test_an_answer_of_another_shape_is_not_repeated_in_the_error(given: Any, text: str, problem: str) -> None:
-    with pytest.raises(AnswerUnusable, match=problem) as caught:
-        Shape(given).read(answer(text))
+    with pytest.raises(ResponseUnusable, match=problem) as caught:
+        OutputSchema(given).read(answer(text))
     assert caught.value.reason == "invalid"
     assert not caught.value.retryable
     assert "r-1" in str(caught.value)
@@ -461,14 +461,14 @@ def test_an_answer_of_another_shape_is_not_repeated_in_the_error(given: Any, tex
 
 def test_names_that_a_model_made_up_are_not_repeated() -> None:
     loose = {"type": "object", "additionalProperties": {"type": "integer"}}
-    with pytest.raises(AnswerUnusable, match=r"\*: type") as caught:
-        Shape(loose).read(answer(f'{{"{SECRET}": "{SECRET}"}}'))
+    with pytest.raises(ResponseUnusable, match=r"\*: type") as caught:
+        OutputSchema(loose).read(answer(f'{{"{SECRET}": "{SECRET}"}}'))
     assert "secret" not in str(caught.value)
 
 
 def test_many_problems_are_counted() -> None:
-    with pytest.raises(AnswerUnusable, match="and 4 more"):
-        Shape(SCHEMA).read(answer('{"title": 1, "items": ["a", "b", "c", "d", "e", "f"]}'))
+    with pytest.raises(ResponseUnusable, match="and 4 more"):
+        OutputSchema(SCHEMA).read(answer('{"title": 1, "items": ["a", "b", "c", "d", "e", "f"]}'))
 
 
 @pytest.mark.parametrize(
@@ -477,31 +477,31 @@ def test_many_problems_are_counted() -> None:
 )
 def test_what_is_no_shape(given: Any) -> None:
     with pytest.raises(InvalidInput, match="response_format"):
-        Shape(given)
+        OutputSchema(given)
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:9/schema.json", "#/$defs/missing"])
 def test_a_schema_refers_to_nothing_outside(place: str) -> None:
     with pytest.raises(InvalidInput, match="which is not in it"):
-        Shape({"type": "object", "properties": {"a": {"$ref": place}}})
+        OutputSchema({"type": "object", "properties": {"a": {"$ref": place}}})
     known = {"$defs": {"word": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/word"}}}
-    assert Shape(known).read(answer('{"a": "b"}')) == {"a": "b"}
+    assert OutputSchema(known).read(answer('{"a": "b"}')) == {"a": "b"}
 
 
 def test_what_is_not_whole_or_nothing() -> None:
     cut = answer("Half a sen", finish_reason="length")
-    with pytest.raises(AnswerUnusable, match=r"max_tokens=9.*on_truncation") as caught:
+    with pytest.raises(ResponseUnusable, match=r"max_tokens=9.*on_truncation") as caught:
         value_of(cut, None, 9, keep_cut=False)
     assert caught.value.reason == "truncated"
     assert value_of(cut, None, 9, keep_cut=True) == "Half a sen"
-    with pytest.raises(AnswerUnusable, match="content_filter") as caught:
+    with pytest.raises(ResponseUnusable, match="content_filter") as caught:
         value_of(answer(" ", finish_reason="content_filter"), None, 9, keep_cut=False)
     assert caught.value.reason == "empty"
 
 
 def test_tool_calls_are_data() -> None:
     call: Any = {"id": "c", "name": "f", "arguments": {}}
-    assert value_of(answer("Let me see.", tool_calls=[call]), Shape(SCHEMA), 9, keep_cut=False) == {
+    assert value_of(answer("Let me see.", tool_calls=[call]), OutputSchema(SCHEMA), 9, keep_cut=False) == {
         "tool_calls": [call],
         "text": "Let me see.",
     }

@@ -11,9 +11,9 @@ import pytest
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.call import Product, Reply
-from airflow_provider_assemblyai.api.close_codes import CLOSINGS, ending, refused_handshake
+from airflow_provider_assemblyai.api.close_codes import CLOSE_CODES, close_reason, refused_handshake
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
-from airflow_provider_assemblyai.api.streaming import StreamSession, TimeLine
+from airflow_provider_assemblyai.api.streaming import SessionState, TimeMap
 
 
 def query(url: str) -> dict[str, str]:
@@ -101,15 +101,15 @@ def turn(order: int, words: str, start: int = 0, *, ended: bool = False, **more:
     )
 
 
-def session(at: int = 0) -> StreamSession:
-    made = StreamSession()
+def session(at: int = 0) -> SessionState:
+    made = SessionState()
     made.times.add(0, at)
     made.settled = at
     made.feed('{"type": "Begin", "id": "s", "expires_at": 5, "configuration": {"model": "m"}}')
     return made
 
 
-def texts(of: StreamSession) -> list[str]:
+def texts(of: SessionState) -> list[str]:
     return [each["transcript"] for each in of.take()[0]]
 
 
@@ -144,7 +144,7 @@ def test_a_late_partial_does_not_open_an_ended_turn_again() -> None:
 
 
 def test_times_are_those_of_the_recording_over_holes() -> None:
-    line = TimeLine()
+    line = TimeMap()
     line.add(0, 60_000)
     line.add(1_000, 90_000)
     assert [line.recorded(at) for at in (0, 999, 1_000, 1_500)] == [60_000, 60_999, 90_000, 90_500]
@@ -245,9 +245,9 @@ WHAT_TO_DO = {
 }
 
 
-@pytest.mark.parametrize("code", sorted(CLOSINGS))
+@pytest.mark.parametrize("code", sorted(CLOSE_CODES))
 def test_every_code_has_its_reply_and_its_sentence(code: int) -> None:
-    found = ending(code, "Our own words.")
+    found = close_reason(code, "Our own words.")
     assert found.reply == WHAT_TO_DO[code]
     assert found.sentence.startswith(found.meaning.rstrip("."))
     assert f"(code {code})." in found.sentence
@@ -255,8 +255,8 @@ def test_every_code_has_its_reply_and_its_sentence(code: int) -> None:
 
 
 def test_no_code_is_forgotten() -> None:
-    assert set(CLOSINGS) == set(WHAT_TO_DO)
-    assert len({meaning for _, meaning in CLOSINGS.values()}) == len(CLOSINGS)
+    assert set(CLOSE_CODES) == set(WHAT_TO_DO)
+    assert len({meaning for _, meaning in CLOSE_CODES.values()}) == len(CLOSE_CODES)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_no_code_is_forgotten() -> None:
     ],
 )
 def test_the_words_of_the_service_decide(code: int | None, said: str, reply: str) -> None:
-    assert ending(code, said).reply == reply
+    assert close_reason(code, said).reply == reply
 
 
 @pytest.mark.parametrize(

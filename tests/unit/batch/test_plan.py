@@ -11,13 +11,13 @@ import pytest
 
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
-    CannotTell,
     InvalidInput,
+    StateUnknown,
     StorageError,
     TranscriptFailed,
 )
-from airflow_provider_assemblyai.batch.manifest import Sum, failure, lines
-from airflow_provider_assemblyai.batch.plan import Known, has_to_be_done, is_changed, standing
+from airflow_provider_assemblyai.batch.manifest import ManifestTotals, failure, lines
+from airflow_provider_assemblyai.batch.plan import LedgerIndex, has_to_be_done, is_changed, item_status
 from airflow_provider_assemblyai.jobs.billing import minutes_of
 from airflow_provider_assemblyai.storage.listing import MEDIA, _pattern
 
@@ -52,11 +52,11 @@ def done(key: str = KEY, status: str = "completed", run: str = "ours", **more: A
     ],
 )
 def test_how_an_item_stands(entry: Any, retry_failed: str, there: bool, expected: str) -> None:
-    assert standing(entry, ["json"], retry_failed, lambda uri: there) == expected
+    assert item_status(entry, ["json"], retry_failed, lambda uri: there) == expected
 
 
 def test_a_format_that_was_not_asked_for_before_is_missing() -> None:
-    assert standing(done(), ["json", "srt"], "transient", lambda uri: True) == "x"
+    assert item_status(done(), ["json", "srt"], "transient", lambda uri: True) == "x"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_is_taken_up_again(stands: Any, changed: bool, expected: bool) -> N
 
 
 def test_the_last_entry_counts() -> None:
-    known = Known()
+    known = LedgerIndex()
     known.add({"k": KEY, "v": "one"}, "o")
     known.add({"k": KEY, "v": "two"}, "c")
     found = known.find(KEY)
@@ -113,7 +113,7 @@ def test_a_manifest_adds_up() -> None:
         done("f" * 32),  # of another list
         done(KEY, lost=0.5),
     ]
-    total = Sum("ours")
+    total = ManifestTotals("ours")
     wanted = {bytes.fromhex(KEY): 2, bytes.fromhex(OTHER): 1}
     written = [json.loads(line) for line in lines(lambda: entries, wanted, total)]
     assert Counter(line["source"] for line in written) == {f"file:///{KEY}.wav": 2, f"file:///{OTHER}.wav": 1}
@@ -124,8 +124,8 @@ def test_a_manifest_adds_up() -> None:
 
 @pytest.mark.parametrize("entries", [[], [{"k": KEY, "r": {}}], [done(KEY), {"k": KEY, "r": {}}]])
 def test_an_item_without_an_end_is_no_manifest(entries: Any) -> None:
-    with pytest.raises(CannotTell, match="1 items"):
-        lines(lambda: entries, {bytes.fromhex(KEY): 1}, Sum("ours"))
+    with pytest.raises(StateUnknown, match="1 items"):
+        lines(lambda: entries, {bytes.fromhex(KEY): 1}, ManifestTotals("ours"))
 
 
 @pytest.mark.parametrize(

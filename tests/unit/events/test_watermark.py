@@ -14,9 +14,9 @@ from airflow_provider_assemblyai.events.watermark import (
     BACK,
     LAG,
     STUCK,
-    Cursor,
-    Entry,
-    Look,
+    ListedTranscript,
+    ListSnapshot,
+    Watermark,
     entries_of,
     iso,
     moment,
@@ -25,31 +25,31 @@ from airflow_provider_assemblyai.events.watermark import (
 NOW = 1_800_000_000.0
 
 
-def everything(entry: Entry) -> bool:
+def everything(entry: ListedTranscript) -> bool:
     return True
 
 
-def row(number: int, status: str = "completed", age: float | None = None) -> Entry:
+def row(number: int, status: str = "completed", age: float | None = None) -> ListedTranscript:
     """Transcript `number` of an account that submits one a second; `age` is how old it is now."""
     created = NOW + number if age is None else NOW - age
-    return Entry(f"t{number}", status, created, None, "https://example.com/a.wav")
+    return ListedTranscript(f"t{number}", status, created, None, "https://example.com/a.wav")
 
 
-def look(rows: Iterable[Entry], reached: float = float("-inf")) -> Look:
-    return Look(tuple(sorted(rows, key=lambda entry: -entry.created)), reached)
+def look(rows: Iterable[ListedTranscript], reached: float = float("-inf")) -> ListSnapshot:
+    return ListSnapshot(tuple(sorted(rows, key=lambda entry: -entry.created)), reached)
 
 
-def ids(found: Iterable[Entry]) -> list[str]:
+def ids(found: Iterable[ListedTranscript]) -> list[str]:
     return [entry.id for entry in found]
 
 
-def begun(since: float | None = NOW) -> Cursor:
-    return Cursor.begin(since)
+def begun(since: float | None = NOW) -> Watermark:
+    return Watermark.begin(since)
 
 
-def again(cursor: Cursor) -> Cursor:
+def again(cursor: Watermark) -> Watermark:
     """What a new process knows."""
-    return Cursor.from_json(json.loads(json.dumps(cursor.to_json())))
+    return Watermark.from_json(json.loads(json.dumps(cursor.to_json())))
 
 
 def test_each_is_told_once_oldest_first() -> None:
@@ -86,7 +86,9 @@ def test_any_order_any_restarts_any_page_ends(seed: int) -> None:
     while len(told) < 200:
         now += chance.choice((5, 30, 400))
         rows = [
-            Entry(f"t{number}", "completed" if created + lag + takes < now else "queued", created, None, "")
+            ListedTranscript(
+                f"t{number}", "completed" if created + lag + takes < now else "queued", created, None, ""
+            )
             for number, (created, lag, takes) in jobs.items()
             if created + lag <= now
         ]
@@ -191,7 +193,7 @@ def test_the_stored_form() -> None:
 )
 def test_a_position_that_is_none_of_ours(stored: object) -> None:
     with pytest.raises(InvalidInput):
-        Cursor.from_json(stored)
+        Watermark.from_json(stored)
 
 
 def test_rows_of_a_page_are_read_liberally() -> None:

@@ -13,8 +13,8 @@ from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
     DEFAULT_LIMIT,
     MAX_LEAD,
     WINDOW,
-    Event,
-    Gate,
+    GateEvent,
+    RateLimiter,
     Waiter,
 )
 
@@ -24,12 +24,12 @@ FAR = 1e9
 
 
 def enter(
-    gate: Gate, count: int = 1, at: float = 0.0, ready: float = 0.0, deadline: float = FAR
+    gate: RateLimiter, count: int = 1, at: float = 0.0, ready: float = 0.0, deadline: float = FAR
 ) -> list[int]:
     return [gate.enter(Waiter(at + index, max(at + index, ready), deadline)) for index in range(count)]
 
 
-def rings(gate: Gate, now: float = 0.0) -> Iterator[tuple[float, int, Event]]:
+def rings(gate: RateLimiter, now: float = 0.0) -> Iterator[tuple[float, int, GateEvent]]:
     """Drive a gate as a timer does, until it is empty."""
     while (due := gate.next_due(now)) is not None:
         assert due >= now
@@ -38,12 +38,12 @@ def rings(gate: Gate, now: float = 0.0) -> Iterator[tuple[float, int, Event]]:
             yield now, number, event
 
 
-def calls(gate: Gate, now: float = 0.0) -> list[float]:
+def calls(gate: RateLimiter, now: float = 0.0) -> list[float]:
     return [float(event["call_at"] or 0) for _, _, event in rings(gate, now)]
 
 
 def test_calls_follow_each_other_a_little_below_the_limit() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     enter(gate, 61)
     planned = calls(gate)
     steps = [after - before for before, after in pairwise(planned)]
@@ -54,19 +54,19 @@ def test_calls_follow_each_other_a_little_below_the_limit() -> None:
 
 
 def test_a_new_gate_does_not_burst() -> None:
-    gate = Gate(1000.0)
+    gate = RateLimiter(1000.0)
     enter(gate, 3, at=0.0)  # they came long ago: a triggerer was started again
     assert calls(gate, 1000.0) == pytest.approx([1000 + STEP, 1000 + 2 * STEP, 1000 + 3 * STEP])
 
 
 def test_who_came_first_goes_first_also_after_a_restart() -> None:
-    gate = Gate(1000.0)
+    gate = RateLimiter(1000.0)
     late, early, middle = (gate.enter(Waiter(at, 1000.0, FAR)) for at in (30.0, 10.0, 20.0))
     assert [number for _, number, _ in rings(gate, 1000.0)] == [early, middle, late]
 
 
 def test_nobody_is_let_out_before_he_may() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     gate.enter(Waiter(0.0, 500.0, FAR))
     other = gate.enter(Waiter(1.0, 10.0, FAR))
     went = [(now, number) for now, number, _ in rings(gate)]
@@ -75,7 +75,7 @@ def test_nobody_is_let_out_before_he_may() -> None:
 
 
 def test_callers_are_let_out_as_early_as_they_need() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     for seconds in (4.0, 9.0, 6.0) * 20:
         gate.started(seconds)
     assert gate.lead == pytest.approx(1.2 * 9.0 - 1.2)
@@ -86,7 +86,7 @@ def test_callers_are_let_out_as_early_as_they_need() -> None:
 
 
 def test_rare_long_starts_make_nobody_sleep() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     for index in range(50):
         gate.started(60.0 if index % 12 == 0 else 1.5)
     assert gate.lead == pytest.approx(0.6)
@@ -97,13 +97,13 @@ def test_rare_long_starts_make_nobody_sleep() -> None:
 
 @pytest.mark.parametrize("seconds", [None, -1.0, float("nan"), float("inf")])
 def test_senseless_start_times_are_ignored(seconds: float | None) -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     gate.started(seconds)
     assert gate.lead == 0.0
 
 
 def test_an_old_start_time_is_forgotten_and_a_huge_one_is_capped() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     gate.started(500.0)
     assert gate.lead == MAX_LEAD
     for _ in range(50):
@@ -112,7 +112,7 @@ def test_an_old_start_time_is_forgotten_and_a_huge_one_is_capped() -> None:
 
 
 def test_who_leaves_makes_room() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     numbers = enter(gate, 3)
     gate.leave(numbers[0])
     gate.leave(numbers[0])
@@ -121,7 +121,7 @@ def test_who_leaves_makes_room() -> None:
 
 
 def test_the_deadline_ends_waiting_and_takes_no_call() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     enter(gate, 30)
     (hurried,) = enter(gate, at=50.0, deadline=20.0)
     patient = gate.enter(Waiter(99.0, 0.0, FAR))
@@ -133,7 +133,7 @@ def test_the_deadline_ends_waiting_and_takes_no_call() -> None:
 
 
 def test_a_call_that_would_come_too_late_is_not_let_out() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     gate.pace.hold = 100.0
     gate.enter(Waiter(0.0, 0.0, 50.0))
     patient = gate.enter(Waiter(1.0, 0.0, FAR))
@@ -147,14 +147,14 @@ def test_a_call_that_would_come_too_late_is_not_let_out() -> None:
     [({"reset": 40.0}, 41.0), ({"retry_after": 30.0, "reset": 12.0}, 31.0), ({"retry_after": 5}, 6.0)],
 )
 def test_all_wait_as_long_as_the_service_says(said: dict[str, Any], until: float) -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     enter(gate, 2)
     gate.refused({"at": 100.0, **said})
     assert calls(gate, 100.0)[0] == pytest.approx(100.0 + until)
 
 
 def test_where_the_service_says_nothing_waits_grow() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     waits, now = [], 100.0
     for _ in range(8):
         gate.refused({"at": now, "limit": None, "reset": None, "retry_after": None})
@@ -164,7 +164,7 @@ def test_where_the_service_says_nothing_waits_grow() -> None:
 
 
 def test_calls_that_were_under_way_are_no_new_blame() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     gate.started(9.0)
     gate.refused({"at": 100.0, "retry_after": 1.0})
     share = gate.pace.share(100.0)
@@ -175,7 +175,7 @@ def test_calls_that_were_under_way_are_no_new_blame() -> None:
 
 
 def test_bad_luck_is_borne_and_a_second_caller_is_yielded_to() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     for at in (100.0, 200.0):
         gate.refused({"at": at, "reset": 1.0})
     assert gate.pace.share(200.0) == 1.0
@@ -190,7 +190,7 @@ def test_bad_luck_is_borne_and_a_second_caller_is_yielded_to() -> None:
 
 
 def test_the_limit_is_what_the_service_says() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     gate.refused({"at": 100.0, "limit": 10, "reset": 1.0})
     assert gate.pace.limit == 10
     gate.refused({"at": 300.0, "limit": 600.0, "reset": 1.0})
@@ -201,7 +201,7 @@ def test_the_limit_is_what_the_service_says() -> None:
 
 @pytest.mark.parametrize("limit", [None, 0, -3, True, "30", float("nan")])
 def test_a_limit_that_is_none(limit: object) -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     gate.refused({"at": 100.0, "limit": limit, "reset": "soon", "retry_after": None})
     assert gate.pace.limit == 30
     assert gate.pace.hold == 102.0
@@ -212,13 +212,13 @@ def test_a_limit_that_is_none(limit: object) -> None:
     [(None, None, 30), (10.0, None, 10), (100.0, None, 100), (10.0, 30, 10), (100.0, 30, 30)],
 )
 def test_the_user_allows_less_or_more(cap: float | None, stated: float | None, limit: float) -> None:
-    gate = Gate(0.0, cap)
+    gate = RateLimiter(0.0, cap)
     gate.refused({"at": 1.0, "limit": stated, "reset": 1.0})
     assert gate.pace.limit == limit
 
 
 def test_refusals_before_a_restart_teach_the_limit_and_nothing_else() -> None:
-    gate = Gate(1000.0)
+    gate = RateLimiter(1000.0)
     for at in range(500, 900, 50):
         gate.refused({"at": float(at), "limit": 12, "reset": 30.0})
     assert gate.pace.limit == 12
@@ -227,7 +227,7 @@ def test_refusals_before_a_restart_teach_the_limit_and_nothing_else() -> None:
 
 
 def test_thousands_wait_without_polling() -> None:
-    gate = Gate(0.0, cap=6000.0)
+    gate = RateLimiter(0.0, cap=6000.0)
     enter(gate, 5000, ready=6000.0)
     now, woken, went = 0.0, 0, 0
     while (due := gate.next_due(now)) is not None:
@@ -238,7 +238,7 @@ def test_thousands_wait_without_polling() -> None:
 
 
 def test_an_empty_gate_is_kept_while_its_calls_count() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     enter(gate, 5)
     last = calls(gate)[-1]
     assert gate.next_due(last) is None
@@ -246,7 +246,7 @@ def test_an_empty_gate_is_kept_while_its_calls_count() -> None:
 
 
 def test_what_it_says_of_itself() -> None:
-    gate = Gate(0.0)
+    gate = RateLimiter(0.0)
     enter(gate, 7)
     assert gate.describe(0.0) == "7 waiting, 29.4 calls a minute (limit 30)"
     gate.refused({"at": 0.0, "limit": 20, "reset": 41.0})
@@ -279,7 +279,7 @@ def test_starts_of_two_to_twenty_seconds_neither_bunch_nor_waste(
 ) -> None:
     """Three hundred callers, whose processes take as long as they like, get nearly all that the service has."""
     dice = random.Random(seed)
-    gate, service = Gate(0.0), Service(sliding=sliding, headers=headers)
+    gate, service = RateLimiter(0.0), Service(sliding=sliding, headers=headers)
     # (when, order, what it was told if it was refused); None: it is on its way to call
     coming: list[tuple[float, int, dict[str, Any] | None]] = []
     leaving: list[tuple[float, int]] = []

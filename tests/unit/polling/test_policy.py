@@ -15,13 +15,13 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
 )
 from airflow_provider_assemblyai.api.validation import check_seconds
-from airflow_provider_assemblyai.polling.policy import AFTER_DEFERRAL, PATIENCE, Watch
+from airflow_provider_assemblyai.polling.policy import AFTER_DEFERRAL, MAX_ERROR_TIME, PollState
 
 LOST = TransportError("lost", sent=True)
 
 
-def watch(interval: float = 5.0, deadline: float = 10_000.0) -> Watch:
-    return Watch("id", interval, deadline, first_look=4.0)
+def watch(interval: float = 5.0, deadline: float = 10_000.0) -> PollState:
+    return PollState("id", interval, deadline, first_look=4.0)
 
 
 def test_the_first_look_has_its_own_time() -> None:
@@ -77,10 +77,10 @@ def test_deadline() -> None:
 def test_failing_to_ask_is_borne_for_a_while() -> None:
     patient = watch(deadline=1e9)
     assert patient.failed(LOST, 100) is None
-    assert patient.failed(ApiError("", status=503), 100 + PATIENCE - 1) is None
-    assert patient.saw({"status": "processing"}, 100 + PATIENCE) is None, "an answer makes good"
-    assert patient.failed(LOST, 200 + PATIENCE) is None
-    assert patient.failed(LOST, 200 + 2 * PATIENCE)["outcome"] == "unreachable"  # type: ignore[index]
+    assert patient.failed(ApiError("", status=503), 100 + MAX_ERROR_TIME - 1) is None
+    assert patient.saw({"status": "processing"}, 100 + MAX_ERROR_TIME) is None, "an answer makes good"
+    assert patient.failed(LOST, 200 + MAX_ERROR_TIME) is None
+    assert patient.failed(LOST, 200 + 2 * MAX_ERROR_TIME)["outcome"] == "unreachable"  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

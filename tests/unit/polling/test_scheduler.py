@@ -16,11 +16,11 @@ from airflow_provider_assemblyai.api.errors import (
     RateLimitError,
     TransportError,
 )
-from airflow_provider_assemblyai.polling.list_index import Places
-from airflow_provider_assemblyai.polling.models import Claim, Look
-from airflow_provider_assemblyai.polling.policy import PATIENCE, Event
-from airflow_provider_assemblyai.polling.scheduler import Roster
-from airflow_provider_assemblyai.polling.token_bucket import Budget
+from airflow_provider_assemblyai.polling.list_index import ListIndex
+from airflow_provider_assemblyai.polling.models import PollRequest, WaitRequest
+from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, PollEvent
+from airflow_provider_assemblyai.polling.scheduler import PollScheduler
+from airflow_provider_assemblyai.polling.token_bucket import TokenBucket
 
 ANSWER = 0.1
 
@@ -32,12 +32,12 @@ class Account:
         self.now = 1_000.0
         self.rows: list[str] = []
         self.ends: dict[str, float] = {}
-        self.roster = Roster(jitter=lambda: 0.0)
-        self.looks: list[Look] = []
-        self.told: dict[str, tuple[float, Event]] = {}
+        self.roster = PollScheduler(jitter=lambda: 0.0)
+        self.looks: list[PollRequest] = []
+        self.told: dict[str, tuple[float, PollEvent]] = {}
         self.error: AssemblyAIError | None = None
         self.list_error: AssemblyAIError | None = None
-        self._claims: list[tuple[Claim, int]] = []
+        self._claims: list[tuple[WaitRequest, int]] = []
 
     def submit(self, count: int, ends: float = inf, prefix: str = "") -> list[str]:
         made = [f"{prefix}{len(self.rows) + number}" for number in range(count)]
@@ -45,16 +45,20 @@ class Account:
         self.ends |= dict.fromkeys(made, ends)
         return made
 
-    def wait(self, ids: Iterable[str], interval: float = 5.0, after: float = 6.0, **change: float) -> Claim:
+    def wait(
+        self, ids: Iterable[str], interval: float = 5.0, after: float = 6.0, **change: float
+    ) -> WaitRequest:
         ready = self.now + after
         times = {"look_at": ready, "deadline": 1e9} | change
-        claim = Claim(ids, interval, ready, times["look_at"], times["deadline"], int(change.get("until", 0)))
+        claim = WaitRequest(
+            ids, interval, ready, times["look_at"], times["deadline"], int(change.get("until", 0))
+        )
         self.roster.join(claim)
         return claim
 
     def run(self, until: float) -> None:
         """Let time pass; eight requests at a time, a tenth of a second each."""
-        queue: list[Look] = []
+        queue: list[PollRequest] = []
         while True:
             looks, over = self.roster.plan(self.now)
             self._tell(over)
@@ -74,7 +78,7 @@ class Account:
     def status(self, transcript_id: str) -> str:
         return "completed" if self.ends[transcript_id] <= self.now else "processing"
 
-    def _answer(self, look: Look) -> None:
+    def _answer(self, look: PollRequest) -> None:
         self.looks.append(look)
         error = self.error or (self.list_error if look.limit else None)
         if look.before is not None and look.before not in self.rows:
@@ -90,7 +94,7 @@ class Account:
             ids = look.ids
         self._tell(self.roster.seen(look, [(one, self.status(one)) for one in ids], self.now))
 
-    def _tell(self, over: list[Claim]) -> None:
+    def _tell(self, over: list[WaitRequest]) -> None:
         for claim in over:
             for event in claim.events:
                 self.told[event["transcript_id"]] = (self.now, event)
@@ -282,12 +286,12 @@ def test_failing_to_ask_is_borne_for_a_while(account: Account) -> None:
         account.wait([one])
     account.run(1_100.0)
     account.error = TransportError("lost", sent=True)
-    account.run(1_100.0 + PATIENCE - 30)
+    account.run(1_100.0 + MAX_ERROR_TIME - 30)
     assert not account.told
     account.error = None
     account.run(account.now + 40)
     account.error = ApiError("", status=503)
-    account.run(account.now + PATIENCE - 10)
+    account.run(account.now + MAX_ERROR_TIME - 10)
     assert not account.told, "an answer makes good"
     account.run(account.now + 60)
     assert {event["outcome"] for _, event in account.told.values()} == {"unreachable"}
@@ -355,7 +359,7 @@ def test_who_leaves_during_a_search(account: Account) -> None:
 def test_chains_that_meet_become_one() -> None:
     rows = [str(number) for number in range(600)]
     ours = set(rows[1::2])
-    places = Places()
+    places = ListIndex()
     for first in (400, 0, 200):  # the third joins the other two
         before = rows[first - 1] if first else None
         places.learn(before, rows[first : first + 200], ours)
@@ -387,7 +391,7 @@ def test_places_stay_right_whatever_comes(account: Account) -> None:
 
 
 def test_a_budget_is_never_exceeded_in_any_five_minutes() -> None:
-    budget = Budget(100)
+    budget = TokenBucket(100)
     spent = []
     for step in range(10_000):
         now = step * 0.25
@@ -398,7 +402,7 @@ def test_a_budget_is_never_exceeded_in_any_five_minutes() -> None:
 
 
 def test_a_budget_says_when_to_come_back() -> None:
-    budget = Budget(100)
+    budget = TokenBucket(100)
     while budget.take(0.0):
         pass
     later = budget.next_at(0.0)

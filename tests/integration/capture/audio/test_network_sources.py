@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_assemblyai.api.errors import SourceFailed
-from airflow_provider_assemblyai.capture.audio.sources import find
+from airflow_provider_assemblyai.capture.audio.sources import open_source
 from tests.integration.capture.audio.test_sources import encoded, pitch_of, tone
 
 SECOND = 32_000
@@ -22,7 +22,7 @@ SECOND = 32_000
 def heard(address: str, seconds: float) -> bytes:
     """So much of a station; whoever listens goes away in the middle."""
     found = bytearray()
-    for block in find(address, 1).blocks(0):
+    for block in open_source(address, 1).blocks(0):
         found += block
         if len(found) >= seconds * SECOND:
             break

@@ -22,8 +22,8 @@ import av
 import pytest
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
-from airflow_provider_assemblyai.capture.audio.recorder import BoxClock, Recorder
-from airflow_provider_assemblyai.capture.audio.sources import Sound, find
+from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock, Recorder
+from airflow_provider_assemblyai.capture.audio.sources import PcmSource, open_source
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.captures import bare, marked, none_left, operator, said, words_of
@@ -74,7 +74,7 @@ def strength(sound: bytes) -> int:
     return max(array("h", sound))
 
 
-def whole(sound: Sound, skip: int = 0) -> bytes:
+def whole(sound: PcmSource, skip: int = 0) -> bytes:
     return b"".join(sound.blocks(skip))
 
 
@@ -91,7 +91,7 @@ def with_av(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
 def test_plain_wav_of_any_rate(with_av: bool, tmp_path: Path, rate: int) -> None:
     path = wav(tmp_path / "a.wav", tone(2, rate, 2), rate, 2)
-    sound = whole(find(str(path), 1))
+    sound = whole(open_source(str(path), 1))
     assert abs(len(sound) / SECOND - 2) < 0.05
     assert abs(pitch_of(sound) - 400) < 4
     assert 5_000 < strength(sound) < 9_500, "mixed"
@@ -100,7 +100,7 @@ def test_plain_wav_of_any_rate(with_av: bool, tmp_path: Path, rate: int) -> None
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
 def test_channels_are_kept_apart(with_av: bool, tmp_path: Path, rate: int) -> None:
     path = wav(tmp_path / "a.wav", tone(2, rate, 2), rate, 2)
-    both = array("h", whole(find(str(path), 2)))
+    both = array("h", whole(open_source(str(path), 2)))
     assert abs(len(both) / 32_000 - 2) < 0.05
     assert strength(both[::2].tobytes()) > 10_000
     assert strength(both[1::2].tobytes()) < 50
@@ -109,7 +109,7 @@ def test_channels_are_kept_apart(with_av: bool, tmp_path: Path, rate: int) -> No
 def test_the_sample_is_whole(with_av: bool) -> None:
     with wave.open(str(SAMPLE)) as file:
         seconds = file.getnframes() / file.getframerate()
-    assert abs(len(whole(find(str(SAMPLE), 1))) / SECOND - seconds) < 0.1
+    assert abs(len(whole(open_source(str(SAMPLE), 1))) / SECOND - seconds) < 0.1
 
 
 def test_a_file_is_entered_where_life_is(tmp_path: Path) -> None:
@@ -118,14 +118,14 @@ def test_a_file_is_entered_where_life_is(tmp_path: Path) -> None:
     raw.write_bytes(sound)
     path = wav(tmp_path / "a.wav", sound)
     for each in (raw, path, Path(f"file://{path}")):
-        assert whole(find(str(each).replace("file:/", "file:///", 1), 1), 4_000) == sound[4 * SECOND :]
+        assert whole(open_source(str(each).replace("file:/", "file:///", 1), 1), 4_000) == sound[4 * SECOND :]
     flac = encoded(tmp_path / "a.flac", tone(10), "flac")
-    assert abs(len(whole(find(str(flac), 1), 4_000)) / SECOND - 6) < 0.5
+    assert abs(len(whole(open_source(str(flac), 1), 4_000)) / SECOND - 6) < 0.5
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.flac", "flac"), ("a.aac", "aac"), ("a.m4a", "aac")])
 def test_compressed_files(tmp_path: Path, name: str, codec: str) -> None:
-    sound = whole(find(str(encoded(tmp_path / name, tone(3), codec)), 1))
+    sound = whole(open_source(str(encoded(tmp_path / name, tone(3), codec)), 1))
     assert abs(len(sound) / SECOND - 3) < 0.2
     assert abs(pitch_of(sound) - 400) < 4
 
@@ -135,27 +135,27 @@ def test_what_needs_pyav_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "av", None)
     for source in (str(path), "https://user:secret@radio.example/live?token=secret"):
         with pytest.raises(InvalidInput, match=r"\[media\]") as refused:
-            find(source, 1)
+            open_source(source, 1)
         assert "secret" not in str(refused.value)
 
 
 def test_one_channel_cannot_be_two(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", tone(1))
     with pytest.raises(InvalidInput, match="needs two"):
-        find(str(path), 2)
+        open_source(str(path), 2)
 
 
 @pytest.mark.parametrize("source", ["", 5, "gopher://x", "http://", "/", "/dev/null"])
 def test_what_is_no_source(source: Any) -> None:
     with pytest.raises(InvalidInput, match="source"):
-        find(source, 1)
+        open_source(source, 1)
 
 
 def test_a_file_without_sound(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("<html></html>")
     with pytest.raises(SourceFailed):
-        whole(find(str(path), 1))
+        whole(open_source(str(path), 1))
 
 
 # --- callables and pipes ----------------------------------------------------------------------------------
@@ -168,12 +168,12 @@ def test_a_callable_may_yield_pieces_of_any_length() -> None:
         for at in range(0, len(sound), 777):
             yield sound[at : at + 777]
 
-    assert whole(find(odd, 1)) == sound
+    assert whole(open_source(odd, 1)) == sound
 
 
 def test_a_callable_that_yields_something_else() -> None:
     with pytest.raises(InvalidInput, match="must yield bytes"):
-        whole(find(lambda: ["text"], 1))
+        whole(open_source(lambda: ["text"], 1))
 
 
 def written(path: Path, content: bytes) -> threading.Thread:
@@ -197,7 +197,7 @@ def test_named_pipes(tmp_path: Path, form: str) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = written(pipe, content)
-    heard = whole(find(str(pipe), 1))
+    heard = whole(open_source(str(pipe), 1))
     writer.join()
     assert heard == sound if form != "flac" else abs(pitch_of(heard) - 400) < 4
     assert abs(len(heard) / SECOND - 3) < 0.2
@@ -207,7 +207,7 @@ def test_a_pipe_without_a_writer_is_left_when_nobody_listens(tmp_path: Path) -> 
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     stopped = threading.Event()
-    sound = find(str(pipe), 1, stopped.is_set)
+    sound = open_source(str(pipe), 1, stopped.is_set)
     waiting = threading.Thread(target=whole, args=(sound,))
     waiting.start()
     stopped.set()
@@ -246,14 +246,14 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 def test_a_file_behind_an_address_ends(site: str, tmp_path: Path) -> None:
     encoded(tmp_path / "a.flac", tone(3), "flac")
-    sound = find(f"{site}/a.flac", 1)
+    sound = open_source(f"{site}/a.flac", 1)
     assert sound.goes_on
     assert abs(len(whole(sound)) / SECOND - 3) < 0.2
 
 
 def test_hls(site: str, tmp_path: Path) -> None:
     encoded(tmp_path / "a.m3u8", tone(5), "aac")
-    heard = whole(find(f"{site}/a.m3u8", 1))
+    heard = whole(open_source(f"{site}/a.m3u8", 1))
     assert abs(len(heard) / SECOND - 5) < 0.3
     assert abs(pitch_of(heard) - 400) < 4
 
@@ -263,7 +263,7 @@ def test_a_station_that_stops_has_failed(site: str, tmp_path: Path) -> None:
     heard = bytearray()
 
     def listen() -> None:
-        for block in find(f"{site}/station/a.aac", 1).blocks(0):
+        for block in open_source(f"{site}/station/a.aac", 1).blocks(0):
             heard.extend(block)
 
     with pytest.raises(SourceFailed):
@@ -273,12 +273,12 @@ def test_a_station_that_stops_has_failed(site: str, tmp_path: Path) -> None:
 
 def test_an_address_that_leads_nowhere(site: str) -> None:
     with pytest.raises(SourceFailed) as failed:
-        whole(find(f"{site}/missing.mp3?token=secret", 1))
+        whole(open_source(f"{site}/missing.mp3?token=secret", 1))
     assert "secret" not in str(failed.value)
 
 
-def recorded(sound: Sound, seconds: float, speed: float = 10.0) -> tuple[Recorder, Spool]:
-    spool, clock = Spool(32), BoxClock(speed)
+def recorded(sound: PcmSource, seconds: float, speed: float = 10.0) -> tuple[Recorder, Spool]:
+    spool, clock = Spool(32), CaptureClock(speed)
     spool.done_with("test", 0)
     recorder = Recorder(sound, spool, clock, end_ms=round(seconds * 1000), bytes_ms=32, say=lambda *_: None)
     recorder.start()
@@ -292,7 +292,7 @@ def recorded(sound: Sound, seconds: float, speed: float = 10.0) -> tuple[Recorde
 
 def test_a_station_is_opened_again_and_the_hole_is_known(site: str, tmp_path: Path) -> None:
     encoded(tmp_path / "a.aac", tone(2), "aac")
-    recorder, spool = recorded(find(f"{site}/station/a.aac", 1), 15, speed=4)
+    recorder, spool = recorded(open_source(f"{site}/station/a.aac", 1), 15, speed=4)
     assert recorder.failure is None
     assert recorder.reopened >= 1
     runs = spool.runs(0)
@@ -302,7 +302,7 @@ def test_a_station_is_opened_again_and_the_hole_is_known(site: str, tmp_path: Pa
 
 
 def test_nothing_is_recorded_faster_than_life_and_not_more_than_the_box() -> None:
-    endless = Sound("endless", lambda _: iter(partial(bytes, 9_999), b""))
+    endless = PcmSource("endless", lambda _: iter(partial(bytes, 9_999), b""))
     began = time.monotonic()
     recorder, spool = recorded(endless, 10, speed=10)
     assert spool.recorded == spool.end == 10_000
@@ -315,7 +315,7 @@ def test_what_a_callable_raises_is_named_without_its_text() -> None:
         yield bytes(3200)
         raise RuntimeError("a secret")
 
-    recorder, _ = recorded(find(broken, 1), 10)
+    recorder, _ = recorded(open_source(broken, 1), 10)
     assert isinstance(recorder.failure, SourceFailed)
     assert "RuntimeError" in str(recorder.failure)
     assert "secret" not in str(recorder.failure)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.capture.output import captions
-from airflow_provider_assemblyai.capture.output.merge import Material, holes, joined, transcript
+from airflow_provider_assemblyai.capture.output.merge import CaptureData, holes, joined, transcript
 
 
 def turn(session: str, order: int, text: str, start: int, channel: int = 1, **more: Any) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def note(session: str, begin: int, heard: int, channel: int = 1, **more: Any) ->
     return {**facts, "billed_seconds": 1.5, "estimated": False, "model": "m", **more}
 
 
-def material(*segments: dict[str, Any]) -> Material:
-    made = Material()
+def material(*segments: dict[str, Any]) -> CaptureData:
+    made = CaptureData()
     for segment in segments:
         made.add(segment)
     return made
