@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.api import transcript_status as outcome
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -27,12 +26,12 @@ from airflow_provider_assemblyai.batch.items import Item, with_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import ItemOutcome, ManifestRow, failure
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
+from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
-from airflow_provider_assemblyai.jobs.factory import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format
-from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint
+from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
@@ -129,9 +128,7 @@ class ItemProcessor:
     :param order: what is the same for all.
     :param account: sends calls.
     :param ledger: remembers.
-    :param pause: waits some seconds; raises if the task is being killed.
-    :param check: raises if the task is being killed.
-    :param log: the task's logger.
+    :param control: of the task.
     """
 
     def __init__(
@@ -140,16 +137,13 @@ class ItemProcessor:
         account: SharedClient,
         ledger: Ledger,
         *,
-        pause: Callable[[float], None],
-        check: Callable[[], None],
-        log: Any,
+        control: TaskControl,
     ) -> None:
         self._order = order
         self._account = account
         self._ledger = ledger
-        self._pause = pause
-        self._check = check
-        self._log = log
+        self._control = control
+        self._log = control.log
         self._lock = threading.Lock()
         self._failures = self._told = 0
         #: Minutes that this run has submitted, as far as they are known.
@@ -173,7 +167,7 @@ class ItemProcessor:
             transcript = job.start(found)
             assert transcript is not None
             if transcript["id"] != (found or {}).get("transcript_id"):
-                self._add((job.record.get("duration") or 0.0) / 60)
+                self._add((job.state.get("duration") or 0.0) / 60)
             return self._follow(flight, job, transcript)
         except AssemblyAIError as error:
             self._failed(flight, error)
@@ -205,18 +199,13 @@ class ItemProcessor:
             self._order.transfer,
             self._order.presign_expiry,
             send=self._account.send,
-            mask=self._mask,
-            say=self._log.debug,
+            log=self._log.debug,
         )
-
-    def _mask(self, url: str) -> None:
-        with self._lock:
-            mask_url_secrets(url)
 
     def _mark(self, item: Item, source: AudioSource, found: JobState | None) -> str:
         try:
-            source.way  # noqa: B018 - audio that cannot work is refused here
-            return fingerprint(self._order.conn_id, source.identity(), item.config)
+            source.validate()
+            return fingerprint_of(self._order.conn_id, source.identity(), item.config)
         except (InvalidInput, StorageError):
             # The audio may be gone. What it became is paid for and must not be lost.
             if found is None or not found.get("transcript_id"):
@@ -229,41 +218,38 @@ class ItemProcessor:
         return Submission(
             send=self._account.send,
             pages=self._account.pages,
-            records=_Records(self._ledger, flight, self._order.run, before),
+            newest_id=self._account.newest_id,
+            store=_Records(self._ledger, flight, self._order.run, before),
             identity={
                 "fingerprint": mark,
                 "conn_id": self._order.conn_id,
                 "host": hosts.speech,
                 "region": hosts.region,
-                "cleared": self._order.cleared,
+                "clear_generation": self._order.cleared,
             },
             source=source,
             config=flight.item.config,
             policy=self._order.policy,
-            may_submit=True,
-            pause=self._pause,
-            check=self._check,
-            say=self._log.debug,
+            control=self._control,
+            log=self._log.debug,
         )
 
     def _follow(self, flight: InFlightItem, job: Submission, transcript: Transcript) -> InFlightItem | None:
-        while True:
-            flight.record = job.record
-            if transcript["status"] not in ("completed", "error"):
-                return flight
-            try:
-                outcome.require_completed(transcript)
-            except TranscriptFailed as failed:
-                count_minutes("failed", minutes_of(transcript, job.record.get("duration")))
-                transcript = job.resubmit(failed)
-                continue
-            self._finish(flight, transcript)
-            return None
+        completed = job.follow(
+            transcript,
+            lambda _: None,
+            on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
+        )
+        flight.record = job.state
+        if completed is None:
+            return flight
+        self._finish(flight, completed)
+        return None
 
     # --- the end of one ----------------------------------------------------------------------------------
 
     def _finish(self, flight: InFlightItem, transcript: Transcript) -> None:
-        self._check()
+        self._control.check()
         self._ledger.confirm()  # whoever is not the live one any more writes no files
         written = results.write_files(
             self._account.send,
@@ -287,7 +273,7 @@ class ItemProcessor:
         refused = isinstance(error, AuthenticationError | Superseded | TaskKilled)
         if refused or (isinstance(error, ApiError) and error.status in (402, 403) and not error.retryable):
             raise error
-        self._check()
+        self._control.check()
         failed = failure(error)
         with self._lock:
             self._failures = 0 if failed[2] or isinstance(error, TranscriptFailed) else self._failures + 1

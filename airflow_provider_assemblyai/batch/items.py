@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import canonical_url, sanitize, strip_url
-from airflow_provider_assemblyai.jobs.state import fingerprint
-from airflow_provider_assemblyai.storage.listing import is_media_listing, list_media, version_from_info
+from airflow_provider_assemblyai.jobs.state import fingerprint_of
+from airflow_provider_assemblyai.storage.listing import is_media_listing, list_media, listed_version_of
 from airflow_provider_assemblyai.storage.outputs import open_path, output_name
 
 
@@ -132,11 +132,11 @@ class Items:
             path = open_path(audio, "audio")
             source = shown = str(path) if "://" in str(path) else f"file://{path}"
             shown = strip_url(shown) if "@" not in shown else shown
-        key = fingerprint(self._conn_id, source, config)[:32]
+        key = fingerprint_of(self._conn_id, source, config)[:32]
         return Item(key, audio, config, shown, f"{output_name(audio)}-{key[:12]}", place, version)
 
     def _wrong(self, given: object, place: int, why: str) -> Item:
-        key = fingerprint(self._conn_id, f"wrong:{given!r}", {})[:32]
+        key = fingerprint_of(self._conn_id, f"wrong:{given!r}", {})[:32]
         shown = strip_url(given) if isinstance(given, str) and "://" in given else sanitize(f"item {place}")
         return Item(key, "", {}, shown, f"item-{key[:12]}", place, None, why)
 
@@ -145,4 +145,4 @@ def with_version(item: Item) -> Item:
     """Return an item with its version, asking its store if that did not say so."""
     if item.version is not None or item.wrong is not None or not item.audio:
         return item
-    return replace(item, version=version_from_info(item.audio))
+    return replace(item, version=listed_version_of(item.audio))

@@ -27,8 +27,9 @@ from airflow_provider_assemblyai.batch.plan import (
     item_status,
     plan_line,
 )
-from airflow_provider_assemblyai.jobs.audio import AudioSource
-from airflow_provider_assemblyai.jobs.state_store import TaskStateBackend
+from airflow_provider_assemblyai.jobs.audio import locate, requested_duration
+from airflow_provider_assemblyai.jobs.state import VERSION
+from airflow_provider_assemblyai.jobs.state_store import task_state_backend
 from airflow_provider_assemblyai.storage.listing import names_in
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
@@ -62,13 +63,12 @@ class BatchSession:
         self._log = log
         self._folder = ObjectFolder(order.output_path / ".assemblyai").inside("batch")
         self.lease = Lease(self._folder.inside("lease"), owner_of(context), is_over)
-        store = context.get("task_state_store")
-        alive = None if store is None else TaskStateBackend(store, "assemblyai_batch")
+        alive = task_state_backend(context, "assemblyai_batch")
 
         def fence(number: int) -> None:
             # Where there is such a store, a write that it refuses shows best that another try has taken over.
             if alive is not None:
-                alive.write({"v": 1, "serial": number, "phase": "intent"})
+                alive.write({"version": VERSION, "serial": number, "phase": "intent"})
 
         self.ledger = Ledger(self._folder, self.lease, fence)
 
@@ -186,12 +186,8 @@ class BatchSession:
     def _minutes(self, item: Item) -> float:
         if item.wrong or item.audio.lower().startswith(("http://", "https://")):
             return 0.0
-        order = self.order
-        source = AudioSource(
-            item.audio, order.transfer, order.presign_expiry, send=print, mask=print, say=self._log.debug
-        )
         try:
-            return (source.duration(item.config) or 0.0) / 60
+            return (requested_duration(locate(item.audio), item.config) or 0.0) / 60
         except InvalidInput:
             return 0.0
 

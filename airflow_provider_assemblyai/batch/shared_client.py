@@ -11,6 +11,7 @@ from typing import Any, Final
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.transcripts import Page
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.submission import newest_transcript_id
 
 #: Seconds for which one answer is the anchor of all: any job that was known before the first POST will do, and an
 #: older one only means a longer look-up.
@@ -32,20 +33,26 @@ class SharedClient:
         self._spare = [make() for _ in range(threads)]
         for hook in self._spare:
             # Airflow is asked for the connection here and not in threads: 3.1 takes one question at a time.
-            hook.client  # noqa: B018
+            hook.get_conn()
         self._lock = threading.Lock()
-        self._newest: tuple[float, Page] | None = None
+        self._newest: tuple[float, str | None] | None = None
         self._walk: _SharedListing | None = None
 
     def send(self, call: Call[Any], *, before: Callable[[], None] | None = None) -> Any:
-        """Send a call; the one that asks for an anchor is answered from a list that all share."""
-        if (
-            call.method == "GET"
-            and call.path == "/v2/transcript"
-            and (call.params or {}).get("limit") in (1, "1")
-        ):
-            return self._anchor(call)
-        return self._send(call, before)
+        """Send a call."""
+        hook = self._spare.pop()
+        try:
+            return hook.send(call, before=before)
+        finally:
+            self._spare.append(hook)
+
+    def newest_id(self) -> str | None:
+        """Return the id of the account's newest transcript, as far as a moment ago; all submissions share it."""
+        with self._lock:
+            if self._newest is None or time.monotonic() - self._newest[0] > _ANCHOR_LIFE:
+                asked_at = time.monotonic()
+                self._newest = (asked_at, newest_transcript_id(self.send))
+            return self._newest[1]
 
     def pages(self, call: Call[Page]) -> Iterator[Page]:
         """Yield the pages of the account's list, as they are from now on; who asks together walks together."""
@@ -59,20 +66,6 @@ class SharedClient:
         """Close the connections of all threads."""
         for hook in (self.hook, *self._spare):
             hook.client.close()
-
-    def _anchor(self, call: Call[Any]) -> Page:
-        with self._lock:
-            if self._newest is None or time.monotonic() - self._newest[0] > _ANCHOR_LIFE:
-                asked_at = time.monotonic()
-                self._newest = (asked_at, self._send(call))
-            return self._newest[1]
-
-    def _send(self, call: Call[Any], before: Callable[[], None] | None = None) -> Any:
-        hook = self._spare.pop()
-        try:
-            return hook.send(call, before=before)
-        finally:
-            self._spare.append(hook)
 
 
 class _SharedListing:

@@ -9,18 +9,25 @@ rebuilds the result of one that has closed; it never opens a box again.
 from __future__ import annotations
 
 import time
-from typing import Any, Final, Literal, TypedDict, cast
+from typing import Any, Final, Literal
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, Superseded
-from airflow_provider_assemblyai.jobs.state_store import FileBackend, ReplicatedStateStore, TaskStateBackend
+from airflow.providers.common.compat.sdk import Context
 
-_VERSION: Final = 1
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, Superseded
+from airflow_provider_assemblyai.jobs.state import VERSION, State
+from airflow_provider_assemblyai.jobs.state_store import (
+    FileBackend,
+    ReplicatedStateStore,
+    state_store,
+    task_state_backend,
+)
+
 _KEY: Final = "assemblyai_capture"
 #: Seconds; with less than that left a box is as good as closed.
 _LEAST: Final = 1.0
 
 
-class CaptureState(TypedDict, total=False):
+class CaptureState(State, total=False):
     """
     What is durable. ``began`` and ``closed_at`` are epoch seconds, ``ended`` says what closed the box.
 
@@ -28,8 +35,6 @@ class CaptureState(TypedDict, total=False):
     written; ``summary`` is what the task returned then, without text.
     """
 
-    v: int
-    serial: int
     phase: Literal["open", "closed", "stored"]
     began: float
     duration: float
@@ -43,14 +48,14 @@ class CaptureStateStore:
     """
     Reads and writes the record of one capture.
 
-    :param store: ``context["task_state_store"]``, or None before Airflow 3.3.
+    :param context: of the task.
     :param file: the record beside the output.
     """
 
-    def __init__(self, store: Any, file: FileBackend) -> None:
-        self._store = None if store is None else TaskStateBackend(store, _KEY)
+    def __init__(self, context: Context, file: FileBackend) -> None:
+        self._store = task_state_backend(context, _KEY)
         self._file = file
-        self._homes = ReplicatedStateStore([file] if self._store is None else [self._store, file])
+        self._homes: ReplicatedStateStore[CaptureState] = state_store(self._store, file)
         self.record: CaptureState | None = None
 
     def read(self) -> CaptureState | None:
@@ -59,9 +64,7 @@ class CaptureStateStore:
 
         :raises CannotTell: it cannot be read; a retry may help.
         """
-        found = cast("CaptureState | None", self._homes.read())
-        if found is not None and found.get("v", 0) > _VERSION:
-            raise StateUnknown("The capture was begun by a newer version of this package: upgrade it here.")
+        found = self._homes.read()
         self.record = found
         return found
 
@@ -83,7 +86,7 @@ class CaptureStateStore:
         now = time.time()
         if self.record is None:
             self.record = {
-                "v": _VERSION,
+                "version": VERSION,
                 "serial": 0,
                 "phase": "open",
                 "began": now,
@@ -100,7 +103,7 @@ class CaptureStateStore:
         try:
             if self._store is not None:
                 self.record["serial"] += 1
-                self._store.write(cast("Any", self.record))
+                self._store.write(self.record)
             else:
                 found = self._file.read()
                 if found is not None and found.get("serial", 0) > self.record["serial"]:
@@ -121,7 +124,7 @@ class CaptureStateStore:
     def _write(self) -> None:
         assert self.record is not None
         self.record["serial"] = self.record.get("serial", 0) + 1
-        self._homes.write(cast("Any", self.record))
+        self._homes.write(self.record)
 
 
 def _passing(cause: BaseException | None) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -27,10 +27,12 @@ from airflow_provider_assemblyai.api.regions import is_public
 from airflow_provider_assemblyai.api.sanitize import canonical_url, strip_url
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client.http import download
+from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
+from airflow_provider_assemblyai.storage.listing import etag
 from airflow_provider_assemblyai.storage.outputs import open_path, store_errors
 
 Transfer = Literal["auto", "url", "presign", "upload"]
-TRANSFERS: Final = ("auto", "url", "presign", "upload")
+TRANSFERS: Final = get_args(Transfer)
 
 _BLOCK: Final = 1 << 20
 #: What a store fetches at once. Some would take 50 MiB, and hold that several times over.
@@ -112,19 +114,19 @@ def choose_transfer(audio: Audio, transfer: Transfer) -> Literal["url", "presign
         presign(audio, 60)  # whether the store can is known only by trying
     if audio.size is not None and audio.size > MAX_URL_BYTES:
         raise InvalidInput(f"audio: {audio.shown} has {audio.size} bytes; the service takes at most 5 GB.")
-    way: Literal["url", "presign", "upload"]
+    chosen: Literal["url", "presign", "upload"]
     if transfer != "auto":
-        way = transfer
+        chosen = transfer
     elif audio.url is not None:
-        way = "url" if is_public(urlsplit(audio.url).hostname or "") else "upload"
+        chosen = "url" if is_public(urlsplit(audio.url).hostname or "") else "upload"
     else:
-        way = "presign" if _can_presign(audio) else "upload"
-    if way == "upload" and audio.size is not None and audio.size > MAX_UPLOAD_BYTES:
+        chosen = "presign" if _can_presign(audio) else "upload"
+    if chosen == "upload" and audio.size is not None and audio.size > MAX_UPLOAD_BYTES:
         raise InvalidInput(
             f"audio: {audio.shown} has {audio.size} bytes, and an upload takes at most 2.2 GB. Put it into an "
             "object store that can sign URLs (transfer='presign'), or hand over a URL."
         )
-    return way
+    return chosen
 
 
 def _can_presign(audio: Audio) -> bool:
@@ -165,10 +167,7 @@ def content_version(audio: Audio) -> str | None:
         return None
     with store_errors("audio", audio.shown):
         info = audio.path.fs.info(audio.path.path)
-        for name in ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId"):
-            if info.get(name):
-                return str(info[name])
-        return f"{audio.size}:{audio.path.ukey()}"
+        return etag(info) or f"{audio.size}:{audio.path.ukey()}"
     return None
 
 
@@ -237,8 +236,7 @@ class AudioSource:
     :param transfer: the user's argument.
     :param expiry: seconds that a signed URL works.
     :param send: sends a call.
-    :param mask: registers a secret with Airflow's log masker.
-    :param say: logs a sentence.
+    :param log: logs a sentence.
     """
 
     def __init__(
@@ -248,36 +246,43 @@ class AudioSource:
         expiry: float,
         *,
         send: Callable[[Any], Any],
-        mask: Callable[[str], None],
-        say: Callable[..., None],
+        log: Callable[..., None],
     ) -> None:
         self._audio = audio
-        self._transfer: Transfer = transfer
+        self._wanted_transfer: Transfer = transfer
         self._expiry = expiry
         self._send = send
-        self._mask = mask
-        self._say = say
+        self._log = log
 
     @cached_property
     def located(self) -> Audio:
         return locate(self._audio)
 
     @cached_property
-    def way(self) -> Literal["url", "presign", "upload"]:
-        return choose_transfer(self.located, self._transfer)
+    def transfer(self) -> Literal["url", "presign", "upload"]:
+        return choose_transfer(self.located, self._wanted_transfer)
+
+    def validate(self) -> None:
+        """
+        Return if the audio is there and can get to the service.
+
+        :raises InvalidInput: it cannot.
+        :raises StorageError: the store could not be asked; a retry helps.
+        """
+        _ = self.transfer
 
     def address(self) -> str:
         """Return the address to submit: signed anew for ``presign``, after uploading for ``upload``."""
-        if self.way == "url":
+        if self.transfer == "url":
             assert self.located.url is not None
             return self.located.url
-        if self.way == "presign":
+        if self.transfer == "presign":
             url = presign(self.located, self._expiry)
-            self._mask(url)
+            mask_url_secrets(url)
             return url
         body = AudioBody(self.located)
         uploaded: str = self._send(transcripts.upload(body))
-        self._say("Uploaded %s: %d bytes, SHA-256 %s.", self.located.shown, body.sent_bytes, body.sha256)
+        self._log("Uploaded %s: %d bytes, SHA-256 %s.", self.located.shown, body.sent_bytes, body.sha256)
         return uploaded
 
     def identity(self) -> str:
@@ -295,17 +300,22 @@ class AudioSource:
         return f"bytes:{body.sent_bytes}:{body.sha256}"
 
     def duration(self, config: Mapping[str, Any]) -> float | None:
-        """
-        Return the seconds of audio that were asked for, where that can be known.
+        return requested_duration(self.located, config)
 
-        :param config: its ``audio_start_from`` and ``audio_end_at`` cut the audio.
-        """
-        whole = _seconds(self.located)
-        if whole is None:
-            return None
-        end = config.get("audio_end_at")
-        end = whole if end is None else min(whole, end / 1000)
-        return float(max(0.0, end - (config.get("audio_start_from") or 0) / 1000))
+
+def requested_duration(audio: Audio, config: Mapping[str, Any]) -> float | None:
+    """
+    Return the seconds of audio that are asked for, where that can be known.
+
+    :param audio: from :func:`locate`.
+    :param config: its ``audio_start_from`` and ``audio_end_at`` cut the audio.
+    """
+    whole = _seconds(audio)
+    if whole is None:
+        return None
+    end = config.get("audio_end_at")
+    end = whole if end is None else min(whole, end / 1000)
+    return float(max(0.0, end - (config.get("audio_start_from") or 0) / 1000))
 
 
 def _seconds(audio: Audio) -> float | None:

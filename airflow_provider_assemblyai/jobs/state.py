@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job as data: the record that outlives a process, what makes two jobs the same, the user's choices."""
+"""A job as data: the state that outlives a process, what makes two jobs the same, and the user's choices."""
 
 from __future__ import annotations
 
@@ -11,28 +11,43 @@ from typing import Any, Final, Literal, TypedDict, TypeGuard
 
 from airflow_provider_assemblyai.api.validation import check_choice, check_count
 
-#: Of the record. A new version of this package reads the records of an old one.
+#: Of every stored state. A new version of this package reads what an old one wrote.
 VERSION: Final = 1
 
 WEBHOOK_FIELDS: Final = ("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value")
 
 
-class JobState(TypedDict, total=False):
+class State(TypedDict, total=False):
     """
-    What is durable about one job. Never a key, a signed URL or text; of an address its hash.
+    What every stored state holds.
 
-    ``cleared`` is a number of Airflow's (``max_tries``) that stays the same for the tries of a task and changes
-    when somebody clears it.
+    :ivar version: of its format.
+    :ivar serial: grows with every write; the newest counts.
     """
 
-    v: int
+    version: int
     serial: int
+
+
+class JobState(State, total=False):
+    """
+    What is durable about one job. Never a key, a signed URL or text; of a URL its hash.
+
+    :ivar phase: how far the job is; see :mod:`airflow_provider_assemblyai.jobs.submission`.
+    :ivar clear_generation: Airflow's ``max_tries``: the same for all tries of a task, another one after a clear.
+    :ivar anchor: id of the newest transcript before the first POST that is in doubt.
+    :ivar url_hashes: of each URL that may have been submitted.
+    :ivar shared: whether the job was adopted by a public URL, which other tasks may have submitted as well.
+    :ivar duration: seconds of audio that were submitted, if they are known.
+    :ivar summary: what the task returned, without text.
+    """
+
     phase: Literal["intent", "submitted", "stored", "deleted", "failed"]
     fingerprint: str
     conn_id: str
     host: str
     region: str
-    cleared: int | None
+    clear_generation: int | None
     anchor: str | None
     upload_url: str | None
     uploaded_at: float
@@ -47,7 +62,7 @@ class JobState(TypedDict, total=False):
 @dataclass(frozen=True)
 class ReusePolicy:
     """
-    What to do where the user has a choice; refuses what is none.
+    The user's choices for a job that an earlier try or run has submitted.
 
     :param reuse: what a task that was cleared does with its finished job: take it up, or submit a new one;
         ``"output"`` also takes up what another run left.
@@ -71,7 +86,7 @@ class ReusePolicy:
         check_count("max_resubmits", self.max_resubmits, 0)
 
 
-def fingerprint(conn_id: str, source_identity: str, config: Mapping[str, Any]) -> str:
+def fingerprint_of(conn_id: str, source_identity: str, config: Mapping[str, Any]) -> str:
     """
     Return what makes two submissions to one host the same job.
 
@@ -90,17 +105,17 @@ def hash_of(text: str) -> str:
 
 
 def can_resume(
-    found: JobState | None, fingerprint: str, cleared: int, policy: ReusePolicy
+    found: JobState | None, fingerprint: str, clear_generation: int, policy: ReusePolicy
 ) -> TypeGuard[JobState]:
     """
-    Tell whether a job goes on from this record, or begins anew beside it.
+    Tell whether a job goes on from this state, or a new one begins.
 
     :param found: what an earlier try left.
     :param fingerprint: of what is asked for now.
-    :param cleared: see :class:`JobState`. A retry never pays again; only somebody who clears a task can ask for that.
+    :param clear_generation: see :class:`JobState`. A retry never pays again; only clearing a task can ask for that.
     :param policy: the user's choices.
     """
     if found is None or found.get("fingerprint") != fingerprint or found.get("phase") == "failed":
         return False
     done = found.get("phase") in ("stored", "deleted")
-    return not done or bool(policy.reuse) or found.get("cleared") == cleared
+    return not done or bool(policy.reuse) or found.get("clear_generation") == clear_generation

@@ -5,7 +5,7 @@ Never pay twice, never lose a result: the whole protocol of a submission.
 Submitting is billed, cannot be cancelled and knows no idempotency key, and the process that does it can
 be killed at any instruction. So each step is made durable before the next one is taken::
 
-    (no record)
+    (no state)
         │
         ▼
     intent ──▶ intent + upload_url ──▶ intent + url_hash ──POST──▶ submitted ──▶ stored ──▶ deleted
@@ -21,10 +21,10 @@ be killed at any instruction. So each step is made durable before the next one i
 A look-up walks the account's list back to the anchor, the newest id noted before the first POST in doubt,
 and compares hashes of the address that was sent.
 
-A new try reads the record first (:meth:`Submission.start`):
+A new try reads the stored state first (:meth:`Submission.start`):
 
 =====================  ================================================================================
-no record              begin
+no state               begin
 another fingerprint    begin: the audio or the request changed
 intent                 without url_hash nothing can have been posted: go on from there
 intent + url_hash      look up, twice with ``settle_time`` in between; found: adopt; surely not: submit
@@ -32,13 +32,13 @@ submitted              read the job once: finish, wait, or resubmit
 stored                 the task ended well and was cleared: the same result, or (reuse=False) begin
 deleted                the same, from the files
 failed                 the task ended badly and was cleared: begin
-cannot read it         an error that retries; never a reason to submit
+cannot be read         an error that retries; never a reason to submit
 =====================  ================================================================================
 
 A write comes directly before every POST, repeats included. If it is refused, this attempt has been
 superseded by another one and must not act any more. An empty read proves nothing; a write does.
 
-No I/O, no Airflow: requests, records and pauses are handed in.
+No I/O, no Airflow: requests, stored states and pauses are handed in.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol
 
-from airflow_provider_assemblyai.api import transcript_status as outcome
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -61,6 +60,7 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.transcripts import Page, Row, Transcript
+from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs.state import (
     VERSION,
     WEBHOOK_FIELDS,
@@ -81,22 +81,19 @@ MAX_LOST: Final = 5
 
 
 class StateStore(Protocol):
-    """Where the record lives; see ``records.py``."""
+    """Where the state of the job is kept: :mod:`airflow_provider_assemblyai.jobs.state_store`, or a batch's ledger."""
 
     durable: bool
 
-    def read(self) -> JobState | None:
-        """Return the newest record. Raises an error that retries if that cannot be told."""
-
-    def write(self, record: JobState) -> None:
+    def write(self, state: JobState, /) -> None:
         """Make it durable. Raises if it is refused: this attempt has been superseded."""
 
 
 class AudioInput(Protocol):
-    """The audio, as it gets to the service; see ``operators/transcribe.py``."""
+    """The audio, as it gets to the service: :class:`airflow_provider_assemblyai.jobs.audio.AudioSource`."""
 
     @property
-    def way(self) -> Literal["url", "presign", "upload"]: ...
+    def transfer(self) -> Literal["url", "presign", "upload"]: ...
 
     def duration(self, config: Mapping[str, Any]) -> float | None:
         """Return the seconds of audio that are asked for, where that can be known."""
@@ -105,21 +102,28 @@ class AudioInput(Protocol):
         """Return the address to submit: signed anew each time for ``presign``, after uploading for ``upload``."""
 
 
+def newest_transcript_id(send: Callable[[Any], Any]) -> str | None:
+    """Return the id of the account's newest transcript, or None if it has none."""
+    rows: list[Row] = send(transcripts.list_page(limit=1))["transcripts"]
+    return rows[0]["id"] if rows else None
+
+
 class Submission:
     """
-    One job, from intent to result, picked up wherever an earlier try left it.
+    One job, from intent to result, resumed wherever an earlier try left it.
 
     :param send: sends a call; ``before`` is run directly before every attempt.
     :param pages: yields the pages of a list call.
-    :param records: where the record lives.
-    :param identity: ``fingerprint``, ``conn_id``, ``host``, ``region`` and ``cleared`` of this job.
+    :param newest_id: returns the id of the account's newest transcript, or None; the anchor of a look-up.
+    :param store: where the state is kept.
+    :param identity: ``fingerprint``, ``conn_id``, ``host``, ``region`` and ``clear_generation`` of this job.
     :param source: the audio.
     :param config: what to ask for.
     :param policy: the user's choices.
-    :param may_submit: False if the job was picked up in a region that the connection has left.
-    :param pause: waits some seconds; raises if the task is being killed.
-    :param check: raises if the task is being killed.
-    :param say: logs a sentence.
+    :param may_submit: False if the job was resumed in a region that the connection has left.
+    :param control: of the task.
+    :param log: logs a sentence; the task's ``log.info`` if it is not given.
+    :ivar state: of the job, as it was written last.
     """
 
     def __init__(
@@ -127,30 +131,30 @@ class Submission:
         *,
         send: Callable[..., Any],
         pages: Callable[[Any], Iterator[Page]],
-        records: StateStore,
+        newest_id: Callable[[], str | None],
+        store: StateStore,
         identity: Mapping[str, Any],
         source: AudioInput,
         config: Mapping[str, Any],
         policy: ReusePolicy,
-        may_submit: bool,
-        pause: Callable[[float], None],
-        check: Callable[[], None],
-        say: Callable[..., None],
+        control: TaskControl,
+        may_submit: bool = True,
+        log: Callable[..., None] | None = None,
     ) -> None:
         self._send = send
         self._pages = pages
-        self._records = records
+        self._newest_id = newest_id
+        self._store = store
         self._identity = identity
         self._source = source
         self._config = config
         self._policy = policy
         self._may_submit = may_submit
-        self._pause = pause
-        self._check = check
-        self._say = say
+        self._control = control
+        self._log = log or control.log.info
         self._resumed = False
         self._reused_upload = False
-        self.record: JobState = self._fresh()
+        self.state: JobState = self._new_state()
 
     # --- entering ----------------------------------------------------------------------------------------
 
@@ -158,54 +162,52 @@ class Submission:
         """
         Return the job's transcript in whatever state it is, submitting only if no job can exist.
 
-        :param found: the record that an earlier try left.
-        :return: None if the result is stored already; it is in ``record["summary"]``.
+        :param found: the state that an earlier try left.
+        :return: None if the result is stored already; it is in ``state["summary"]``.
         """
         if found is None:
             return self._submit()
-        if found.get("v", 0) > VERSION:
-            raise StateUnknown(
-                "The job's record was written by a newer version of this package: upgrade it here."
-            )
-        self.record["serial"] = found.get("serial", 0)
-        if not can_resume(found, self._identity["fingerprint"], self._identity["cleared"], self._policy):
-            self._say("Transcript %s of an earlier try is left aside: a new job.", found.get("transcript_id"))
+        self.state["serial"] = found.get("serial", 0)
+        if not can_resume(
+            found, self._identity["fingerprint"], self._identity["clear_generation"], self._policy
+        ):
+            self._log("Transcript %s of an earlier try is not used: a new job.", found.get("transcript_id"))
             return self._submit()
         if found.get("host") != self._identity["host"]:
             raise InvalidInput(
                 f"This job was begun at {found.get('host')}, and the connection leads to {self._identity['host']} "
-                "now. Change it back; or clear the record to submit a new job."
+                "now. Change it back; or remove the state to submit a new job."
             )
-        self.record = found
+        self.state = found
         phase = found.get("phase")
         if phase == "intent":
             if not found.get("url_hashes"):
                 return self._submit()
-            self._say("An earlier try may have submitted this job: looking it up.")
-            return self._look_up_settled() or self._submit()
-        self._say(
-            "Transcript %s of an earlier try is picked up, nothing is submitted.%s",
+            self._log("An earlier try may have submitted this job: looking it up.")
+            return self._find_submitted() or self._submit()
+        self._log(
+            "Re-attached to transcript %s of an earlier try: nothing is submitted.%s",
             found.get("transcript_id"),
             "" if phase == "submitted" else " A new job for every run: reuse=False.",
         )
         return None if phase == "deleted" else self._recorded()
 
     def resume(self, found: JobState | None, transcript_id: str) -> None:
-        """Take up the record after a deferral; the job is named by the trigger's event."""
+        """Go on with the state after a deferral; the job is named by the trigger's event."""
         if found is not None and found.get("transcript_id") == transcript_id:
-            self.record = found
+            self.state = found
         elif found is not None:
             raise StateUnknown(f"Another try of this task went on after transcript {transcript_id}.")
         self._resumed = True
-        self.record.update({"phase": "submitted", "transcript_id": transcript_id})
+        self.state.update({"phase": "submitted", "transcript_id": transcript_id})
 
     def _recorded(self) -> Transcript | None:
-        transcript_id = self.record.get("transcript_id") or ""
+        transcript_id = self.state.get("transcript_id") or ""
         try:
             transcript: Transcript = self._send(transcripts.get(transcript_id))
-            if not outcome.is_deleted(transcript):
+            if not transcript_status.is_deleted(transcript):
                 return transcript
-            if self.record.get("phase") == "stored":
+            if self.state.get("phase") == "stored":
                 return None  # deleted, and killed before that was recorded
             gone: AssemblyAIError = TranscriptDeleted(transcript_id)
         except NotFoundError as error:
@@ -218,15 +220,15 @@ class Submission:
             )
         if self._policy.on_missing == "fail":
             raise gone
-        self._say("%s A new job is submitted.", gone)
-        self.record = {**self._fresh(), "serial": self.record.get("serial", 0)}
+        self._log("%s A new job is submitted.", gone)
+        self.state = {**self._new_state(), "serial": self.state.get("serial", 0)}
         return self._submit()
 
     # --- submitting --------------------------------------------------------------------------------------
 
-    def _fresh(self) -> JobState:
+    def _new_state(self) -> JobState:
         return {
-            "v": VERSION,
+            "version": VERSION,
             "phase": "intent",
             **self._identity,  # type: ignore[typeddict-item]
             "anchor": None,
@@ -247,91 +249,90 @@ class Submission:
             )
         for _ in range(MAX_LOST):
             url = self._address()
-            self.record["duration"] = self._source.duration(self._config)
-            if not self.record["url_hashes"]:
+            self.state["duration"] = self._source.duration(self._config)
+            if not self.state["url_hashes"]:
                 # While a job is in doubt its anchor does not move.
-                newest: list[Row] = self._send(transcripts.list_page(limit=1))["transcripts"]
-                self.record["anchor"] = newest[0]["id"] if newest else None
-            if hash_of(url) not in self.record["url_hashes"]:
-                self.record["url_hashes"].append(hash_of(url))
+                self.state["anchor"] = self._newest_id()
+            if hash_of(url) not in self.state["url_hashes"]:
+                self.state["url_hashes"].append(hash_of(url))
             call = transcripts.submit(url, self._config)
             try:
-                return self._accepted(self._send(call, before=self._intend), shared=False)
+                return self._accepted(self._send(call, before=self._record_intent), shared=False)
             except (TransportError, UnexpectedReply) as error:
                 if isinstance(error, TransportError) and not error.sent:
                     raise
                 doubt: AssemblyAIError = error
             except ApiError as error:
                 if error.status < 500 and error.status != 408:
-                    self._refused(error)
+                    self._on_refused(error)
                     continue
                 doubt = error
-            self._say("It is not known whether the job was accepted (%s): looking it up.", doubt)
-            if (found := self._look_up_settled()) is not None:
+            self._log("It is not known whether the job was accepted (%s): looking it up.", doubt)
+            if (found := self._find_submitted()) is not None:
                 return found
-            self._say("The job was not accepted: submitting again.")
+            self._log("The job was not accepted: submitting again.")
         raise StateUnknown("The service does not take the job: its answers were lost again and again.")
 
-    def _refused(self, error: ApiError) -> None:
+    def _on_refused(self, error: ApiError) -> None:
         """Go on if the upload of an earlier try was the reason: another project's now, or too old."""
         if not self._reused_upload or error.retryable or error.status == 401:
             raise error
-        self._say("The upload of an earlier try is refused (%s): uploading again.", error)
-        self.record["upload_url"] = None
+        self._log("The upload of an earlier try is refused (%s): uploading again.", error)
+        self.state["upload_url"] = None
 
     def _address(self) -> str:
-        if self._source.way != "upload":
+        if self._source.transfer != "upload":
             return self._source.address()
-        kept = self.record.get("upload_url")
-        self._reused_upload = bool(kept) and time.time() - self.record.get("uploaded_at", 0) < UPLOAD_LIFE
+        kept = self.state.get("upload_url")
+        self._reused_upload = bool(kept) and time.time() - self.state.get("uploaded_at", 0) < UPLOAD_LIFE
         if kept and self._reused_upload:
             return kept
-        self._intend()
+        self._record_intent()
         url = self._source.address()
-        self.record.update({"upload_url": url, "uploaded_at": time.time()})
+        self.state.update({"upload_url": url, "uploaded_at": time.time()})
         self._write()
         return url
 
-    def _intend(self) -> None:
-        """Run directly before every POST; whoever cannot write must not post."""
-        self._check()
-        self.record["phase"] = "intent"
+    def _record_intent(self) -> None:
+        """Run directly before every POST; a try that cannot write must not post."""
+        self._control.check()
+        self.state["phase"] = "intent"
         self._write()
-        self._check()
+        self._control.check()
 
     def _accepted(self, transcript: Transcript, *, shared: bool) -> Transcript:
-        self.record.update({"phase": "submitted", "transcript_id": transcript["id"], "shared": shared})
+        self.state.update({"phase": "submitted", "transcript_id": transcript["id"], "shared": shared})
         self._write()
         return transcript
 
     def _write(self) -> None:
         for _ in range(3):
             started = time.monotonic()
-            self.record["serial"] = self.record.get("serial", 0) + 1
-            self._records.write(self.record)
+            self.state["serial"] = self.state.get("serial", 0) + 1
+            self._store.write(self.state)
             if time.monotonic() - started < FRESH:
                 # A process that was stopped in between may have been superseded since: it asks once more.
                 return
 
     # --- looking up --------------------------------------------------------------------------------------
 
-    def _look_up_settled(self) -> Transcript | None:
+    def _find_submitted(self) -> Transcript | None:
         """Adopt the job if it exists; None if two looks, apart from each other, both show that it does not."""
-        found = self._look_up()
+        found = self._search_list()
         if found is None:
-            self._pause(self._policy.settle_time)
-            found = self._look_up()
+            self._control.pause(self._policy.settle_time)
+            found = self._search_list()
         if found is None:
             return None
-        self._say("Transcript %s is this job: it is adopted, nothing is submitted.", found["id"])
-        return self._accepted(found, shared=self._source.way == "url")
+        self._log("Transcript %s is this job: it is adopted, nothing is submitted.", found["id"])
+        return self._accepted(found, shared=self._source.transfer == "url")
 
-    def _look_up(self) -> Transcript | None:
-        sent = self.record["url_hashes"]
+    def _search_list(self) -> Transcript | None:
+        sent = self.state["url_hashes"]
         candidates = [row for row in self._rows_since_intent() if hash_of(row.get("audio_url") or "") in sent]
         if not candidates:
             return None
-        if self._source.way == "url":
+        if self._source.transfer == "url":
             if self._policy.on_same_url == "resubmit":
                 return None
             if self._policy.on_same_url == "fail":
@@ -344,14 +345,14 @@ class Submission:
         # does not see ours. The newest would be the same for both.
         for row in reversed(alive):
             transcript: Transcript = self._send(transcripts.get(row["id"]))
-            if self._source.way != "url" or self._asks_the_same(transcript):
+            if self._source.transfer != "url" or self._asks_the_same(transcript):
                 return transcript
         return None
 
     def _rows_since_intent(self) -> Iterator[Row]:
         for number, page in enumerate(self._pages(transcripts.list_page(limit=200)), start=1):
             for row in page["transcripts"]:
-                if row["id"] == self.record.get("anchor"):
+                if row["id"] == self.state.get("anchor"):
                     return
                 yield row
             if number >= MAX_PAGES:
@@ -368,7 +369,40 @@ class Submission:
             if name not in ignored and transcript.get(name) is not None and sent[name] is not None
         )
 
-    # --- leaving -----------------------------------------------------------------------------------------
+    # --- the end of a job --------------------------------------------------------------------------------
+
+    def follow(
+        self,
+        transcript: Transcript,
+        wait: Callable[[Transcript], Transcript | None],
+        *,
+        on_job: Callable[[Transcript], None] = lambda _: None,
+        on_failed: Callable[[Transcript], None] = lambda _: None,
+    ) -> Transcript | None:
+        """
+        Follow the job to its end, through submissions that fail for the service's reasons.
+
+        :param transcript: in whatever state it is.
+        :param wait: waits until a job has ended and returns it; or None to leave it running.
+        :param on_job: called with every job, as soon as it is known.
+        :param on_failed: called with every job that failed.
+        :return: the completed transcript, or None if it is left running.
+        :raises TranscriptFailed: another submission makes no sense.
+        """
+        while True:
+            on_job(transcript)
+            if transcript["status"] not in ("completed", "error"):
+                ended = wait(transcript)
+                if ended is None:
+                    return None
+                transcript = ended
+            try:
+                transcript_status.require_completed(transcript)
+            except TranscriptFailed as failed:
+                on_failed(transcript)
+                transcript = self.resubmit(failed)
+            else:
+                return transcript
 
     def resubmit(self, failed: TranscriptFailed) -> Transcript:
         """
@@ -376,31 +410,31 @@ class Submission:
 
         :param failed: what it failed with; raised again if another submission makes no sense.
         """
-        unreadable = outcome.is_download_failure(failed.reason) and self._source.way != "url"
-        done = self.record.get("resubmits", 0)
-        # Without a record nobody would remember how often, so Airflow's own retries have to do.
-        forgetful = self._resumed and not self._records.durable
-        if forgetful or done >= self._policy.max_resubmits or not (failed.failure == "server" or unreadable):
-            if not forgetful:
+        unreadable = transcript_status.is_download_failure(failed.reason) and self._source.transfer != "url"
+        done = self.state.get("resubmits", 0)
+        # Without a stored state nothing knows how often, so Airflow's own retries have to do.
+        uncounted = self._resumed and not self._store.durable
+        if uncounted or done >= self._policy.max_resubmits or not (failed.failure == "server" or unreadable):
+            if not uncounted:
                 failed.retryable = False
-            self.record["phase"] = "failed"
+            self.state["phase"] = "failed"
             self._write()
             raise failed
-        self._say("%s It is submitted again (%d of %d).", failed, done + 1, self._policy.max_resubmits)
-        again = self._fresh()
-        again.update({"serial": self.record.get("serial", 0), "resubmits": done + 1})
+        self._log("%s It is submitted again (%d of %d).", failed, done + 1, self._policy.max_resubmits)
+        again = self._new_state()
+        again.update({"serial": self.state.get("serial", 0), "resubmits": done + 1})
         if not unreadable:
-            again["upload_url"] = self.record.get("upload_url")
-            again["uploaded_at"] = self.record.get("uploaded_at", 0.0)
-        self.record = again
+            again["upload_url"] = self.state.get("upload_url")
+            again["uploaded_at"] = self.state.get("uploaded_at", 0.0)
+        self.state = again
         return self._submit()
 
-    def stored(self, summary: Mapping[str, Any]) -> None:
+    def mark_stored(self, summary: Mapping[str, Any]) -> None:
         """Record that the result is safe; only after this may anything be deleted."""
-        self.record.update({"phase": "stored", "summary": {**summary, "text": None}})
+        self.state.update({"phase": "stored", "summary": {**summary, "text": None}})
         self._write()
 
-    def deleted(self) -> None:
+    def mark_deleted(self) -> None:
         """Record that the service's copy is gone."""
-        self.record["phase"] = "deleted"
+        self.state["phase"] = "deleted"
         self._write()

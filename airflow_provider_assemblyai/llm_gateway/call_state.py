@@ -16,29 +16,29 @@ class CallState:
     """
     The record of one task's question; the tries of a task share it.
 
-    :param homes: where it lives; none means that nothing is kept.
+    :param store: where it lives; none means that nothing is kept.
     :param conn_id: the connection.
     :param region: where the model is asked.
     :param request: the whole request; only its hash is kept.
-    :param cleared: a number of Airflow's that changes when somebody clears the task: then the model is asked anew.
+    :param clear_generation: a number of Airflow's that changes when somebody clears the task: then the model is asked anew.
     """
 
     def __init__(
         self,
-        homes: ReplicatedStateStore,
+        store: ReplicatedStateStore[JobState],
         conn_id: str,
         region: str,
         request: Mapping[str, Any],
-        cleared: int | None,
+        clear_generation: int | None,
     ) -> None:
-        self._homes = homes
+        self._store = store
         mark = hash_of(json.dumps([conn_id, region, request], sort_keys=True))
         self._identity: JobState = {
-            "v": VERSION,
+            "version": VERSION,
             "fingerprint": mark,
             "conn_id": conn_id,
             "region": region,
-            "cleared": cleared,
+            "clear_generation": clear_generation,
         }
         self._serial: int | None = None
         self._asking = False
@@ -76,11 +76,11 @@ class CallState:
         self._write("stored", summary)
 
     def _mine(self) -> JobState | None:
-        found = self._homes.read()
+        found = self._store.read()
         self._serial = (found or {}).get("serial", 0)
         if found is None or found.get("fingerprint") != self._identity["fingerprint"]:
             return None
-        return found if found.get("cleared") == self._identity["cleared"] else None
+        return found if found.get("clear_generation") == self._identity["clear_generation"] else None
 
     def _write(
         self, phase: Literal["intent", "stored", "failed"], summary: dict[str, Any] | None = None
@@ -91,4 +91,4 @@ class CallState:
         record: JobState = {**self._identity, "phase": phase, "serial": self._serial}
         if summary is not None:
             record["summary"] = summary
-        self._homes.write(record)
+        self._store.write(record)

@@ -134,7 +134,7 @@ class PaidCallMixin(CancellationMixin):
             progress["waited"] += now - progress.get("since", now)
             raise GatewayTimeout(model, self.max_wait, f"At the end: {event.get('detail')}.")
         if call_at is not None:
-            self._pause(min(MAX_LEAD, max(0.0, call_at - now)))
+            self._control.pause(min(MAX_LEAD, max(0.0, call_at - now)))
         progress["waited"] += time.time() - progress.get("since", now)
 
     def _ask(
@@ -167,11 +167,11 @@ class PaidCallMixin(CancellationMixin):
         except AuthenticationError:
             # The key may have been changed since this process read it.
             self.log.info("The API key was refused: the connection is read once more.")
-            again = AssemblyAIHook(self.assemblyai_conn_id, hook.region, pause=self._pause)
+            again = AssemblyAIHook(self.assemblyai_conn_id, hook.region, pause=self._control.pause)
             return self._sent(again, call, progress)
 
     def _sent(self, hook: AssemblyAIHook, call: Call[T], progress: CallProgress) -> T:
-        self._check_alive()
+        self._control.check()
         progress["attempts"] += 1
         self._calling = True
         try:
@@ -186,7 +186,7 @@ class PaidCallMixin(CancellationMixin):
 
     def _before_call(self) -> None:
         """Run when only the request is left to send."""
-        self._check_alive()
+        self._control.check()
 
     def _after_refusal(self) -> None:
         """Run when it is sure that a call was not made."""
@@ -208,7 +208,7 @@ class PaidCallMixin(CancellationMixin):
             not_before = None if silent else now + max(1.0, seconds if asked is None else asked)
             self._defer(hook, model, progress, not_before=not_before, refused=refused)
         self.log.info("Model %s has no room; the next call is in %.0f s. %s", model, seconds, error)
-        self._pause(seconds)
+        self._control.pause(seconds)
         progress["waited"] += time.time() - now
 
     def _defer(
@@ -220,7 +220,7 @@ class PaidCallMixin(CancellationMixin):
         not_before: float | None,
         refused: Refusal | None,
     ) -> None:
-        self._check_alive()
+        self._control.check()
         now = time.time()
         progress["since"] = now
         progress.setdefault("entered_at", now)

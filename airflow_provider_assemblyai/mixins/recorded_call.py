@@ -9,7 +9,14 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs.state_store import FileBackend, ReplicatedStateStore, TaskStateBackend
+from airflow_provider_assemblyai.jobs.state import JobState
+from airflow_provider_assemblyai.jobs.state_store import (
+    FileBackend,
+    ReplicatedStateStore,
+    state_store,
+    task_instance_key,
+    task_state_backend,
+)
 from airflow_provider_assemblyai.llm_gateway.call_state import CallState
 from airflow_provider_assemblyai.mixins.paid_call import PaidCallMixin
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
@@ -24,21 +31,17 @@ class RecordedCallMixin(PaidCallMixin):
     def _open_record(
         self, context: Context, hook: AssemblyAIHook, request: Mapping[str, Any], outputs: OutputFiles | None
     ) -> CallState:
-        homes: list[TaskStateBackend | FileBackend] = []
-        ti = context["ti"]
-        store = context.get("task_state_store")
-        if store is not None and (outputs is not None or self.on_lost_answer == "fail"):
-            homes.append(TaskStateBackend(store))
-        if outputs is not None:
-            homes.append(FileBackend(outputs, (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)))
-        if self.on_lost_answer == "fail" and not homes:
+        task_state = task_state_backend(context)
+        if outputs is None and self.on_lost_answer != "fail":
+            task_state = None
+        file = None if outputs is None else FileBackend(outputs, task_instance_key(context))
+        store: ReplicatedStateStore[JobState] = state_store(task_state, file)
+        if self.on_lost_answer == "fail" and not store.durable:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "
                 "have), and there is no output_path to keep a record."
             )
-        record = CallState(
-            ReplicatedStateStore(homes), self.assemblyai_conn_id, hook.region, request, ti.max_tries
-        )
+        record = CallState(store, self.assemblyai_conn_id, hook.region, request, context["ti"].max_tries)
         self._record = record if self.on_lost_answer == "fail" else None
         return record
 

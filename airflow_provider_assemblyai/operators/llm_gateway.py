@@ -195,7 +195,7 @@ class LLMGatewayOperator(RecordedCallMixin, TranscriptMarkerMixin, BaseOperator)
                 raise InvalidInput(f"extra_body must not hold {name!r}: {more}.")
 
     def execute(self, context: Context) -> Any:
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             progress = self._begin(context)
             question = self._question(context)
             left = self._look_back(question.record, question.outputs)
@@ -206,7 +206,7 @@ class LLMGatewayOperator(RecordedCallMixin, TranscriptMarkerMixin, BaseOperator)
 
     def execute_complete(self, context: Context, event: Any, progress: CallProgress | None = None) -> Any:
         """Go on after the trigger has fired."""
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             progress = progress or self._begin(context)
             question = self._question(context)
             self._let_out(event, question.model, progress)
@@ -225,7 +225,7 @@ class LLMGatewayOperator(RecordedCallMixin, TranscriptMarkerMixin, BaseOperator)
         transcript_id, region = None, self.region or None
         if self.transcript_id is not None:
             transcript_id, region = resolve_transcript(self.transcript_id, region)
-        hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._pause)
+        hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._control.pause)
         model = self.model or hook.gateway.model
         if not isinstance(model, str) or not model.strip():
             raise InvalidInput(

@@ -36,7 +36,7 @@ from airflow_provider_assemblyai.capture.runner import CaptureConfig, CapturePro
 from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.jobs.factory import mask_url_secrets
+from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.state_store import FileBackend
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, output_name
@@ -166,13 +166,13 @@ class StreamingCaptureOperator(CancellationMixin, BaseOperator):
             mask_secret(config.get("webhook_auth_header_value"))
 
     def execute(self, context: Context) -> CaptureSummary:
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             box, config, formats = self._box(), streaming.check_config(self.config), self._formats()
             fallback_config = transcripts.check_config(self.fallback_config)
             outputs = OutputFiles.at(self.output_path, self._stem(), context["ti"].map_index)
             ti = context["ti"]
             owner = ("capture", ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-            keeper = CaptureStateStore(context.get("task_state_store"), FileBackend(outputs, owner))
+            keeper = CaptureStateStore(context, FileBackend(outputs, owner))
             segments = SegmentStore(outputs, owner, self.channels)
             finish = ResultPublisher(
                 keeper=keeper,
@@ -187,8 +187,7 @@ class StreamingCaptureOperator(CancellationMixin, BaseOperator):
                 config=config,
                 conn_id=self.assemblyai_conn_id,
                 fallback_config=fallback_config if self.fallback else None,
-                pause=self._pause,
-                check=self._check_alive,
+                control=self._control,
                 named=self._named,
                 log=self.log,
             )

@@ -7,36 +7,33 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import (
-    BaseOperator,
-    Context,
-    ObjectStoragePath,
-    conf,
-    mask_secret,
-)
+from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
-from airflow_provider_assemblyai.api import transcript_status as outcome
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptFailed
+from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer, upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
-from airflow_provider_assemblyai.jobs.factory import SubmissionFactory, mask_url_secrets
+from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
+from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 
+if TYPE_CHECKING:
+    from airflow.sdk import XComArg
 
-class TranscribeOperator(CancellationMixin, BaseOperator):
+
+class TranscribeOperator(AssemblyAIOperator):
     """
     Transcribe a recording and return a small summary; texts and words go to files.
 
@@ -91,10 +88,10 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
     def __init__(
         self,
         *,
-        audio: str | ObjectStoragePath,
-        config: dict[str, Any] | None = None,
+        audio: str | ObjectStoragePath | XComArg,
+        config: dict[str, Any] | str | None = None,
         output_path: str | ObjectStoragePath | None = None,
-        formats: Sequence[Format] | None = None,
+        formats: Sequence[Format] | str | None = None,
         chars_per_caption: int | None = None,
         push_text: bool | None = None,
         delete_after: bool = False,
@@ -110,12 +107,9 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
         max_resubmits: int = 2,
         settle_time: float | timedelta = 10.0,
         on_kill: Literal["keep", "delete"] = "keep",
-        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
-        retries: int = 2,
-        retry_delay: timedelta = timedelta(seconds=30),
         **kwargs: Any,
     ) -> None:
-        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        super().__init__(**kwargs)
         self.audio = audio
         self.config = config
         self.output_path = output_path
@@ -133,7 +127,6 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
             reuse, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
         )
         self.delete_on_kill = on_kill == "delete"
-        self.assemblyai_conn_id = assemblyai_conn_id
         check_choice("on_kill", on_kill, ("keep", "delete"))
         if chars_per_caption is not None:
             check_count("chars_per_caption", chars_per_caption, 1)
@@ -163,19 +156,25 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
         # fields for its UI.
         super()._do_render_template_fields(*args, **kwargs)
         mask_url_secrets(self.audio)
-        with suppress(InvalidInput):  # execute says what is wrong with it
-            config = transcripts.check_config(self.config)
-            mask_url_secrets(config.get("webhook_url"))
-            mask_secret(config.get("webhook_auth_header_value"))
+        with suppress(InvalidInput):  # execute reports what is wrong with it
+            mask_webhook_secrets(transcripts.check_config(self.config))
 
-    def execute(self, context: Context) -> Summary | None:
-        deadline = time.time() + self._time_left()
-        with fail_fast(), self._naming(context):
-            opening = self._opening()
+    def execute(self, context: Context) -> Summary:
+        deadline = time.time() + self._time_limit(self.timeout)
+        with fail_fast(), self._report_running_job(context):
+            factory = self._factory()
             if self._checked_formats():
-                opening.outputs(context).check_writable()
-            hook, job, found = opening.first(context)
-            return self._follow(context, hook, job, job.start(found), deadline)
+                factory.outputs(context).check_writable()
+            hook, job, found = factory.for_new_try(context)
+            transcript = job.start(found)
+            if transcript is None:
+                return self._restore_deleted(hook, job)
+            if not self.wait_for_completion:
+                self._push_transcript_id(context, hook, transcript)
+                submitted = results.summarize(transcript, hook.region, push_text=False)
+                job.mark_stored(submitted)
+                return submitted
+            return self._follow(context, hook, job, transcript, deadline)
 
     def execute_complete(
         self,
@@ -183,16 +182,16 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
         event: PollEvent,
         region: str | None = None,
         deadline: float | None = None,
-        mark: str | None = None,
-    ) -> Summary | None:
+        fingerprint: str | None = None,
+    ) -> Summary:
         """Go on after the trigger has fired."""
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             transcript_id = require_completed_event(event, region or "of the connection")
-            hook, job = self._opening().again(context, transcript_id, region, mark)
+            hook, job = self._factory().after_deferral(context, transcript_id, region, fingerprint)
             transcript = hook.send(transcripts.get(transcript_id))
             return self._follow(context, hook, job, transcript, deadline or time.time() + self.timeout)
 
-    def _opening(self) -> SubmissionFactory:
+    def _factory(self) -> SubmissionFactory:
         return SubmissionFactory(
             self.assemblyai_conn_id,
             self.audio,
@@ -201,9 +200,7 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
             transcripts.check_config(self.config),
             self.output_path,
             self.policy,
-            self._pause,
-            self._check_alive,
-            self.log,
+            self._control,
         )
 
     def _checked_formats(self) -> tuple[Format, ...]:
@@ -217,40 +214,26 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
         return formats
 
     def _follow(
-        self,
-        context: Context,
-        hook: AssemblyAIHook,
-        job: Submission,
-        transcript: Transcript | None,
-        deadline: float,
-    ) -> Summary | None:
-        """Go with the job to its end, through submissions that failed for the service's reasons."""
-        while transcript is not None:
-            context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
-            self._transcript_id, self._region = transcript["id"], hook.region
-            self.log.info(
-                "Transcript %s in region %s is %s.", transcript["id"], hook.region, transcript["status"]
-            )
-            if not self.wait_for_completion:
-                submitted = results.summarize(transcript, hook.region, push_text=False)
-                job.stored(submitted)
-                return submitted
-            if transcript["status"] not in ("completed", "error"):
-                mark = job.record["fingerprint"]
-                transcript = self._wait(hook, transcript["id"], deadline, mark, job.record.get("duration"))
-            try:
-                outcome.require_completed(transcript)
-            except TranscriptFailed as failed:
-                count_minutes("failed", minutes_of(transcript, job.record.get("duration")))
-                transcript = job.resubmit(failed)
-                continue
-            return self._finish(context, hook, job, transcript)
-        return self._deleted_before(hook, job)
+        self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript, deadline: float
+    ) -> Summary:
+        completed = job.follow(
+            transcript,
+            lambda running: self._wait(hook, job, running["id"], deadline),
+            on_job=lambda found: self._push_transcript_id(context, hook, found),
+            on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
+        )
+        assert completed is not None
+        return self._finish(context, hook, job, completed)
 
-    def _wait(
-        self, hook: AssemblyAIHook, transcript_id: str, deadline: float, mark: str, duration: float | None
-    ) -> Transcript:
-        """Wait here, or defer."""
+    def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:
+        context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
+        self._transcript_id, self._region = transcript["id"], hook.region
+        self.log.info(
+            "Transcript %s in region %s is %s.", transcript["id"], hook.region, transcript["status"]
+        )
+
+    def _wait(self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float) -> Transcript:
+        """Wait on the worker, or defer."""
         if self.deferrable:
             self.defer(
                 trigger=TranscriptTrigger(
@@ -260,14 +243,18 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
                     self.poll_interval,
                     deadline,
                     self.delete_on_kill,
-                    duration,
+                    job.state.get("duration"),
                 ),
                 method_name="execute_complete",
-                kwargs={"region": hook.region, "deadline": deadline, "mark": mark},
+                kwargs={
+                    "region": hook.region,
+                    "deadline": deadline,
+                    "fingerprint": job.state["fingerprint"],
+                },
                 # A backstop only: the trigger's own deadline ends with a better message.
                 timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
             )
-        return wait_until_done(hook, transcript_id, self.poll_interval, deadline, self._pause)
+        return wait_until_done(hook, transcript_id, self.poll_interval, deadline, self._control.pause)
 
     def _finish(
         self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript
@@ -277,43 +264,37 @@ class TranscribeOperator(CancellationMixin, BaseOperator):
             outputs = results.write_files(
                 hook.send,
                 transcript,
-                self._opening().outputs(context),
+                self._factory().outputs(context),
                 self._checked_formats(),
                 chars_per_caption=self.chars_per_caption,
             )
         push_text = self.output_path is None if self.push_text is None else self.push_text
         summary = results.summarize(transcript, hook.region, push_text=push_text, outputs=outputs)
-        short = upload_shortfall(job.record.get("duration"), transcript.get("audio_duration"))
+        short = upload_shortfall(job.state.get("duration"), transcript.get("audio_duration"))
         summary["warnings"] += [short] if short else []
-        if self.delete_after and job.record.get("shared"):
+        if self.delete_after and job.state.get("shared"):
             summary["warnings"].append("Not deleted: the job was adopted, and its URL is not ours alone.")
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
-        reused = job.record.get("phase") == "stored"
-        job.stored(summary)
-        count_minutes("reused" if reused else "billed", minutes_of(transcript, job.record.get("duration")))
-        if self.delete_after and not job.record.get("shared"):
+        reused = job.state.get("phase") == "stored"
+        job.mark_stored(summary)
+        count_minutes("reused" if reused else "billed", minutes_of(transcript, job.state.get("duration")))
+        if self.delete_after and not job.state.get("shared"):
             self._delete(hook, job)
         return summary
 
     def _delete(self, hook: AssemblyAIHook, job: Submission) -> None:
-        self._check_alive()
-        hook.send(transcripts.delete(str(job.record["transcript_id"])))
-        job.deleted()
-        self.log.info("Transcript %s was deleted from the service.", job.record["transcript_id"])
+        self._control.check()
+        hook.send(transcripts.delete(str(job.state["transcript_id"])))
+        job.mark_deleted()
+        self.log.info("Transcript %s was deleted from the service.", job.state["transcript_id"])
 
-    def _deleted_before(self, hook: AssemblyAIHook, job: Submission) -> Summary:
+    def _restore_deleted(self, hook: AssemblyAIHook, job: Submission) -> Summary:
         """Return what an earlier try stored; the service has nothing left of it."""
-        summary: Any = dict(job.record["summary"])
-        if job.record["phase"] != "deleted":
+        summary: Any = dict(job.state["summary"])
+        if job.state["phase"] != "deleted":
             self._delete(hook, job)
         return results.restore_summary(summary, push_text=bool(self.push_text))
-
-    def _time_left(self) -> float:
-        """Return the seconds of this try: Airflow's own limit ends with a deferral, ours does not."""
-        if self.execution_timeout is None:
-            return self.timeout
-        return min(self.timeout, self.execution_timeout.total_seconds())
 
     def _after_kill(self, context: Context) -> None:
         if self.delete_on_kill and self._transcript_id is not None:

@@ -26,7 +26,6 @@ from airflow_provider_assemblyai.api.errors import (
     BatchLocked,
     InvalidInput,
     ItemsFailed,
-    TaskKilled,
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
@@ -41,7 +40,7 @@ from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
-from airflow_provider_assemblyai.jobs.factory import mask_url_secrets
+from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
 from airflow_provider_assemblyai.jobs.task_state import is_task_finished
@@ -186,12 +185,12 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     # --- the run of a task -------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> BatchSummary | None:
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             return self._begin(context, time.time() + self._time_left())
 
     def execute_complete(self, context: Context, event: Any) -> BatchSummary | None:
         """Go on after the trigger has fired."""
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             state = event.get("state") if isinstance(event, Mapping) else None
             if not isinstance(state, Mapping) or "deadline" not in state:
                 raise UnexpectedReply(f"The trigger ended without a usable event ({type(event).__name__}).")
@@ -242,11 +241,9 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     ) -> BatchSummary | None:
         """Fetch, fill up and wait, until nothing is in flight and nothing is left."""
         account = SharedClient(
-            lambda: AssemblyAIHook(self.assemblyai_conn_id, pause=self._pause), self.upload_workers
+            lambda: AssemblyAIHook(self.assemblyai_conn_id, pause=self._control.pause), self.upload_workers
         )
-        crew = ItemProcessor(
-            desk.order, account, desk.ledger, pause=self._pause, check=self._check_alive, log=self.log
-        )
+        crew = ItemProcessor(desk.order, account, desk.ledger, control=self._control)
         crew.minutes = minutes
         rounds = WindowedExecutor(
             crew,
@@ -311,7 +308,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
                 )
             )
             while not waiting.done():
-                self._check_alive()
+                self._control.check()
                 await asyncio.wait([waiting], timeout=0.5)
             return waiting.result()
 
@@ -352,7 +349,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
         waited["seconds"] += _LOOK
         if self.deferrable:
             self._defer([], "", deadline, 0, {"deadline": deadline, "locked": waited}, _LOOK)
-        self._pause(_LOOK)
+        self._control.pause(_LOOK)
 
     # --- arguments ---------------------------------------------------------------------------------------
 
@@ -381,12 +378,10 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     def _break_off(self) -> None:
         self._broken = True
 
-    def _check_alive(self) -> None:
-        if self._broken:
-            raise TaskKilled("This attempt is over: nothing more is submitted.")
-        super()._check_alive()
+    def _stop_reason(self) -> str | None:
+        return "This attempt is over" if self._broken else super()._stop_reason()
 
-    def _say_it_goes_on(self, why: str) -> None:
+    def _log_running_job(self, why: str) -> None:
         if self._in_flight:
             self.log.warning(
                 "%s %d transcripts go on and are billed; a retry fetches them.", why, self._in_flight

@@ -3,23 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context, ObjectStoragePath
+from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
-from airflow_provider_assemblyai.api import transcript_status as outcome
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
 from airflow_provider_assemblyai.api.validation import check_count
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Format, Summary
+from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
 
-class TranscriptExportOperator(BaseOperator):
+class TranscriptExportOperator(AssemblyAIOperator):
     """
     Write the files of a completed transcript.
 
@@ -53,19 +52,16 @@ class TranscriptExportOperator(BaseOperator):
     def __init__(
         self,
         *,
-        transcript_id: str | Mapping[str, Any],
+        transcript_id: TranscriptReference,
         output_path: str | ObjectStoragePath,
         formats: Sequence[Format] = results.DEFAULT_FORMATS,
         name: str | None = None,
         chars_per_caption: int | None = None,
         push_text: bool = False,
         region: str | None = None,
-        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
-        retries: int = 2,
-        retry_delay: timedelta = timedelta(seconds=30),
         **kwargs: Any,
     ) -> None:
-        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        super().__init__(**kwargs)
         self.transcript_id = transcript_id
         self.output_path = output_path
         self.formats = formats
@@ -75,7 +71,6 @@ class TranscriptExportOperator(BaseOperator):
             check_count("chars_per_caption", chars_per_caption, 1)
         self.push_text = push_text
         self.region = region
-        self.assemblyai_conn_id = assemblyai_conn_id
 
     def execute(self, context: Context) -> Summary:
         with fail_fast():
@@ -88,14 +83,14 @@ class TranscriptExportOperator(BaseOperator):
             index = None if self.name is None else context["ti"].map_index
             outputs = OutputFiles.at(self.output_path, self.name or transcript_id, index)
             transcript = hook.send(transcripts.get(transcript_id))
-            outcome.require_completed(transcript)
+            transcript_status.require_completed(transcript)
             written = results.write_files(
                 hook.send, transcript, outputs, formats, chars_per_caption=self.chars_per_caption
             )
             return results.summarize(transcript, hook.region, push_text=self.push_text, outputs=written)
 
 
-class TranscriptDeleteOperator(BaseOperator):
+class TranscriptDeleteOperator(AssemblyAIOperator):
     """
     Delete a transcript and its uploaded audio from the service. Deleting twice is fine.
 
@@ -116,17 +111,13 @@ class TranscriptDeleteOperator(BaseOperator):
     def __init__(
         self,
         *,
-        transcript_id: str | Mapping[str, Any],
+        transcript_id: TranscriptReference,
         region: str | None = None,
-        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
-        retries: int = 2,
-        retry_delay: timedelta = timedelta(seconds=30),
         **kwargs: Any,
     ) -> None:
-        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        super().__init__(**kwargs)
         self.transcript_id = transcript_id
         self.region = region
-        self.assemblyai_conn_id = assemblyai_conn_id
 
     def execute(self, context: Context) -> str:
         with fail_fast():

@@ -144,7 +144,7 @@ class UnderstandOperator(RecordedCallMixin, BaseOperator):
             raise InvalidInput("push_result=False needs an output_path: what is found would go nowhere.")
 
     def execute(self, context: Context) -> Understanding:
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             progress = self._begin(context)
             question = self._question(context)
             left = self._look_back(question.record, question.outputs)
@@ -157,7 +157,7 @@ class UnderstandOperator(RecordedCallMixin, BaseOperator):
         self, context: Context, event: Any, progress: CallProgress | None = None
     ) -> Understanding:
         """Go on after the trigger has fired."""
-        with fail_fast(), self._naming(context):
+        with fail_fast(), self._report_running_job(context):
             progress = progress or self._begin(context)
             question = self._question(context)
             self._let_out(event, LIMIT, progress)
@@ -171,7 +171,7 @@ class UnderstandOperator(RecordedCallMixin, BaseOperator):
         """
         transcript_id, region = resolve_transcript(self.transcript_id, self.region)
         features = understanding.check_features(self.features)
-        hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._pause)
+        hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._control.pause)
         outputs = None
         if self.output_path is not None:
             name = f"{transcript_id}.{self.task_id}"

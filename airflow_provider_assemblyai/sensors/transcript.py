@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for a transcript that somebody else submitted."""
+"""Waiting for a transcript that another task or program has submitted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -19,8 +19,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_assemblyai.api import transcript_status as outcome
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
 from airflow_provider_assemblyai.api.validation import check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
@@ -28,6 +27,9 @@ from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Summary
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import XComArg
 
 
 class TranscriptSensor(BaseSensorOperator):
@@ -57,7 +59,7 @@ class TranscriptSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        transcript_id: str | Mapping[str, Any],
+        transcript_id: str | Mapping[str, Any] | XComArg,
         region: str | None = None,
         push_text: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -87,7 +89,7 @@ class TranscriptSensor(BaseSensorOperator):
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
                 return None
-            outcome.require_completed(transcript)
+            transcript_status.require_completed(transcript)
             return results.summarize(transcript, hook.region, push_text=self.push_text)
 
     def execute(self, context: Context) -> Summary:
@@ -132,7 +134,7 @@ class TranscriptSensor(BaseSensorOperator):
             except TranscriptTimeout as error:
                 raise AirflowSensorTimeout(str(error)) from error
             transcript = hook.send(transcripts.get(transcript_id))
-            outcome.require_completed(transcript)
+            transcript_status.require_completed(transcript)
             return results.summarize(transcript, hook.region, push_text=self.push_text)
 
     @contextmanager

@@ -21,7 +21,8 @@ MEDIA: Final = re.compile(
     re.IGNORECASE,
 )
 _GLOB: Final = re.compile(r"[*?\[]")
-_VERSIONS: Final = ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId")
+#: Under which names stores give what changes with the content of an object.
+_ETAGS: Final = ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId")
 
 #: Objects that S3 lists at once.
 _PAGE: Final = 1000
@@ -65,7 +66,7 @@ def list_media(text: str, without: ObjectStoragePath) -> Iterator[Found]:
             if hidden or (results is not None and name.startswith(results)):
                 continue
             if (wanted or MEDIA).fullmatch(name):
-                yield f"{shown}/{name}", version_in(info)
+                yield f"{shown}/{name}", listed_version(info)
 
 
 def names_in(folder: ObjectStoragePath) -> Iterator[str]:
@@ -76,21 +77,24 @@ def names_in(folder: ObjectStoragePath) -> Iterator[str]:
                 yield name
 
 
-def version_in(info: Mapping[str, Any]) -> str:
+def etag(info: Mapping[str, Any]) -> str | None:
+    """Return what a store says changes with the content of an object, or None."""
+    return next((str(info[name]) for name in _ETAGS if info.get(name)), None)
+
+
+def listed_version(info: Mapping[str, Any]) -> str:
     """Return what changes with the content of a file, as far as its store says without reading it."""
-    for name in _VERSIONS:
-        if info.get(name):
-            return str(info[name])
-    return f"{info.get('size')}:{info.get('mtime') or info.get('last_modified') or info.get('updated')}"
+    changed_at = info.get("mtime") or info.get("last_modified") or info.get("updated")
+    return etag(info) or f"{info.get('size')}:{changed_at}"
 
 
-def version_from_info(audio: str) -> str | None:
+def listed_version_of(audio: str) -> str | None:
     """Return the same of one file; None for a URL, and for a file that is not there."""
     if audio.lower().startswith(("http://", "https://")):
         return None
     path = open_path(audio, "audio")
     try:
-        return version_in(path.fs.info(path.path))
+        return listed_version(path.fs.info(path.path))
     except OSError:
         return None
 

@@ -56,8 +56,16 @@ def test_the_first_screen() -> None:
         assert word in shown
 
 
-def parameters(of: Any) -> set[str]:
-    return set(inspect.signature(of.__init__).parameters) - {"self", "kwargs"}
+def parameters(of: type) -> set[str]:
+    """The parameters of a class, those of its bases in this package included."""
+    ours = [one for one in of.__mro__ if one.__module__.startswith("airflow_provider_assemblyai")]
+    found = {
+        name
+        for one in ours
+        if "__init__" in vars(one)
+        for name in inspect.signature(vars(one)["__init__"]).parameters
+    }
+    return found - {"self", "kwargs"}
 
 
 def section(title: str, page: str = README) -> str:

@@ -23,6 +23,7 @@ from airflow_provider_assemblyai.capture.output import fallback
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, CaptureSummary, Gap, transcript
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore, write_texts
 from airflow_provider_assemblyai.capture.state import CaptureStateStore
+from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
@@ -43,8 +44,7 @@ class ResultPublisher:
     :param segments: of all tries.
     :param outputs: where the files go.
     :param fallback_config: None if there is no fallback.
-    :param pause: waits some seconds; raises if the task is being killed.
-    :param check: raises if the task is being killed.
+    :param control: of the task.
     :param named: called with id and region of the job that the fallback submits.
     """
 
@@ -60,8 +60,7 @@ class ResultPublisher:
     config: Mapping[str, Any]
     conn_id: str
     fallback_config: dict[str, Any] | None
-    pause: Callable[[float], None]
-    check: Callable[[], None]
+    control: TaskControl
     named: Callable[[str, str], None]
     log: Any
 
@@ -126,7 +125,7 @@ class ResultPublisher:
         summary = (self.keeper.record or {}).get("summary") or {}
         if not summary.get("transcript_id"):
             return None
-        hook = AssemblyAIHook(self.conn_id, summary["region"], pause=self.pause)
+        hook = AssemblyAIHook(self.conn_id, summary["region"], pause=self.control.pause)
         return hook, hook.send(transcripts.get(summary["transcript_id"]))
 
     def _fallback(self, context: Context, wav: str) -> tuple[AssemblyAIHook, Transcript]:
@@ -142,9 +141,7 @@ class ResultPublisher:
             config,
             self.outputs.prefix,
             _POLICY,
-            self.pause,
-            self.check,
-            self.log,
+            self.control,
         )
         return fallback.transcribe(opening, context, self.named)
 

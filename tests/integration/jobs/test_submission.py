@@ -79,7 +79,7 @@ def is_submit(_: Any, call: Any, *rest: Any) -> bool:
 
 
 def has_address(job: Submission) -> bool:
-    return bool(job.record["url_hashes"])
+    return bool(job.state["url_hashes"])
 
 
 def is_upload(_: Any, call: Any, *rest: Any) -> bool:
@@ -91,7 +91,7 @@ def is_upload(_: Any, call: Any, *rest: Any) -> bool:
     ("of", "name", "after", "when"),
     [
         pytest.param(Client, "_exchange", False, is_submit, id="before send"),
-        pytest.param(Submission, "_intend", True, has_address, id="intent recorded, nothing sent"),
+        pytest.param(Submission, "_record_intent", True, has_address, id="intent recorded, nothing sent"),
         pytest.param(Client, "_exchange", True, is_submit, id="accepted, answer not read"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_record_that_cannot_be_read_never_submits(
     with pytest.raises(StateUnknown):
         run(operator(), context)
     context["task_state_store"].broken = False
-    for odd in ("text", [1], {"x": 1}, {"v": 99, "phase": "intent", "fingerprint": "x"}):
+    for odd in ("text", [1], {"x": 1}, {"version": 99, "phase": "intent", "fingerprint": "x"}):
         context["task_state_store"].values["assemblyai"] = json.dumps(odd)
         with pytest.raises(StateUnknown):
             run(operator(), context)
@@ -342,7 +342,7 @@ def test_cleared_by_hand(
 
 
 def test_submit_only_is_one_job_too(emulator: Emulator, context: Any, run: Any, die: Any) -> None:
-    die(Submission, "stored", after=True)
+    die(Submission, "mark_stored", after=True)
     with pytest.raises(Killed):
         run(operator(wait_for_completion=False), context)
     run(operator(wait_for_completion=False), context)
@@ -370,7 +370,7 @@ def test_deferred_with_the_record_of_another_run(
 
 
 def test_reuse_false_is_not_for_retries(emulator: Emulator, context: Any, run: Any, die: Any) -> None:
-    die(Submission, "stored")
+    die(Submission, "mark_stored")
     with pytest.raises(Killed):
         run(operator(reuse=False), context)
     run(operator(reuse=False), context)
@@ -504,7 +504,7 @@ def test_a_recorded_id_that_is_gone(
 
 
 def test_a_deleted_record_is_never_a_result(emulator: Emulator, context: Any, run: Any, die: Any) -> None:
-    die(Submission, "stored")
+    die(Submission, "mark_stored")
     with pytest.raises(Killed):
         run(operator(), context)
     AssemblyAIHook().send(transcripts.delete(emulator.transcripts()[0]["id"]))
@@ -525,7 +525,7 @@ def test_faults_of_the_service_are_resubmitted_and_counted(
 
 def test_resubmissions_are_bounded_across_tries(emulator: Emulator, context: Any, run: Any, die: Any) -> None:
     emulator.fault("job", times=None, **{"class": "server"})
-    die(Submission, "_look_up", when=lambda *_: False)
+    die(Submission, "_search_list", when=lambda *_: False)
     die(
         Client,
         "_exchange",

@@ -86,11 +86,11 @@ def test_delete_on_kill_only_if_the_task_is_finally_over(
     dying._transcript_id, dying._region = job["id"], "us"
     dying._killed = True
     if status is None:
-        with pytest.raises(RuntimeError), dying._naming(context):
-            dying._check_alive()
+        with pytest.raises(RuntimeError), dying._report_running_job(context):
+            dying._control.check()
     else:
-        with pytest.raises(TaskKilled), dying._naming(context):
-            dying._check_alive()
+        with pytest.raises(TaskKilled), dying._report_running_job(context):
+            dying._control.check()
     assert emulator.transcripts()[0]["deleted"] is deleted
 
 
@@ -157,9 +157,9 @@ def test_airflows_own_timeouts_name_the_job(
     context["ti"].xcoms["transcript_id"] = "the-id"
     context["ti"].xcom_pull = lambda task_ids, key, map_indexes: context["ti"].xcoms[key]
     said: list[str] = []
-    late._say_it_goes_on = said.append  # type: ignore[method-assign]
+    late._log_running_job = said.append  # type: ignore[method-assign]
     if error is AirflowTaskTimeout:
-        with pytest.raises(error), late._naming(context):
+        with pytest.raises(error), late._report_running_job(context):
             raise error
     else:
         with pytest.raises(error):

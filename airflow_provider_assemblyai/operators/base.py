@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all operators of this package share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+
+if TYPE_CHECKING:
+    from airflow.sdk import XComArg
+
+#: What names a transcript: an id, a template, or what another task of this package returned.
+TranscriptReference: TypeAlias = "str | Mapping[str, Any] | XComArg"
+
+
+class AssemblyAIOperator(CancellationMixin, BaseOperator):
+    """
+    Base of the operators: the connection, and retries that are not 0 by default.
+
+    :param assemblyai_conn_id: the connection to use (templated).
+    :param retries: as in every operator, but 2 by default: a retry goes on where a crash has ended a try.
+    :param retry_delay: as in every operator, but 30 s by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
+        retries: int = 2,
+        retry_delay: timedelta = timedelta(seconds=30),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        self.assemblyai_conn_id = assemblyai_conn_id
+
+    def _time_limit(self, timeout: float) -> float:
+        """
+        Return the seconds that a try may take: ``execution_timeout`` ends with a deferral, ``timeout`` does not.
+
+        :param timeout: seconds, the operator's own.
+        """
+        limit = self.execution_timeout
+        return timeout if limit is None else min(timeout, limit.total_seconds())
