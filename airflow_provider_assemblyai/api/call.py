@@ -2,7 +2,7 @@
 """
 A request and its reply as values, and every decision about them.
 
-``client.py`` has one loop for requests and one for httpx; whatever both must agree on is here: what an
+``client/http.py`` has one loop for requests and one for httpx. What both must agree on is here: what an
 answer means (:meth:`Call.result`), what may be sent again (:func:`may_repeat`) and when
 (:func:`backoff`).
 """
@@ -33,7 +33,7 @@ from airflow_provider_assemblyai.api.sanitize import sanitize
 
 T = TypeVar("T")
 
-#: Seconds. Longer waits than this are left to whoever can wait without holding anything.
+#: Seconds. Longer waits are left to a caller that can wait without holding a worker slot.
 MAX_BACKOFF = 60.0
 
 _RATE_TEXT = re.compile(r"\brate\b|too many requests|limit exceeded|throttl", re.IGNORECASE)
@@ -84,7 +84,7 @@ class Reply:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds the service asked us to wait; it may say so as a number or as a date."""
+        """Seconds the service asked us to wait; the header holds a number or a date."""
         value = self.headers.get("retry-after", "").strip()
         if not value:
             return None
@@ -98,7 +98,7 @@ class Reply:
 
     @property
     def rate_limit(self) -> RateLimit:
-        """What the headers say about the limit of these requests."""
+        """The limit of these requests, as far as the headers state it."""
         limit, remaining = self._number("x-ratelimit-limit"), self._number("x-ratelimit-remaining")
         reset = self._number("x-ratelimit-reset")
         return RateLimit(
@@ -138,24 +138,24 @@ class Reply:
         return value
 
     def error_text(self) -> str:
-        """Return what the service said was wrong, in one clean line; empty if it said nothing readable."""
+        """Return the service's own error text in one clean line; empty if there is none that can be read."""
         try:
             json.loads(self.content)
         except ValueError:
             return "" if self.text.lstrip().startswith("<") else sanitize(self.text)
         body = self._error_body()
-        said = [body[name] for name in ("error", "message", "detail") if isinstance(body.get(name), str)][:1]
+        texts = [body[name] for name in ("error", "message", "detail") if isinstance(body.get(name), str)][:1]
         metadata = body.get("metadata")
         more = metadata.get("errors") if isinstance(metadata, dict) else None
-        said += [one for one in more if isinstance(one, str)] if isinstance(more, list) else []
-        unlike = list(dict.fromkeys(said))
-        return sanitize(": ".join([*(one.rstrip(".: ") for one in unlike[:-1]), *unlike[-1:]]))
+        texts += [text for text in more if isinstance(text, str)] if isinstance(more, list) else []
+        distinct = list(dict.fromkeys(texts))
+        return sanitize(": ".join([*(text.rstrip(".: ") for text in distinct[:-1]), *distinct[-1:]]))
 
     @property
     def error_id(self) -> str | None:
-        """The service's id of a refused request: what its body says, else what a header does."""
-        said = self._error_body().get("request_id")
-        return sanitize(said) if isinstance(said, str) and said else self.request_id
+        """The service's id of a refused request: from its body, else from a header."""
+        found = self._error_body().get("request_id")
+        return sanitize(found) if isinstance(found, str) and found else self.request_id
 
     def _error_body(self) -> dict[str, Any]:
         """Return the fields of an error; one of the gateway's envelopes has them one level down."""
@@ -195,8 +195,8 @@ class Call(Generic[T]):
     :param repeatable: False for a paid request: it is sent again only if it surely was not accepted.
     :param follow: makes the next call out of this one's value, for calls that come in pages.
     :param timeout: seconds to wait for the answer, if not the usual.
-    :param waits: False leaves a rate limit answer to a caller who can wait without holding anything.
-    :param hint: says in a sentence what to do about an error of this text; empty if it does not know.
+    :param retry_rate_limits: False leaves a rate limit answer to a caller that can wait without a worker slot.
+    :param hint: returns a sentence of advice for an error text, or an empty string.
     """
 
     product: Product
@@ -209,7 +209,7 @@ class Call(Generic[T]):
     repeatable: bool = True
     follow: Callable[[T], Call[T] | None] | None = None
     timeout: float | None = None
-    waits: bool = True
+    retry_rate_limits: bool = True
     hint: Callable[[str], str] | None = None
 
     @property
@@ -240,7 +240,7 @@ class Call(Generic[T]):
         raise self._error(reply)
 
     def _error(self, reply: Reply) -> AssemblyAIError:
-        said = reply.error_text()
+        text = reply.error_text()
         what = f"{self.method} {self.path}: HTTP {reply.status}"
         request_id, limit = reply.error_id, reply.rate_limit
         facts: dict[str, Any] = {
@@ -248,14 +248,14 @@ class Call(Generic[T]):
             "request_id": request_id,
             "retry_after": reply.retry_after,
         }
-        hint = self.hint(said) if self.hint is not None else ""
-        tail = f"{f': {said}' if said else ''}{f' (request id {request_id})' if request_id else ''}."
+        hint = self.hint(text) if self.hint is not None else ""
+        tail = f"{f': {text}' if text else ''}{f' (request id {request_id})' if request_id else ''}."
         tail += f" {hint}" if hint else ""
         if reply.status == 401:
             return AuthenticationError(f"{what}{'' if hint else ', the API key was refused'}{tail}", **facts)
-        if reply.status == 404 or (reply.status == 400 and _UNKNOWN_ID_TEXT.search(said)):
+        if reply.status == 404 or (reply.status == 400 and _UNKNOWN_ID_TEXT.search(text)):
             return NotFoundError(f"{what}, not known here{tail}", **facts)
-        if reply.status == 429 or (reply.status == 403 and _RATE_TEXT.search(said)):
+        if reply.status == 429 or (reply.status == 403 and _RATE_TEXT.search(text)):
             if self.product is Product.GATEWAY:
                 facts["retry_after"] = limit.wait
             return RateLimitError(f"{what}, too many requests{tail}", **facts, limit=limit)
@@ -277,9 +277,9 @@ def may_repeat(call: Call[Any], error: BaseException) -> bool:
     if isinstance(error, TransportError):
         return call.repeatable or not error.sent
     if isinstance(error, RateLimitError):
-        return call.waits
+        return call.retry_rate_limits
     if isinstance(error, ApiError):
-        # 422 is how a broken upload is answered; sending the same bytes again has helped others.
+        # 422 is how a broken upload is answered; sending the same bytes again is known to help.
         broken_upload = error.status == 422 and call.body is not None
         return call.repeatable and (error.retryable or broken_upload)
     return False
@@ -294,7 +294,7 @@ def backoff(attempt: int, error: BaseException | None, jitter: float) -> float:
     :param jitter: a random number from 0 to 1.
     """
     if isinstance(error, ApiError) and error.retry_after is not None:
-        # Never earlier than asked; a little later, so that many callers do not come back at once.
+        # Never earlier than asked, and a little later, so that many callers do not call again at once.
         return error.retry_after + jitter * min(1.0, 0.1 + error.retry_after / 10)
     ceiling: float = min(MAX_BACKOFF, 2.0 ** (attempt - 1))
     return ceiling * (0.5 + jitter / 2)

@@ -7,31 +7,31 @@ Every error of this package, and whether running the same task again can help.
     AssemblyAIError            .retryable  may the same task succeed later?
     ├─ InvalidInput            no      refused here, before anything was paid for; also a ValueError
     ├─ StorageError            yes     the audio or the results could not be read or written
-    ├─ CannotTell              yes     it is not known what an earlier try did; submitting could pay twice
-    ├─ RecordRefused           yes     the record could not be written; this attempt may be superseded
+    ├─ StateUnknown            yes     it is not known what an earlier try did; submitting could pay twice
+    ├─ Superseded              yes     the state could not be written: another try may have taken over
     ├─ TaskKilled              yes     the task is being killed
     ├─ TransportError          yes     no reply; .sent: the service may have received the request
     ├─ ApiError                202, 408, 429, 5xx   .status  .request_id  .retry_after
     │   ├─ AuthenticationError no      401
     │   ├─ NotFoundError       no      404, and the 400 that means an unknown transcript id
-    │   └─ RateLimitError      yes     429, and the 403 that means the same   .limit: what it said of the limit
+    │   └─ RateLimitError      yes     429, and the 403 that means the same   .limit: what it states
     ├─ UnexpectedReply         yes     an answer we cannot read: not JSON, no id, an unknown status
     ├─ TranscriptFailed        by .failure   the job ended with status "error"   .transcript_id  .reason
     ├─ TranscriptNotReady      yes     asked for the results of a job that is still running
     ├─ TranscriptDeleted       no      the record was scrubbed: its text is gone
     ├─ TranscriptTimeout       yes     our own deadline passed; the job goes on and is billed
-    ├─ ServiceUnreachable      yes     nobody could tell us the state of the job for too long
-    ├─ WatchRefused            no      the service would not tell: wrong key, unknown id, wrong host
+    ├─ ServiceUnreachable      yes     the state of the job could not be read for too long
+    ├─ PollRefused             no      the service refuses to be asked: wrong key, unknown id, wrong host
     ├─ BatchLocked             yes     another task works on the same output path
-    ├─ ItemsFailed             by item some items of a batch failed; the others' files are written
-    ├─ GatewayTimeout          yes     the LLM Gateway had no room for as long as we were willing to wait
-    ├─ AnswerLost              as chosen   a model call may be billed, but its answer did not arrive
-    ├─ AnswerUnusable          no      a model answered, but not what was asked for   .reason
+    ├─ ItemsFailed             by item some items of a batch failed; the files of all others are written
+    ├─ GatewayTimeout          yes     the LLM Gateway had no room within max_wait
+    ├─ ResponseLost            as chosen   a model call may be billed, but its answer did not arrive
+    ├─ ResponseUnusable        no      a model answered, but not what was asked for   .reason
     ├─ SourceFailed            yes     the source of a capture gave no sound
     ├─ StreamingError          by code a streaming session was refused or ended by the service   .code
     └─ CaptureIncomplete       no      a capture is over, and parts of it are missing
 
-Facts are attributes; nobody has to read them out of the message. Service texts pass through
+Facts are attributes: no caller has to parse a message. Service texts pass through
 :func:`airflow_provider_assemblyai.api.sanitize.sanitize` before they become part of one.
 """
 
@@ -41,10 +41,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 #: What is wrong with a model's answer: cut off, not of the shape that was asked for, nothing, or a part failed.
-Fault = Literal["truncated", "invalid", "empty", "failed"]
+AnswerFault = Literal["truncated", "invalid", "empty", "failed"]
 
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
-Failure = Literal["source", "policy", "server", "upload"]
+FailureClass = Literal["source", "policy", "server", "upload"]
 
 
 class AssemblyAIError(Exception):
@@ -64,13 +64,13 @@ class StorageError(AssemblyAIError):
 
 
 class StateUnknown(AssemblyAIError):
-    """Whether a job exists cannot be told now, so none is submitted. A retry helps."""
+    """It is not known now whether a job exists, so none is submitted. A retry helps."""
 
     retryable = True
 
 
 class Superseded(AssemblyAIError):
-    """The record of the job could not be written, so nothing is submitted or deleted. A retry helps."""
+    """The state of the job could not be written, so nothing is submitted or deleted. A retry helps."""
 
     retryable = True
 
@@ -127,7 +127,7 @@ class NotFoundError(ApiError):
 @dataclass(frozen=True)
 class RateLimit:
     """
-    What an answer said about a limit. The service leaves any of it out.
+    What an answer states about a limit. The service may leave out any of it.
 
     :param limit: requests allowed in the window, which is 60 seconds.
     :param remaining: requests left; below zero where refused ones were counted.
@@ -144,16 +144,16 @@ class RateLimit:
 
     @property
     def wait(self) -> float | None:
-        """Seconds to wait after a refusal, if the service said any."""
-        said = [seconds for seconds in (self.retry_after, self.reset) if seconds is not None]
-        return max(said) if said else None
+        """Seconds to wait after a refusal, if the service states any."""
+        stated = [seconds for seconds in (self.retry_after, self.reset) if seconds is not None]
+        return max(stated) if stated else None
 
 
 class RateLimitError(ApiError):
     """
     Too many requests. Nothing was done or billed, so the same request may be sent again later.
 
-    :param limit: what the answer said about the limit.
+    :param limit: what the answer states about the limit.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class TranscriptFailed(AssemblyAIError):
     :param failure: the class of the reason; only ``server`` is worth another submission.
     """
 
-    def __init__(self, transcript_id: str, reason: str, failure: Failure) -> None:
+    def __init__(self, transcript_id: str, reason: str, failure: FailureClass) -> None:
         hint = {
             "source": "The service could not use the audio: check that the file or URL holds readable audio.",
             "policy": "The audio does not meet a threshold set in config.",
@@ -220,20 +220,20 @@ class TranscriptDeleted(AssemblyAIError):
 
 
 class TranscriptTimeout(AssemblyAIError):
-    """Our deadline passed. The job goes on, is billed, and can be picked up by its id later."""
+    """Our deadline passed. The job goes on, is billed, and its result can be fetched by its id later."""
 
     retryable = True
 
     def __init__(self, transcript_id: str, region: str) -> None:
         super().__init__(
             f"Transcript {transcript_id} was not finished in time. The job goes on and is billed; "
-            f"a TranscriptSensor with this id (region {region}) picks it up."
+            f"a TranscriptSensor with this id (region {region}) re-attaches to it."
         )
         self.transcript_id = transcript_id
 
 
 class ServiceUnreachable(AssemblyAIError):
-    """The state of a job could not be read for a while, which says nothing about the job. A retry helps."""
+    """The state of a job could not be read for a while; the job itself may be fine. A retry helps."""
 
     retryable = True
 
@@ -245,7 +245,7 @@ class ServiceUnreachable(AssemblyAIError):
 
 
 class PollRefused(AssemblyAIError):
-    """The service would not tell the state of a job: wrong key, unknown id, wrong host."""
+    """The service refused to give the state of a job: wrong key, unknown id, wrong host."""
 
 
 class BatchLocked(AssemblyAIError):
@@ -282,10 +282,10 @@ class ItemsFailed(AssemblyAIError):
         follows = (
             "a retry does only what is missing"
             if retryable
-            else "a retry would fail the same way: mend the recordings or the config, and run the task again"
+            else "a retry would fail the same way: repair the recordings or the config, and run the task again"
         )
         super().__init__(
-            f"{failed} of {items} items are not done ({classes}); the manifest {manifest} says which and why; {follows}."
+            f"{failed} of {items} items are not done ({classes}); the manifest {manifest} lists which and why; {follows}."
         )
         self.failed = failed
         self.errors = errors
@@ -293,13 +293,13 @@ class ItemsFailed(AssemblyAIError):
 
 
 class GatewayTimeout(AssemblyAIError):
-    """The LLM Gateway had no room for as long as we were willing to wait; nothing was billed. A retry helps."""
+    """The LLM Gateway had no room within ``max_wait``; nothing was billed. A retry helps."""
 
     retryable = True
 
-    def __init__(self, model: str, max_wait: float, said: str) -> None:
+    def __init__(self, model: str, max_wait: float, detail: str) -> None:
         super().__init__(
-            f"Model {model}: no room within max_wait={max_wait:.0f} s, and nothing was billed. {said} Raise max_wait, "
+            f"Model {model}: no room within max_wait={max_wait:.0f} s, and nothing was billed. {detail} Raise max_wait, "
             "call less often, or ask the service for a higher limit."
         )
 
@@ -331,7 +331,7 @@ class ResponseUnusable(AssemblyAIError):
     :param problem: which rules of the schema it breaks, and where; nothing of what the model wrote.
     """
 
-    def __init__(self, message: str, reason: Fault, problem: str = "") -> None:
+    def __init__(self, message: str, reason: AnswerFault, problem: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.problem = problem

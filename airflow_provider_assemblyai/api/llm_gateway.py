@@ -114,7 +114,7 @@ def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call
         json=request,
         repeatable=False,
         timeout=timeout,
-        waits=False,
+        retry_rate_limits=False,
         hint=hint,
     )
 

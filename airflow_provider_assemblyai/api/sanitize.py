@@ -11,7 +11,7 @@ _URL = re.compile(
     r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE
 )
 _SECRET_NAME = re.compile(r"sig|token|key|secret|credential|password|auth", re.IGNORECASE)
-_ONLY_OPENS = re.compile(
+_SIGNATURE_PARAMETERS = re.compile(
     r"x-(amz|goog|ms)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|expires|policy"
     r"|(access_|auth_)?token|s[vepr]|st|spr|sk[stev]|skoid|sktid",
     re.IGNORECASE,
@@ -30,7 +30,7 @@ def strip_url(url: str) -> str:
 
 
 def secrets_in(url: object) -> list[str]:
-    """Return the parts of ``url`` that open what it leads to: signatures, tokens, a password."""
+    """Return the parts of ``url`` that give access: signatures, tokens, a password."""
     if not isinstance(url, str) or "://" not in url:
         return []
     try:
@@ -45,9 +45,9 @@ def secrets_in(url: object) -> list[str]:
 
 
 def canonical_url(url: str) -> str:
-    """Return ``url`` without what only opens it: the same audio has the same one tomorrow."""
+    """Return ``url`` without what only gives access: the same audio has the same canonical URL tomorrow."""
     pairs = [pair for pair in urlsplit(url).query.split("&") if pair]
-    kept = [pair for pair in pairs if not _ONLY_OPENS.fullmatch(pair.partition("=")[0])]
+    kept = [pair for pair in pairs if not _SIGNATURE_PARAMETERS.fullmatch(pair.partition("=")[0])]
     return strip_url(url) + ("?" + "&".join(kept) if kept else "")
 
 
@@ -55,7 +55,7 @@ def sanitize(text: str, secrets: Iterable[str] = ()) -> str:
     """
     Make a text of the service fit for messages and logs.
 
-    :param text: what the service said.
+    :param text: the text.
     :param secrets: values, such as the API key, that are masked if the service repeats them.
     :return: one line of at most 500 characters, every URL without its query and user part.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a transcript says about its job: done, failed and why, deleted, done differently."""
+"""What a transcript shows of its job: completed, failed and why, deleted, done differently from what was asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_assemblyai.api.errors import (
-    Failure,
+    FailureClass,
     TranscriptDeleted,
     TranscriptFailed,
     TranscriptNotReady,
@@ -15,7 +15,7 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Transcript
 
-_FAILURES: tuple[tuple[str, Failure], ...] = (
+_FAILURES: tuple[tuple[str, FailureClass], ...] = (
     ("server error", "server"),
     ("internal", "server"),
     ("transcoding failed. file type application/json", "upload"),
@@ -24,14 +24,14 @@ _FAILURES: tuple[tuple[str, Failure], ...] = (
 )
 
 
-def failure_of(reason: str) -> Failure:
-    """Class the text of a failed job. Anything unknown is put on the source: resubmitting costs money."""
-    said = reason.lower()
-    return next((failure for prefix, failure in _FAILURES if said.startswith(prefix)), "source")
+def failure_of(reason: str) -> FailureClass:
+    """Return the class of a failed job's error text. Anything unknown counts as the source: resubmitting costs money."""
+    text = reason.lower()
+    return next((failure for prefix, failure in _FAILURES if text.startswith(prefix)), "source")
 
 
 def is_download_failure(reason: str) -> bool:
-    """Tell whether the service could not fetch the audio, which a new address may mend."""
+    """Tell whether the service could not fetch the audio, which a new URL may repair."""
     return reason.lower().startswith("download error")
 
 
@@ -58,7 +58,7 @@ def require_completed(transcript: Transcript) -> None:
 
 
 def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
-    """Return what the service did differently from what was asked: it says so in ``metadata`` only."""
+    """Return what the service did differently from what was asked: that stands in ``metadata`` only."""
     metadata = transcript.get("metadata")
     if not isinstance(metadata, Mapping):
         return []

@@ -182,8 +182,8 @@ def list_page(
     """
 
     def older(page: Page) -> Call[Page] | None:
-        # The service calls the way to older rows "prev". Of the address only the id is used: the host
-        # stays ours, also behind a proxy.
+        # The service names the link to older rows "prev". Only the id in it is used: the host stays ours,
+        # also behind a proxy.
         url = page["page_details"].get("prev_url")
         oldest = parse_qs(urlsplit(url).query).get("before_id") if isinstance(url, str) else None
         if not oldest or not page["transcripts"]:
@@ -203,7 +203,7 @@ def list_page(
 
 
 def status(transcript_id: str) -> Call[list[tuple[str, str]]]:
-    """Read only how a transcript is, as ``[(id, status)]``; its words are not parsed."""
+    """Read only the status of a transcript, as ``[(id, status)]``; its words are not parsed."""
     return Call(
         Product.SPEECH,
         "GET",
@@ -214,7 +214,7 @@ def status(transcript_id: str) -> Call[list[tuple[str, str]]]:
 
 def statuses(*, limit: int = 200, before_id: str | None = None) -> Call[list[tuple[str, str]]]:
     """
-    Read how the transcripts on a page of the list are, as ``(id, status)``, newest first.
+    Read the statuses of the transcripts on a page of the list, as ``(id, status)``, newest first.
 
     :param limit: rows, 1 to 200.
     :param before_id: only rows older than this transcript.
@@ -296,7 +296,7 @@ _STATUS_KEY = re.compile(rb'"status"\s*:\s*"(queued|processing|completed|error)"
 def _status(reply: Reply) -> str:
     if len(reply.content) > _LONG:
         # Parsing megabytes of words stops every thread of the process. Other parts of a transcript have a status,
-        # too, but usually not one of these; if they do, there is no way around it.
+        # too, but usually not one of these; if one does, the whole body is parsed.
         found = set(_STATUS_KEY.findall(reply.content))
         if len(found) == 1:
             return bytes(found.pop()).decode()

@@ -115,7 +115,7 @@ def understand(
         json={"transcript_id": check_id(transcript_id), "speech_understanding": {"request": features}},
         repeatable=False,
         timeout=timeout,
-        waits=False,
+        retry_rate_limits=False,
         hint=hint,
     )
 

@@ -30,6 +30,7 @@ from airflow_provider_assemblyai.batch.plan import (
 from airflow_provider_assemblyai.jobs.audio import locate, requested_duration
 from airflow_provider_assemblyai.jobs.state import VERSION
 from airflow_provider_assemblyai.jobs.state_store import task_state_backend
+from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.storage.listing import names_in
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
@@ -190,6 +191,19 @@ class BatchSession:
             return (requested_duration(locate(item.audio), item.config) or 0.0) / 60
         except InvalidInput:
             return 0.0
+
+
+def is_owner_finished(owner: str) -> bool:
+    """
+    Return whether the task that holds a lease has ended for good; False if Airflow does not know it.
+
+    :param owner: from :func:`owner_of`.
+    """
+    try:
+        dag_id, run_id, task_id, map_index = json.loads(owner)
+        return is_task_finished(dag_id, run_id, task_id, map_index)
+    except Exception:
+        return False  # then the holder's heartbeat decides, which takes longer
 
 
 def run_of(context: Context) -> str:

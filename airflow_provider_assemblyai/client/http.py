@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The only module that opens a socket: :class:`Client` (requests) and :class:`AsyncClient` (httpx).
+HTTP requests: :class:`Client` (requests) for workers and :class:`AsyncClient` (httpx) for triggers.
 
 Each has one request loop. What both must agree on (what an answer means, what may be sent again, when)
-is decided in ``api/call.py``; here bytes go out, and a :class:`Reply` or a :class:`TransportError`
-comes back.
+is decided in ``api/call.py``. Here bytes are sent, and the result is a :class:`Reply` or a
+:class:`TransportError`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BLOCK: Final = 1 << 20
 _HEADERS: Final = {"User-Agent": f"airflow-provider-assemblyai/{__version__}"}
 
 #: Seconds during which a failing request is repeated, if it may be.
-PATIENCE: Final = 120.0
+MAX_RETRY_TIME: Final = 120.0
 
 
 def check_key(key: object) -> str:
@@ -62,14 +62,14 @@ def check_key(key: object) -> str:
     return key
 
 
-class _Base:
+class _BaseClient:
     """
     What both clients share: where to, with which key, for how long.
 
     :param key: API key.
     :param hosts: where the products are.
-    :param patience: seconds during which a failing request is repeated, if it may be.
-    :param jitter: gives a number from 0 to 1, so that many callers do not come back at the same moment.
+    :param max_retry_time: seconds during which a failing request is repeated, if it may be.
+    :param jitter: gives a number from 0 to 1, so that many callers do not call again at the same moment.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class _Base:
         key: str,
         hosts: Hosts,
         *,
-        patience: float = PATIENCE,
+        max_retry_time: float = MAX_RETRY_TIME,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._key = check_key(key)
         self.hosts = hosts
-        self.patience = patience
+        self.max_retry_time = max_retry_time
         self._jitter = jitter
 
     def __repr__(self) -> str:
@@ -105,13 +105,13 @@ class _Base:
         # The service may echo what it was sent; the key must not get further than this.
         return content.replace(self._key.encode(), b"***")
 
-    def _lost(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
+    def _transport_error(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
         host = urlsplit(self._url(call)).netloc
         detail = sanitize(str(error), [self._key])
-        happened = "no answer from" if sent else "no connection to"
-        return TransportError(f"{call.method} {call.path}: {happened} {host} ({detail}).", sent=sent)
+        problem = "no answer from" if sent else "no connection to"
+        return TransportError(f"{call.method} {call.path}: {problem} {host} ({detail}).", sent=sent)
 
-    def _policy(self, call: Call[Any]) -> dict[str, Any]:
+    def _retry_policy(self, call: Call[Any]) -> dict[str, Any]:
         """Return the retry arguments of tenacity, which serve both loops."""
 
         def wait(state: RetryCallState) -> float:
@@ -119,17 +119,19 @@ class _Base:
             return backoff(state.attempt_number, error, self._jitter())
 
         def stop(state: RetryCallState) -> bool:
-            # Not "has the time run out" but "would it": a long Retry-After is reported, not slept through.
+            # The time that the next attempt would need counts as well: a long Retry-After is reported, not slept through.
             elapsed = max(state.seconds_since_start or 0.0, state.idle_for)
-            return elapsed + state.upcoming_sleep > self.patience
+            return elapsed + state.upcoming_sleep > self.max_retry_time
 
-        def again(error: BaseException) -> bool:
-            return may_repeat(call, error)
+        return {
+            "retry": retry_if_exception(lambda error: may_repeat(call, error)),
+            "wait": wait,
+            "stop": stop,
+            "reraise": True,
+        }
 
-        return {"retry": retry_if_exception(again), "wait": wait, "stop": stop, "reraise": True}
 
-
-class _Sized:
+class _SizedBlocks:
     """Blocks of a known total; requests sends anything without a length as chunks."""
 
     def __init__(self, blocks: Iterable[bytes], size: int) -> None:
@@ -143,12 +145,12 @@ class _Sized:
         return iter(self._blocks)
 
 
-def _after(before: Callable[[], None], content: bytes) -> Iterator[bytes]:
+def _run_before(before: Callable[[], None], content: bytes) -> Iterator[bytes]:
     before()
     yield content
 
 
-class _RawKey:
+class _RawKeyAuth:
     """Sends the raw key. As ``auth`` and not as a header, because a ``.netrc`` file would replace that."""
 
     def __init__(self, key: str) -> None:
@@ -159,7 +161,7 @@ class _RawKey:
         return request
 
 
-class Client(_Base):
+class Client(_BaseClient):
     """
     Sends calls and waits for the answer; for workers.
 
@@ -178,7 +180,7 @@ class Client(_Base):
         import requests
 
         session = requests.Session()
-        session.auth = _RawKey(self._key)
+        session.auth = _RawKeyAuth(self._key)
         session.headers.update(_HEADERS)
         return session
 
@@ -203,7 +205,7 @@ class Client(_Base):
         :raises ApiError: the service refused; see ``retryable``.
         :raises UnexpectedReply: the answer cannot be read.
         """
-        for attempt in Retrying(sleep=self._pause, **self._policy(call)):
+        for attempt in Retrying(sleep=self._pause, **self._retry_policy(call)):
             with attempt:
                 return call.result(self._exchange(call, before))
         raise AssertionError("unreachable: the loop returns or raises")
@@ -226,12 +228,12 @@ class Client(_Base):
             # takes time is left between `before` and the request.
             headers["Content-Type"] = "application/json"
             content = json.dumps(call.json).encode()
-            data = _Sized(_after(before, content), len(content))
+            data = _SizedBlocks(_run_before(before, content), len(content))
         if call.body is not None:
             headers["Content-Type"] = "application/octet-stream"
             size = call.body.size
             blocks = iter(call.body.open())
-            data = blocks if size is None else _Sized(blocks, size)
+            data = blocks if size is None else _SizedBlocks(blocks, size)
         connect = _CONNECT_TIMEOUT if call.body is None else _UPLOAD_CONNECT_TIMEOUT
         try:
             answer = self._session.request(
@@ -245,7 +247,7 @@ class Client(_Base):
                 allow_redirects=False,
             )
         except RequestException as error:
-            raise self._lost(call, error, sent=not _never_connected(error)) from None
+            raise self._transport_error(call, error, sent=not _never_connected(error)) from None
         received = {name.lower(): value for name, value in answer.headers.items()}
         return Reply(answer.status_code, received, self._masked(answer.content))
 
@@ -270,11 +272,11 @@ def _tls() -> ssl.SSLContext:
 
 @lru_cache(maxsize=1)
 def _parser() -> ThreadPoolExecutor:
-    # Of our own: the event loop's threads are few, and other triggers keep them busy with calls that block.
+    # A pool of our own: the event loop has few threads, and other triggers keep them busy with calls that block.
     return ThreadPoolExecutor(1, "assemblyai-parser")
 
 
-class AsyncClient(_Base):
+class AsyncClient(_BaseClient):
     """
     Sends calls without blocking the event loop; for triggers.
 
@@ -311,7 +313,7 @@ class AsyncClient(_Base):
 
     async def send(self, call: Call[T]) -> T:
         """Send ``call`` as :meth:`Client.send` does."""
-        async for attempt in AsyncRetrying(sleep=self._pause, **self._policy(call)):
+        async for attempt in AsyncRetrying(sleep=self._pause, **self._retry_policy(call)):
             with attempt:
                 reply = await self._exchange(call)
                 if len(reply.content) > 64 * 1024:
@@ -342,8 +344,8 @@ class AsyncClient(_Base):
                 headers["Content-Length"] = str(call.body.size)
         connect = _CONNECT_TIMEOUT if content is None else _UPLOAD_CONNECT_TIMEOUT
         try:
-            # As a stream: what httpx reads itself stays in memory until the garbage collector comes, because
-            # there an answer and its stream hold each other.
+            # As a stream: what httpx reads itself stays in memory until the garbage collector runs, because
+            # an answer and its stream refer to each other.
             async with self._http.stream(
                 call.method,
                 self._url(call),
@@ -355,9 +357,9 @@ class AsyncClient(_Base):
             ) as answer:
                 body = b"".join([block async for block in answer.aiter_bytes()])
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            raise self._lost(call, error, sent=False) from None
+            raise self._transport_error(call, error, sent=False) from None
         except httpx.HTTPError as error:
-            raise self._lost(call, error, sent=True) from None
+            raise self._transport_error(call, error, sent=True) from None
         received = {name.lower(): value for name, value in answer.headers.items()}
         return Reply(answer.status_code, received, self._masked(body))
 

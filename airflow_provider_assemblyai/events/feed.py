@@ -265,7 +265,7 @@ class TranscriptFeed:
         client, requests = await self._connect()
         await self._disconnect()
         # Repeating a request is decided here.
-        client.patience = 0.0
+        client.max_retry_time = 0.0
         self._client = await client.__aenter__()
         self._read_at = time.time()
         self._budget.requests = (requests or DEFAULT_REQUESTS) * _SHARE

@@ -41,7 +41,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class GatewaySettings:
     """
-    What a connection says about the LLM Gateway.
+    What a connection sets for the LLM Gateway.
 
     :param model: the model of tasks that name none.
     :param requests_per_minute: the pace that one triggerer keeps to, for each model; None leaves it to the service.
@@ -91,7 +91,7 @@ class AssemblyAIHook(BaseHook):
 
         :raises InvalidInput: the connection is missing or cannot work.
         """
-        with _missing(self.assemblyai_conn_id):
+        with _explain_missing(self.assemblyai_conn_id):
             connection = self.get_connection(self.assemblyai_conn_id)
         return Client(*self._settings(connection, connection.extra_dejson), pause=self._pause)
 
@@ -127,8 +127,8 @@ class AssemblyAIHook(BaseHook):
 
     @property
     def gateway(self) -> GatewaySettings:
-        """What the connection says about the LLM Gateway."""
-        with _missing(self.assemblyai_conn_id):
+        """What the connection sets for the LLM Gateway."""
+        with _explain_missing(self.assemblyai_conn_id):
             connection = self.get_connection(self.assemblyai_conn_id)
         return self._gateway(connection.extra_dejson)
 
@@ -144,9 +144,8 @@ class AssemblyAIHook(BaseHook):
 
     async def async_client(self) -> AsyncClient:
         """Return a new client for an event loop; use it as ``async with``."""
-        with _missing(self.assemblyai_conn_id):
-            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
-        return AsyncClient(*self._settings(connection, await get_async_extra_dejson(connection)))
+        key, hosts, _ = await self._read_async()
+        return AsyncClient(key, hosts)
 
     async def account(self) -> tuple[str, float | None]:
         """
@@ -154,10 +153,7 @@ class AssemblyAIHook(BaseHook):
 
         :raises InvalidInput: the connection is missing or cannot work.
         """
-        with _missing(self.assemblyai_conn_id):
-            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
-        extra = await get_async_extra_dejson(connection)
-        key, hosts = self._settings(connection, extra)
+        key, hosts, extra = await self._read_async()
         digest = hashlib.sha256(f"{key} {hosts.gateway}".encode()).hexdigest()[:16]
         return digest, self._gateway(extra).requests_per_minute
 
@@ -167,21 +163,25 @@ class AssemblyAIHook(BaseHook):
 
         :raises InvalidInput: the connection is missing or cannot work.
         """
-        with _missing(self.assemblyai_conn_id):
-            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
-        extra = await get_async_extra_dejson(connection)
-        return AsyncClient(*self._settings(connection, extra)), self._number(extra, "status_requests")
+        key, hosts, extra = await self._read_async()
+        return AsyncClient(key, hosts), self._number(extra, "status_requests")
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one cheap authenticated call and say in a sentence what was found."""
+        """Make one cheap authenticated call and return what was found, in a sentence."""
         try:
-            with _missing(self.assemblyai_conn_id):
+            with _explain_missing(self.assemblyai_conn_id):
                 connection = self.get_connection(self.assemblyai_conn_id)
             key, hosts = self._settings(connection, connection.extra_dejson)
         except InvalidInput as error:
             return False, str(error)
-        with Client(key, hosts, patience=0) as client:
-            return _find_out(client)
+        with Client(key, hosts, max_retry_time=0) as client:
+            return _probe(client)
+
+    async def _read_async(self) -> tuple[str, Hosts, Mapping[str, Any]]:
+        with _explain_missing(self.assemblyai_conn_id):
+            connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
+        extra = await get_async_extra_dejson(connection)
+        return *self._settings(connection, extra), extra
 
     def _settings(self, connection: Connection, extra: Mapping[str, Any]) -> tuple[str, Hosts]:
         try:
@@ -235,7 +235,7 @@ def _is_true(value: object) -> bool:
 
 
 @contextmanager
-def _missing(conn_id: str) -> Iterator[None]:
+def _explain_missing(conn_id: str) -> Iterator[None]:
     try:
         yield
     except AirflowNotFoundException:
@@ -244,7 +244,7 @@ def _missing(conn_id: str) -> Iterator[None]:
         ) from None
 
 
-def _find_out(client: Client) -> tuple[bool, str]:
+def _probe(client: Client) -> tuple[bool, str]:
     host = urlsplit(client.hosts.speech).netloc
     where = f"{client.hosts.region.upper()}, {host}"
     try:

@@ -49,7 +49,7 @@ class Audio:
     """
     Audio that exists, as far as can be known without reading it.
 
-    :param shown: what may be said of it in logs and messages.
+    :param shown: how it may be shown in logs and messages.
     :param url: its address, if it is an ``http(s)`` URL.
     :param path: its path, if it is a file.
     :param size: bytes, if known.
@@ -104,7 +104,7 @@ def choose_transfer(audio: Audio, transfer: Transfer) -> Literal["url", "presign
 
     :param audio: from :func:`locate`.
     :param transfer: what the user asked for.
-    :raises InvalidInput: it cannot go that way, or it is larger than the service takes that way.
+    :raises InvalidInput: it cannot be handed over like that, or it is larger than the service takes like that.
     """
     if transfer == "url" and audio.url is None:
         raise InvalidInput(f"transfer='url' needs an http(s) URL, and {audio.shown} is none.")
@@ -138,7 +138,7 @@ def _can_presign(audio: Audio) -> bool:
 
 def presign(audio: Audio, expiry: float) -> str:
     """
-    Have the store sign a URL; the caller masks it, because whoever holds it can read the audio.
+    Have the store sign a URL. The caller masks it, because it gives access to the audio.
 
     :param audio: from :func:`locate`.
     :param expiry: seconds that the URL works; it must outlast the service's queue.
@@ -162,7 +162,7 @@ def presign(audio: Audio, expiry: float) -> str:
 
 
 def content_version(audio: Audio) -> str | None:
-    """Return what the store says changes with the content; None for local files, whose content can be read."""
+    """Return the store's version of the content; None for local files, whose content can be read."""
     if audio.path is None or audio.path.protocol in ("", "file", "local"):
         return None
     with store_errors("audio", audio.shown):
@@ -174,7 +174,7 @@ def content_version(audio: Audio) -> str | None:
 @dataclass
 class AudioBody:
     """
-    The bytes of an upload, counted and hashed on the way.
+    The bytes of an upload, counted and hashed while they are read.
 
     :param audio: from :func:`locate`.
     :ivar sent_bytes: how many bytes the last complete attempt read.

@@ -16,7 +16,7 @@ def minutes_of(transcript: Mapping[str, Any], known: float | None = None) -> flo
     Return the minutes that a job is billed: its audio, once for each channel that is transcribed by itself.
 
     :param transcript: as the service gave it.
-    :param known: seconds, where the service does not say.
+    :param known: seconds, for a transcript that does not hold them.
     """
     seconds = transcript.get("audio_duration") or known or 0.0
     several = transcript.get("multichannel") or transcript.get("dual_channel")

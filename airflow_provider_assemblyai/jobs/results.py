@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict
+from contextlib import suppress
+from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
-from airflow_provider_assemblyai.api import transcript_status as outcome
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
@@ -17,13 +17,14 @@ from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, open_path
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
-FORMATS: Final = ("json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio")
-DEFAULT_FORMATS: Final = ("json", "txt")
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("json", "txt")
 
 #: Bytes of text that may go to XCom, which lives in Airflow's database.
 MAX_XCOM_TEXT: Final = 256 * 1024
 
 Send = Callable[[Any], Any]
+F = TypeVar("F", bound=str)
 
 
 class Summary(TypedDict):
@@ -54,18 +55,23 @@ class Summary(TypedDict):
     outputs: dict[str, str]
 
 
-def check_formats(formats: object) -> tuple[Format, ...]:
+def check_formats(given: object, known: Sequence[F]) -> tuple[F, ...]:
     """
     Return the formats, without repeats.
 
+    :param given: the user's argument: a list, or its JSON text.
+    :param known: the formats that there are.
     :raises InvalidInput: for an unknown one, or an empty list.
     """
-    if isinstance(formats, str) or not isinstance(formats, Sequence):
+    if isinstance(given, str):
+        with suppress(ValueError):
+            given = json.loads(given)
+    if isinstance(given, str) or not isinstance(given, Sequence):
         raise InvalidInput("formats must be a list.")
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise InvalidInput(f"formats: {unknown or 'an empty list'}: choose from {', '.join(FORMATS)}.")
-    return tuple(dict.fromkeys(formats))
+    unknown = [name for name in given if name not in known]
+    if unknown or not given:
+        raise InvalidInput(f"formats: {unknown or 'an empty list'}: choose from {', '.join(known)}.")
+    return tuple(dict.fromkeys(given))
 
 
 def resolve_transcript(transcript: object, region: str | None = None) -> tuple[str, str | None]:
@@ -95,7 +101,7 @@ def summarize(
     :param push_text: whether to include the text, if it is not too long.
     :param outputs: format -> URI of what was written.
     """
-    warnings = outcome.warnings_of(transcript)
+    warnings = transcript_status.warnings_of(transcript)
     text = transcript.get("text") if push_text and transcript["status"] == "completed" else None
     if text is not None and len(text.encode()) > MAX_XCOM_TEXT:
         warnings.append(

@@ -70,7 +70,7 @@ from airflow_provider_assemblyai.jobs.state import (
     hash_of,
 )
 
-#: Pages of 200 that a look-up walks at most; beyond that nobody can tell.
+#: Pages of 200 that a look-up walks at most; beyond that it is not known.
 MAX_PAGES: Final = 50
 #: Seconds for which an uploaded file is surely kept by the service.
 UPLOAD_LIFE: Final = 20 * 3600

@@ -206,7 +206,8 @@ class TranscribeOperator(AssemblyAIOperator):
     def _checked_formats(self) -> tuple[Format, ...]:
         if self.output_path is None:
             return ()
-        formats = results.check_formats(results.DEFAULT_FORMATS if self.formats is None else self.formats)
+        given = results.DEFAULT_FORMATS if self.formats is None else self.formats
+        formats = results.check_formats(given, results.FORMATS)
         if self.delete_after and "json" not in formats:
             raise InvalidInput(
                 "delete_after needs 'json' among the formats: nothing else keeps the whole result."

@@ -34,7 +34,7 @@ from airflow_provider_assemblyai.batch.items import Items
 from airflow_provider_assemblyai.batch.lease import LeaseHolder
 from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, lines
 from airflow_provider_assemblyai.batch.plan import Plan
-from airflow_provider_assemblyai.batch.session import BatchSession, run_of
+from airflow_provider_assemblyai.batch.session import BatchSession, is_owner_finished, run_of
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
@@ -43,7 +43,6 @@ from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
-from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, open_path
@@ -355,7 +354,9 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
 
     def _desk(self, context: Context) -> BatchSession:
         path = open_path(self.output_path, "output_path")
-        formats = results.check_formats(results.DEFAULT_FORMATS if self.formats is None else self.formats)
+        formats = results.check_formats(
+            results.DEFAULT_FORMATS if self.formats is None else self.formats, results.FORMATS
+        )
         order = BatchSettings(
             self.assemblyai_conn_id,
             run_of(context),
@@ -368,7 +369,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
             self.chars_per_caption,
         )
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
-        return BatchSession(context, order, items, is_over=is_task_finished, log=self.log)
+        return BatchSession(context, order, items, is_over=is_owner_finished, log=self.log)
 
     def _time_left(self) -> float:
         if self.execution_timeout is None or self.deferrable:

@@ -75,7 +75,7 @@ class TranscriptExportOperator(AssemblyAIOperator):
     def execute(self, context: Context) -> Summary:
         with fail_fast():
             transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
-            formats = results.check_formats(self.formats)
+            formats = results.check_formats(self.formats, results.FORMATS)
             hook = AssemblyAIHook(self.assemblyai_conn_id, region)
             if self.name is not None and (not self.name or "/" in self.name):
                 raise InvalidInput("name must not be empty or hold a slash: the place is output_path.")

@@ -200,7 +200,7 @@ class AccountPoller:
 
     def __init__(self, client: AsyncClient, watchers: dict[str, AccountPoller]) -> None:
         # Repeating a request is decided here, for all waiters together.
-        client.patience = 0.0
+        client.max_retry_time = 0.0
         self.account = client.account
         self.connections: set[_Connection] = set()
         self._client = client

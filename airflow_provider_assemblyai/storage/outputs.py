@@ -31,7 +31,7 @@ _PROVIDERS: Final = {
 
 
 def output_name(audio: object) -> str:
-    """Return what the results of ``audio`` are named after; the audio need not exist any more."""
+    """Return the name of the results of ``audio``, without extension; the audio need not exist any more."""
     text = str(audio)
     return _stem(urlsplit(text).path if text.lower().startswith(("http://", "https://")) else text)
 

@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.polling import policy as watching
 from airflow_provider_assemblyai.polling import shared_poller as watcher
 from airflow_provider_assemblyai.polling.policy import PollEvent
@@ -114,19 +115,9 @@ def delete_if_over(task_instance: Any, hook: AssemblyAIHook, transcript_id: str)
     :param hook: where the transcript lives.
     :param transcript_id: what to delete.
     """
-    if not _is_over(task_instance):
+    ti = task_instance
+    if not is_task_finished(ti.dag_id, ti.run_id, ti.task_id, ti.map_index):
         return
     if hook.send(transcripts.get(transcript_id))["status"] not in ("completed", "error"):
         return
     hook.send(transcripts.delete(transcript_id))
-
-
-def _is_over(task_instance: Any) -> bool:
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    run_id, task_id, index = task_instance.run_id, task_instance.task_id, task_instance.map_index
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=task_instance.dag_id, task_ids=[task_id], run_ids=[run_id], map_index=index
-    )
-    key = task_id if index is None or index < 0 else f"{task_id}_{index}"
-    return states.get(run_id, {}).get(key) in ("failed", "success", "skipped", "removed")

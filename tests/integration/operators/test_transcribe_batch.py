@@ -216,7 +216,7 @@ def test_jobs_of_another_list_are_paid_for_and_fetched(
     with pytest.raises(TaskDeferred):
         operator(urls(3, "?emulator=processing:0.5"), out, deferrable=True).execute(context)
     other_context["ti"].run_id = "another_run"
-    monkeypatch.setattr(transcribe_batch, "is_task_finished", lambda owner: True)
+    monkeypatch.setattr(transcribe_batch, "is_owner_finished", lambda owner: True)
     later = [f"https://example.com/{name}.wav?emulator=processing:0.5" for name in "ab"]
     summary = run(operator(later, out, deferrable=deferrable), other_context)
     assert (summary["items"], summary["completed"], summary["reused"]) == (5, 5, 3)
