@@ -10,12 +10,25 @@ __version__ = "0.1.0"
 _PACKAGE = "airflow_provider_assemblyai"
 
 
+_REGIONS = {"enum": ["us", "eu"], "default": "us"}
+
+
 def get_provider_info() -> dict[str, Any]:
     """
     Describe this provider to Airflow.
 
     Every Airflow process calls this at start-up, so it imports nothing.
     """
+    operators = (
+        "llm_gateway",
+        "transcribe",
+        "transcribe_batch",
+        "transcripts",
+        "understand",
+        "streaming_capture",
+    )
+    triggers = ("transcript", "transcript_batch", "llm_gateway", "events")
+    decorator = f"{_PACKAGE}.decorators.llm_gateway.llm_gateway_task"
     return {
         "package-name": "airflow-provider-assemblyai",
         "name": "AssemblyAI",
@@ -28,126 +41,101 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [
-            {
-                "integration-name": "AssemblyAI",
-                "python-modules": [f"{_PACKAGE}.hooks.assemblyai", f"{_PACKAGE}.hooks.common_ai"],
-            },
-        ],
-        "operators": [
-            {
-                "integration-name": "AssemblyAI",
-                "python-modules": [
-                    f"{_PACKAGE}.operators.llm_gateway",
-                    f"{_PACKAGE}.operators.transcribe",
-                    f"{_PACKAGE}.operators.transcribe_batch",
-                    f"{_PACKAGE}.operators.transcripts",
-                    f"{_PACKAGE}.operators.understand",
-                    f"{_PACKAGE}.operators.streaming_capture",
-                ],
-            },
-        ],
-        "sensors": [
-            {"integration-name": "AssemblyAI", "python-modules": [f"{_PACKAGE}.sensors.transcript"]},
-        ],
-        "triggers": [
-            {
-                "integration-name": "AssemblyAI",
-                "python-modules": [
-                    f"{_PACKAGE}.triggers.transcript",
-                    f"{_PACKAGE}.triggers.transcript_batch",
-                    f"{_PACKAGE}.triggers.llm_gateway",
-                    f"{_PACKAGE}.triggers.events",
-                ],
-            },
-        ],
-        "task-decorators": [
-            {
-                "name": "llm_gateway",
-                "class-name": f"{_PACKAGE}.decorators.llm_gateway.llm_gateway_task",
-                "path": f"{_PACKAGE}.decorators.llm_gateway.llm_gateway_task",
-            },
-        ],
+        "hooks": _modules("hooks", "assemblyai", "common_ai"),
+        "operators": _modules("operators", *operators),
+        "sensors": _modules("sensors", "transcript"),
+        "triggers": _modules("triggers", *triggers),
+        "task-decorators": [{"name": "llm_gateway", "class-name": decorator, "path": decorator}],
         "connection-types": [
-            {
-                "connection-type": "assemblyai",
-                "hook-class-name": f"{_PACKAGE}.hooks.assemblyai.AssemblyAIHook",
-                "hook-name": "AssemblyAI",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["login", "port", "schema"],
-                    "relabeling": {"password": "API Key", "host": "Host Override"},
-                    "placeholders": {
-                        "host": "only for a proxy or the local emulator, e.g. http://127.0.0.1:8765"
-                    },
+            _connection_type(
+                "assemblyai",
+                "AssemblyAI",
+                "assemblyai.AssemblyAIHook",
+                {
+                    "region": _field(
+                        "Region",
+                        "Where the audio is processed and kept. One choice switches every host.",
+                        "string",
+                        **_REGIONS,
+                    ),
+                    "streaming_edge": _field(
+                        "Edge-routed streaming",
+                        "US only: open streaming sessions on the nearest edge. Lower latency, but the audio may be "
+                        "processed in another region.",
+                        "boolean",
+                        default=False,
+                    ),
+                    "llm_model": _field(
+                        "LLM model", "LLM Gateway: the model of tasks that name none.", "string"
+                    ),
+                    "requests_per_minute": _field(
+                        "LLM requests a minute",
+                        "LLM Gateway: the pace that tasks keep to, for each model and in each triggerer. Left empty, "
+                        "it is the limit that the service states.",
+                        "number",
+                        exclusiveMinimum=0,
+                    ),
+                    "status_requests": _field(
+                        "Status requests in 5 minutes",
+                        "What each triggerer may spend on waiting, of the 20,000 requests that an account has. Left "
+                        "empty: 2000.",
+                        "number",
+                        exclusiveMinimum=0,
+                    ),
+                    "allow_insecure_http": _field(
+                        "Allow plain HTTP",
+                        "Send the key over http:// to a host override that is not on this machine.",
+                        "boolean",
+                        default=False,
+                    ),
                 },
-                "conn-fields": {
-                    "region": {
-                        "label": "Region",
-                        "description": "Where the audio is processed and kept. One choice switches every host.",
-                        "schema": {"type": ["string", "null"], "enum": ["us", "eu"], "default": "us"},
-                    },
-                    "streaming_edge": {
-                        "label": "Edge-routed streaming",
-                        "description": (
-                            "US only: open streaming sessions on the nearest edge. Lower latency, but the audio "
-                            "may be processed in another region."
-                        ),
-                        "schema": {"type": ["boolean", "null"], "default": False},
-                    },
-                    "llm_model": {
-                        "label": "LLM model",
-                        "description": "LLM Gateway: the model of tasks that name none.",
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "requests_per_minute": {
-                        "label": "LLM requests a minute",
-                        "description": (
-                            "LLM Gateway: the pace that tasks keep to, for each model and in each triggerer. Left "
-                            "empty, it is what the service says."
-                        ),
-                        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
-                    },
-                    "status_requests": {
-                        "label": "Status requests in 5 minutes",
-                        "description": (
-                            "What each triggerer may spend on waiting, of the 20,000 requests that an account has. "
-                            "Left empty: 2000."
-                        ),
-                        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
-                    },
-                    "allow_insecure_http": {
-                        "label": "Allow plain HTTP",
-                        "description": "Send the key over http:// to a host override that is not on this machine.",
-                        "schema": {"type": ["boolean", "null"], "default": False},
-                    },
-                },
-            },
+                host="only for a proxy or the local emulator, e.g. http://127.0.0.1:8765",
+            ),
             # Only with the extra `common-ai`; without it Airflow leaves this one out.
-            {
-                "connection-type": "pydanticai_assemblyai",
-                "hook-class-name": f"{_PACKAGE}.hooks.common_ai.AssemblyAILLMHook",
-                "hook-name": "Pydantic AI (AssemblyAI LLM Gateway)",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["login", "port", "schema"],
-                    "relabeling": {"password": "API Key", "host": "Host Override"},
+            _connection_type(
+                "pydanticai_assemblyai",
+                "Pydantic AI (AssemblyAI LLM Gateway)",
+                "common_ai.AssemblyAILLMHook",
+                {
+                    "model": _field(
+                        "Model", "The id of a model of the LLM Gateway, such as gpt-5.", "string"
+                    ),
+                    "region": _field(
+                        "Region", "Where models are asked, and transcripts live.", "string", **_REGIONS
+                    ),
+                    "fallback_conn_ids": _field(
+                        "Fallback Connections",
+                        "Connections of any pydanticai type to fail over to, in order.",
+                        "array",
+                        items={"type": "string"},
+                    ),
                 },
-                "conn-fields": {
-                    "model": {
-                        "label": "Model",
-                        "description": "The id of a model of the LLM Gateway, such as gpt-5.",
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "region": {
-                        "label": "Region",
-                        "description": "Where models are asked, and transcripts live.",
-                        "schema": {"type": ["string", "null"], "enum": ["us", "eu"], "default": "us"},
-                    },
-                    "fallback_conn_ids": {
-                        "label": "Fallback Connections",
-                        "description": "Connections of any pydanticai type to fail over to, in order.",
-                        "schema": {"type": ["array", "null"], "items": {"type": "string"}},
-                    },
-                },
-            },
+            ),
         ],
     }
+
+
+def _modules(room: str, *names: str) -> list[dict[str, Any]]:
+    modules = [f"{_PACKAGE}.{room}.{name}" for name in names]
+    return [{"integration-name": "AssemblyAI", "python-modules": modules}]
+
+
+def _connection_type(
+    name: str, label: str, hook: str, fields: dict[str, Any], **placeholders: str
+) -> dict[str, Any]:
+    return {
+        "connection-type": name,
+        "hook-class-name": f"{_PACKAGE}.hooks.{hook}",
+        "hook-name": label,
+        "ui-field-behaviour": {
+            "hidden-fields": ["login", "port", "schema"],
+            "relabeling": {"password": "API Key", "host": "Host Override"},
+            "placeholders": placeholders,
+        },
+        "conn-fields": fields,
+    }
+
+
+def _field(label: str, description: str, kind: str, **schema: Any) -> dict[str, Any]:
+    # The form sends null for a field that was left alone.
+    return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
