@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -40,7 +39,7 @@ def post(url: str) -> Upload:
     import requests
 
     def upload(audio: str) -> tuple[str, str | None]:
-        with open(audio, "rb") as file:
+        with Path(audio).open("rb") as file:
             answer = requests.post(f"{url}/v2/upload", data=file, headers={"Authorization": KEY}, timeout=600)
         return answer.json()["upload_url"], None
 
@@ -59,7 +58,7 @@ def hash_then_post(url: str) -> Upload:
 
 def hash_only(url: str) -> Upload:
     def upload(audio: str) -> tuple[str, str | None]:
-        return f"{url}/{os.path.getsize(audio)}", _hash(audio)
+        return f"{url}/{Path(audio).stat().st_size}", _hash(audio)
 
     return upload
 

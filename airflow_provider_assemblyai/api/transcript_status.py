@@ -63,6 +63,8 @@ def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
     if not isinstance(metadata, Mapping):
         return []
     found = [metadata.get("warning")]
-    for entry in metadata.get("warnings") or ():
-        found.append(entry.get("message") if isinstance(entry, Mapping) else entry)
+    found.extend(
+        entry.get("message") if isinstance(entry, Mapping) else entry
+        for entry in metadata.get("warnings") or ()
+    )
     return list(dict.fromkeys(sanitize(text) for text in found if isinstance(text, str) and text))

@@ -12,6 +12,7 @@ import select
 import ssl
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -76,7 +77,7 @@ def _tls() -> ssl.SSLContext:
     import certifi
 
     named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    directory = named if os.path.isdir(named) else None
+    directory = named if Path(named).is_dir() else None
     return ssl.create_default_context(cafile=None if directory else named, capath=directory)
 
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -72,7 +72,7 @@ class ObjectFolder:
         with store_errors("output_path", str(self.path)):
             for path in paths if self.is_local else ():
                 with suppress(FileNotFoundError):
-                    os.unlink(path)
+                    Path(path).unlink()
             if paths and not self.is_local:
                 with suppress(FileNotFoundError):
                     self.path.fs.rm(paths)

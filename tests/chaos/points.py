@@ -154,8 +154,10 @@ def scheduler_plan(hits: int, first_connection: int, kill: Kill) -> list[Case]:
     connections, turns = count(first_connection), count()
     cases = []
     for deferrable in (False, True):
-        for case in _of(SCHEDULER, deferrable, hits, connections, turns):
-            cases.append(replace(case, kill=kill, name=f"{case.name}-{kill}"))
+        cases.extend(
+            replace(case, kill=kill, name=f"{case.name}-{kill}")
+            for case in _of(SCHEDULER, deferrable, hits, connections, turns)
+        )
     return cases
 
 

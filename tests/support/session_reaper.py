@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 # Seconds between asking nicely and not asking. The scheduler waits for its running tasks that long, too.
 GRACE = 15.0
@@ -24,15 +25,15 @@ _never = threading.Event()
 def session_members(sessions: set[int]) -> list[int]:
     """Ids of the living processes of these sessions; a zombie only waits for its parent to look."""
     members = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
             continue
         with suppress(OSError):  # it ended while we were looking
-            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
+            with (entry / "stat").open(encoding="utf-8", errors="replace") as stat:
                 # The command name in brackets may itself hold brackets and blanks.
                 state, _parent, _group, session = stat.read().rpartition(")")[2].split()[:4]
             if int(session) in sessions and state not in "ZX":
-                members.append(int(entry))
+                members.append(int(entry.name))
     return members
 
 

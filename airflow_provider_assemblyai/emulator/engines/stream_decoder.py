@@ -55,8 +55,9 @@ class StreamDecoder:
         parts = [np.zeros(0, dtype=np.float32)]
         for frame in frames:
             frame.pts = None
-            for part in self._resampler.resample(frame):
-                parts.append(part.to_ndarray()[0].astype(np.float32) / 32768.0)
+            parts.extend(
+                part.to_ndarray()[0].astype(np.float32) / 32768.0 for part in self._resampler.resample(frame)
+            )
         return np.concatenate(parts)
 
 

@@ -187,7 +187,7 @@ class Jobs:
     def _fault(self, record: Record) -> Exception:
         """A fault of ours, which to a client is the service's own."""
         # The traceback names files and lines, never what was said.
-        log.exception("job %s: the %s engine failed", record.id, self._engine.name)
+        log.exception("job %s: the %s engine failed", record.id, self._engine.name)  # noqa: LOG004  called by handlers
         return server_fault()
 
     async def _listen(self, record: Record) -> None:

@@ -85,7 +85,7 @@ async def until(probe: Callable[[], object]) -> None:
 async def listen(of: TranscriptEventTrigger, into: list[str]) -> None:
     async with aclosing(of.run()) as events:
         async for event in events:
-            into.append(event.payload["transcript_id"])
+            into.append(event.payload["transcript_id"])  # noqa: PERF401  read while it fills
 
 
 def test_serialized_and_back() -> None:

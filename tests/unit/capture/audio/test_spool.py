@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_any_part_is_read_as_it_was_recorded(seed: int) -> None:
 
 def test_what_nobody_needs_any_more_takes_no_file() -> None:
     def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     before = descriptors()
     with Spool(BYTES_MS) as spool:
