@@ -7,14 +7,21 @@ UV_VERSION := 0.13.9
 
 BIN := .venv/bin
 # --inexact: uv itself lives in .venv and is not in the lock, so an exact sync would remove it.
-# The interpreter is the one that .venv was made with: nothing is downloaded in its place.
-UV_SYNC := UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --frozen --inexact
+# Users choose among the extras; developers need them all, and the dependency group `dev`.
+UV_SYNC := $(BIN)/uv sync --frozen --inexact --all-extras --group dev
 LOCKED := pyproject.toml uv.lock
 # The binaries of another Airflow, with a home of their own.
 OTHER = AIRFLOW_HOME=$(CURDIR)/.venv-airflow-$(V)/airflow .venv-airflow-$(V)/bin
-COMMA := ,
 # Two processes have an Airflow each; most tests wait for time to pass, and leave others the processor.
 PARALLEL := -n 3
+
+# uv takes the interpreters that are there, and trusts the certificates of this machine: a TLS proxy's are among them.
+export UV_PYTHON_DOWNLOADS := never
+export UV_SYSTEM_CERTS ?= 1
+# pip has its own name for this variable.
+ifneq ($(SSL_CERT_FILE),)
+export PIP_CERT ?= $(SSL_CERT_FILE)
+endif
 
 # Handed on by the environment, so that a path with blanks or quotes arrives as it is.
 export AUDIO
@@ -24,10 +31,12 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow test-clients test-distributed test-drops check chaos chaos-quick chaos-batch live bench-gateway bench-import bench-streaming bench-upload bench-waiting check-spec
+.PHONY: help install demo test test-airflow test-python test-clients test-distributed test-speech-drops check
+.PHONY: chaos chaos-quick chaos-batch live check-spec dist dist-check
+.PHONY: bench-gateway bench-import bench-streaming bench-upload bench-waiting
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed-dev ## make .venv with everything for demo, test and check
 
@@ -42,13 +51,18 @@ test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 
 	@$(MAKE) --no-print-directory .venv-airflow-$(V)/.installed-dev
 	$(OTHER)/python -m pytest $(PARALLEL) tests/airflow tests/unit tests/integration
 
+test-python: $(BIN)/uv ## unit and integration tests on another Python: make test-python V=3.12 (or 3.11, 3.13, 3.14)
+	@case "$(V)" in 3.11|3.12|3.13|3.14) ;; *) echo "make test-python needs V=3.11, V=3.12, V=3.13 or V=3.14." >&2; exit 2 ;; esac
+	@$(MAKE) --no-print-directory .venv-python-$(V)/.installed-dev
+	.venv-python-$(V)/bin/python -m pytest $(PARALLEL) tests/unit tests/integration
+
 test-clients: install .venv/.installed-clients ## the emulator's streaming with another vendor's client
 	$(BIN)/python -m pytest tests/third_party_clients
 
 test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two Celery workers, two triggerers; one of each dies
 	$(BIN)/python -m pytest tests/distributed
 
-test-drops: install ## ten minutes of real speech, twenty broken connections: what it changes in the text, in five minutes
+test-speech-drops: install ## ten minutes of real speech, twenty broken connections: what it changes in the text, in five minutes
 	$(BIN)/python -m pytest -s tests/speech_drops
 
 check: install ## formatting, lint and types
@@ -71,6 +85,23 @@ chaos-batch: install ## 2,000 recordings in one task that is killed ten times: c
 live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD
 	@test -n "$$ASSEMBLYAI_API_KEY" || { echo "make live needs ASSEMBLYAI_API_KEY in the environment." >&2; exit 2; }
 	$(BIN)/python -m pytest tests/live
+
+dist: install .venv/.installed-release ## build the sdist and the wheel into dist/, and check what they hold
+	rm -rf dist
+	$(BIN)/uv build --out-dir dist
+	$(BIN)/twine check --strict dist/*.tar.gz dist/*.whl
+	$(BIN)/check-wheel-contents dist/*.whl
+
+dist-check: dist ## check and test the sdist as a checkout, and the wheel as Airflow sees it
+	rm -rf build/dist-check
+	mkdir -p build/dist-check/sdist
+	tar -xzf dist/*.tar.gz -C build/dist-check/sdist --strip-components 1
+	$(MAKE) -C build/dist-check/sdist check
+	cd build/dist-check/sdist && $(BIN)/python -m pytest $(PARALLEL) tests/unit
+	$(BIN)/uv venv --quiet --python $(BIN)/python build/dist-check/wheel
+	$(BIN)/uv export --quiet --frozen --no-dev --no-emit-project --output-file build/dist-check/locked.txt
+	$(BIN)/uv pip install --quiet --python build/dist-check/wheel/bin/python -r build/dist-check/locked.txt dist/*.whl
+	cd build/dist-check && wheel/bin/airflow providers get airflow-provider-assemblyai
 
 bench-gateway: install .venv/.installed-bench ## pace and price of waiting for a model, beside other clients
 	$(BIN)/python benchmarks/bench_gateway.py
@@ -98,23 +129,32 @@ $(BIN)/uv:
 
 # A stamp is newer than the lock it was installed from; a second `make install` does nothing.
 .venv/.installed-dev: $(LOCKED) | $(BIN)/uv
-	$(UV_SYNC) --extra dev
+	$(UV_SYNC)
 	@touch $@
 
 .venv/.installed-%: $(LOCKED) .venv/.installed-dev
-	$(UV_SYNC) --extra dev --extra $*
+	$(UV_SYNC) --group $*
+	@touch $@
+
+# The locked versions on another Python. pyenv keeps its interpreters off the PATH.
+.venv-python-%/.installed-dev: $(LOCKED) | $(BIN)/uv
+	@python=$$(PATH="$$PATH$$(printf ':%s' "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$**/bin)" \
+		$(BIN)/uv python find --system --no-project $* 2>/dev/null) || \
+		{ echo "There is no Python $* on this machine: install it, and call make again." >&2; exit 2; }; \
+	UV_PROJECT_ENVIRONMENT=$(@D) $(UV_SYNC) --python "$$python"
 	@touch $@
 
 # Not locked: what a user gets who installs this minor of Airflow today is what has to work. Where Airflow itself
 # does not work with that, a file of bounds says so.
 .venv-airflow-%/.installed-dev: pyproject.toml $(wildcard tests/airflow/constraints-*.txt) | $(BIN)/uv
-	UV_PYTHON_DOWNLOADS=never $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
 	$(call INTO_OTHER,$*,dev)
 	@touch $@
 
 .venv-airflow-%/.installed-chaos: .venv-airflow-%/.installed-dev
-	$(call INTO_OTHER,$*,dev$(COMMA)chaos)
+	$(call INTO_OTHER,$*,dev chaos)
 	@touch $@
 
-INTO_OTHER = $(BIN)/uv pip install --python $(@D)/bin/python "apache-airflow==$(1).*" -e ".[$(2)]" \
+INTO_OTHER = $(BIN)/uv pip install --python $(@D)/bin/python "apache-airflow==$(1).*" \
+	-e ".[common-ai,emulator,media]" $(addprefix --group ,$(2)) \
 	$(addprefix --constraint ,$(wildcard tests/airflow/constraints-$(1).txt))
