@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""What is made of words: results, exports, formatting, redaction, understanding."""
