@@ -19,7 +19,7 @@ transcripts = Asset(
 with DAG(
     "assemblyai_on_transcript",
     schedule=[transcripts],
-    is_paused_upon_creation=True,  # as long as it is paused, nobody watches
+    is_paused_upon_creation=True,  # a paused DAG watches nothing
     params={"output_path": Param("/tmp/transcripts", type="string", description="where files go")},
 ) as dag:
 

@@ -70,7 +70,7 @@ def test_a_summary_by_id_leaves_no_text_in_airflow(
         for start in range(len(said) - 4):
             assert " ".join(said[start : start + 5]) not in everything
     fields = airflow.task_instance(run, "summarize")["rendered_fields"]
-    assert fields["prompt"] == f"In run {run.run_id} somebody said: {{{{ transcript }}}}"
+    assert fields["prompt"] == f"In run {run.run_id} a caller said: {{{{ transcript }}}}"
 
 
 def test_text_out_of_xcom_is_data(airflow: Airflow, control: Control) -> None:

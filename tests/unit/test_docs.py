@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,44 @@ def test_every_parameter_is_in_the_docstring(operator: Any) -> None:
     assert "https://www.assemblyai.com/docs/" in operator.__doc__
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_format_is_on_the_pages_and_in_the_help() -> None:
+    formats = " ".join(results.FORMATS)
+    for text in (README, (ROOT / "docs/batch.md").read_text()):
+        assert f"any of `{formats}`" in text
+    for operator in (TranscribeOperator, TranscribeBatchOperator, TranscriptExportOperator):
+        documented = re.search(r":param formats:(.*?):param", operator.__doc__ or "", re.DOTALL)
+        assert documented
+        for name in results.FORMATS:
+            assert f"``{name}``" in documented[1], (operator, name)
+
+
+def anchors(text: str) -> set[str]:
+    """Return what a page's headings are called in links, as GitHub makes it of them."""
+    outside_code = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", outside_code, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
-    folder = (ROOT / page).parent
-    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
-        if not target.startswith("http"):
-            assert (folder / target.partition("#")[0]).exists(), target
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text()), target
+
+
+def test_links_of_the_readme_work_on_the_package_index() -> None:
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["source"]
+    definitions = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", README, re.MULTILINE))
+    assert set(re.findall(r"\]\[([^\]]+)\]", README)) == set(definitions)
+    for path, address in definitions.items():
+        assert address == f"{source}/blob/main/{path}"
+        assert (ROOT / path).exists(), path
+    inline = re.findall(r"\]\(([^)]+)\)", README)
+    assert all(target.startswith(("https://", "#")) for target in inline)

@@ -28,7 +28,7 @@ with DAG("llm_by_id", schedule=None, params={"audio": "", "output_path": ""}):
     LLMGatewayOperator(
         task_id="summarize",
         model="gpt-5",
-        prompt="In run {{ run_id }} somebody said: {{ transcript }}",
+        prompt="In run {{ run_id }} a caller said: {{ transcript }}",
         transcript_id=transcribe.output,  # what a TranscribeOperator returned, or an id
         response_format=Summary,  # a pydantic model class, or a JSON schema
         output_path="{{ params.output_path }}",
