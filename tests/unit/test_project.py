@@ -24,6 +24,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):.*##", MAKEFILE, re.MULTILINE))
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 SCRIPTS = (".ci/run", ".ci/nightly")
+PAGES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])
 
 
 def steps(workflow: Path) -> list[dict[str, Any]]:
@@ -72,6 +73,12 @@ def test_scripts_of_ci_call_targets_that_exist(script: str) -> None:
     assert set(made) <= TARGETS
     assert (ROOT / script).stat().st_mode & 0o111
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_name_targets_that_exist(page: str) -> None:
+    made = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", (ROOT / page).read_text(), re.MULTILINE)
+    assert set(made) <= TARGETS
 
 
 def test_groups_that_the_makefile_installs_exist() -> None:
