@@ -298,7 +298,9 @@ class LLMGatewayOperator(RecordedCallMixin, TranscriptMarkerMixin, BaseOperator)
     def _models(self, hook: AssemblyAIHook) -> list[Model]:
         """Return the live list, or nothing: no task fails because of it."""
         try:
-            return hook.send(replace(llm_gateway.models(), repeatable=False, retry_rate_limits=False, timeout=10.0))
+            return hook.send(
+                replace(llm_gateway.models(), repeatable=False, retry_rate_limits=False, timeout=10.0)
+            )
         except AssemblyAIError as error:
             self.log.info("The list of models cannot be read: %s", error)
             return []
