@@ -101,7 +101,7 @@ dist-check: dist ## check and test the sdist as a checkout, and the wheel as Air
 	$(BIN)/uv venv --quiet --python $(BIN)/python build/dist-check/wheel
 	$(BIN)/uv export --quiet --frozen --no-dev --no-emit-project --output-file build/dist-check/locked.txt
 	$(BIN)/uv pip install --quiet --python build/dist-check/wheel/bin/python -r build/dist-check/locked.txt dist/*.whl
-	cd build/dist-check && wheel/bin/airflow providers get airflow-provider-assemblyai
+	cd build/dist-check && AIRFLOW_HOME=$(CURDIR)/build/dist-check/airflow wheel/bin/airflow providers get airflow-provider-assemblyai
 
 bench-gateway: install .venv/.installed-bench ## pace and price of waiting for a model, beside other clients
 	$(BIN)/python benchmarks/bench_gateway.py

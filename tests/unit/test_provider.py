@@ -57,7 +57,8 @@ def test_the_entry_point_leads_to_it() -> None:
         entry for entry in entry_points(group="apache_airflow_provider") if "assemblyai" in entry.value
     ]
     assert entry.load() is get_provider_info
-    assert get_provider_info()["package-name"] == entry.dist.name  # type: ignore[union-attr]
+    assert entry.dist is not None
+    assert get_provider_info()["package-name"] == entry.dist.name
 
 
 def test_describing_it_imports_nothing() -> None:
