@@ -2,7 +2,7 @@
 """
 The socket of a streaming session; the only module that knows websocket-client.
 
-Everything is done by one thread: it sends, and waits for whatever comes until it has to send again.
+Everything is done by one thread: it sends, and waits for messages until it has to send again.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class HandshakeRefused(Exception):
     """
     The handshake was answered, but not with a session.
 
-    :param ending: what to do about it.
+    :param reason: what to do about it.
     """
 
-    def __init__(self, ending: CloseReason) -> None:
-        super().__init__(ending.sentence)
-        self.ending = ending
+    def __init__(self, reason: CloseReason) -> None:
+        super().__init__(reason.sentence)
+        self.reason = reason
 
 
 class ConnectionLost(Exception):
@@ -52,10 +52,10 @@ class ConnectionLost(Exception):
 
 class Frame(NamedTuple):
     """
-    What came.
+    A frame that was received.
 
     :param kind: ``text``, ``pong`` or ``close``.
-    :param data: the text, or what the ping held.
+    :param data: the text, or the data of the ping that a pong answers.
     :param code: of a close frame, if it had one.
     """
 
@@ -73,7 +73,7 @@ def _library() -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
-    # The same authorities as for requests, so that whoever trusts a company's own there does so here.
+    # The same authorities as for requests, so that a company's own has to be named only once.
     import certifi
 
     named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
@@ -87,7 +87,7 @@ class StreamingSocket:
 
     :param url: ``wss`` address with its query; never shown.
     :param credential: an API key or a temporary token.
-    :raises SessionRefused: the service answered with an HTTP error.
+    :raises HandshakeRefused: the service answered with an HTTP error.
     :raises TransportError: no connection was made.
     """
 
@@ -103,14 +103,14 @@ class StreamingSocket:
                 # Some gateways refuse what looks like a web page of another site.
                 suppress_origin=True,
                 redirect_limit=0,
-                # It is done byte by byte in Python; whoever reads the JSON finds out as well.
+                # It is done byte by byte in Python; the JSON parser finds what is wrong as well.
                 skip_utf8_validation=True,
             )
         except library.WebSocketBadStatusException as error:
             body = error.resp_body or b""
-            said = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+            text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
             raise HandshakeRefused(
-                refused_handshake(error.status_code, sanitize(said, [credential]))
+                refused_handshake(error.status_code, sanitize(text, [credential]))
             ) from None
         except (library.WebSocketException, OSError, ValueError) as error:
             detail = sanitize(str(error), [credential])
@@ -138,7 +138,7 @@ class StreamingSocket:
 
     def wait(self, seconds: float, also: int | None = None) -> bool:
         """
-        Wait until something came.
+        Wait until something has come.
 
         :param seconds: how long at most.
         :param also: a file descriptor that ends the wait, too.
@@ -162,7 +162,7 @@ class StreamingSocket:
         """
         Read one frame; None if it is of no interest, or not whole yet.
 
-        :raises Lost: there is nothing more to read.
+        :raises ConnectionLost: there is nothing more to read.
         """
         # What woke us may be half a frame, or a message of TLS itself: sending must not wait for the rest.
         self._socket.settimeout(_READ_TIMEOUT)

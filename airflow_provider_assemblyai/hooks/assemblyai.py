@@ -147,7 +147,7 @@ class AssemblyAIHook(BaseHook):
         key, hosts, _ = await self._read_async()
         return AsyncClient(key, hosts)
 
-    async def account(self) -> tuple[str, float | None]:
+    async def gateway_account(self) -> tuple[str, float | None]:
         """
         Return a digest of the account and host, and the model calls a minute that the connection allows.
 
@@ -157,7 +157,7 @@ class AssemblyAIHook(BaseHook):
         digest = hashlib.sha256(f"{key} {hosts.gateway}".encode()).hexdigest()[:16]
         return digest, self._gateway(extra).requests_per_minute
 
-    async def watch(self) -> tuple[AsyncClient, float | None]:
+    async def polling_client(self) -> tuple[AsyncClient, float | None]:
         """
         Return a new client for an event loop, and the status requests in 5 minutes that the connection allows.
 

@@ -127,7 +127,7 @@ class PaidCallMixin(CancellationMixin):
         now = time.time()
         if event["outcome"] == "refused":
             raise InvalidInput(f"Waiting for a turn is not possible: {event.get('detail')}")
-        let_out, call_at = _moment(event.get("let_out_at")), _moment(event.get("call_at"))
+        let_out, call_at = _moment(event.get("released_at")), _moment(event.get("call_at"))
         if let_out is not None:
             progress["start_cost"] = max(0.0, now - let_out)
         if event["outcome"] == "timeout":

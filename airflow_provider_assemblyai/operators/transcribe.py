@@ -255,7 +255,7 @@ class TranscribeOperator(AssemblyAIOperator):
                 # A backstop only: the trigger's own deadline ends with a better message.
                 timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
             )
-        return wait_until_done(hook, transcript_id, self.poll_interval, deadline, self._control.pause)
+        return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
 
     def _finish(
         self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript

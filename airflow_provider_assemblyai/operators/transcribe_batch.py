@@ -302,7 +302,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
                     ids,
                     poll_interval=self.poll_interval,
                     deadline=deadline,
-                    until=until,
+                    max_remaining=until,
                     deferred=False,
                 )
             )

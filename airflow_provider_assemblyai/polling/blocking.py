@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for a transcript on a worker, whose slot it holds; triggers wait in :mod:`.watcher`."""
+"""Waiting for a transcript on a worker, whose slot it holds; triggers wait in :mod:`.shared_poller`."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from collections.abc import Callable
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, TaskKilled
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.polling import policy as watching
+from airflow_provider_assemblyai.client.http import Client
+from airflow_provider_assemblyai.polling import policy
 
 
 def wait_until_done(
-    hook: AssemblyAIHook,
+    client: Client,
     transcript_id: str,
     poll_interval: float,
     deadline: float,
     pause: Callable[[float], None],
 ) -> Transcript:
     """
-    Look at a transcript until it has ended, well or not, and return it.
+    Poll a transcript until it has ended, well or not, and return it.
 
-    :param hook: of its region.
+    :param client: of its region.
     :param transcript_id: what is waited for.
-    :param poll_interval: seconds between the first looks.
+    :param poll_interval: seconds between the first polls.
     :param deadline: seconds since the epoch.
     :param pause: waits some seconds; raises when the task is killed.
-    :raises AssemblyAIError: waiting ended without an answer, see :func:`.watching.require_done`.
+    :raises AssemblyAIError: waiting ended without an answer, see :func:`.policy.require_completed_event`.
     """
-    watch = watching.PollState(transcript_id, poll_interval, deadline, watching.FIRST_LOOK)
+    state = policy.PollState(transcript_id, poll_interval, deadline, policy.FIRST_POLL_DELAY)
     while True:
-        pause(watch.delay(time.time(), random.random()))
+        pause(state.next_delay(time.time(), random.random()))
         try:
-            transcript: Transcript = hook.send(transcripts.get(transcript_id))
+            transcript = client.send(transcripts.get(transcript_id))
         except TaskKilled:
             raise
         except AssemblyAIError as error:
-            event = watch.failed(error, time.time())
+            event = state.on_error(error, time.time())
         else:
-            event = watch.saw(transcript, time.time())
+            event = state.on_status(transcript["status"], time.time())
         if event is not None:
-            watching.require_completed_event(event, hook.region)
+            policy.require_completed_event(event, client.hosts.region)
             return transcript

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who waits for what, and what is asked for them: the data of a ``Roster``. No I/O, no clock, no Airflow."""
+"""What is waited for, and what is requested for it: the data of a ``PollScheduler``. No I/O, no clock, no Airflow."""
 
 from __future__ import annotations
 
@@ -14,83 +14,83 @@ from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.polling.list_index import PAGE
 from airflow_provider_assemblyai.polling.policy import Outcome, PollEvent
 
-#: Pages that a search may spend without finding anything.
+#: Pages that a scan may spend without finding anything.
 _CREDIT = 4
 
 
 class WaitRequest:
     """
-    Somebody who waits.
+    What one waiter wants.
 
-    :param ids: for which transcripts.
-    :param interval: seconds between two looks.
-    :param ready_at: seconds since the epoch; nothing is told before.
-    :param look_at: when the first look makes sense.
+    :param ids: the transcripts.
+    :param interval: seconds between two polls.
+    :param ready_at: seconds since the epoch; no event comes before.
+    :param first_poll_at: when the first poll makes sense.
     :param deadline: when to give up.
-    :param until: transcripts that may be left over when waiting ends.
+    :param max_remaining: transcripts that may remain when waiting ends.
     """
 
-    __slots__ = ("deadline", "events", "interval", "left", "look_at", "ready_at", "until")
+    __slots__ = ("deadline", "events", "first_poll_at", "interval", "max_remaining", "ready_at", "remaining")
 
     def __init__(
         self,
         ids: Iterable[str],
         interval: float,
         ready_at: float,
-        look_at: float,
+        first_poll_at: float,
         deadline: float,
-        until: int = 0,
+        max_remaining: int = 0,
     ) -> None:
-        self.left = dict.fromkeys(ids)
+        self.remaining = dict.fromkeys(ids)
         self.interval = interval
         self.ready_at = ready_at
-        self.look_at = max(ready_at, look_at)
-        # The deadline of a trigger that was moved may be over when it starts; one look is owed to it all the same.
+        self.first_poll_at = max(ready_at, first_poll_at)
+        # The deadline of a trigger that was moved may be over when it starts; one poll is owed to it all the same.
         self.deadline = max(ready_at, deadline)
-        self.until = until
+        self.max_remaining = max_remaining
         self.events: list[PollEvent] = []
 
     @property
     def over(self) -> bool:
-        """Whether waiting has come to its end."""
-        return len(self.left) <= self.until
+        """Whether waiting has ended."""
+        return len(self.remaining) <= self.max_remaining
 
     def end(self, transcript_id: str, outcome: Outcome, detail: str) -> None:
-        """Take in the end of one."""
-        if transcript_id in self.left:
-            del self.left[transcript_id]
+        """Record the event of one transcript."""
+        if transcript_id in self.remaining:
+            del self.remaining[transcript_id]
             self.events.append({"transcript_id": transcript_id, "outcome": outcome, "detail": detail})
 
 
 class ListScan:
     """
-    A walk through the list for transcripts whose place is not known.
+    A walk through the list for transcripts whose position is not known.
 
-    :ivar left: what is not found yet.
+    :ivar remaining: what is not found yet.
     :ivar anchors: of these, what no page was begun at yet.
-    :ivar credit: pages that may still be spent. Each one that is found pays for a page, because reading it by id
-        would have cost as much.
-    :ivar walkers: pages under way.
+    :ivar credit: pages that may still be spent. Each transcript that is found pays for a page, because reading it
+        by id would have cost as much.
+    :ivar in_flight: pages under way.
     """
 
-    __slots__ = ("anchors", "credit", "left", "walkers")
+    __slots__ = ("anchors", "credit", "in_flight", "remaining")
 
     def __init__(self, ids: Sequence[str]) -> None:
-        self.left = dict.fromkeys(ids)
+        self.remaining = dict.fromkeys(ids)
         # In no order that has to do with the list's: pages that begin far from each other overlap less.
         self.anchors = random.Random(len(ids)).sample(ids, len(ids))
         self.credit = min(_CREDIT, len(ids))
-        self.walkers = 0
+        self.in_flight = 0
 
-    def page(self, before: str | None, planned: float) -> PollRequest:
-        """Return the look at one page."""
+    def request_page(self, before_id: str | None, planned_at: float) -> PollRequest:
+        """Return the request for one page."""
         self.credit -= 1
-        self.walkers += 1
-        return PollRequest(planned, [], before, PAGE, self)
+        self.in_flight += 1
+        return PollRequest(planned_at, [], before_id, PAGE, self)
 
-    def found(self, ids: Sequence[str], known: Container[str]) -> tuple[int, str | None]:
-        """Return how many a page shows, and the row to go on from if that makes sense."""
-        found = [number for number, one in enumerate(ids) if one in self.left]
+    def evaluate(self, ids: Sequence[str], known: Container[str]) -> tuple[int, str | None]:
+        """Return how many a page shows, and the row to continue from if that makes sense."""
+        found = [number for number, one in enumerate(ids) if one in self.remaining]
         last_known = max((number for number, one in enumerate(ids) if one in known), default=-1)
         # Beyond rows that are known another page has been, or will be.
         return len(found), ids[-1] if found and found[-1] > last_known else None
@@ -101,23 +101,23 @@ class PollRequest:
     """
     One request.
 
-    :param planned: when it was due.
-    :param ids: whom it is made for.
-    :param before: begin of a page; None is the newest.
+    :param planned_at: when it was due.
+    :param ids: the transcripts that it is made for.
+    :param before_id: begin of a page; None is the newest.
     :param limit: rows of a page; 0 reads the one transcript by its id.
-    :param search: what a page is a part of, if anybody's place is not known.
+    :param scan: what a page is a part of, if positions are not known.
     """
 
-    planned: float
+    planned_at: float
     ids: list[str] = field(default_factory=list)
-    before: str | None = None
+    before_id: str | None = None
     limit: int = 0
-    search: ListScan | None = None
+    scan: ListScan | None = None
 
     @property
     def call(self) -> Call[list[tuple[str, str]]]:
         if self.limit:
-            return transcripts.statuses(limit=self.limit, before_id=self.before)
+            return transcripts.statuses(limit=self.limit, before_id=self.before_id)
         return transcripts.status(self.ids[0])
 
 
@@ -125,53 +125,57 @@ class PendingTranscript:
     """
     A transcript that is waited for.
 
-    :ivar claims: by whom; of what they say, the least counts.
-    :ivar due: when it is looked at next; infinite while that is under way.
-    :ivar status: what was seen last.
-    :ivar misses: looks in which it was not in the list.
-    :ivar looks: by id, or in vain, since it was last seen in the list.
-    :ivar failing_since: when asking began to fail.
-    :ivar search: the search for its place, while there is one.
+    :param id: of the transcript.
+    :ivar waits: the requests for it; where they differ, the least counts.
+    :ivar due: when it is polled next.
+    :ivar in_flight: whether a poll for it is under way.
+    :ivar status: what the last poll found.
+    :ivar misses: polls in which it was not in the list.
+    :ivar polls: by id, or in vain, since it was last seen in the list.
+    :ivar failing_since: when polls began to fail.
+    :ivar scan: the scan for its position, while there is one.
     """
 
     __slots__ = (
-        *("claims", "deadline", "due", "failing_since", "interval", "look_at", "looks", "misses"),
-        *("ready_at", "search", "status"),
+        *("deadline", "due", "failing_since", "first_poll_at", "id", "in_flight", "interval", "misses"),
+        *("polls", "ready_at", "scan", "status", "waits"),
     )
 
-    def __init__(self) -> None:
-        self.claims: list[WaitRequest] = []
-        self.interval = self.ready_at = self.look_at = self.deadline = self.due = inf
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.waits: list[WaitRequest] = []
+        self.interval = self.ready_at = self.first_poll_at = self.deadline = self.due = inf
+        self.in_flight = False
         self.status = ""
-        self.misses = self.looks = 0
+        self.misses = self.polls = 0
         self.failing_since: float | None = None
-        self.search: ListScan | None = None
+        self.scan: ListScan | None = None
 
     @property
     def ended(self) -> bool:
         return self.status in ("completed", "error")
 
-    def add(self, claim: WaitRequest) -> None:
-        """Have one more wait for it."""
-        self.claims.append(claim)
-        self._count()
+    def add(self, wait: WaitRequest) -> None:
+        """Take one more request in."""
+        self.waits.append(wait)
+        self._combine()
 
-    def remove(self, claim: WaitRequest) -> None:
-        """Have one less wait for it."""
-        self.claims.remove(claim)
-        if self.claims:
-            self._count()
+    def remove(self, wait: WaitRequest) -> None:
+        """Take a request out."""
+        self.waits.remove(wait)
+        if self.waits:
+            self._combine()
 
-    def _count(self) -> None:
+    def _combine(self) -> None:
         # Read for every row of every page, so not worked out there.
-        self.interval = min(claim.interval for claim in self.claims)
-        self.ready_at = min(claim.ready_at for claim in self.claims)
-        self.look_at = min(claim.look_at for claim in self.claims)
-        self.deadline = min(claim.deadline for claim in self.claims)
+        self.interval = min(wait.interval for wait in self.waits)
+        self.ready_at = min(wait.ready_at for wait in self.waits)
+        self.first_poll_at = min(wait.first_poll_at for wait in self.waits)
+        self.deadline = min(wait.deadline for wait in self.waits)
 
 
 class DueQueue:
-    """Who is due when. Many are due at the same moment, so what is kept in order is moments."""
+    """Transcripts by the moment of their next poll. Many share a moment, so what is kept in order is moments."""
 
     def __init__(self) -> None:
         self._moments: list[float] = []
@@ -182,8 +186,8 @@ class DueQueue:
         """The first moment; infinite if there is none."""
         return self._moments[0] if self._moments else inf
 
-    def put(self, transcript_id: str, moment: float) -> None:
-        """Note somebody; who is noted twice is due twice."""
+    def push(self, transcript_id: str, moment: float) -> None:
+        """Add a transcript; one that is added twice comes out twice."""
         ids = self._ids.get(moment)
         if ids is None:
             self._ids[moment] = [transcript_id]
@@ -191,8 +195,8 @@ class DueQueue:
         else:
             ids.append(transcript_id)
 
-    def take(self, now: float) -> Iterator[tuple[float, list[str]]]:
-        """Yield and forget moments that have come."""
+    def pop_until(self, now: float) -> Iterator[tuple[float, list[str]]]:
+        """Remove and yield the moments that have come."""
         while self._moments and self._moments[0] <= now:
             moment = heappop(self._moments)
             yield moment, self._ids.pop(moment)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Whom to look at next when many transcripts of one account are waited for, as decisions only: no I/O, no clock,
+What to poll next when many transcripts of one account are waited for, as decisions only: no I/O, no clock,
 no Airflow.
 
-A page of the list tells the states of 200 transcripts without a word of any of them, and costs one request. So a
-:class:`PollScheduler` looks for transcripts in the list first: at the newest page, then at those that follow, and at
-those that begin at one of the ids themselves. What it finds there is from then on asked for in as few pages as
-hold it. What it does not find, because the list is full of other people's transcripts, is read by its id; only
-then the interval grows.
+A page of the list shows the states of 200 transcripts without a word of any of them, and costs one request. So a
+:class:`PollScheduler` scans the list first: the newest page, then those that follow, and those that begin at one
+of the ids themselves. What it finds there is from then on requested in as few pages as hold it. What it does not
+find, because the list is full of transcripts that are not waited for, is read by its id; only then the interval
+grows.
 """
 
 from __future__ import annotations
@@ -27,389 +27,380 @@ from airflow_provider_assemblyai.polling.models import (
     PollRequest,
     WaitRequest,
 )
-from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, Outcome, interval_after
+from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, Outcome, next_interval
 
-#: Pages of one search that are under way at the same time.
-_WALKERS = 8
-#: Looks that a transcript may be missing from the list before it is read by its id for good.
+#: Pages of one scan that are under way at the same time.
+_PARALLEL_PAGES = 8
+#: Polls in which a transcript may be missing from the list before it is read by its id for good.
 _MISSES = 2
-#: Seconds between two searches, at most: who comes in between is looked for together.
+#: Seconds between two scans, at most: transcripts that come in between are scanned for together.
 _GATHER = 1.0
-#: Seconds that the last look, at the deadline, may take.
-_LAST_LOOK = 10.0
+#: Seconds that the last poll, at the deadline, may take.
+_LAST_POLL = 10.0
 #: Seconds to wait after a 429 that does not say how long; doubled while there are more.
-_HOLD, _LONGEST_HOLD = 2.0, 60.0
+_BACKOFF, _LONGEST_BACKOFF = 2.0, 60.0
 
 
 class PollScheduler:
     """
     All transcripts of one account that are waited for in one event loop.
 
-    Every method that can end somebody's waiting returns whose it ended.
+    Every method that can end a wait returns the requests that it ended.
 
     :param jitter: gives a number from 0 to 1, so that what is read by id is not read at the same moment.
     """
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
-        self._entries: dict[str, PendingTranscript] = {}
-        self._places = ListIndex()
-        self._searches = 0
-        self._search_from = -inf
-        self._hold = -inf
-        self._holds = 0
-        self._agenda = DueQueue()
-        self._claims: set[WaitRequest] = set()
+        self._pending: dict[str, PendingTranscript] = {}
+        self._index = ListIndex()
+        self._scans = 0
+        self._next_scan_at = -inf
+        self._blocked_until = -inf
+        self._rate_limits = 0
+        self._queue = DueQueue()
+        self._waits: set[WaitRequest] = set()
         self._origin = 0.0
         self._deadlines: list[tuple[float, int, WaitRequest]] = []
         self._number = 0
-        self._follow: list[PollRequest] = []
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        self._follow_ups: list[PollRequest] = []
 
     # --- coming and going --------------------------------------------------------------------------------
 
-    def join(self, claim: WaitRequest) -> None:
-        """Take somebody in."""
-        self._claims.add(claim)
-        if not self._entries:
-            # Who comes first gives the beat, so alone nobody waits for it.
-            self._origin = claim.look_at
-        for transcript_id in claim.left:
-            entry = self._entries.get(transcript_id)
-            if entry is None:
-                entry = self._entries[transcript_id] = PendingTranscript()
-            entry.add(claim)
-            if len(entry.claims) == 1 or claim.look_at < entry.due < inf:
-                self._at(transcript_id, entry, claim.look_at)
-        self._remind(claim.deadline, claim)
+    def add(self, wait: WaitRequest) -> None:
+        """Begin to wait."""
+        self._waits.add(wait)
+        if not self._pending:
+            # The first one sets the ticks, so that it does not wait for one when it is alone.
+            self._origin = wait.first_poll_at
+        for transcript_id in wait.remaining:
+            pending = self._pending.get(transcript_id)
+            if pending is None:
+                pending = self._pending[transcript_id] = PendingTranscript(transcript_id)
+            pending.add(wait)
+            if wait.first_poll_at < pending.due and not pending.in_flight:
+                self._schedule(pending, wait.first_poll_at)
+        self._push_deadline(wait.deadline, wait)
 
-    def leave(self, claim: WaitRequest) -> None:
-        """Forget somebody; what nobody else waits for is not looked at again."""
-        self._claims.discard(claim)
-        if len(self._deadlines) > 100 + 2 * len(self._claims):
-            # Most of who waited did not come to his deadline, which may be hours away.
-            self._deadlines = [one for one in self._deadlines if one[2] in self._claims]
+    def remove(self, wait: WaitRequest) -> None:
+        """Stop to wait; what no other request is for is not polled again."""
+        self._waits.discard(wait)
+        if len(self._deadlines) > 100 + 2 * len(self._waits):
+            # Most waits end long before their deadline, which may be hours away.
+            self._deadlines = [one for one in self._deadlines if one[2] in self._waits]
             heapify(self._deadlines)
-        for transcript_id in claim.left:
-            entry = self._entries.get(transcript_id)
-            if entry is not None and claim in entry.claims:
-                self._forsake(transcript_id, entry, claim)
+        for transcript_id in wait.remaining:
+            pending = self._pending.get(transcript_id)
+            if pending is not None and wait in pending.waits:
+                self._unsubscribe(pending, wait)
 
-    def _drop(self, transcript_id: str, entry: PendingTranscript) -> None:
-        del self._entries[transcript_id]
-        self._places.forget(transcript_id)
-        if entry.search is not None:
-            entry.search.left.pop(transcript_id, None)
+    def _unsubscribe(self, pending: PendingTranscript, wait: WaitRequest) -> None:
+        pending.remove(wait)
+        if not pending.waits:
+            del self._pending[pending.id]
+            self._index.forget(pending.id)
+            if pending.scan is not None:
+                pending.scan.remaining.pop(pending.id, None)
 
     # --- what to do --------------------------------------------------------------------------------------
 
     def plan(self, now: float) -> tuple[list[PollRequest], list[WaitRequest]]:
-        """Return the looks that are due now, and whose waiting is over without any."""
-        over = self._lapse(now)
-        if now < self._hold:
-            return [], over
-        looks, self._follow = self._follow, []
-        by_id, placed, unknown = [], [], []
-        for transcript_id in self._due(now):
-            entry = self._entries[transcript_id]
-            if entry.ended:
-                over += self._end(transcript_id, "done", entry.status, now)
-            elif transcript_id in self._places:
-                placed.append(transcript_id)
-            elif entry.misses >= _MISSES:
-                by_id.append(transcript_id)
+        """
+        Return the requests that are due now, and the waits that ended without any.
+
+        :param now: seconds since the epoch.
+        """
+        ended = self._expire(now)
+        if now < self._blocked_until:
+            return [], ended
+        polls, self._follow_ups = self._follow_ups, []
+        by_id: list[str] = []
+        located: list[str] = []
+        unknown: list[PendingTranscript] = []
+        for pending in self._take_due(now):
+            if pending.ended:
+                ended += self._end(pending, "done", pending.status, now)
+            elif pending.id in self._index:
+                located.append(pending.id)
+            elif pending.misses >= _MISSES:
+                by_id.append(pending.id)
             else:
-                unknown.append(transcript_id)
-        windows, alone = self._places.windows(placed)
-        looks += [PollRequest(now, window.ids, window.before, window.limit) for window in windows]
-        looks += [PollRequest(now, [transcript_id]) for transcript_id in (*alone, *by_id)]
-        if unknown and now < self._search_from:
-            for transcript_id in unknown:
-                self._at(transcript_id, self._entries[transcript_id], self._search_from)
+                unknown.append(pending)
+        pages, alone = self._index.page_ranges(located)
+        polls += [PollRequest(now, page.ids, page.before_id, page.limit) for page in pages]
+        polls += [PollRequest(now, [transcript_id]) for transcript_id in (*alone, *by_id)]
+        if unknown and now < self._next_scan_at:
+            for pending in unknown:
+                self._schedule(pending, self._next_scan_at)
         elif unknown:
-            looks += self._begin(unknown, now)
-        return looks, over
+            polls += self._start_scan(unknown, now)
+        return polls, ended
 
     def next_due(self) -> float:
-        """Return when :meth:`plan` has something to do; infinite if nobody waits."""
-        if not self._entries:
+        """Return when :meth:`plan` has something to do; infinite if nothing is waited for."""
+        if not self._pending:
             return inf
-        looks = max(self._hold, -inf if self._follow else self._agenda.first)
-        return min(looks, self._deadlines[0][0] if self._deadlines else inf)
+        poll_at = max(self._blocked_until, -inf if self._follow_ups else self._queue.first)
+        return min(poll_at, self._deadlines[0][0] if self._deadlines else inf)
 
-    def wants(self, look: PollRequest) -> bool:
-        """Tell whether anybody still waits for what a planned look is about."""
-        if look.search is not None:
-            return bool(look.search.left)
-        return any(transcript_id in self._entries for transcript_id in look.ids)
+    def is_wanted(self, poll: PollRequest) -> bool:
+        """Return whether a planned request still serves a wait."""
+        if poll.scan is not None:
+            return bool(poll.scan.remaining)
+        return any(transcript_id in self._pending for transcript_id in poll.ids)
 
-    def held_until(self, now: float) -> float:
-        """Return until when the service asked not to be asked."""
-        return max(now, self._hold)
+    def blocked_until(self, now: float) -> float:
+        """Return until when the service wants no request; ``now`` if it takes one."""
+        return max(now, self._blocked_until)
 
-    # --- what was seen -----------------------------------------------------------------------------------
+    # --- what came back ----------------------------------------------------------------------------------
 
-    def seen(self, look: PollRequest, rows: Sequence[tuple[str, str]], now: float) -> list[WaitRequest]:
+    def on_rows(self, poll: PollRequest, rows: Sequence[tuple[str, str]], now: float) -> list[WaitRequest]:
         """
         Take in an answer.
 
-        :param look: to what.
+        :param poll: to which request.
         :param rows: ids and states.
         :param now: seconds since the epoch.
         """
-        self._holds = 0
-        if not look.limit:
-            return self._saw_one(look, rows, now)
-        ids = [transcript_id for transcript_id, _ in rows]
-        found, older = look.search.found(ids, self._places) if look.search is not None else (0, None)
-        self._places.learn(look.before, ids, self._entries)
-        over: list[WaitRequest] = []
+        self._rate_limits = 0
+        found, older = 0, None
+        if poll.limit:
+            ids = [transcript_id for transcript_id, _ in rows]
+            if poll.scan is not None:
+                found, older = poll.scan.evaluate(ids, self._index)
+            self._index.add_page(poll.before_id, ids, self._pending)
+        ended: list[WaitRequest] = []
         for transcript_id, status in rows:
-            entry = self._entries.get(transcript_id)
-            if entry is not None:
-                entry.misses = entry.looks = 0
-                over += self._saw(transcript_id, entry, status, look.planned, now)
-        if look.search is not None:
-            self._search_on(look.search, found, older, look.planned)
-        else:
-            for transcript_id in self._unanswered(look.ids):
-                if look.before is not None or not self._places.anchored(transcript_id):
-                    # Not where it was: it is looked for anew, and in the end read by its id.
-                    self._places.forget(transcript_id)
-                    self._entries[transcript_id].misses += 1
-                self._at(transcript_id, self._entries[transcript_id], now)
-        return over
+            pending = self._pending.get(transcript_id)
+            if pending is None:
+                continue
+            if poll.limit:
+                pending.misses = pending.polls = 0
+            else:
+                pending.polls += 1
+            ended += self._on_status(pending, status, poll.planned_at, now)
+        if poll.scan is not None:
+            self._continue_scan(poll.scan, found, older, poll.planned_at)
+        for pending in self._still_in_flight(poll.ids):
+            if poll.before_id is not None or not self._index.can_start_page(pending.id):
+                # Not where it was: it is scanned for anew, and in the end read by its id.
+                self._index.forget(pending.id)
+                pending.misses += 1
+            self._schedule(pending, now)
+        return ended
 
-    def failed(self, look: PollRequest, error: AssemblyAIError, now: float) -> list[WaitRequest]:
+    def on_error(self, poll: PollRequest, error: AssemblyAIError, now: float) -> list[WaitRequest]:
         """
-        Take in that asking failed, which says nothing about any transcript.
+        Take in that a request failed, which says nothing about any transcript.
 
-        :param look: what was asked for.
+        :param poll: the request.
         :param error: how it failed.
         :param now: seconds since the epoch.
         """
         if isinstance(error, RateLimitError):
-            self._holds += 1
-            asked = error.retry_after
-            wait = min(_LONGEST_HOLD, _HOLD * 2.0 ** (self._holds - 1)) if asked is None else asked
+            self._rate_limits += 1
+            delay = error.retry_after
+            if delay is None:
+                delay = min(_LONGEST_BACKOFF, _BACKOFF * 2.0 ** (self._rate_limits - 1))
             # Not all triggerers of an account at the same moment.
-            self._hold = max(self._hold, now + wait + self._jitter() * min(1.0, 0.1 + wait / 10))
-        over: list[WaitRequest] = []
-        for transcript_id in self._unanswered(self._concerned(look)):
-            over += self._not_told(transcript_id, look, error, now)
-        return over
+            spread = self._jitter() * min(1.0, 0.1 + delay / 10)
+            self._blocked_until = max(self._blocked_until, now + delay + spread)
+        return [
+            wait
+            for pending in self._still_in_flight(self._unanswered(poll))
+            for wait in self._on_failure(pending, poll, error, now)
+        ]
 
-    def again(self, look: PollRequest, now: float) -> None:
-        """Take in that a look was not made; whoever it was for is due."""
-        for transcript_id in self._unanswered(self._concerned(look)):
-            self._at(transcript_id, self._entries[transcript_id], now)
+    def reschedule(self, poll: PollRequest, now: float) -> None:
+        """Take in that a request was not made; what it was for is due."""
+        for pending in self._still_in_flight(self._unanswered(poll)):
+            self._schedule(pending, now)
 
-    def _concerned(self, look: PollRequest) -> list[str]:
-        """Return who gets no answer because a look got none; of a search, the last page decides."""
-        if look.search is None:
-            return look.ids
-        look.search.walkers -= 1
-        if look.search.walkers:
+    def fail_all(self, detail: str) -> list[WaitRequest]:
+        """End all waits, because the account cannot be polled."""
+        pending = list(self._pending.values())
+        return [wait for one in pending for wait in self._end(one, "unreachable", detail)]
+
+    def _unanswered(self, poll: PollRequest) -> list[str]:
+        """Return what gets no answer because a request got none; of a scan, the last page decides."""
+        if poll.scan is None:
+            return poll.ids
+        poll.scan.in_flight -= 1
+        if poll.scan.in_flight:
             return []
-        left = list(look.search.left)
-        self._end_search(look.search)
-        return left
+        remaining = list(poll.scan.remaining)
+        self._end_scan(poll.scan)
+        return remaining
 
-    def _saw(
-        self, transcript_id: str, entry: PendingTranscript, status: str, planned: float, now: float
+    def _on_status(
+        self, pending: PendingTranscript, status: str, planned_at: float, now: float
     ) -> list[WaitRequest]:
-        entry.status = status
-        entry.failing_since = None
-        if entry.search is not None:
-            entry.search.left.pop(transcript_id, None)
-            entry.search = None
-        if entry.ended:
-            return self._end(transcript_id, "done", status, now)
-        over = self._time_out(transcript_id, entry, status, now) if entry.deadline <= now else []
-        if entry.claims:
-            if entry.looks:
-                due = planned + interval_after(entry.interval, entry.looks - 1, self._jitter())
+        pending.status = status
+        pending.failing_since = None
+        if pending.scan is not None:
+            pending.scan.remaining.pop(pending.id, None)
+            pending.scan = None
+        if pending.ended:
+            return self._end(pending, "done", status, now)
+        ended = self._time_out(pending, status, now) if pending.deadline <= now else []
+        if pending.waits:
+            if pending.polls:
+                due = planned_at + next_interval(pending.interval, pending.polls - 1, self._jitter())
             else:
-                due = self._beat(planned, entry.interval)
-            self._at(transcript_id, entry, max(due, entry.look_at))
-        return over
+                due = self._next_tick(planned_at, pending.interval)
+            self._schedule(pending, max(due, pending.first_poll_at))
+        return ended
 
-    def _beat(self, after: float, interval: float) -> float:
-        """Return the next moment that all who wait with one interval have in common: pages serve them together."""
-        beats = (after - self._origin) / interval
-        return self._origin + (floor(beats + 1e-6) + 1) * interval
+    def _next_tick(self, after: float, interval: float) -> float:
+        """Return the next moment that all waits with one interval have in common: pages serve them together."""
+        ticks = (after - self._origin) / interval
+        return self._origin + (floor(ticks + 1e-6) + 1) * interval
 
-    def _saw_one(self, look: PollRequest, rows: Sequence[tuple[str, str]], now: float) -> list[WaitRequest]:
-        (transcript_id,) = look.ids
-        entry = self._entries.get(transcript_id)
-        if entry is None:
-            return []
-        entry.looks += 1
-        return self._saw(transcript_id, entry, rows[0][1], look.planned, now)
-
-    def _not_told(
-        self, transcript_id: str, look: PollRequest, error: AssemblyAIError, now: float
+    def _on_failure(
+        self, pending: PendingTranscript, poll: PollRequest, error: AssemblyAIError, now: float
     ) -> list[WaitRequest]:
-        entry = self._entries[transcript_id]
-        if not error.retryable and look.limit:
-            # The list is refused, or does not know where the page was to begin: that is no verdict on anybody.
-            self._places.forget(transcript_id)
-            entry.misses += 1 if isinstance(error, NotFoundError) else _MISSES
-            self._at(transcript_id, entry, now)
+        if not error.retryable and poll.limit:
+            # The list is refused, or does not know where the page was to begin: no verdict on any transcript.
+            self._index.forget(pending.id)
+            pending.misses += 1 if isinstance(error, NotFoundError) else _MISSES
+            self._schedule(pending, now)
             return []
+        detail = sanitize(str(error))
         if not error.retryable:
-            return self._end(transcript_id, "refused", sanitize(str(error)))
-        entry.looks += 1
-        if entry.failing_since is None:
-            entry.failing_since = now
-        over = self._time_out(transcript_id, entry, sanitize(str(error)), now)
-        if entry.claims and now - entry.failing_since >= MAX_ERROR_TIME:
-            return over + self._end(transcript_id, "unreachable", sanitize(str(error)))
-        if entry.claims:
-            pause = interval_after(entry.interval, entry.looks - 1, self._jitter())
-            self._at(transcript_id, entry, max(now + pause, self._hold))
-        return over
+            return self._end(pending, "refused", detail)
+        pending.polls += 1
+        if pending.failing_since is None:
+            pending.failing_since = now
+        ended = self._time_out(pending, detail, now)
+        if pending.waits and now - pending.failing_since >= MAX_ERROR_TIME:
+            return ended + self._end(pending, "unreachable", detail)
+        if pending.waits:
+            interval = next_interval(pending.interval, pending.polls - 1, self._jitter())
+            self._schedule(pending, max(now + interval, self._blocked_until))
+        return ended
 
-    # --- searching ---------------------------------------------------------------------------------------
+    # --- scanning the list -------------------------------------------------------------------------------
 
-    def _begin(self, unknown: list[str], now: float) -> list[PollRequest]:
-        search = ListScan(unknown)
-        self._searches += 1
-        for transcript_id in unknown:
-            self._entries[transcript_id].search = search
-        # Who comes within the next moments is looked for together.
-        shortest = min(self._entries[transcript_id].interval for transcript_id in unknown)
-        self._search_from = now + min(_GATHER, shortest / 5)
-        return [search.page(None, now), *self._jump(search, now)]
+    def _start_scan(self, unknown: list[PendingTranscript], now: float) -> list[PollRequest]:
+        scan = ListScan([pending.id for pending in unknown])
+        self._scans += 1
+        for pending in unknown:
+            pending.scan = scan
+        # What comes within the next moments is scanned for together.
+        shortest = min(pending.interval for pending in unknown)
+        self._next_scan_at = now + min(_GATHER, shortest / 5)
+        return [scan.request_page(None, now), *self._anchor_pages(scan, now)]
 
-    def _jump(self, search: ListScan, planned: float) -> list[PollRequest]:
-        """Begin pages at ids that are looked for themselves; how many is a matter of how many are left."""
-        looks = []
-        room = min(_WALKERS, len(search.left) // PAGE or (0 if search.walkers else 1))
-        while search.anchors and search.walkers < room and search.credit > 0:
-            anchor = search.anchors.pop()
-            if anchor in search.left:
-                looks.append(search.page(anchor, planned))
-        return looks
+    def _anchor_pages(self, scan: ListScan, planned_at: float) -> list[PollRequest]:
+        """Begin pages at ids that are scanned for; how many depends on how many remain."""
+        polls = []
+        room = min(_PARALLEL_PAGES, len(scan.remaining) // PAGE or (0 if scan.in_flight else 1))
+        while scan.anchors and scan.in_flight < room and scan.credit > 0:
+            anchor = scan.anchors.pop()
+            if anchor in scan.remaining:
+                polls.append(scan.request_page(anchor, planned_at))
+        return polls
 
-    def _search_on(self, search: ListScan, found: int, older: str | None, planned: float) -> None:
-        search.walkers -= 1
-        search.credit += found
-        if search.left and search.credit > 0:
+    def _continue_scan(self, scan: ListScan, found: int, older: str | None, planned_at: float) -> None:
+        scan.in_flight -= 1
+        scan.credit += found
+        if scan.remaining and scan.credit > 0:
             if older is not None:
-                self._follow.append(search.page(older, planned))
-            self._follow += self._jump(search, planned)
-        if search.walkers:
+                self._follow_ups.append(scan.request_page(older, planned_at))
+            self._follow_ups += self._anchor_pages(scan, planned_at)
+        if scan.in_flight:
             return
-        left = list(search.left)
-        self._end_search(search)
-        for transcript_id in left:
-            # It may stand where another page began; else it is not among the rows that are worth turning over.
-            entry = self._entries[transcript_id]
-            entry.due = inf
-            if transcript_id not in self._places:
-                entry.misses += 1
-            self._follow.append(PollRequest(planned, [transcript_id]))
+        remaining = list(scan.remaining)
+        self._end_scan(scan)
+        for transcript_id in remaining:
+            # It may stand where another page began; else it is not among the rows that are worth a page.
+            pending = self._pending[transcript_id]
+            pending.in_flight = True
+            if transcript_id not in self._index:
+                pending.misses += 1
+            self._follow_ups.append(PollRequest(planned_at, [transcript_id]))
 
-    def _end_search(self, search: ListScan) -> None:
-        self._searches -= 1
-        for transcript_id in search.left:
-            self._entries[transcript_id].search = None
-        search.left = {}
-        if not self._searches:
-            self._places.forget_ends()
+    def _end_scan(self, scan: ListScan) -> None:
+        self._scans -= 1
+        for transcript_id in scan.remaining:
+            self._pending[transcript_id].scan = None
+        scan.remaining = {}
+        if not self._scans:
+            self._index.forget_page_ends()
 
-    # --- who is due when ---------------------------------------------------------------------------------
+    # --- what is due when --------------------------------------------------------------------------------
 
-    def _at(self, transcript_id: str, entry: PendingTranscript, moment: float) -> None:
-        if entry.due == moment:
+    def _schedule(self, pending: PendingTranscript, moment: float) -> None:
+        if pending.due == moment and not pending.in_flight:
             return
-        entry.due = moment
-        self._agenda.put(transcript_id, moment)
+        pending.due, pending.in_flight = moment, False
+        self._queue.push(pending.id, moment)
 
-    def _due(self, now: float) -> list[str]:
+    def _take_due(self, now: float) -> list[PendingTranscript]:
         found = []
-        for moment, ids in self._agenda.take(now):
-            for transcript_id in ids:
-                entry = self._entries.get(transcript_id)
-                # Who is due at another moment by now is passed over.
-                if entry is not None and entry.due == moment:
-                    entry.due = inf
-                    found.append(transcript_id)
+        for moment, ids in self._queue.pop_until(now):
+            for pending in self._known(ids):
+                # What is due at another moment by now is passed over.
+                if pending.due == moment and not pending.in_flight:
+                    pending.in_flight = True
+                    found.append(pending)
         return found
 
-    def _unanswered(self, ids: Iterable[str]) -> list[str]:
-        return [one for one in ids if one in self._entries and self._entries[one].due == inf]
+    def _still_in_flight(self, ids: Iterable[str]) -> list[PendingTranscript]:
+        return [pending for pending in self._known(ids) if pending.in_flight]
 
-    def _remind(self, moment: float, claim: WaitRequest) -> None:
+    def _known(self, ids: Iterable[str]) -> list[PendingTranscript]:
+        return [self._pending[one] for one in ids if one in self._pending]
+
+    def _push_deadline(self, moment: float, wait: WaitRequest) -> None:
         self._number += 1
-        heappush(self._deadlines, (moment, self._number, claim))
+        heappush(self._deadlines, (moment, self._number, wait))
 
-    def _lapse(self, now: float) -> list[WaitRequest]:
-        """Have a last look at what is at its deadline; end what got none."""
-        over = []
+    def _expire(self, now: float) -> list[WaitRequest]:
+        """Make a last poll of what is at its deadline; end what got none."""
+        ended = []
         while self._deadlines and self._deadlines[0][0] <= now:
-            moment, _, claim = heappop(self._deadlines)
-            if claim not in self._claims or claim.over:
+            moment, _, wait = heappop(self._deadlines)
+            if wait not in self._waits or wait.over:
                 continue
-            if moment > claim.deadline or now < self._hold:
-                over.append(claim)
-                for transcript_id in list(claim.left):
-                    entry = self._entries[transcript_id]
-                    self._forsake(transcript_id, entry, claim)
-                    claim.end(transcript_id, "timeout", entry.status or "not looked at in time")
+            if moment > wait.deadline or now < self._blocked_until:
+                ended.append(wait)
+                for transcript_id in list(wait.remaining):
+                    pending = self._pending[transcript_id]
+                    self._unsubscribe(pending, wait)
+                    wait.end(transcript_id, "timeout", pending.status or "not polled in time")
                 continue
-            self._remind(claim.deadline + _LAST_LOOK, claim)
-            for transcript_id in claim.left:
-                entry = self._entries[transcript_id]
-                if entry.due != inf:
-                    self._at(transcript_id, entry, now)
-        return over
+            self._push_deadline(wait.deadline + _LAST_POLL, wait)
+            for pending in self._known(wait.remaining):
+                if not pending.in_flight:
+                    self._schedule(pending, now)
+        return ended
 
     # --- ends --------------------------------------------------------------------------------------------
 
     def _end(
-        self, transcript_id: str, outcome: Outcome, detail: str, now: float | None = None
+        self, pending: PendingTranscript, outcome: Outcome, detail: str, now: float | None = None
     ) -> list[WaitRequest]:
-        """End the waiting for one; with ``now``, of those only who may be told."""
-        entry = self._entries[transcript_id]
-        told = [claim for claim in entry.claims if now is None or claim.ready_at <= now]
-        over = self._tell(transcript_id, entry, told, outcome, detail)
-        if entry.claims:
-            self._at(transcript_id, entry, entry.ready_at)
-        return over
+        """End the waits for one transcript; with ``now``, only those that may end by then."""
+        ready = [wait for wait in pending.waits if now is None or wait.ready_at <= now]
+        ended = self._notify(pending, ready, outcome, detail)
+        if pending.waits:
+            self._schedule(pending, pending.ready_at)
+        return ended
 
-    def _time_out(
-        self, transcript_id: str, entry: PendingTranscript, detail: str, now: float
+    def _time_out(self, pending: PendingTranscript, detail: str, now: float) -> list[WaitRequest]:
+        late = [wait for wait in pending.waits if wait.deadline <= now]
+        return self._notify(pending, late, "timeout", detail)
+
+    def _notify(
+        self, pending: PendingTranscript, waits: list[WaitRequest], outcome: Outcome, detail: str
     ) -> list[WaitRequest]:
-        late = [claim for claim in entry.claims if claim.deadline <= now]
-        return self._tell(transcript_id, entry, late, "timeout", detail)
-
-    def _tell(
-        self,
-        transcript_id: str,
-        entry: PendingTranscript,
-        claims: list[WaitRequest],
-        outcome: Outcome,
-        detail: str,
-    ) -> list[WaitRequest]:
-        over = []
-        for claim in claims:
-            before = claim.over
-            claim.end(transcript_id, outcome, detail)
-            self._forsake(transcript_id, entry, claim)
-            if claim.over and not before:
-                over.append(claim)
-        return over
-
-    def _forsake(self, transcript_id: str, entry: PendingTranscript, claim: WaitRequest) -> None:
-        entry.remove(claim)
-        if not entry.claims:
-            self._drop(transcript_id, entry)
-
-    def give_up(self, detail: str) -> list[WaitRequest]:
-        """End all waiting, because the account cannot be asked."""
-        ids = list(self._entries)
-        return [claim for one in ids for claim in self._end(one, "unreachable", detail)]
+        ended = []
+        for wait in waits:
+            before = wait.over
+            wait.end(pending.id, outcome, detail)
+            self._unsubscribe(pending, wait)
+            if wait.over and not before:
+                ended.append(wait)
+        return ended

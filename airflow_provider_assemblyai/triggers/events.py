@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hearing of every transcript of an account that ends, to schedule DAGs on it."""
+"""An event for each transcript of an account that ends, to schedule DAGs on it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,77 +15,70 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
-from airflow_provider_assemblyai.events.feed import Numbered, Subscriber, TranscriptFeed, transcript_feed
-from airflow_provider_assemblyai.events.watermark import ListedTranscript, Watermark, iso, moment
+from airflow_provider_assemblyai.events.feed import Numbered, Subscriber, TranscriptFeed, shared_feed
+from airflow_provider_assemblyai.events.watermark import (
+    ListedTranscript,
+    Watermark,
+    format_time,
+    parse_time,
+)
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.polling.connection import Connection
+from airflow_provider_assemblyai.triggers.base import StoredTrigger, shared_connection
 
-#: Where the audio of a deleted transcript is said to be. There is nothing left to tell of.
+#: Where the list locates the audio of a deleted transcript. It has nothing left to send an event for.
 _DELETED = "deleted_by_user"
+_PAYLOAD_VERSION = 1
 
 
-class TranscriptEventTrigger(BaseEventTrigger):
+@dataclass(eq=False, repr=False)
+class TranscriptEventTrigger(StoredTrigger, BaseEventTrigger):
     """
     Fires for each transcript of an account that ends, once for each; for an ``AssetWatcher``::
 
         Asset("transcripts", watchers=[AssetWatcher("ended", trigger=TranscriptEventTrigger())])
 
-    Each event is an asset event, whose payload has ``transcript_id``, ``status``, ``region``, ``assemblyai_conn_id``,
-    ``created``, ``completed`` and ``audio_url`` without its query; never text. Where it stands is kept in the state
-    store of the asset (Airflow 3.3 and newer), and all triggers with the same connection, region and interval share
-    one poll.
+    Each event is an asset event, whose payload has ``version``, ``transcript_id``, ``status``, ``region``,
+    ``assemblyai_conn_id``, ``created``, ``completed`` and ``audio_url`` without its query; never text. The watermark
+    is kept in the state store of the asset (Airflow 3.3 and newer), and all triggers with the same connection,
+    region and interval share one poll.
 
     Airflow stores these arguments unencrypted, so there is no key among them.
 
-    :param assemblyai_conn_id: the connection to ask with.
-    :param region: where to look, instead of the connection's region.
+    :param assemblyai_conn_id: the connection to poll with.
+    :param region: where to poll, instead of the connection's region.
     :param status: ``completed``, ``error``, or ``any`` of the two.
     :param audio_url_prefix: only transcripts of audio whose URL, without its query, begins with this.
     :param since: also what was submitted from then on and has ended already; a datetime, or ISO 8601, UTC where
-        no zone is said. None: what ends after the first look.
-    :param poll_interval: seconds between two looks.
+        it has no zone. None: what ends after the first poll.
+    :param poll_interval: seconds between two polls.
     :raises InvalidInput: an argument that cannot work.
 
     https://www.assemblyai.com/docs/api-reference/transcripts/list
     """
 
-    def __init__(
-        self,
-        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
-        region: str | None = None,
-        status: Literal["completed", "error", "any"] = "completed",
-        audio_url_prefix: str | None = None,
-        since: datetime | str | None = None,
-        poll_interval: float = 30.0,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        if status not in ("completed", "error", "any"):
-            raise InvalidInput(f"status must be completed, error or any, not {status!r}.")
-        if not poll_interval > 0:
+    assemblyai_conn_id: str = AssemblyAIHook.default_conn_name
+    region: str | None = None
+    status: Literal["completed", "error", "any"] = "completed"
+    audio_url_prefix: str | None = None
+    since: datetime | str | None = None
+    poll_interval: float = 30.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.status not in ("completed", "error", "any"):
+            raise InvalidInput(f"status must be completed, error or any, not {self.status!r}.")
+        if not self.poll_interval > 0:
             raise InvalidInput("poll_interval must be above zero.")
-        if audio_url_prefix and strip_url(audio_url_prefix) != audio_url_prefix:
+        if self.audio_url_prefix and strip_url(self.audio_url_prefix) != self.audio_url_prefix:
             raise InvalidInput(
                 "audio_url_prefix must hold no user, query or fragment: it is stored as it is."
             )
-        self.assemblyai_conn_id = assemblyai_conn_id
-        self.region = region and check_region(region)
-        self.status = status
-        self.audio_url_prefix = audio_url_prefix
-        text = since.isoformat() if isinstance(since, datetime) else since
-        self.since = None if text is None else iso(moment(text))
-        self.poll_interval = float(poll_interval)
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "assemblyai_conn_id": self.assemblyai_conn_id,
-                "region": self.region,
-                "status": self.status,
-                "audio_url_prefix": self.audio_url_prefix,
-                "since": self.since,
-                "poll_interval": self.poll_interval,
-            },
-        )
+        self.region = self.region and check_region(self.region)
+        text = self.since.isoformat() if isinstance(self.since, datetime) else self.since
+        self._since = None if text is None else parse_time(text)
+        self.since = format_time(self._since)
+        self.poll_interval = float(self.poll_interval)
 
     def shared_stream_key(self) -> Hashable:
         """Triggers that are equal in this share one poll."""
@@ -93,76 +87,73 @@ class TranscriptEventTrigger(BaseEventTrigger):
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
         """
-        Return the poll. Airflow says of each look when everything that came of it is in its database.
+        Return the poll. Airflow reports for each snapshot when all events of it are in its database.
 
         :param kwargs: of one of the triggers that share it.
         """
         # Only Airflow 3.3 and newer have it, and only they call this.
         from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
-        place = cls(**kwargs)._desk()
+        feed = cls(**kwargs)._shared_feed()
 
-        class Poll(SharedStreamProducer):
+        class Producer(SharedStreamProducer):
             async def open_stream(self) -> AsyncIterator[tuple[Numbered, int]]:
-                async for number, look in place.looks():
-                    yield (number, look), number
+                async for number, snapshot in feed.snapshots():
+                    yield (number, snapshot), number
 
             async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-                # Of what was not stored nobody knows whose it was; the next look's position covers the others.
+                # It is not known whose event was not stored; the next snapshot's watermark covers the others.
                 if not any(item.outcome.failed for item in batch):
-                    await place.safe(batch[-1].broker_payload)
+                    await feed.commit(batch[-1].broker_payload)
 
-        return Poll()
+        return Producer()
 
-    async def filter_shared_stream(
-        self, shared_stream: AsyncIterator[Numbered]
-    ) -> AsyncIterator[TriggerEvent]:
+    def filter_shared_stream(self, shared_stream: AsyncIterator[Numbered]) -> AsyncGenerator[TriggerEvent]:
         """
-        Yield an event for each transcript that is news to this trigger.
+        Yield an event for each transcript that has ended since this trigger's watermark.
 
-        :param shared_stream: the looks of the poll.
+        :param shared_stream: the snapshots of the poll.
         """
-        place = self._desk()
-        reader = await self._reader()
-        with place.serving(reader):
-            async for number, look in shared_stream:
-                for entry in await reader.take(look):
-                    yield TriggerEvent(self._payload(entry, place.region))
-                reader.told(number)
+        return self._events(self._shared_feed(), shared_stream)
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll for this trigger alone: Airflow 3.1 and 3.2 share nothing and store no position."""
-        place = TranscriptFeed(self._hook().watch, self.poll_interval)
-        reader = await self._reader()
-        with place.serving(reader):
-            async for number, look in place.looks():
-                for entry in await reader.take(look):
-                    yield TriggerEvent(self._payload(entry, place.region))
-                reader.told(number)
-                await reader.safe(number)
+    def run(self) -> AsyncGenerator[TriggerEvent]:
+        """Poll for this trigger alone: Airflow 3.1 and 3.2 share nothing and do not confirm events."""
+        feed = TranscriptFeed(self._connection(), self.poll_interval)
+        return self._events(feed, feed.snapshots(), commit=True)
 
-    def _hook(self) -> AssemblyAIHook:
-        return AssemblyAIHook(self.assemblyai_conn_id, self.region)
+    async def _events(
+        self, feed: TranscriptFeed, snapshots: AsyncIterator[Numbered], commit: bool = False
+    ) -> AsyncGenerator[TriggerEvent]:
+        subscriber = await self._subscriber()
+        with feed.serving(subscriber):
+            async for number, snapshot in snapshots:
+                for entry in await subscriber.take(snapshot):
+                    yield TriggerEvent(self._payload(entry, feed.region))
+                subscriber.mark_delivered(number)
+                if commit:
+                    await subscriber.commit(number)
 
-    def _desk(self) -> TranscriptFeed:
-        return transcript_feed(self.shared_stream_key(), self._hook().watch, self.poll_interval)
+    def _connection(self) -> Connection:
+        return shared_connection(self.assemblyai_conn_id, self.region)
 
-    async def _reader(self) -> Subscriber:
-        cursor = Watermark.begin(None if self.since is None else moment(self.since))
+    def _shared_feed(self) -> TranscriptFeed:
+        return shared_feed(self._connection(), self.poll_interval)
+
+    async def _subscriber(self) -> Subscriber:
         store = getattr(self, "asset_state_store", None)
         if store is None:
             self.log.warning(
                 "This Airflow keeps no state for assets: after a restart of the triggerer %s.",
                 "what ended meanwhile is missed"
                 if self.since is None
-                else f"all since {self.since} is told again",
+                else f"there is another event for all since {self.since}",
             )
-        reader = Subscriber(cursor, self._is_wanted, store, self._state_key())
-        await reader.load(self.poll_interval)
-        return reader
+        subscriber = Subscriber(Watermark.begin(self._since), self._is_wanted, store, self._state_key())
+        await subscriber.load(self.poll_interval)
+        return subscriber
 
     def _state_key(self) -> str:
-        """Return the name of the position: another filter is another position, another interval is not."""
+        """Return the name of the watermark: another filter is another watermark, another interval is not."""
         kwargs = {name: value for name, value in self.serialize()[1].items() if name != "poll_interval"}
         return f"assemblyai-{hashlib.sha256(json.dumps(kwargs, sort_keys=True).encode()).hexdigest()[:16]}"
 
@@ -173,11 +164,12 @@ class TranscriptEventTrigger(BaseEventTrigger):
 
     def _payload(self, entry: ListedTranscript, region: str) -> dict[str, Any]:
         return {
+            "version": _PAYLOAD_VERSION,
             "transcript_id": entry.id,
             "status": entry.status,
             "region": region,
             "assemblyai_conn_id": self.assemblyai_conn_id,
-            "created": iso(entry.created),
-            "completed": iso(entry.completed),
+            "created": format_time(entry.created),
+            "completed": format_time(entry.completed),
             "audio_url": strip_url(entry.audio_url),
         }

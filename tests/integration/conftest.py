@@ -78,8 +78,8 @@ class StateStore:
 @pytest.fixture(autouse=True)
 def looks_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first look comes at once: there is no scheduler here to be careful with."""
-    monkeypatch.setattr("airflow_provider_assemblyai.polling.policy.FIRST_LOOK", 0.01)
-    monkeypatch.setattr("airflow_provider_assemblyai.polling.policy.AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr("airflow_provider_assemblyai.polling.policy.FIRST_POLL_DELAY", 0.01)
+    monkeypatch.setattr("airflow_provider_assemblyai.polling.policy.DEFERRAL_DELAY", 0.01)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
-from airflow_provider_assemblyai.polling import policy as watching
+from airflow_provider_assemblyai.polling import policy
 
 
 class TaskInstance:
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = json.loads(sys.argv[1])
     TaskInstance.run_id = arguments.pop("run_id", "a_run")
     # There is no scheduler here to be careful with.
-    watching.FIRST_LOOK = watching.AFTER_DEFERRAL = 0.05
+    policy.FIRST_POLL_DELAY = policy.DEFERRAL_DELAY = 0.05
     operator = TranscribeBatchOperator(task_id="a_task", **arguments)
     context: Any = {"ti": TaskInstance()}
     step = partial(operator.execute, context)

@@ -122,7 +122,7 @@ class ChannelStreamer(threading.Thread):
         try:
             socket = self._connect(rest / 1000, self._patience)
         except HandshakeRefused as refused:
-            return refused.ending, None
+            return refused.reason, None
         except RateLimitError as error:
             return CloseReason(error.status, "wait", str(error)), None
         except AssemblyAIError as error:

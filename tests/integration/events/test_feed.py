@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hearing of what ends, over loopback: filters, faults, and positions that outlive a process."""
+"""Events for what ends, over loopback: filters, faults, and watermarks that outlive a process."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from airflow_provider_assemblyai.events.feed import Subscriber
 from airflow_provider_assemblyai.events.watermark import ListedTranscript, ListSnapshot, Watermark
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
+from tests.support.polling import until
 
 SINCE = "2000-01-01T00:00:00+00:00"
 
@@ -47,11 +48,12 @@ class AssetState:
 
 def submit(name: str = "a", marker: str = "processing:0") -> str:
     url = f"https://example.com/{name}.wav?X-Amz-Signature=5ecret&emulator={marker}"
-    return AssemblyAIHook().send(transcripts.submit(url, {}))["id"]
+    return str(AssemblyAIHook().send(transcripts.submit(url, {}))["id"])
 
 
 def trigger(state: AssetState | None = None, **change: Any) -> TranscriptEventTrigger:
-    made = TranscriptEventTrigger(**({"poll_interval": 0.02, "since": SINCE} | change))
+    kwargs: dict[str, Any] = {"poll_interval": 0.02, "since": SINCE}
+    made = TranscriptEventTrigger(**(kwargs | change))
     made.asset_state_store = state  # type: ignore[assignment]
     return made
 
@@ -71,15 +73,8 @@ async def heard(of: TranscriptEventTrigger, number: int) -> list[str]:
     return [payload["transcript_id"] for payload in await payloads(of, number)]
 
 
-def positions(state: AssetState) -> list[Any]:
+def watermarks(state: AssetState) -> list[Any]:
     return [json.loads(value) for value in state.values.values()]
-
-
-async def until(probe: Callable[[], object]) -> None:
-    """Runs the loop until something is so."""
-    async with asyncio.timeout(60):
-        while not probe():  # noqa: ASYNC110  nothing tells of it
-            await asyncio.sleep(0.005)
 
 
 async def listen(of: TranscriptEventTrigger, into: list[str]) -> None:
@@ -117,6 +112,7 @@ def test_an_event_holds_ids_and_facts_only(emulator: Emulator) -> None:
     (payload,) = asyncio.run(payloads(trigger(), 1))
     assert datetime.fromisoformat(payload.pop("created")) <= datetime.fromisoformat(payload.pop("completed"))
     assert payload == {
+        "version": 1,
         "transcript_id": transcript_id,
         "status": "completed",
         "region": "us",
@@ -133,14 +129,14 @@ def test_filters(emulator: Emulator) -> None:
     assert asyncio.run(heard(trigger(audio_url_prefix="https://example.com/out/"), 1)) == [other]
 
 
-def test_what_was_deleted_is_no_news(emulator: Emulator) -> None:
+def test_a_deleted_transcript_has_no_event(emulator: Emulator) -> None:
     gone, kept = submit("a"), submit("b")
     AssemblyAIHook().send(transcripts.delete(gone))
     assert asyncio.run(heard(trigger(), 1)) == [kept]
 
 
 def test_only_what_ends_from_now_on(emulator: Emulator) -> None:
-    async def story() -> list[str]:
+    async def main() -> list[str]:
         submit("before")
         running = submit("running", "processing:30")
         state, found = AssetState(), list[str]()
@@ -154,82 +150,82 @@ def test_only_what_ends_from_now_on(emulator: Emulator) -> None:
         assert found == [after, running]
         return found
 
-    assert len(asyncio.run(story())) == 2
+    assert len(asyncio.run(main())) == 2
 
 
 def test_a_restart_goes_on_where_the_last_one_stood(emulator: Emulator) -> None:
-    async def story() -> None:
+    async def main() -> None:
         state, found = AssetState(), list[str]()
         long = submit("long", "processing:300")
         short = [submit(f"s{number}") for number in range(3)]
         listening = asyncio.create_task(listen(trigger(state), found))
-        await until(lambda: positions(state) and len(positions(state)[0]["told"]) == 3)
+        await until(lambda: watermarks(state) and len(watermarks(state)[0]["emitted"]) == 3)
         listening.cancel()
         assert found == short
         meanwhile = submit("meanwhile")
         emulator.advance(600)
         found.clear()
         listening = asyncio.create_task(listen(trigger(state), found))
-        await until(lambda: len(found) == 2 and not positions(state)[0]["open"])
+        await until(lambda: len(found) == 2 and not watermarks(state)[0]["open"])
         listening.cancel()
         assert found == [long, meanwhile]
         assert len(state.values) == 1
 
-    asyncio.run(story())
+    asyncio.run(main())
 
 
-def test_two_at_once_hear_as_one(emulator: Emulator) -> None:
+def test_two_at_once_send_each_event_once(emulator: Emulator) -> None:
     """A triggerer that comes back after another took over sees what that one stored."""
 
-    async def story() -> None:
+    async def main() -> None:
         state, first, second = AssetState(), list[str](), list[str]()
         a = submit("a")
         old = trigger(state)
-        reader = await old._reader()
-        async with asyncio.timeout(60), aclosing(old._desk().looks()) as looks:
-            with old._desk().serving(reader):
-                number, look = await anext(looks)
-                first += [entry.id for entry in await reader.take(look)]
-                reader.told(number)
-                await reader.safe(number)
+        subscriber = await old._subscriber()
+        async with asyncio.timeout(60), aclosing(old._shared_feed().snapshots()) as snapshots:
+            with old._shared_feed().serving(subscriber):
+                number, snapshot = await anext(snapshots)
+                first += [entry.id for entry in await subscriber.take(snapshot)]
+                subscriber.mark_delivered(number)
+                await subscriber.commit(number)
                 b = submit("b")
                 listening = asyncio.create_task(listen(trigger(state), second))
-                await until(lambda: len(positions(state)[0]["told"]) == 2)
+                await until(lambda: len(watermarks(state)[0]["emitted"]) == 2)
                 listening.cancel()
-                number, look = await anext(looks)
-                first += [entry.id for entry in await reader.take(look)]
+                number, snapshot = await anext(snapshots)
+                first += [entry.id for entry in await subscriber.take(snapshot)]
         assert (first, second) == ([a], [b])
 
-    asyncio.run(story())
+    asyncio.run(main())
 
 
-def test_a_late_position_does_not_overwrite_a_newer_one() -> None:
+def test_a_late_watermark_does_not_overwrite_a_newer_one() -> None:
     entries = tuple(
         ListedTranscript(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc")
     )
 
-    async def story() -> None:
+    async def main() -> None:
         state = AssetState()
         old, new = (
             Subscriber(Watermark.begin(1_700_000_000.0), lambda _: True, state, "key") for _ in range(2)
         )
         for number in (1, 2):
             assert len(await old.take(ListSnapshot(entries[:number][::-1]))) == 1
-            old.told(number)
-        await old.safe(1)
+            old.mark_delivered(number)
+        await old.commit(1)
         await new.load(0.01)
         assert [entry.id for entry in await new.take(ListSnapshot(entries[::-1]))] == ["b", "c"]
-        new.told(1)
-        await new.safe(1)
+        new.mark_delivered(1)
+        await new.commit(1)
         stored = dict(state.values)
-        await old.safe(2)
+        await old.commit(2)
         assert state.values == stored
         assert await old.take(ListSnapshot(entries[::-1])) == []
 
-    asyncio.run(story())
+    asyncio.run(main())
 
 
-def test_a_position_that_was_stored_without_an_answer_is_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watermark_that_was_stored_without_an_answer_is_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_assemblyai.events.feed._STORE_TIMEOUT", 0.01)
     entries = tuple(
         ListedTranscript(name, "completed", 1_800_000_000.0 + at, None, "") for at, name in enumerate("abc")
@@ -240,29 +236,28 @@ def test_a_position_that_was_stored_without_an_answer_is_our_own(monkeypatch: py
             await super().aset(key, value)
             await asyncio.Event().wait()
 
-    async def story() -> None:
-        reader = Subscriber(Watermark.begin(1_700_000_000.0), lambda _: True, Mute(), "key")
+    async def main() -> None:
+        subscriber = Subscriber(Watermark.begin(1_700_000_000.0), lambda _: True, Mute(), "key")
         for number in (1, 2, 3):
-            found = await reader.take(ListSnapshot(entries[:number][::-1]))
+            found = await subscriber.take(ListSnapshot(entries[:number][::-1]))
             assert [entry.id for entry in found] == ["abc"[number - 1]]
-            reader.told(number)
-            await reader.safe(number - 1)
+            subscriber.mark_delivered(number)
+            await subscriber.commit(number - 1)
 
-    asyncio.run(story())
+    asyncio.run(main())
 
 
-def test_many_pages_and_a_backlog(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_assemblyai.events.feed._BETWEEN", 0.01)
+def test_many_pages_and_a_backlog(emulator: Emulator) -> None:
     emulator.seed(450)
     everything = [record["id"] for record in emulator.transcripts()]
     found = asyncio.run(heard(trigger(status="any"), 450))
     assert sorted(found) == sorted(everything)
     assert len(set(found)) == 450
     asked = [request for request in emulator.requests if request["path"] == "/v2/transcript"]
-    assert len(asked) == 3, "one look serves all parts of a backlog"
+    assert len(asked) == 3, "one snapshot serves all parts of a backlog"
 
 
-def test_failing_to_ask_is_not_failing(emulator: Emulator) -> None:
+def test_errors_of_the_service_are_tolerated(emulator: Emulator) -> None:
     transcript_id = submit()
     emulator.fault("status", status=503, method="GET", times=2)
     emulator.fault("status", status=401, method="GET", times=1)
@@ -270,7 +265,7 @@ def test_failing_to_ask_is_not_failing(emulator: Emulator) -> None:
 
 
 def test_a_store_that_fails_loses_nothing(emulator: Emulator) -> None:
-    async def story() -> None:
+    async def main() -> None:
         state, found = AssetState(), list[str]()
         state.broken = True
         first = submit("a")
@@ -284,14 +279,14 @@ def test_a_store_that_fails_loses_nothing(emulator: Emulator) -> None:
         await until(lambda: len(found) == 2)
         state.broken = False
         third = submit("c")
-        await until(lambda: positions(state) and third in positions(state)[0]["told"])
+        await until(lambda: watermarks(state) and third in watermarks(state)[0]["emitted"])
         listening.cancel()
         assert found == [first, second, third]
 
-    asyncio.run(story())
+    asyncio.run(main())
 
 
-def test_a_position_that_was_damaged_is_left_out(emulator: Emulator) -> None:
+def test_a_watermark_that_was_damaged_is_left_out(emulator: Emulator) -> None:
     state = AssetState()
     state.values[trigger()._state_key()] = '"nonsense"'
     transcript_id = submit()
@@ -299,14 +294,14 @@ def test_a_position_that_was_damaged_is_left_out(emulator: Emulator) -> None:
 
 
 def test_one_poll_for_all_that_share_it(emulator: Emulator) -> None:
-    async def story() -> None:
+    async def main() -> None:
         transcript_id = submit()
         triggers = [
             trigger(AssetState(), status=status, poll_interval=5.0) for status in ("any", "completed")
         ]
         assert len({one.shared_stream_key() for one in triggers}) == 1
         assert len({one._state_key() for one in triggers}) == 2
-        (place,) = {one._desk() for one in triggers}
+        (feed,) = {one._shared_feed() for one in triggers}
         queues: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in triggers]
 
         async def drawn(queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:
@@ -318,12 +313,12 @@ def test_one_poll_for_all_that_share_it(emulator: Emulator) -> None:
                 asyncio.ensure_future(anext(one.filter_shared_stream(drawn(queue))))
                 for one, queue in zip(triggers, queues, strict=True)
             ]
-            async with aclosing(place.looks()) as looks:
-                numbered = await anext(looks)
+            async with aclosing(feed.snapshots()) as snapshots:
+                numbered = await anext(snapshots)
             for queue in queues:
                 queue.put_nowait(numbered)
             events = await asyncio.gather(*waiting)
         assert [event.payload["transcript_id"] for event in events] == [transcript_id] * 2
         assert len([one for one in emulator.requests if one["method"] == "GET"]) == 1
 
-    asyncio.run(story())
+    asyncio.run(main())

@@ -107,7 +107,7 @@ def test_what_the_service_says_goes_to_the_gate(emulator: Emulator, context: Any
     operator().execute(context)
     before = time.time()
     given = arguments(deferral(operator(deferrable=True, max_wait=600), context))
-    said = given["refused"]
+    said = given["refusal"]
     assert (said["limit"], said["remaining"], said["model"]) == (1, -1, MODEL)
     assert 0 < said["reset"] <= 60
     assert given["not_before"] >= before + max(said["reset"], said["retry_after"] or 0) - 1
@@ -121,15 +121,15 @@ def test_a_silent_refusal_leaves_the_moment_to_the_gate(emulator: Emulator, cont
     emulator.fault("rate_limit", path=CHAT, retry_after=None)
     given = arguments(deferral(operator(deferrable=True), context))
     assert given["not_before"] is None
-    at = given["refused"].pop("at")
+    at = given["refusal"].pop("at")
     assert at <= time.time()
-    assert set(given["refused"].values()) == {None}
+    assert set(given["refusal"].values()) == {None}
 
 
 def test_an_overload_is_for_the_task_alone(emulator: Emulator, context: Any) -> None:
     emulator.fault("refuse", error="overload")
     given = arguments(deferral(operator(deferrable=True), context))
-    assert given["refused"] is None
+    assert given["refusal"] is None
     assert given["not_before"] > time.time()
 
 
@@ -138,7 +138,7 @@ def test_place_and_deadline_hold_over_any_number_of_deferrals(emulator: Emulator
     first = deferral(operator(deferrable=True), context)
     again = first
     for number in range(3):
-        event = {"outcome": "go", "detail": "", "call_at": time.time(), "let_out_at": time.time() - 3}
+        event = {"outcome": "go", "detail": "", "call_at": time.time(), "released_at": time.time() - 3}
         with pytest.raises(TaskDeferred) as deferred:
             operator(deferrable=True).resume_execution(
                 "execute_complete", {**(again.kwargs or {}), "event": event}, context
@@ -146,7 +146,7 @@ def test_place_and_deadline_hold_over_any_number_of_deferrals(emulator: Emulator
         again = deferred.value
         for name in ("entered_at", "deadline"):
             assert arguments(again)[name] == arguments(first)[name]
-        assert 3 <= arguments(again)["start_cost"] < 10
+        assert 3 <= arguments(again)["startup_seconds"] < 10
         assert (again.kwargs or {})["progress"]["attempts"] == number + 2
     assert asked(emulator) == 4
 
@@ -172,7 +172,7 @@ def test_nobody_let_it_out_in_time(emulator: Emulator, context: Any) -> None:
         "outcome": "timeout",
         "detail": "7 waiting, 29 calls a minute",
         "call_at": None,
-        "let_out_at": 1.0,
+        "released_at": 1.0,
     }
     with pytest.raises(GatewayTimeout, match=r"max_wait=3600 s.*7 waiting"):
         operator().execute_complete(context, event)
@@ -198,7 +198,7 @@ def test_an_event_that_does_not_let_it_out(
 
 def test_the_call_comes_at_the_moment_that_was_planned(emulator: Emulator, context: Any) -> None:
     moment = time.time() + 0.7
-    event = {"outcome": "go", "detail": "", "call_at": moment, "let_out_at": time.time()}
+    event = {"outcome": "go", "detail": "", "call_at": moment, "released_at": time.time()}
     progress = {"deadline": moment + 60, "attempts": 0, "busy": 0, "waited": 5.0, "since": time.time()}
     assert operator().execute_complete(context, event, progress) == ANSWER
     assert time.time() >= moment
@@ -207,7 +207,7 @@ def test_the_call_comes_at_the_moment_that_was_planned(emulator: Emulator, conte
 
 def test_an_event_alone_is_enough_to_go_on(emulator: Emulator, context: Any) -> None:
     """Some ways to run a DAG forget what a deferral was given."""
-    event = {"outcome": "go", "detail": "", "call_at": None, "let_out_at": None}
+    event = {"outcome": "go", "detail": "", "call_at": None, "released_at": None}
     assert operator(deferrable=True).execute_complete(context, event) == ANSWER
 
 
@@ -234,7 +234,7 @@ def test_who_goes_through_the_gate_first(
         assert asking.execute(context) == ANSWER
     else:
         given = arguments(deferral(asking, context))
-        assert (given["refused"], given["not_before"]) == (None, None)
+        assert (given["refusal"], given["not_before"]) == (None, None)
         assert emulator.requests == []
     blocking = operator(gate=False if gate is True else gate)
     assert blocking.execute(context) == ANSWER, "who cannot give the slot back calls at once"
@@ -251,7 +251,7 @@ def test_through_the_gate(emulator: Emulator, context: Any, run: Any, pace: Any)
 def test_the_cost_of_a_start_goes_to_the_gate(emulator: Emulator, context: Any) -> None:
     context["ti"].start_date = datetime.now(UTC) - timedelta(seconds=7)
     given = arguments(deferral(operator(deferrable=True, gate=True), context))
-    assert 7 <= given["start_cost"] < 17
+    assert 7 <= given["startup_seconds"] < 17
 
 
 def test_a_pace_that_is_none(emulator: Emulator, context: Any, pace: Any) -> None:

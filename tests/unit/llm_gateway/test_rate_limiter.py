@@ -24,28 +24,28 @@ FAR = 1e9
 
 
 def enter(
-    gate: RateLimiter, count: int = 1, at: float = 0.0, ready: float = 0.0, deadline: float = FAR
+    limiter: RateLimiter, count: int = 1, at: float = 0.0, ready: float = 0.0, deadline: float = FAR
 ) -> list[int]:
-    return [gate.enter(Waiter(at + index, max(at + index, ready), deadline)) for index in range(count)]
+    return [limiter.add(Waiter(at + index, max(at + index, ready), deadline)) for index in range(count)]
 
 
-def rings(gate: RateLimiter, now: float = 0.0) -> Iterator[tuple[float, int, GateEvent]]:
-    """Drive a gate as a timer does, until it is empty."""
-    while (due := gate.next_due(now)) is not None:
+def releases(limiter: RateLimiter, now: float = 0.0) -> Iterator[tuple[float, int, GateEvent]]:
+    """Drive a limiter as a timer does, until it is empty."""
+    while (due := limiter.next_due(now)) is not None:
         assert due >= now
         now = due
-        for number, event in gate.due(now):
+        for number, event in limiter.release(now):
             yield now, number, event
 
 
-def calls(gate: RateLimiter, now: float = 0.0) -> list[float]:
-    return [float(event["call_at"] or 0) for _, _, event in rings(gate, now)]
+def calls(limiter: RateLimiter, now: float = 0.0) -> list[float]:
+    return [float(event["call_at"] or 0) for _, _, event in releases(limiter, now)]
 
 
 def test_calls_follow_each_other_a_little_below_the_limit() -> None:
-    gate = RateLimiter(0.0)
-    enter(gate, 61)
-    planned = calls(gate)
+    limiter = RateLimiter(0.0)
+    enter(limiter, 61)
+    planned = calls(limiter)
     steps = [after - before for before, after in pairwise(planned)]
     assert DEFAULT_LIMIT == 30
     assert steps == pytest.approx([STEP] * 60)
@@ -53,158 +53,158 @@ def test_calls_follow_each_other_a_little_below_the_limit() -> None:
     assert all(later - first > WINDOW for first, later in zip(planned, planned[30:], strict=False))
 
 
-def test_a_new_gate_does_not_burst() -> None:
-    gate = RateLimiter(1000.0)
-    enter(gate, 3, at=0.0)  # they came long ago: a triggerer was started again
-    assert calls(gate, 1000.0) == pytest.approx([1000 + STEP, 1000 + 2 * STEP, 1000 + 3 * STEP])
+def test_a_new_limiter_does_not_burst() -> None:
+    limiter = RateLimiter(1000.0)
+    enter(limiter, 3, at=0.0)  # they came long ago: a triggerer was started again
+    assert calls(limiter, 1000.0) == pytest.approx([1000 + STEP, 1000 + 2 * STEP, 1000 + 3 * STEP])
 
 
-def test_who_came_first_goes_first_also_after_a_restart() -> None:
-    gate = RateLimiter(1000.0)
-    late, early, middle = (gate.enter(Waiter(at, 1000.0, FAR)) for at in (30.0, 10.0, 20.0))
-    assert [number for _, number, _ in rings(gate, 1000.0)] == [early, middle, late]
+def test_the_first_to_come_is_the_first_to_go_also_after_a_restart() -> None:
+    limiter = RateLimiter(1000.0)
+    late, early, middle = (limiter.add(Waiter(at, 1000.0, FAR)) for at in (30.0, 10.0, 20.0))
+    assert [number for _, number, _ in releases(limiter, 1000.0)] == [early, middle, late]
 
 
-def test_nobody_is_let_out_before_he_may() -> None:
-    gate = RateLimiter(0.0)
-    gate.enter(Waiter(0.0, 500.0, FAR))
-    other = gate.enter(Waiter(1.0, 10.0, FAR))
-    went = [(now, number) for now, number, _ in rings(gate)]
-    assert went[0] == (10.0, other), "who is not ready does not keep others"
+def test_no_release_before_a_waiter_is_ready() -> None:
+    limiter = RateLimiter(0.0)
+    limiter.add(Waiter(0.0, 500.0, FAR))
+    other = limiter.add(Waiter(1.0, 10.0, FAR))
+    went = [(now, number) for now, number, _ in releases(limiter)]
+    assert went[0] == (10.0, other), "a waiter that is not ready does not keep others"
     assert went[1][0] == 500.0
 
 
-def test_callers_are_let_out_as_early_as_they_need() -> None:
-    gate = RateLimiter(0.0)
+def test_callers_are_released_as_early_as_they_need() -> None:
+    limiter = RateLimiter(0.0)
     for seconds in (4.0, 9.0, 6.0) * 20:
-        gate.started(seconds)
-    assert gate.lead == pytest.approx(1.2 * 9.0 - 1.2)
-    enter(gate, 40)
-    for now, _, event in rings(gate):
-        assert event["let_out_at"] == now
-        assert event["call_at"] == pytest.approx(now + gate.lead)
+        limiter.on_startup(seconds)
+    assert limiter.lead == pytest.approx(1.2 * 9.0 - 1.2)
+    enter(limiter, 40)
+    for now, _, event in releases(limiter):
+        assert event["released_at"] == now
+        assert event["call_at"] == pytest.approx(now + limiter.lead)
 
 
-def test_rare_long_starts_make_nobody_sleep() -> None:
-    gate = RateLimiter(0.0)
+def test_rare_long_starts_make_no_caller_sleep() -> None:
+    limiter = RateLimiter(0.0)
     for index in range(50):
-        gate.started(60.0 if index % 12 == 0 else 1.5)
-    assert gate.lead == pytest.approx(0.6)
+        limiter.on_startup(60.0 if index % 12 == 0 else 1.5)
+    assert limiter.lead == pytest.approx(0.6)
     for _ in range(50):
-        gate.started(0.4)
-    assert gate.lead == 0.0, "calls that are a second late do no harm"
+        limiter.on_startup(0.4)
+    assert limiter.lead == 0.0, "calls that are a second late do no harm"
 
 
 @pytest.mark.parametrize("seconds", [None, -1.0, float("nan"), float("inf")])
 def test_senseless_start_times_are_ignored(seconds: float | None) -> None:
-    gate = RateLimiter(0.0)
-    gate.started(seconds)
-    assert gate.lead == 0.0
+    limiter = RateLimiter(0.0)
+    limiter.on_startup(seconds)
+    assert limiter.lead == 0.0
 
 
 def test_an_old_start_time_is_forgotten_and_a_huge_one_is_capped() -> None:
-    gate = RateLimiter(0.0)
-    gate.started(500.0)
-    assert gate.lead == MAX_LEAD
+    limiter = RateLimiter(0.0)
+    limiter.on_startup(500.0)
+    assert limiter.lead == MAX_LEAD
     for _ in range(50):
-        gate.started(1.0)
-    assert gate.lead < 5.0
+        limiter.on_startup(1.0)
+    assert limiter.lead < 5.0
 
 
-def test_who_leaves_makes_room() -> None:
-    gate = RateLimiter(0.0)
-    numbers = enter(gate, 3)
-    gate.leave(numbers[0])
-    gate.leave(numbers[0])
-    assert [number for _, number, _ in rings(gate)] == numbers[1:]
-    assert len(gate) == 0
+def test_a_waiter_that_leaves_makes_room() -> None:
+    limiter = RateLimiter(0.0)
+    numbers = enter(limiter, 3)
+    limiter.remove(numbers[0])
+    limiter.remove(numbers[0])
+    assert [number for _, number, _ in releases(limiter)] == numbers[1:]
+    assert len(limiter) == 0
 
 
 def test_the_deadline_ends_waiting_and_takes_no_call() -> None:
-    gate = RateLimiter(0.0)
-    enter(gate, 30)
-    (hurried,) = enter(gate, at=50.0, deadline=20.0)
-    patient = gate.enter(Waiter(99.0, 0.0, FAR))
-    ends = {number: (now, event) for now, number, event in rings(gate)}
+    limiter = RateLimiter(0.0)
+    enter(limiter, 30)
+    (hurried,) = enter(limiter, at=50.0, deadline=20.0)
+    patient = limiter.add(Waiter(99.0, 0.0, FAR))
+    ends = {number: (now, event) for now, number, event in releases(limiter)}
     now, event = ends[hurried]
     assert (now, event["outcome"], event["call_at"]) == (20.0, "timeout", None)
     assert "calls a minute" in event["detail"]
     assert ends[patient][1]["call_at"] == pytest.approx(31 * STEP), "it left no hole"
 
 
-def test_a_call_that_would_come_too_late_is_not_let_out() -> None:
-    gate = RateLimiter(0.0)
-    gate.pace.hold = 100.0
-    gate.enter(Waiter(0.0, 0.0, 50.0))
-    patient = gate.enter(Waiter(1.0, 0.0, FAR))
-    ends = [(now, number, event["outcome"]) for now, number, event in rings(gate)]
+def test_a_call_that_would_come_too_late_is_not_released() -> None:
+    limiter = RateLimiter(0.0)
+    limiter.rate.blocked_until = 100.0
+    limiter.add(Waiter(0.0, 0.0, 50.0))
+    patient = limiter.add(Waiter(1.0, 0.0, FAR))
+    ends = [(now, number, event["outcome"]) for now, number, event in releases(limiter)]
     assert [end[2] for end in ends] == ["timeout", "go"]
     assert ends[1][:2] == (100.0, patient)
 
 
 @pytest.mark.parametrize(
-    ("said", "until"),
+    ("refusal", "until"),
     [({"reset": 40.0}, 41.0), ({"retry_after": 30.0, "reset": 12.0}, 31.0), ({"retry_after": 5}, 6.0)],
 )
-def test_all_wait_as_long_as_the_service_says(said: dict[str, Any], until: float) -> None:
-    gate = RateLimiter(0.0)
-    enter(gate, 2)
-    gate.refused({"at": 100.0, **said})
-    assert calls(gate, 100.0)[0] == pytest.approx(100.0 + until)
+def test_all_wait_as_long_as_the_service_asks(refusal: dict[str, Any], until: float) -> None:
+    limiter = RateLimiter(0.0)
+    enter(limiter, 2)
+    limiter.on_refusal({"at": 100.0, **refusal})
+    assert calls(limiter, 100.0)[0] == pytest.approx(100.0 + until)
 
 
-def test_where_the_service_says_nothing_waits_grow() -> None:
-    gate = RateLimiter(0.0)
+def test_waits_grow_where_the_service_names_no_time() -> None:
+    limiter = RateLimiter(0.0)
     waits, now = [], 100.0
     for _ in range(8):
-        gate.refused({"at": now, "limit": None, "reset": None, "retry_after": None})
-        waits.append(gate.pace.hold - now)
-        now = gate.pace.hold
+        limiter.on_refusal({"at": now, "limit": None, "reset": None, "retry_after": None})
+        waits.append(limiter.rate.blocked_until - now)
+        now = limiter.rate.blocked_until
     assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_calls_that_were_under_way_are_no_new_blame() -> None:
-    gate = RateLimiter(0.0)
-    gate.started(9.0)
-    gate.refused({"at": 100.0, "retry_after": 1.0})
-    share = gate.pace.share(100.0)
+def test_refusals_of_calls_that_were_under_way_do_not_count_again() -> None:
+    limiter = RateLimiter(0.0)
+    limiter.on_startup(9.0)
+    limiter.on_refusal({"at": 100.0, "retry_after": 1.0})
+    share = limiter.rate.share(100.0)
     for late in range(10):
-        gate.refused({"at": 100.0 + late, "retry_after": 1.0})
-    assert gate.pace.share(110.0) == share == 1.0
-    assert gate.pace.hold == 111.0, "but what they were told counts"
+        limiter.on_refusal({"at": 100.0 + late, "retry_after": 1.0})
+    assert limiter.rate.share(110.0) == share == 1.0
+    assert limiter.rate.blocked_until == 111.0, "but the time they name counts"
 
 
-def test_bad_luck_is_borne_and_a_second_caller_is_yielded_to() -> None:
-    gate = RateLimiter(0.0)
+def test_rare_refusals_change_nothing_and_frequent_ones_cut_the_rate() -> None:
+    limiter = RateLimiter(0.0)
     for at in (100.0, 200.0):
-        gate.refused({"at": at, "reset": 1.0})
-    assert gate.pace.share(200.0) == 1.0
+        limiter.on_refusal({"at": at, "reset": 1.0})
+    assert limiter.rate.share(200.0) == 1.0
     for at in (300.0, 400.0, 500.0):
-        gate.refused({"at": at, "reset": 1.0})
-    assert gate.pace.share(500.0) < 0.8
-    assert gate.pace.interval(500.0) > STEP * 1.25
-    assert gate.pace.share(500.0) < gate.pace.share(560.0) < gate.pace.share(5000.0) == 1.0
+        limiter.on_refusal({"at": at, "reset": 1.0})
+    assert limiter.rate.share(500.0) < 0.8
+    assert limiter.rate.interval(500.0) > STEP * 1.25
+    assert limiter.rate.share(500.0) < limiter.rate.share(560.0) < limiter.rate.share(5000.0) == 1.0
     for at in range(600, 60_000, 60):
-        gate.refused({"at": float(at)})
-    assert gate.pace.share(60_000.0) >= 0.05, "never quite nothing"
+        limiter.on_refusal({"at": float(at)})
+    assert limiter.rate.share(60_000.0) >= 0.05, "never quite nothing"
 
 
-def test_the_limit_is_what_the_service_says() -> None:
-    gate = RateLimiter(0.0)
-    gate.refused({"at": 100.0, "limit": 10, "reset": 1.0})
-    assert gate.pace.limit == 10
-    gate.refused({"at": 300.0, "limit": 600.0, "reset": 1.0})
-    gate.refused({"at": 200.0, "limit": 5.0, "reset": 1.0})
-    assert gate.pace.limit == 600, "the newest counts"
-    assert gate.pace.share(300.0) == 1.0, "a pace that nobody could know is no reason to slow down"
+def test_the_limit_is_what_the_service_states() -> None:
+    limiter = RateLimiter(0.0)
+    limiter.on_refusal({"at": 100.0, "limit": 10, "reset": 1.0})
+    assert limiter.rate.limit == 10
+    limiter.on_refusal({"at": 300.0, "limit": 600.0, "reset": 1.0})
+    limiter.on_refusal({"at": 200.0, "limit": 5.0, "reset": 1.0})
+    assert limiter.rate.limit == 600, "the newest counts"
+    assert limiter.rate.share(300.0) == 1.0, "a rate that was not known is no reason to slow down"
 
 
 @pytest.mark.parametrize("limit", [None, 0, -3, True, "30", float("nan")])
 def test_a_limit_that_is_none(limit: object) -> None:
-    gate = RateLimiter(0.0)
-    gate.refused({"at": 100.0, "limit": limit, "reset": "soon", "retry_after": None})
-    assert gate.pace.limit == 30
-    assert gate.pace.hold == 102.0
+    limiter = RateLimiter(0.0)
+    limiter.on_refusal({"at": 100.0, "limit": limit, "reset": "soon", "retry_after": None})
+    assert limiter.rate.limit == 30
+    assert limiter.rate.blocked_until == 102.0
 
 
 @pytest.mark.parametrize(
@@ -212,45 +212,45 @@ def test_a_limit_that_is_none(limit: object) -> None:
     [(None, None, 30), (10.0, None, 10), (100.0, None, 100), (10.0, 30, 10), (100.0, 30, 30)],
 )
 def test_the_user_allows_less_or_more(cap: float | None, stated: float | None, limit: float) -> None:
-    gate = RateLimiter(0.0, cap)
-    gate.refused({"at": 1.0, "limit": stated, "reset": 1.0})
-    assert gate.pace.limit == limit
+    limiter = RateLimiter(0.0, cap)
+    limiter.on_refusal({"at": 1.0, "limit": stated, "reset": 1.0})
+    assert limiter.rate.limit == limit
 
 
 def test_refusals_before_a_restart_teach_the_limit_and_nothing_else() -> None:
-    gate = RateLimiter(1000.0)
+    limiter = RateLimiter(1000.0)
     for at in range(500, 900, 50):
-        gate.refused({"at": float(at), "limit": 12, "reset": 30.0})
-    assert gate.pace.limit == 12
-    assert gate.pace.share(1000.0) == 1.0
-    assert gate.pace.hold < 1000.0
+        limiter.on_refusal({"at": float(at), "limit": 12, "reset": 30.0})
+    assert limiter.rate.limit == 12
+    assert limiter.rate.share(1000.0) == 1.0
+    assert limiter.rate.blocked_until < 1000.0
 
 
 def test_thousands_wait_without_polling() -> None:
-    gate = RateLimiter(0.0, cap=6000.0)
-    enter(gate, 5000, ready=6000.0)
+    limiter = RateLimiter(0.0, cap=6000.0)
+    enter(limiter, 5000, ready=6000.0)
     now, woken, went = 0.0, 0, 0
-    while (due := gate.next_due(now)) is not None:
+    while (due := limiter.next_due(now)) is not None:
         now, woken = due, woken + 1
-        went += len(gate.due(now))
+        went += len(limiter.release(now))
     assert went == 5000
     assert woken <= 5001
 
 
-def test_an_empty_gate_is_kept_while_its_calls_count() -> None:
-    gate = RateLimiter(0.0)
-    enter(gate, 5)
-    last = calls(gate)[-1]
-    assert gate.next_due(last) is None
-    assert gate.forget_at(last) >= last + WINDOW
+def test_an_empty_limiter_is_kept_while_its_calls_count() -> None:
+    limiter = RateLimiter(0.0)
+    enter(limiter, 5)
+    last = calls(limiter)[-1]
+    assert limiter.next_due(last) is None
+    assert limiter.keep_until(last) >= last + WINDOW
 
 
-def test_what_it_says_of_itself() -> None:
-    gate = RateLimiter(0.0)
-    enter(gate, 7)
-    assert gate.describe(0.0) == "7 waiting, 29.4 calls a minute (limit 30)"
-    gate.refused({"at": 0.0, "limit": 20, "reset": 41.0})
-    assert gate.describe(0.0) == "7 waiting, 19.6 calls a minute (limit 20), held for 42 s"
+def test_its_description() -> None:
+    limiter = RateLimiter(0.0)
+    enter(limiter, 7)
+    assert limiter.describe(0.0) == "7 waiting, 29.4 calls a minute (limit 30)"
+    limiter.on_refusal({"at": 0.0, "limit": 20, "reset": 41.0})
+    assert limiter.describe(0.0) == "7 waiting, 19.6 calls a minute (limit 20), held for 42 s"
 
 
 class Service:
@@ -261,7 +261,7 @@ class Service:
         self.times: list[float] = []
 
     def call(self, now: float) -> dict[str, Any] | None:
-        """Return what a refused call is told, None if it is taken."""
+        """Return the refusal, None if the call is taken."""
         self.times.append(now)
         since = now - WINDOW if self.sliding else now // WINDOW * WINDOW - 1e-9
         counted = [at for at in self.times if at > since]
@@ -278,37 +278,37 @@ def test_starts_of_two_to_twenty_seconds_neither_bunch_nor_waste(
     sliding: bool, headers: bool, seed: int
 ) -> None:
     """Three hundred callers, whose processes take as long as they like, get nearly all that the service has."""
-    dice = random.Random(seed)
-    gate, service = RateLimiter(0.0), Service(sliding=sliding, headers=headers)
-    # (when, order, what it was told if it was refused); None: it is on its way to call
+    chance = random.Random(seed)
+    limiter, service = RateLimiter(0.0), Service(sliding=sliding, headers=headers)
+    # (when, order, its refusal); None: it is on its way to call
     coming: list[tuple[float, int, dict[str, Any] | None]] = []
     leaving: list[tuple[float, int]] = []
     taken: list[float] = []
     refused = order = 0
     for index in range(300):
-        heappush(coming, (index * 0.5 + dice.uniform(2, 20), index, None))
+        heappush(coming, (index * 0.5 + chance.uniform(2, 20), index, None))
     order, now = 300, 0.0
-    while coming or leaving or len(gate):
+    while coming or leaving or len(limiter):
         moments = [heap[0][0] for heap in (coming, leaving) if heap]
-        ring = gate.next_due(now)
-        now = min([*moments, *([ring] if ring is not None else [])])
+        due = limiter.next_due(now)
+        now = min([*moments, *([due] if due is not None else [])])
         while coming and coming[0][0] <= now:
-            _, _, told = heappop(coming)
-            if told is not None:
-                gate.refused(told)
-            gate.started(dice.uniform(2, 20))
-            gate.enter(Waiter(now, now + 6, FAR))
-        for _, event in gate.due(now):
+            _, _, refusal = heappop(coming)
+            if refusal is not None:
+                limiter.on_refusal(refusal)
+            limiter.on_startup(chance.uniform(2, 20))
+            limiter.add(Waiter(now, now + 6, FAR))
+        for _, event in limiter.release(now):
             order += 1
-            there = now + dice.uniform(0.5, 2) + dice.uniform(2, 20)
+            there = now + chance.uniform(0.5, 2) + chance.uniform(2, 20)
             heappush(leaving, (max(there, float(event["call_at"] or 0)), order))
         while leaving and leaving[0][0] <= now:
-            told = service.call(heappop(leaving)[0])
-            if told is None:
+            refusal = service.call(heappop(leaving)[0])
+            if refusal is None:
                 taken.append(now)
             else:
                 refused, order = refused + 1, order + 1
-                heappush(coming, (now, order, told))
+                heappush(coming, (now, order, refusal))
     assert len(taken) == 300
     assert refused / len(service.times) < 0.03
     assert len(taken) / ((taken[-1] - taken[0] + AT_LIMIT) / AT_LIMIT) >= 0.95

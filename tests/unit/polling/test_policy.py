@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
+    AssemblyAIError,
     AuthenticationError,
     InvalidInput,
     NotFoundError,
@@ -15,72 +16,77 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
 )
 from airflow_provider_assemblyai.api.validation import check_seconds
-from airflow_provider_assemblyai.polling.policy import AFTER_DEFERRAL, MAX_ERROR_TIME, PollState
+from airflow_provider_assemblyai.polling.policy import DEFERRAL_DELAY, MAX_ERROR_TIME, PollEvent, PollState
 
 LOST = TransportError("lost", sent=True)
 
 
-def watch(interval: float = 5.0, deadline: float = 10_000.0) -> PollState:
-    return PollState("id", interval, deadline, first_look=4.0)
+def outcome(event: PollEvent | None) -> str:
+    assert event is not None
+    return event["outcome"]
 
 
-def test_the_first_look_has_its_own_time() -> None:
-    assert watch(60).delay(0, 0.0) == 4.0
-    assert watch(0.1).delay(0, 0.0) == 4.0
-    assert watch(60, deadline=3).delay(0, 0.0) == 3.0
+def waiting(interval: float = 5.0, deadline: float = 10_000.0) -> PollState:
+    return PollState("id", interval, deadline, first_delay=4.0)
+
+
+def test_the_first_poll_has_its_own_delay() -> None:
+    assert waiting(60).next_delay(0, 0.0) == 4.0
+    assert waiting(0.1).next_delay(0, 0.0) == 4.0
+    assert waiting(60, deadline=3).next_delay(0, 0.0) == 3.0
     # Longer than it can take until the scheduler knows of a deferral.
-    assert AFTER_DEFERRAL > 5.0
+    assert DEFERRAL_DELAY > 5.0
 
 
 def test_the_interval_grows_to_half_a_minute_or_stays() -> None:
-    short, long = watch(5), watch(100)
+    short, long = waiting(5), waiting(100)
     delays = []
     for now in range(20):
-        short.saw({"status": "processing"}, now)
-        long.saw({"status": "queued"}, now)
-        delays.append(short.delay(0, 0.0))
+        short.on_status("processing", now)
+        long.on_status("queued", now)
+        delays.append(short.next_delay(0, 0.0))
     assert delays == sorted(delays)
     assert delays[0] == 6.25
     assert delays[-1] == 30.0
-    assert long.delay(0, 0.0) == 100.0
+    assert long.next_delay(0, 0.0) == 100.0
 
 
 def test_days_of_waiting_do_not_overflow() -> None:
-    patient = watch(5, deadline=1e9)
+    patient = waiting(5, deadline=1e9)
     for now in range(20_000):
-        assert patient.saw({"status": "queued"}, now) is None
-    assert 30 <= patient.delay(0, 1.0) <= 36
+        assert patient.on_status("queued", now) is None
+    assert 30 <= patient.next_delay(0, 1.0) <= 36
 
 
 def test_jitter_spreads() -> None:
-    assert watch().delay(0, 1.0) == pytest.approx(4.8)
+    assert waiting().next_delay(0, 1.0) == pytest.approx(4.8)
 
 
-def test_the_last_look_is_at_the_deadline() -> None:
-    late = watch(deadline=100)
-    late.saw({"status": "processing"}, 90)
-    assert late.delay(97, 0.5) == 3
-    assert late.delay(200, 0.5) == 0
+def test_the_last_poll_is_at_the_deadline() -> None:
+    late = waiting(deadline=100)
+    late.on_status("processing", 90)
+    assert late.next_delay(97, 0.5) == 3
+    assert late.next_delay(200, 0.5) == 0
 
 
 @pytest.mark.parametrize("status", ["completed", "error"])
 def test_terminal(status: str) -> None:
-    assert watch().saw({"status": status}, 10) == {"transcript_id": "id", "outcome": "done", "detail": status}
-    assert watch(deadline=5).saw({"status": status}, 10)["outcome"] == "done", "late, but there"  # type: ignore[index]
+    assert waiting().on_status(status, 10) == {"transcript_id": "id", "outcome": "done", "detail": status}
+    assert outcome(waiting(deadline=5).on_status(status, 10)) == "done", "late, but there"
 
 
 def test_deadline() -> None:
-    assert watch(deadline=5).saw({"status": "processing"}, 5)["outcome"] == "timeout"  # type: ignore[index]
-    assert watch(deadline=5).failed(LOST, 5)["outcome"] == "timeout"  # type: ignore[index]
+    assert outcome(waiting(deadline=5).on_status("processing", 5)) == "timeout"
+    assert outcome(waiting(deadline=5).on_error(LOST, 5)) == "timeout"
 
 
-def test_failing_to_ask_is_borne_for_a_while() -> None:
-    patient = watch(deadline=1e9)
-    assert patient.failed(LOST, 100) is None
-    assert patient.failed(ApiError("", status=503), 100 + MAX_ERROR_TIME - 1) is None
-    assert patient.saw({"status": "processing"}, 100 + MAX_ERROR_TIME) is None, "an answer makes good"
-    assert patient.failed(LOST, 200 + MAX_ERROR_TIME) is None
-    assert patient.failed(LOST, 200 + 2 * MAX_ERROR_TIME)["outcome"] == "unreachable"  # type: ignore[index]
+def test_errors_are_tolerated_for_a_while() -> None:
+    patient = waiting(deadline=1e9)
+    assert patient.on_error(LOST, 100) is None
+    assert patient.on_error(ApiError("", status=503), 100 + MAX_ERROR_TIME - 1) is None
+    assert patient.on_status("processing", 100 + MAX_ERROR_TIME) is None, "an answer makes good"
+    assert patient.on_error(LOST, 200 + MAX_ERROR_TIME) is None
+    assert outcome(patient.on_error(LOST, 200 + 2 * MAX_ERROR_TIME)) == "unreachable"
 
 
 @pytest.mark.parametrize(
@@ -92,15 +98,15 @@ def test_failing_to_ask_is_borne_for_a_while() -> None:
         InvalidInput(""),
     ],
 )
-def test_what_will_not_get_better_ends_at_once(error: Exception) -> None:
-    assert watch().failed(error, 0)["outcome"] == "refused"  # type: ignore[arg-type, index]
+def test_what_will_not_get_better_ends_at_once(error: AssemblyAIError) -> None:
+    assert outcome(waiting().on_error(error, 0)) == "refused"
 
 
-def test_the_service_says_when_to_come_back() -> None:
-    asked = watch()
-    asked.failed(RateLimitError("", status=429, retry_after=90.0), 1000)
-    assert asked.delay(1000, 0.0) == 90.0
-    assert asked.delay(1080, 0.0) == 10.0
+def test_the_service_names_the_time_to_come_back() -> None:
+    asked = waiting()
+    asked.on_error(RateLimitError("", status=429, retry_after=90.0), 1000)
+    assert asked.next_delay(1000, 0.0) == 90.0
+    assert asked.next_delay(1080, 0.0) == 10.0
 
 
 @pytest.mark.parametrize("value", [1, 0.5, timedelta(seconds=2)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shared watching, in a time of its own against an account that is a list of rows."""
+"""The scheduler, in a time of its own against an account that is a list of rows."""
 
 from __future__ import annotations
 
@@ -26,18 +26,17 @@ ANSWER = 0.1
 
 
 class Account:
-    """Rows in order of submission, who waits for some of them, and a clock."""
+    """Rows in order of submission, waits for some of them, and a clock."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
         self.rows: list[str] = []
         self.ends: dict[str, float] = {}
-        self.roster = PollScheduler(jitter=lambda: 0.0)
-        self.looks: list[PollRequest] = []
-        self.told: dict[str, tuple[float, PollEvent]] = {}
+        self.scheduler = PollScheduler(jitter=lambda: 0.0)
+        self.polls: list[PollRequest] = []
+        self.events: dict[str, tuple[float, PollEvent]] = {}
         self.error: AssemblyAIError | None = None
         self.list_error: AssemblyAIError | None = None
-        self._claims: list[tuple[WaitRequest, int]] = []
 
     def submit(self, count: int, ends: float = inf, prefix: str = "") -> list[str]:
         made = [f"{prefix}{len(self.rows) + number}" for number in range(count)]
@@ -49,27 +48,32 @@ class Account:
         self, ids: Iterable[str], interval: float = 5.0, after: float = 6.0, **change: float
     ) -> WaitRequest:
         ready = self.now + after
-        times = {"look_at": ready, "deadline": 1e9} | change
-        claim = WaitRequest(
-            ids, interval, ready, times["look_at"], times["deadline"], int(change.get("until", 0))
+        times = {"first_poll_at": ready, "deadline": 1e9} | change
+        wait = WaitRequest(
+            ids,
+            interval,
+            ready,
+            times["first_poll_at"],
+            times["deadline"],
+            int(change.get("max_remaining", 0)),
         )
-        self.roster.join(claim)
-        return claim
+        self.scheduler.add(wait)
+        return wait
 
     def run(self, until: float) -> None:
         """Let time pass; eight requests at a time, a tenth of a second each."""
         queue: list[PollRequest] = []
         while True:
-            looks, over = self.roster.plan(self.now)
-            self._tell(over)
-            queue += looks
+            polls, ended = self.scheduler.plan(self.now)
+            self._take(ended)
+            queue += polls
             batch, queue = queue[:8], queue[8:]
             if batch:
                 self.now += ANSWER
-                for look in batch:
-                    self._answer(look)
+                for poll in batch:
+                    self._answer(poll)
                 continue
-            moment = self.roster.next_due()
+            moment = self.scheduler.next_due()
             if moment > until:
                 self.now = until
                 return
@@ -78,30 +82,30 @@ class Account:
     def status(self, transcript_id: str) -> str:
         return "completed" if self.ends[transcript_id] <= self.now else "processing"
 
-    def _answer(self, look: PollRequest) -> None:
-        self.looks.append(look)
-        error = self.error or (self.list_error if look.limit else None)
-        if look.before is not None and look.before not in self.rows:
+    def _answer(self, poll: PollRequest) -> None:
+        self.polls.append(poll)
+        error = self.error or (self.list_error if poll.limit else None)
+        if poll.before_id is not None and poll.before_id not in self.rows:
             error = NotFoundError("", status=400)
         if error is not None:
-            self._tell(self.roster.failed(look, error, self.now))
+            self._take(self.scheduler.on_error(poll, error, self.now))
             return
-        if look.limit:
+        if poll.limit:
             newest_first = self.rows[::-1]
-            start = 0 if look.before is None else newest_first.index(look.before) + 1
-            ids = newest_first[start : start + look.limit]
+            start = 0 if poll.before_id is None else newest_first.index(poll.before_id) + 1
+            ids = newest_first[start : start + poll.limit]
         else:
-            ids = look.ids
-        self._tell(self.roster.seen(look, [(one, self.status(one)) for one in ids], self.now))
+            ids = poll.ids
+        self._take(self.scheduler.on_rows(poll, [(one, self.status(one)) for one in ids], self.now))
 
-    def _tell(self, over: list[WaitRequest]) -> None:
-        for claim in over:
-            for event in claim.events:
-                self.told[event["transcript_id"]] = (self.now, event)
-            self.roster.leave(claim)
+    def _take(self, ended: list[WaitRequest]) -> None:
+        for wait in ended:
+            for event in wait.events:
+                self.events[event["transcript_id"]] = (self.now, event)
+            self.scheduler.remove(wait)
 
     def outcomes(self) -> set[tuple[str, str]]:
-        return {(event["outcome"], event["detail"]) for _, event in self.told.values()}
+        return {(event["outcome"], event["detail"]) for _, event in self.events.values()}
 
 
 @pytest.fixture
@@ -114,61 +118,61 @@ def test_alone_at_the_newest_end(account: Account) -> None:
     (mine,) = account.submit(1, ends=1_100.0)
     account.wait([mine])
     account.run(1_200.0)
-    moment, event = account.told[mine]
+    moment, event = account.events[mine]
     assert event == {"transcript_id": mine, "outcome": "done", "detail": "completed"}
     assert moment - 1_100.0 <= 5.0 + ANSWER
-    assert all(look.limit for look in account.looks)
+    assert all(poll.limit for poll in account.polls)
     # 1006, 1011, 1016, ...: the interval does not grow.
-    assert len(account.looks) == 20
-    assert all(look.limit <= 21 for look in account.looks[1:]), "one row does not need a page of 200"
+    assert len(account.polls) == 20
+    assert all(poll.limit <= 21 for poll in account.polls[1:]), "one row does not need a page of 200"
 
 
-def test_each_waits_for_a_page_and_not_for_a_row(account: Account) -> None:
+def test_requests_are_for_pages_and_not_for_rows(account: Account) -> None:
     mine = account.submit(1000)
     for one in mine:
         account.wait([one])
     account.run(1_010.0)
-    searched = len(account.looks)
+    searched = len(account.polls)
     assert searched <= 10
     account.run(1_010.0 + 60.0)
-    assert len(account.looks) - searched == 12 * 6, "the newest page leaves room for what comes"
+    assert len(account.polls) - searched == 12 * 6, "the newest page leaves room for what comes"
 
 
-def test_nobody_is_told_or_looked_for_before_it_is_time(account: Account) -> None:
+def test_no_event_and_no_poll_before_the_time(account: Account) -> None:
     early, late = account.submit(2, ends=1_001.0)
     account.wait([early])
     account.run(1_004.0)
-    assert not account.looks
+    assert not account.polls
     account.wait([late])
     account.run(1_009.0)
-    assert early in account.told
-    assert late not in account.told, "its page was seen, but its scheduler may not know that it waits"
-    looks = len(account.looks)
+    assert early in account.events
+    assert late not in account.events, "its page was read, but Airflow may not know yet that it waits"
+    polls = len(account.polls)
     account.run(1_010.0)
-    assert account.told[late][0] == 1_010.0
-    assert len(account.looks) == looks
+    assert account.events[late][0] == 1_010.0
+    assert len(account.polls) == polls
 
 
-def test_a_long_recording_is_not_looked_at_before_it_can_be_done(account: Account) -> None:
+def test_a_long_recording_is_not_polled_before_it_can_be_done(account: Account) -> None:
     (mine,) = account.submit(1, ends=1_030.0)
-    account.wait([mine], look_at=1_040.0)
+    account.wait([mine], first_poll_at=1_040.0)
     account.run(1_100.0)
-    assert account.told[mine][0] == pytest.approx(1_040.0 + ANSWER)
-    assert len(account.looks) == 1
+    assert account.events[mine][0] == pytest.approx(1_040.0 + ANSWER)
+    assert len(account.polls) == 1
 
 
-def test_who_comes_later_joins_the_pages_that_are_read_anyway(account: Account) -> None:
+def test_later_waits_join_the_pages_that_are_read_anyway(account: Account) -> None:
     for _ in range(200):
         for one in account.submit(5, ends=account.now + 150):
             account.wait([one])
         account.run(account.now + 1.0)
     # 750 are in flight. Newcomers are looked for once a second; the others are on four pages.
-    before = len(account.looks)
+    before = len(account.polls)
     account.run(account.now + 5.0)
-    assert len(account.looks) - before <= 5 + 6
+    assert len(account.polls) - before <= 5 + 6
     account.run(account.now + 200.0)
-    assert len(account.told) == 1000
-    late = [moment - account.ends[one] for one, (moment, _) in account.told.items()]
+    assert len(account.events) == 1000
+    late = [moment - account.ends[one] for one, (moment, _) in account.events.items()]
     assert max(late) <= 5.0 + 10 * ANSWER
 
 
@@ -181,18 +185,18 @@ def test_a_crowded_account(account: Account) -> None:
     for one in mine:
         account.wait([one])
     account.run(1_290.0)
-    assert len(account.looks) < 2000
+    assert len(account.polls) < 2000
     # Ten pages hold them all, and each transcript that has no known newer neighbour is read by its id.
-    before = len(account.looks)
+    before = len(account.polls)
     account.run(1_305.0)
-    assert len(account.told) >= 290
-    assert len(account.looks) - before <= 3 * 20
+    assert len(account.events) >= 290
+    assert len(account.polls) - before <= 3 * 20
     account.run(1_335.0)
-    assert {event["outcome"] for _, event in account.told.values()} == {"done"}
-    assert len(account.told) == 300
+    assert {event["outcome"] for _, event in account.events.values()} == {"done"}
+    assert len(account.events) == 300
 
 
-def test_few_among_many_are_read_by_id_and_less_and_less_often(account: Account) -> None:
+def test_few_among_many_are_read_by_id_at_growing_intervals(account: Account) -> None:
     mine = []
     for _ in range(3):
         mine += account.submit(1, ends=2_000.0)
@@ -200,125 +204,125 @@ def test_few_among_many_are_read_by_id_and_less_and_less_often(account: Account)
     for one in mine:
         account.wait([one])
     account.run(2_100.0)
-    assert len(account.told) == 3
-    by_id = [look for look in account.looks if not look.limit]
-    assert len(account.looks) - len(by_id) <= 8, "looking through other people's rows is given up soon"
-    gaps = sorted({round(b.planned - a.planned) for a, b in zip(by_id, by_id[3:], strict=False)})
+    assert len(account.events) == 3
+    by_id = [poll for poll in account.polls if not poll.limit]
+    assert len(account.polls) - len(by_id) <= 8, "scanning rows of others is given up soon"
+    gaps = sorted({round(b.planned_at - a.planned_at) for a, b in zip(by_id, by_id[3:], strict=False)})
     assert gaps[0] >= 5
     assert max(gaps) >= 29
 
 
-def test_a_batch_is_told_at_its_low_water_mark(account: Account) -> None:
+def test_a_batch_ends_when_few_remain(account: Account) -> None:
     mine = account.submit(100)
     for number, one in enumerate(mine):
         account.ends[one] = 1_010.0 + number
-    claim = account.wait(mine, until=50)
+    wait = account.wait(mine, max_remaining=50)
     account.run(1_300.0)
-    assert 50 <= len(claim.events) <= 56
-    assert len(claim.left) == 100 - len(claim.events)
-    assert account.roster.next_due() == inf, "nobody waits any more"
+    assert 50 <= len(wait.events) <= 56
+    assert len(wait.remaining) == 100 - len(wait.events)
+    assert account.scheduler.next_due() == inf, "nothing is waited for any more"
 
 
-def test_ten_thousand_in_one_claim(account: Account) -> None:
+def test_ten_thousand_in_one_request(account: Account) -> None:
     mine = account.submit(10_000, ends=1_100.0)
     account.wait(mine)
     account.run(1_090.0)
-    assert len(account.looks) <= 16 * 51 + 80
+    assert len(account.polls) <= 16 * 51 + 80
     account.run(1_110.0)
-    assert len(account.told) == 10_000
+    assert len(account.events) == 10_000
 
 
-def test_two_who_wait_for_the_same(account: Account) -> None:
+def test_two_waits_for_one_transcript(account: Account) -> None:
     (mine,) = account.submit(1, ends=1_050.0)
     account.wait([mine], interval=60.0)
     short = account.wait([mine], deadline=1_020.0)
     account.run(1_040.0)
     assert [event["outcome"] for event in short.events] == ["timeout"]
     account.run(1_200.0)
-    assert account.told[mine][1]["outcome"] == "done"
+    assert account.events[mine][1]["outcome"] == "done"
 
 
-def test_the_last_look_is_at_the_deadline(account: Account) -> None:
+def test_the_last_poll_is_at_the_deadline(account: Account) -> None:
     done, late = account.submit(2, ends=1_029.5)
     account.ends[late] = inf
     for one in (done, late):
         account.wait([one], interval=20.0, deadline=1_030.0)
     account.run(1_200.0)
-    assert account.told[done][1]["outcome"] == "done"
-    assert account.told[late][1] == {"transcript_id": late, "outcome": "timeout", "detail": "processing"}
-    assert account.told[late][0] == pytest.approx(1_030.0 + ANSWER)
+    assert account.events[done][1]["outcome"] == "done"
+    assert account.events[late][1] == {"transcript_id": late, "outcome": "timeout", "detail": "processing"}
+    assert account.events[late][0] == pytest.approx(1_030.0 + ANSWER)
 
 
-def test_a_deadline_that_is_over_gets_one_look(account: Account) -> None:
+def test_a_deadline_that_is_over_gets_one_poll(account: Account) -> None:
     (mine,) = account.submit(1, ends=0.0)
     account.wait([mine], deadline=1.0)
     account.run(1_100.0)
     assert account.outcomes() == {("done", "completed")}
 
 
-def test_a_rate_limit_holds_everybody(account: Account) -> None:
+def test_a_rate_limit_blocks_all_requests(account: Account) -> None:
     mine = account.submit(300, ends=1_050.0)
     for one in mine:
         account.wait([one])
     account.run(1_007.0)
     account.error = RateLimitError("", status=429, retry_after=60.0)
     account.run(1_012.0)
-    before, held = len(account.looks), account.now
+    before, held = len(account.polls), account.now
     account.error = None
     account.run(held + 58.0)
-    assert len(account.looks) == before
+    assert len(account.polls) == before
     account.run(held + 70.0)
-    assert len(account.told) == 300
+    assert len(account.events) == 300
 
 
-def test_a_rate_limit_that_does_not_say_how_long(account: Account) -> None:
+def test_a_rate_limit_without_a_time(account: Account) -> None:
     account.wait(account.submit(1))
     account.error = RateLimitError("", status=429)
     account.run(1_300.0)
-    assert len(account.looks) <= 12
+    assert len(account.polls) <= 12
     account.run(1_700.0)
-    assert account.outcomes() == {("unreachable", "")}, "for too long it said nothing else"
+    assert account.outcomes() == {("unreachable", "")}, "no other answer for too long"
 
 
-def test_failing_to_ask_is_borne_for_a_while(account: Account) -> None:
+def test_errors_are_tolerated_for_a_while(account: Account) -> None:
     mine = account.submit(300)
     for one in mine:
         account.wait([one])
     account.run(1_100.0)
     account.error = TransportError("lost", sent=True)
     account.run(1_100.0 + MAX_ERROR_TIME - 30)
-    assert not account.told
+    assert not account.events
     account.error = None
     account.run(account.now + 40)
     account.error = ApiError("", status=503)
     account.run(account.now + MAX_ERROR_TIME - 10)
-    assert not account.told, "an answer makes good"
+    assert not account.events, "an answer makes good"
     account.run(account.now + 60)
-    assert {event["outcome"] for _, event in account.told.values()} == {"unreachable"}
-    assert len(account.told) == 300
+    assert {event["outcome"] for _, event in account.events.values()} == {"unreachable"}
+    assert len(account.events) == 300
 
 
-def test_a_refused_list_says_nothing_about_transcripts(account: Account) -> None:
+def test_a_refused_list_is_no_verdict_on_transcripts(account: Account) -> None:
     mine = account.submit(2, ends=1_000.0)
     account.wait(mine)
     account.list_error = ApiError("", status=403)
     account.run(1_007.0)
     assert account.outcomes() == {("done", "completed")}
-    assert [look.limit for look in account.looks] == [200, 0, 0]
+    assert [poll.limit for poll in account.polls] == [200, 0, 0]
 
 
-def test_an_unknown_id_is_refused_and_nobody_else(account: Account) -> None:
+def test_an_unknown_id_is_refused_and_no_other(account: Account) -> None:
     (mine,) = account.submit(1, ends=1_020.0)
     account.wait([mine])
     account.run(1_007.0)
     account.wait(["unknown"], after=0.0)
-    looks, _ = account.roster.plan(account.now)
-    (search,) = looks
-    account.roster.seen(search, [(mine, "processing")], account.now)
-    (look,), _ = account.roster.plan(account.now)
-    assert (look.ids, look.limit) == (["unknown"], 0)
-    (claim,) = account.roster.failed(look, NotFoundError("HTTP 400", status=400), account.now)
-    assert claim.events == [{"transcript_id": "unknown", "outcome": "refused", "detail": "HTTP 400"}]
+    polls, _ = account.scheduler.plan(account.now)
+    (scan,) = polls
+    account.scheduler.on_rows(scan, [(mine, "processing")], account.now)
+    (poll,), _ = account.scheduler.plan(account.now)
+    assert (poll.ids, poll.limit) == (["unknown"], 0)
+    (wait,) = account.scheduler.on_error(poll, NotFoundError("HTTP 400", status=400), account.now)
+    assert wait.events == [{"transcript_id": "unknown", "outcome": "refused", "detail": "HTTP 400"}]
     account.run(1_100.0)
     assert account.outcomes() == {("done", "completed")}
 
@@ -331,47 +335,47 @@ def test_rows_that_are_gone_from_the_list_are_found_by_id(account: Account) -> N
     account.run(1_020.0)
     account.rows = account.rows[50:]
     account.run(1_200.0)
-    assert len(account.told) == 50
+    assert len(account.events) == 50
 
 
-def test_who_left_is_not_asked_for(account: Account) -> None:
-    claims = [account.wait([one]) for one in account.submit(10)]
+def test_what_is_not_waited_for_is_not_polled(account: Account) -> None:
+    waits = [account.wait([one]) for one in account.submit(10)]
     account.run(1_030.0)
-    for claim in claims:
-        account.roster.leave(claim)
-    before = len(account.looks)
+    for wait in waits:
+        account.scheduler.remove(wait)
+    before = len(account.polls)
     account.run(1_300.0)
-    assert len(account.looks) == before
-    assert len(account.roster) == 0
+    assert len(account.polls) == before
+    assert account.scheduler.next_due() == inf
 
 
-def test_who_leaves_during_a_search(account: Account) -> None:
-    claim = account.wait(account.submit(500))
+def test_a_wait_that_ends_during_a_scan(account: Account) -> None:
+    wait = account.wait(account.submit(500))
     account.now += 6
-    looks, _ = account.roster.plan(account.now)
-    account.roster.leave(claim)
-    assert not any(account.roster.wants(look) for look in looks)
-    for look in looks:
-        account.roster.again(look, account.now)
-    assert account.roster.next_due() == inf
+    polls, _ = account.scheduler.plan(account.now)
+    account.scheduler.remove(wait)
+    assert not any(account.scheduler.is_wanted(poll) for poll in polls)
+    for poll in polls:
+        account.scheduler.reschedule(poll, account.now)
+    assert account.scheduler.next_due() == inf
 
 
-def test_chains_that_meet_become_one() -> None:
+def test_segments_that_meet_become_one() -> None:
     rows = [str(number) for number in range(600)]
     ours = set(rows[1::2])
-    places = ListIndex()
+    index = ListIndex()
     for first in (400, 0, 200):  # the third joins the other two
         before = rows[first - 1] if first else None
-        places.learn(before, rows[first : first + 200], ours)
-    places.learn(rows[199], rows[200:201], ours)
-    windows, alone = places.windows(sorted(ours))
+        index.add_page(before, rows[first : first + 200], ours)
+    index.add_page(rows[199], rows[200:201], ours)
+    ranges, alone = index.page_ranges(sorted(ours))
     assert not alone
-    assert len(windows) == 3
-    asked = [one for window in windows for one in window.ids]
+    assert len(ranges) == 3
+    asked = [one for page in ranges for one in page.ids]
     assert sorted(asked) == sorted(ours)
 
 
-def test_places_stay_right_whatever_comes(account: Account) -> None:
+def test_positions_stay_right_at_random_load(account: Account) -> None:
     """Transcripts of two teams, ended and submitted at random: all are seen within two intervals."""
     chance = random.Random(7)
     for _ in range(300):
@@ -384,10 +388,10 @@ def test_places_stay_right_whatever_comes(account: Account) -> None:
         account.run(account.now + chance.random() * 2)
     account.run(account.now + 1000)
     ours = [one for one in account.rows if one.startswith("ours-")]
-    assert set(account.told) == set(ours)
-    late = sorted(account.told[one][0] - max(account.ends[one], 0) for one in ours)
+    assert set(account.events) == set(ours)
+    late = sorted(account.events[one][0] - max(account.ends[one], 0) for one in ours)
     assert late[len(late) // 2] <= 0.6 * 5.0 + 2 * ANSWER
-    assert {event["outcome"] for _, event in account.told.values()} == {"done"}
+    assert {event["outcome"] for _, event in account.events.values()} == {"done"}
 
 
 def test_a_budget_is_never_exceeded_in_any_five_minutes() -> None:
@@ -401,7 +405,7 @@ def test_a_budget_is_never_exceeded_in_any_five_minutes() -> None:
         assert sum(first <= one < first + 300 for one in spent) <= 100
 
 
-def test_a_budget_says_when_to_come_back() -> None:
+def test_a_budget_names_the_next_moment() -> None:
     budget = TokenBucket(100)
     while budget.take(0.0):
         pass
@@ -411,3 +415,16 @@ def test_a_budget_says_when_to_come_back() -> None:
     assert budget.take(later + 1e-6)
     assert not budget.take(-1000.0), "a clock that was set back gives nothing away"
     assert budget.take(-1000.0 + 4)
+
+
+def test_a_part_of_a_budget_is_spent_from_the_whole() -> None:
+    whole = TokenBucket(200)
+    part = TokenBucket(50, part_of=whole)
+    assert [part.take(0.0) for _ in range(6)] == [True] * 5 + [False]
+    assert part.next_at(0.0) == pytest.approx(300 / 45)
+    assert [whole.take(0.0) for _ in range(16)] == [True] * 15 + [False]
+    assert not part.take(1.0), "the whole has nothing left"
+    assert part.next_at(1.0) == pytest.approx(300 / 45)
+    while whole.take(100.0):
+        pass
+    assert part.next_at(100.0) == pytest.approx(100 + 300 / 180), "now the whole is what it waits for"
