@@ -126,7 +126,7 @@ class PollState:
 
     def on_error(self, error: AssemblyAIError, now: float) -> PollEvent | None:
         """
-        Take in that a poll failed, which says nothing about the job; return the event if waiting is over.
+        Take in that a poll failed, which is no verdict on the job; return the event if waiting is over.
 
         :param error: how it failed.
         :param now: seconds since the epoch.

@@ -37,7 +37,7 @@ _MISSES = 2
 _GATHER = 1.0
 #: Seconds that the last poll, at the deadline, may take.
 _LAST_POLL = 10.0
-#: Seconds to wait after a 429 that does not say how long; doubled while there are more.
+#: Seconds to wait after a 429 that names no time; doubled while there are more.
 _BACKOFF, _LONGEST_BACKOFF = 2.0, 60.0
 
 
@@ -192,7 +192,7 @@ class PollScheduler:
 
     def on_error(self, poll: PollRequest, error: AssemblyAIError, now: float) -> list[WaitRequest]:
         """
-        Take in that a request failed, which says nothing about any transcript.
+        Take in that a request failed, which is no verdict on any transcript.
 
         :param poll: the request.
         :param error: how it failed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from math import inf
 
-#: Requests that one triggerer may make in 5 minutes, where the connection does not say: a tenth of an account's.
+#: Requests that one triggerer may make in 5 minutes, where the connection names no number: a tenth of an account's.
 DEFAULT_REQUESTS = 2_000
 _WINDOW = 300.0
 #: Of the requests, what may be spent at once.

@@ -154,7 +154,7 @@ def test_nothing_is_polled_when_nothing_waits(
 
 
 def test_the_end_of_the_loop_ends_all(emulator: Emulator, connection: FakeConnection) -> None:
-    """As a triggerer does that is told to stop: its loop cancels what is left."""
+    """As in a triggerer that is being stopped: its loop cancels what is left."""
     mine = submit(3)
 
     async def main() -> None:

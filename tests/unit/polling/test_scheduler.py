@@ -166,7 +166,7 @@ def test_later_waits_join_the_pages_that_are_read_anyway(account: Account) -> No
         for one in account.submit(5, ends=account.now + 150):
             account.wait([one])
         account.run(account.now + 1.0)
-    # 750 are in flight. Newcomers are looked for once a second; the others are on four pages.
+    # 750 are in flight. Newcomers are scanned for once a second; the others are on four pages.
     before = len(account.polls)
     account.run(account.now + 5.0)
     assert len(account.polls) - before <= 5 + 6
