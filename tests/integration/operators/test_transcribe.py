@@ -266,6 +266,7 @@ def test_trigger_arguments_hold_no_secret_and_no_text(emulator: Emulator, contex
     assert "SIGNATURE" not in shown
     assert emulator.api_key not in shown
     assert set(deferred.value.trigger.serialize()[1]) == {
+        "version",
         "transcript_id",
         "assemblyai_conn_id",
         "region",

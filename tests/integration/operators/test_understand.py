@@ -308,7 +308,7 @@ def test_all_of_one_account_wait_in_one_gate(made: dict[str, Any], context: Any)
         operator(made, deferrable=True).execute(context)
     path, kwargs = deferred.value.trigger.serialize()
     assert path.endswith("LLMGatewayTrigger")
-    assert (kwargs["model"], kwargs["region"], kwargs["refused"]) == ("speech-understanding", "us", None)
+    assert (kwargs["model"], kwargs["region"], kwargs["refusal"]) == ("speech-understanding", "us", None)
 
 
 def test_no_room_for_too_long(emulator: Emulator, made: dict[str, Any], context: Any) -> None:
