@@ -8,7 +8,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class TimedTrigger(TranscriptTrigger):
     #: Where to, one line an event.
     path = ""
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def run(self) -> AsyncGenerator[TriggerEvent]:
         async for event in super().run():
             note(self.path or _home() / "events", f"{self.transcript_id} {time.time()}\n")
             yield event

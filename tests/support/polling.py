@@ -62,5 +62,5 @@ def reads(emulator: Emulator) -> int:
 async def until(probe: Callable[[], object]) -> None:
     """Let the event loop run until something is so."""
     async with asyncio.timeout(60):
-        while not await asyncio.to_thread(probe):
+        while not await asyncio.to_thread(probe):  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)

@@ -37,7 +37,9 @@ def transcribe(
         raise StateUnknown("The transcript of the kept sound was deleted from the service.")
 
     def wait(running: Transcript) -> Transcript:
-        return wait_until_done(hook.client, running["id"], _POLL, time.time() + _MAX_WAIT, factory.control.pause)
+        return wait_until_done(
+            hook.client, running["id"], _POLL, time.time() + _MAX_WAIT, factory.control.pause
+        )
 
     completed = job.follow(transcript, wait, on_job=lambda one: named(one["id"], hook.region))
     assert completed is not None
