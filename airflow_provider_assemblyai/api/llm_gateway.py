@@ -2,7 +2,7 @@
 """
 The LLM Gateway: chat completions and the list of models, one function each.
 
-The service has changed the spelling of several things and keeps old ones alive, so more than one is read: usage
+The service has changed the spelling of several fields and keeps old ones alive, so more than one is read: usage
 by two names, tool calls in two places, an answer spread over several choices.
 https://www.assemblyai.com/docs/llm-gateway/quickstart
 """
@@ -29,18 +29,18 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
-#: Seconds that a model may take for its answer: what is not waited for is paid all the same.
+#: Seconds that a model may take for its answer. An answer that is not waited for is billed, too.
 ANSWER_TIMEOUT: Final = 600.0
 
-#: How providers say that ``max_tokens`` cut an answer off.
-CUT_OFF: Final = ("length", "max_tokens")
+#: The ``finish_reason`` of an answer that ``max_tokens`` cut off, in the words of several providers.
+_TRUNCATED: Final = ("length", "max_tokens")
 
-#: HTTP codes that mean "no room now": nothing was done, so the same call may be made later.
+#: HTTP codes that mean "no capacity now": nothing was done, so the same call may be made later.
 _BUSY: Final = (429, 503, 529)
 
 
 class Usage(TypedDict):
-    """Tokens of one answer; None where the service did not say."""
+    """Tokens of one answer; None where the service gave no number."""
 
     input_tokens: int | None
     output_tokens: int | None
@@ -61,7 +61,7 @@ class Model(TypedDict, total=False):
 
 
 class ToolCall(TypedDict):
-    """A tool that the model wants to be called; ``arguments`` is text only if it is not JSON."""
+    """A call of a tool that the model asks for; ``arguments`` is text only if it is not JSON."""
 
     id: str | None
     name: str
@@ -71,13 +71,13 @@ class ToolCall(TypedDict):
 @dataclass(frozen=True)
 class ChatCompletion:
     """
-    What a model said.
+    A model's answer.
 
-    :param text: all of it, of however many choices.
-    :param tool_calls: what it wants to be called.
-    :param finish_reason: why it stopped, in the words of the model's provider.
-    :param usage: what it took.
-    :param model: who answered: with fallbacks, not always who was asked.
+    :param text: the whole text, of one choice or of several.
+    :param tool_calls: the calls of tools that it asks for.
+    :param finish_reason: why it ended, in the words of the model's provider.
+    :param usage: its tokens.
+    :param model: the model that answered: with fallbacks, not always the one of the request.
     :param request_id: the service's id of this call.
     """
 
@@ -89,9 +89,9 @@ class ChatCompletion:
     request_id: str | None
 
     @property
-    def cut_off(self) -> bool:
+    def truncated(self) -> bool:
         """Whether the answer is not whole."""
-        return (self.finish_reason or "").lower() in CUT_OFF
+        return (self.finish_reason or "").lower() in _TRUNCATED
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call
         Product.GATEWAY,
         "POST",
         "/v1/chat/completions",
-        read=_answer,
+        read=_read_completion,
         json=request,
         repeatable=False,
         timeout=timeout,
@@ -120,42 +120,42 @@ def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call
 
 
 def models() -> Call[list[Model]]:
-    """Read the models of the region, with their prices. It shows models that the account may not have."""
-    return Call(Product.GATEWAY, "GET", "/v1/models", read=_models)
+    """List the models of the region, with their prices. It shows models that the account may not have."""
+    return Call(Product.GATEWAY, "GET", "/v1/models", read=_read_models)
 
 
 # --- reading replies -------------------------------------------------------------------------------------
 
 
-def _answer(reply: Reply) -> ChatCompletion:
+def _read_completion(reply: Reply) -> ChatCompletion:
     body = reply.json()
-    _require_good(reply, body)
+    _raise_for_model_status(reply, body)
     choices = [choice for choice in _list(body.get("choices")) if isinstance(choice, dict)]
     if not choices:
         raise UnexpectedReply("the answer holds no choices.")
     choices.sort(key=lambda choice: _int(choice.get("index")) or 0)
     messages = [_dict(choice.get("message")) for choice in choices]
     reasons = [choice["finish_reason"] for choice in choices if isinstance(choice.get("finish_reason"), str)]
-    cut = [reason for reason in reasons if reason.lower() in CUT_OFF]
-    named = body.get("model") or _dict(body.get("request")).get("model")
-    said_id = body.get("request_id")
+    truncated = [reason for reason in reasons if reason.lower() in _TRUNCATED]
+    model = body.get("model") or _dict(body.get("request")).get("model")
+    request_id = body.get("request_id")
     return ChatCompletion(
         text="".join(_text(message.get("content")) for message in messages),
         tool_calls=list(_tool_calls([*messages, *choices])),
-        finish_reason=(cut or reasons[-1:] or [None])[0],
+        finish_reason=(truncated or reasons[-1:] or [None])[0],
         usage=_usage(_dict(body.get("usage"))),
-        model=named if isinstance(named, str) else None,
-        request_id=sanitize(said_id) if isinstance(said_id, str) else reply.request_id,
+        model=model if isinstance(model, str) else None,
+        request_id=sanitize(request_id) if isinstance(request_id, str) else reply.request_id,
     )
 
 
-def _require_good(reply: Reply, body: Mapping[str, Any]) -> None:
-    """A good HTTP status may carry a model's bad one."""
+def _raise_for_model_status(reply: Reply, body: Mapping[str, Any]) -> None:
+    """Raise the error of a model that comes with a good HTTP status."""
     status = max(_int(body.get(name)) or 0 for name in ("llm_status_code", "http_status_code"))
     if status < 400:
         return
-    said = reply.error_text()
-    text = f"HTTP {reply.status}, but the model's own answer was {status}{f': {said}' if said else ''}"
+    reason = reply.error_text()
+    text = f"HTTP {reply.status}, but the model's own answer was {status}{f': {reason}' if reason else ''}"
     text += f" (request id {reply.error_id})." if reply.error_id else "."
     if status == 429:
         limit = reply.rate_limit
@@ -172,9 +172,9 @@ def _text(content: object) -> str:
     return "".join(part for part in parts if isinstance(part, str))
 
 
-def _tool_calls(places: Sequence[Mapping[str, Any]]) -> Iterator[ToolCall]:
+def _tool_calls(holders: Sequence[Mapping[str, Any]]) -> Iterator[ToolCall]:
     seen: list[object] = []
-    for call in (call for place in places for call in _list(place.get("tool_calls"))):
+    for call in (call for holder in holders for call in _list(holder.get("tool_calls"))):
         function = _dict(_dict(call).get("function"))
         name = function.get("name")
         if not isinstance(name, str) or call in seen:
@@ -187,28 +187,28 @@ def _tool_calls(places: Sequence[Mapping[str, Any]]) -> Iterator[ToolCall]:
         yield {"id": call.get("id"), "name": name, "arguments": arguments}
 
 
-def _usage(said: Mapping[str, Any]) -> Usage:
-    taken, given = (
-        next((number for name in names if (number := _int(said.get(name))) is not None), None)
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    input_tokens, output_tokens = (
+        next((number for name in names if (number := _int(usage.get(name))) is not None), None)
         for names in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
     )
-    details = _dict(said.get("prompt_tokens_details")) or _dict(said.get("input_tokens_details"))
-    total = _int(said.get("total_tokens"))
-    if total is None and taken is not None and given is not None:
-        total = taken + given
+    details = _dict(usage.get("prompt_tokens_details")) or _dict(usage.get("input_tokens_details"))
+    total = _int(usage.get("total_tokens"))
+    if total is None and input_tokens is not None and output_tokens is not None:
+        total = input_tokens + output_tokens
     return {
-        "input_tokens": taken,
-        "output_tokens": given,
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
         "cached_tokens": _int(details.get("cached_tokens")),
         "total_tokens": total,
     }
 
 
-def _models(reply: Reply) -> list[Model]:
+def _read_models(reply: Reply) -> list[Model]:
     data = reply.json().get("data")
     if data is not None and not isinstance(data, list):
         raise UnexpectedReply("the answer is not a list of models.")
-    return [one for one in data or [] if isinstance(one, dict) and isinstance(one.get("id"), str)]  # type: ignore[misc]
+    return [model for model in data or [] if isinstance(model, dict) and isinstance(model.get("id"), str)]  # type: ignore[misc]
 
 
 def _dict(value: object) -> Mapping[str, Any]:
@@ -253,22 +253,22 @@ _HINTS: Final = [
 ]
 
 
-def hint(said: str) -> str:
+def hint(message: str) -> str:
     """
-    Return what to do about an error of the gateway, in one sentence; empty if we do not know.
+    Return what to do about an error of the gateway, in one sentence; empty if that is not known.
 
-    :param said: the service's own words.
+    :param message: the service's own words.
     """
-    return next((advice for pattern, advice in _HINTS if re.search(pattern, said, re.IGNORECASE)), "")
+    return next((advice for pattern, advice in _HINTS if re.search(pattern, message, re.IGNORECASE)), "")
 
 
 def is_busy(error: BaseException) -> bool:
-    """Tell whether there was no room for a call, which was then not made: it may be made later."""
+    """Return whether a call was refused for want of capacity: it was not made, and may be made later."""
     return isinstance(error, RateLimitError) or (isinstance(error, ApiError) and error.status in _BUSY)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether a call may have been made and billed although there is no answer."""
+    """Return whether a call may have been made and billed although there is no answer."""
     if isinstance(error, TransportError):
         return error.sent
     if isinstance(error, UnexpectedReply):
@@ -277,66 +277,68 @@ def is_lost(error: BaseException) -> bool:
 
 
 def names_unknown_model(error: AssemblyAIError) -> bool:
-    """Tell whether a call was refused because there is no such model."""
+    """Return whether a call was refused because there is no such model."""
     return (
         isinstance(error, ApiError) and error.status in (400, 404) and bool(_UNKNOWN_MODEL.search(str(error)))
     )
 
 
-def suggest_models(model: str, known: Sequence[Model]) -> str:
+def suggest_models(model: str, models: Sequence[Model]) -> str:
     """
     Return a sentence that names the models most like this one.
 
     :param model: the name that the service does not know.
-    :param known: the models there are.
+    :param models: those of the region.
     """
-    names = {one["id"].lower(): one["id"] for one in known}
-    found = [names[name] for name in get_close_matches(model.lower(), names, n=3, cutoff=0.5)]
-    if found:
-        return f"Did you mean {' or '.join(found)}?"
+    names = {known["id"].lower(): known["id"] for known in models}
+    similar = [names[name] for name in get_close_matches(model.lower(), names, n=3, cutoff=0.5)]
+    if similar:
+        return f"Did you mean {' or '.join(similar)}?"
     return f"The region has {', '.join(sorted(names.values())[:5])} and others." if names else ""
 
 
 # --- cost ------------------------------------------------------------------------------------------------
 
 
-def estimate(
-    usage: Usage, model: str, known: Sequence[Model], region: str, *, routed_globally: bool = False
+def estimate_cost(
+    usage: Usage, model: str, models: Sequence[Model], region: str, *, routed_globally: bool = False
 ) -> float | None:
     """
     Return what an answer costs by the list price, in USD; None if there is no price for it.
 
     :param usage: its tokens.
-    :param model: who answered.
-    :param known: the models there are.
-    :param region: where it was asked.
+    :param model: the one that answered.
+    :param models: those of the region.
+    :param region: of the request.
     :param routed_globally: whether the model was allowed to run anywhere.
     """
-    pricing = next((_dict(one.get("pricing")) for one in known if one["id"] == model), {})
+    pricing = next((_dict(known.get("pricing")) for known in models if known["id"] == model), {})
     price = _prices(pricing, None if routed_globally else region)
-    taken, given = usage["input_tokens"], usage["output_tokens"]
-    if "prompt" not in price or "completions" not in price or taken is None or given is None:
+    input_tokens, output_tokens = usage["input_tokens"], usage["output_tokens"]
+    if not {"prompt", "completions"} <= set(price) or input_tokens is None or output_tokens is None:
         return None
-    cached = min(usage["cached_tokens"] or 0, taken)
-    read = price.get("input_cache_read", price["prompt"])
+    cached = min(usage["cached_tokens"] or 0, input_tokens)
+    cached_price = price.get("input_cache_read", price["prompt"])
     # The unit is not documented. Per token a tenth of a cent is beyond any model, per million below any.
-    tokens = 1.0 if max(price["prompt"], price["completions"]) < 0.001 else 1e6
-    cost = (taken - cached) * price["prompt"] + cached * read + given * price["completions"]
-    return round(cost / tokens, 8)
+    unit = 1.0 if max(price["prompt"], price["completions"]) < 0.001 else 1e6
+    cost = (
+        (input_tokens - cached) * price["prompt"]
+        + cached * cached_price
+        + output_tokens * price["completions"]
+    )
+    return round(cost / unit, 8)
 
 
 def _prices(pricing: Mapping[str, Any], region: str | None) -> dict[str, float]:
-    here = _dict(pricing.get(region)) if region is not None else {}
+    listed = _dict(pricing.get(region)) if region is not None else {}
     factor = 1.0
-    if not here:
-        here = _dict(pricing.get("global"))
-        more = pricing.get("regional_increase_percent")
-        if region is not None and isinstance(more, int | float):
-            factor += more / 100
-    found = {}
-    for name, value in here.items():
-        try:
-            found[name] = float(value) * factor
-        except (TypeError, ValueError):
-            continue
-    return found
+    if not listed:
+        listed = _dict(pricing.get("global"))
+        increase = pricing.get("regional_increase_percent")
+        if region is not None and isinstance(increase, int | float):
+            factor += increase / 100
+    prices = {}
+    for name, value in listed.items():
+        with suppress(TypeError, ValueError):
+            prices[name] = float(value) * factor
+    return prices

@@ -8,7 +8,6 @@ https://www.assemblyai.com/docs/api-reference/overview
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
@@ -17,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_fields
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, parse_json_text
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")
@@ -360,11 +359,7 @@ def check_config(config: object) -> dict[str, Any]:
     """
     if config is None:
         return {}
-    if isinstance(config, str):
-        try:
-            config = json.loads(config)
-        except ValueError:
-            raise InvalidInput("config is text, but not a JSON object.") from None
+    config = parse_json_text("config", config)
     if not isinstance(config, Mapping):
         raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
     if "audio_url" in config:
@@ -372,8 +367,5 @@ def check_config(config: object) -> dict[str, Any]:
     check_fields("config", config, TranscriptConfig)
     if config.get("speech_models") == []:
         raise InvalidInput("config: speech_models must name at least one model.")
-    try:
-        json.dumps(config, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"config cannot be sent as JSON: {error}.") from None
+    check_json("config", config)
     return dict(config)

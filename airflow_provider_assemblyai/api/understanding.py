@@ -2,13 +2,12 @@
 """
 Speech Understanding of a transcript that exists: one function for each endpoint.
 
-What it finds is not written back to the transcript: the answer is all there is of it.
+The service does not write results back to the transcript: the answer is all there is of them.
 https://www.assemblyai.com/docs/speech-understanding/translation
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.llm_gateway import hint as gateway_hint
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import check_id
-from airflow_provider_assemblyai.api.validation import check_fields
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, parse_json_text
 
-#: The service says the first, and in some of its examples the second.
-_GOOD: Final = ("success", "completed")
+#: The first is what the service answers; the second stands in some of its examples.
+_SUCCESS: Final = ("success", "completed")
 
 
 class Translation(TypedDict, total=False):
@@ -64,7 +63,7 @@ class Summarization(TypedDict, total=False):
 
 
 class ActionItems(TypedDict, total=False):
-    """What somebody has to do, with the words and the time it was said."""
+    """Tasks that were agreed on, each with its words and their time."""
 
     include_decisions: bool
     effort: str
@@ -81,13 +80,13 @@ FEATURES: Final[Mapping[str, type]] = {
 
 
 @dataclass(frozen=True)
-class Understood:
+class UnderstandingResponse:
     """
-    What was found.
+    An answer of the service.
 
-    :param response: by feature, as the service gave it.
+    :param response: feature -> its result, as it came.
     :param body: the whole answer.
-    :param failed: the features without a result, and why; nothing of the recording.
+    :param failed: feature without a result -> reason, which holds no text of the recording.
     :param request_id: the service's id of this call.
     """
 
@@ -99,7 +98,7 @@ class Understood:
 
 def understand(
     transcript_id: str, features: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT
-) -> Call[Understood]:
+) -> Call[UnderstandingResponse]:
     """
     Run features on a transcript. It is billed and has no idempotency key: never repeat it blindly.
 
@@ -111,7 +110,7 @@ def understand(
         Product.GATEWAY,
         "POST",
         "/v1/understanding",
-        read=lambda reply: _understood(reply, list(features)),
+        read=lambda reply: _read_response(reply, list(features)),
         json={"transcript_id": check_id(transcript_id), "speech_understanding": {"request": features}},
         repeatable=False,
         timeout=timeout,
@@ -122,10 +121,10 @@ def understand(
 
 def validate(features: Mapping[str, Any], transcript_id: str | None = None) -> Call[None]:
     """
-    Let the service check a request without running or billing it; what is wrong comes as an error.
+    Let the service check a request without running or billing it; a fault comes as an error.
 
     :param features: as for :func:`understand`.
-    :param transcript_id: to check as well whether that transcript has what the features need.
+    :param transcript_id: to check also whether that transcript has what the features need.
     """
     body: dict[str, Any] = {"speech_understanding": {"request": features}}
     if transcript_id is not None:
@@ -139,73 +138,66 @@ def check_features(features: object) -> dict[str, Any]:
     """
     Return a copy of ``features`` after refusing what the service is certain to refuse.
 
-    :param features: a dict, or a JSON object as text: that is what ``{{ params.features | tojson }}`` gives.
+    :param features: a dict, or JSON text of one.
     :raises InvalidInput: if there is none, or a known parameter has a wrong type.
     """
-    if isinstance(features, str):
-        try:
-            features = json.loads(features)
-        except ValueError:
-            raise InvalidInput("features is text, but not a JSON object.") from None
+    features = parse_json_text("features", features)
     if not isinstance(features, Mapping):
         raise InvalidInput(f"features must be a dict, not {type(features).__name__}.")
-    asked = {name: options for name, options in features.items() if options is not None}
-    if not asked:
+    chosen = {name: options for name, options in features.items() if options is not None}
+    if not chosen:
         raise InvalidInput(f"features must name at least one feature: {', '.join(FEATURES)}.")
-    for name, options in asked.items():
+    for name, options in chosen.items():
         if not isinstance(name, str):
             raise InvalidInput(f"features: the name {name!r} is not a string.")
         if not isinstance(options, Mapping):
             raise InvalidInput(f"features: {name} must be a dict, not {type(options).__name__}.")
         if name in FEATURES:
             check_fields(f"features: {name}", options, FEATURES[name])
-    try:
-        json.dumps(asked, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"features cannot be sent as JSON: {error}.") from None
-    return asked
+    check_json("features", chosen)
+    return chosen
 
 
 _HINTS: Final = [
     (
         r"speaker_labels",
-        "Transcribe with speaker_labels (or multichannel): these features need speakers told apart.",
+        "Transcribe with speaker_labels (or multichannel): these features need to know the speakers apart.",
     ),
     (r"is not a known feature", f"The features are {', '.join(FEATURES)}."),
 ]
 
 
-def hint(said: str) -> str:
+def hint(message: str) -> str:
     """
-    Return what to do about an error, in one sentence; empty if we do not know.
+    Return what to do about an error, in one sentence; empty if that is not known.
 
-    :param said: the service's own words.
+    :param message: the service's own words.
     """
-    known = (advice for pattern, advice in _HINTS if re.search(pattern, said, re.IGNORECASE))
-    return next(known, gateway_hint(said))
+    hints = (advice for pattern, advice in _HINTS if re.search(pattern, message, re.IGNORECASE))
+    return next(hints, gateway_hint(message))
 
 
-def _understood(reply: Reply, asked: Sequence[str]) -> Understood:
+def _read_response(reply: Reply, features: Sequence[str]) -> UnderstandingResponse:
     body = reply.json()
-    inner = body.get("speech_understanding")
-    response = inner.get("response") if isinstance(inner, dict) else None
+    results = body.get("speech_understanding")
+    response = results.get("response") if isinstance(results, dict) else None
     if not isinstance(response, dict):
         raise UnexpectedReply("the answer holds no speech_understanding.response.")
-    said_id = body.get("request_id")
-    return Understood(
+    request_id = body.get("request_id")
+    return UnderstandingResponse(
         response=response,
         body=body,
-        failed={name: why for name in asked if (why := _problem(response.get(name))) is not None},
-        request_id=sanitize(said_id) if isinstance(said_id, str) else reply.request_id,
+        failed={name: problem for name in features if (problem := _problem(response.get(name))) is not None},
+        request_id=sanitize(request_id) if isinstance(request_id, str) else reply.request_id,
     )
 
 
-def _problem(found: object) -> str | None:
-    if not isinstance(found, dict):
+def _problem(result: object) -> str | None:
+    if not isinstance(result, dict):
         return "it is not in the answer"
-    status = found.get("status")
+    status = result.get("status")
     # A result without a status is one.
-    if status is None or str(status).lower() in _GOOD:
+    if status is None or str(status).lower() in _SUCCESS:
         return None
-    said = next((found[name] for name in ("error", "message") if isinstance(found.get(name), str)), "")
-    return f"status {sanitize(str(status))}{f', {sanitize(said)}' if said else ''}"
+    reason = next((result[name] for name in ("error", "message") if isinstance(result.get(name), str)), "")
+    return f"status {sanitize(str(status))}{f', {sanitize(reason)}' if reason else ''}"

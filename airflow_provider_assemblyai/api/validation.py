@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -80,3 +81,31 @@ def check_fields(name: str, given: Mapping[str, object], known: type) -> None:
         types, wanted = _TYPES[kind]
         if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
             raise InvalidInput(f"{name}: {field} must be {wanted}, not {type(value).__name__}.")
+
+
+def parse_json_text(name: str, value: object) -> object:
+    """
+    Return ``value``, or what it holds if it is JSON text: that is what ``{{ params.config | tojson }}`` gives.
+
+    :param name: the argument it came from, for the message.
+    :raises InvalidInput: it is text, but not JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise InvalidInput(f"{name} is text, but not JSON.") from None
+
+
+def check_json(name: str, value: object) -> None:
+    """
+    Return if ``value`` can be sent as JSON.
+
+    :param name: the argument it came from, for the message.
+    :raises InvalidInput: it cannot.
+    """
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} cannot be sent as JSON: {error}.") from None

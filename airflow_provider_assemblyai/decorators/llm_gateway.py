@@ -18,8 +18,8 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 
-#: Stands for what the function returns; nobody gets to see it.
-_FROM_FUNCTION = "(what the function returns)"
+#: Takes the place of what the function returns; it is never sent.
+_PROMPT_FROM_FUNCTION = "(what the function returns)"
 
 
 class _LLMGatewayDecoratedOperator(DecoratedOperator, LLMGatewayOperator):
@@ -32,7 +32,7 @@ class _LLMGatewayDecoratedOperator(DecoratedOperator, LLMGatewayOperator):
     :param python_callable: the function.
     :param op_args: its positional arguments (templated).
     :param op_kwargs: its keyword arguments (templated).
-    :raises InvalidInput: the decorator was given what the function shall return.
+    :raises InvalidInput: the decorator has an argument that the function shall return.
     """
 
     custom_operator_name = "@task.llm_gateway"
@@ -41,7 +41,7 @@ class _LLMGatewayDecoratedOperator(DecoratedOperator, LLMGatewayOperator):
         *(name for name in LLMGatewayOperator.template_fields if name not in ("prompt", "messages")),
     )
     template_fields_renderers = {**DecoratedOperator.template_fields_renderers}  # noqa: RUF012 - as in the base
-    marked_fields: Sequence[str] = ("op_args", "op_kwargs", "system_prompt")
+    marker_fields: Sequence[str] = ("op_args", "op_kwargs", "system_prompt")
 
     def __init__(
         self,
@@ -58,21 +58,21 @@ class _LLMGatewayDecoratedOperator(DecoratedOperator, LLMGatewayOperator):
             python_callable=python_callable,
             op_args=op_args,
             op_kwargs=op_kwargs,
-            prompt=_FROM_FUNCTION,
+            prompt=_PROMPT_FROM_FUNCTION,
             **kwargs,
         )
 
-    def _said(self, context: Context) -> tuple[object, object]:
+    def _prompt(self, context: Context) -> tuple[object, object]:
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        said = self.python_callable(*self.op_args, **kwargs)
-        if isinstance(said, str):
-            return said, None
-        if isinstance(said, list | tuple):
-            return None, list(said)
+        returned = self.python_callable(*self.op_args, **kwargs)
+        if isinstance(returned, str):
+            return returned, None
+        if isinstance(returned, list | tuple):
+            return None, list(returned)
         raise InvalidInput(
             "The function of @task.llm_gateway must return a prompt as text or a list of messages, not "
-            f"{type(said).__name__}."
+            f"{type(returned).__name__}."
         )
 
 
@@ -83,9 +83,9 @@ def llm_gateway_task(
     Turn a function that returns a prompt into a task that returns a model's answer.
 
     :param python_callable: the function.
-    :param multiple_outputs: whether a dict that the model answers with becomes an XCom for each key, too.
+    :param multiple_outputs: whether a dict as answer becomes an XCom for each key, too.
     :param kwargs: the arguments of
-        :class:`airflow_provider_assemblyai.operators.llm_gateway.LLMGatewayOperator`, without what to ask.
+        :class:`airflow_provider_assemblyai.operators.llm_gateway.LLMGatewayOperator`, without ``prompt`` and ``messages``.
     """
     return task_decorator_factory(
         python_callable=python_callable,

@@ -2,8 +2,8 @@
 """
 The LLM Gateway for tasks of Airflow's common.ai provider: ``@task.llm``, ``@task.agent`` and their operators.
 
-The gateway understands what clients made for OpenAI send, and answers nearly as they expect. What is different is
-put right here. Imports the extra ``common-ai``; nothing else of this package does.
+The gateway understands what clients made for OpenAI send, and answers nearly as they expect. This module adapts
+the differences. It imports the extra ``common-ai``; nothing else of this package does.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, Unexp
 from airflow_provider_assemblyai.client.http import check_key
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 
-#: Where a task asks for no other: the service's own default is 1000, and it cuts silently.
+#: Where a task sets no other: the service's own default is 1000, and it truncates silently.
 MAX_TOKENS: Final = 4096
 
 _PROFILE = OpenAIModelProfile(
-    # What the gateway does not take, or not under this name.
+    # The gateway does not take these, or not under this name.
     openai_chat_supports_max_completion_tokens=False,
     openai_supports_strict_tool_definition=False,
     supports_forced_tool_choice=False,
-    # So an output type is a response_format, and not a tool that the model would have to be made to call.
+    # So an output type is a response_format, and not a tool that the model would have to call.
     supports_json_schema_output=True,
     default_structured_output_mode="native",
 )
-#: Words of other providers for OpenAI's.
-_FINISH: Final = {
+#: ``finish_reason`` of other providers -> OpenAI's.
+_FINISH_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -55,7 +55,7 @@ class AssemblyAILLMHook(PydanticAIHook):
     Connection: password = API key, extra ``model`` = the id of a model, extra ``region`` = ``us`` or ``eu``; host
     only for a proxy or the local emulator, as in a connection of type ``assemblyai``.
 
-    A call is sent once: what the OpenAI client repeats by default includes calls that may be billed.
+    A call is sent once. The OpenAI client by default also repeats calls that may be billed.
 
     https://www.assemblyai.com/docs/llm-gateway/quickstart
     """
@@ -80,15 +80,15 @@ class AssemblyAILLMHook(PydanticAIHook):
 
     def _resolve_own_model(self, **forwarded: Any) -> Model:
         with fail_fast():
-            found = super()._resolve_own_model(**forwarded)
-            if not isinstance(found, OpenAIChatModel):
+            model = super()._resolve_own_model(**forwarded)
+            if not isinstance(model, OpenAIChatModel):
                 raise InvalidInput(
                     f"Connection {self.llm_conn_id!r}: the LLM Gateway has chat completions only, so name the model "
                     f"by its id alone, such as 'gpt-5', not {self._get_configured_model_name()!r}."
                 )
         return GatewayModel(
-            found.model_name,
-            provider=OpenAIProvider(openai_client=found.client),
+            model.model_name,
+            provider=OpenAIProvider(openai_client=model.client),
             profile=_PROFILE,
             settings=ModelSettings(max_tokens=MAX_TOKENS),
         )
@@ -104,16 +104,16 @@ class GatewayModel(OpenAIChatModel):
     def _validate_completion(self, response: ChatCompletion) -> Any:
         body = response.model_dump(warnings=False)
         return super()._validate_completion(
-            ChatCompletion.model_construct(**as_openai(body, self.model_name))
+            ChatCompletion.model_construct(**to_openai(body, self.model_name))
         )
 
 
-def as_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
+def to_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
     """
     Return an answer of the gateway in the form that OpenAI documents.
 
     :param body: as it came.
-    :param model: who was asked.
+    :param model: the model of the request.
     :raises ModelHTTPError: it is an error.
     :raises UnexpectedModelBehavior: there is no answer in it.
     """
@@ -136,7 +136,7 @@ def as_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
         }
         for number, call in enumerate(answer.tool_calls)
     ]
-    finish = _FINISH.get(answer.finish_reason or "", answer.finish_reason)
+    finish_reason = _FINISH_REASONS.get(answer.finish_reason or "", answer.finish_reason)
     usage = answer.usage
     return {
         **body,
@@ -147,7 +147,7 @@ def as_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
         "choices": [
             {
                 "index": 0,
-                "finish_reason": finish or "stop",
+                "finish_reason": finish_reason or "stop",
                 "message": {"role": "assistant", "content": answer.text or None, "tool_calls": calls or None},
             }
         ],

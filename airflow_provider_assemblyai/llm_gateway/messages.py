@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-From a task's arguments to the messages of a request, with the mark where the service puts a transcript's text.
+From a task's arguments to the messages of a request, with the marker where the service puts a transcript's text.
 
-The mark ``{{ transcript }}`` looks like a template of Airflow's. It gets through the templating of our own
-operators as a variable whose value is the mark itself, so it may stand beside any other template.
+The marker ``{{ transcript }}`` looks like a template of Airflow's. It gets through the templating of our own
+operators as a variable whose value is the marker itself, so it may stand beside any other template.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.validation import check_json, parse_json_text
 
 #: The service wants it spelled exactly so.
-MARK: Final = "{{ transcript }}"
+TRANSCRIPT_MARKER: Final = "{{ transcript }}"
 _ANY_SPELLING = re.compile(r"\{\{-?\s*transcript\s*-?\}\}")
 
 
@@ -29,57 +29,62 @@ def compose(
     :param prompt: what the user asks, or None.
     :param messages: a whole conversation instead, or None; a list, or JSON text of one.
     :param system_prompt: what the model shall be, or None.
-    :param with_transcript: whether a transcript's text is to be put in. Where no text says where, it comes last.
-    :raises InvalidInput: there is nothing to ask, or the mark cannot work.
+    :param with_transcript: whether a transcript's text is to be put in. Without a marker it comes last.
+    :raises InvalidInput: there is nothing to ask, or the marker cannot work.
     """
     if (prompt is None) == (messages is None):
         raise InvalidInput("Give either prompt or messages.")
     composed = _conversation(messages) if prompt is None else [_message("user", "prompt", prompt)]
     if system_prompt is not None:
         composed.insert(0, _message("system", "system_prompt", system_prompt))
+    markers = 0
+
+    def normalize(text: str) -> str:
+        nonlocal markers
+        text, found = _ANY_SPELLING.subn(TRANSCRIPT_MARKER, text)
+        markers += found
+        return text
+
+    normalized = [_map_text(message, normalize) for message in composed]
     if not with_transcript:
-        if any(_ANY_SPELLING.search(text) for message in composed for text in _texts(message)):
-            raise InvalidInput(f"There is {MARK} in the text, but no transcript_id to put one in.")
+        if markers:
+            raise InvalidInput(
+                f"There is {TRANSCRIPT_MARKER} in the text, but no transcript_id to put one in."
+            )
         return composed
-    composed = [_spelled(message) for message in composed]
-    marks = sum(text.count(MARK) for message in composed for text in _texts(message))
-    if marks > 1:
-        raise InvalidInput(f"The service replaces only the first {MARK}, and there are {marks}: leave one.")
-    if marks == 0:
-        _append(composed)
-    return composed
+    if markers > 1:
+        raise InvalidInput(
+            f"The service replaces only the first {TRANSCRIPT_MARKER}, and there are {markers}: leave one."
+        )
+    if markers == 0:
+        _append_marker(normalized)
+    return normalized
 
 
-def repair(messages: list[dict[str, Any]], bad: str | None, problem: str) -> list[dict[str, Any]]:
+def repair_messages(messages: list[dict[str, Any]], answer: str | None, problem: str) -> list[dict[str, Any]]:
     """
-    Return the messages that ask again after an answer of the wrong shape.
+    Return the messages that ask again after an answer that does not fit the schema.
 
     :param messages: those of the first request.
-    :param bad: the answer, if this process still has it.
-    :param problem: what was wrong with it.
+    :param answer: the answer, if this process still has it.
+    :param problem: what is wrong with it.
     """
-    said = [{"role": "assistant", "content": bad}] if bad else []
-    again = (
-        f"That answer does not fit the required JSON schema ({problem}). Answer again, with nothing but JSON that does."
-        if said
-        else "Answer with nothing but JSON that fits the required JSON schema."
-    )
-    return [*messages, *said, {"role": "user", "content": again}]
+    if not answer:
+        request = "Answer with nothing but JSON that fits the required JSON schema."
+        return [*messages, {"role": "user", "content": request}]
+    request = f"That answer does not fit the required JSON schema ({problem}). Answer again, with nothing but JSON that does."
+    return [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": request}]
 
 
 def _message(role: str, name: str, text: object) -> dict[str, Any]:
     if not isinstance(text, str) or not text.strip():
-        found = "empty" if isinstance(text, str) else type(text).__name__
-        raise InvalidInput(f"{name} must be text, and is {found}.")
+        problem = "empty" if isinstance(text, str) else type(text).__name__
+        raise InvalidInput(f"{name} must be text, and is {problem}.")
     return {"role": role, "content": text}
 
 
 def _conversation(messages: object) -> list[dict[str, Any]]:
-    if isinstance(messages, str):
-        try:
-            messages = json.loads(messages)
-        except ValueError:
-            raise InvalidInput("messages is text, but not a JSON list.") from None
+    messages = parse_json_text("messages", messages)
     if not isinstance(messages, list | tuple) or not messages:
         raise InvalidInput("messages must be a list with at least one message.")
     for number, message in enumerate(messages):
@@ -87,30 +92,18 @@ def _conversation(messages: object) -> list[dict[str, Any]]:
             raise InvalidInput(f"messages[{number}] must be a dict with a role.")
         if not isinstance(message.get("content"), str | list | None):
             raise InvalidInput(f"messages[{number}]: content must be text or a list of parts.")
-    try:
-        json.dumps(messages, allow_nan=False)
-    except (TypeError, ValueError):
-        raise InvalidInput("messages cannot be sent as JSON.") from None
+    check_json("messages", messages)
     return [dict(message) for message in messages]
 
 
-def _texts(message: Mapping[str, Any]) -> Iterator[str]:
+def _map_text(message: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Return a message with each of its texts changed: the whole content, or the text parts of it."""
     content = message.get("content")
     if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        yield from (
-            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-        )
-
-
-def _spelled(message: dict[str, Any]) -> dict[str, Any]:
-    content = message.get("content")
-    if isinstance(content, str):
-        return {**message, "content": _ANY_SPELLING.sub(MARK, content)}
+        return {**message, "content": change(content)}
     if isinstance(content, list):
         parts = [
-            {**part, "text": _ANY_SPELLING.sub(MARK, part["text"])}
+            {**part, "text": change(part["text"])}
             if isinstance(part, dict) and isinstance(part.get("text"), str)
             else part
             for part in content
@@ -119,11 +112,11 @@ def _spelled(message: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def _append(messages: list[dict[str, Any]]) -> None:
+def _append_marker(messages: list[dict[str, Any]]) -> None:
     last = next((message for message in reversed(messages) if message["role"] == "user"), None)
     if last is None:
-        messages.append({"role": "user", "content": MARK})
+        messages.append({"role": "user", "content": TRANSCRIPT_MARKER})
     elif isinstance(last.get("content"), list):
-        last["content"] = [*last["content"], {"type": "text", "text": MARK}]
+        last["content"] = [*last["content"], {"type": "text", "text": TRANSCRIPT_MARKER}]
     else:
-        last["content"] = f"{last.get('content') or ''}\n\n{MARK}".lstrip()
+        last["content"] = f"{last.get('content') or ''}\n\n{TRANSCRIPT_MARKER}".lstrip()

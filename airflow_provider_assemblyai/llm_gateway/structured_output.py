@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-From a model's answer to a value of the shape that was asked for.
+From a model's answer to a value that fits a JSON schema.
 
-An error names places by the property names of the schema and says which rule is broken; it never repeats what
-the model wrote, which may be text of a recording.
+An error names a place in the answer by the property names of the schema, and the rule that is broken there. It never
+repeats what the model wrote, which may be text of a recording.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusabl
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
-#: Models wrap JSON like this, also where they are told not to.
+#: Models wrap JSON like this, also where a request forbids it.
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
-_SHOWN: Final = 3
+_MAX_PROBLEMS: Final = 3
 
 
 class OutputSchema:
     """
-    A shape that answers must have.
+    The schema that an answer must fit.
 
     :param response_format: a JSON schema, the service's own ``response_format`` that holds one, or a pydantic
         model class.
@@ -34,9 +34,9 @@ class OutputSchema:
     def __init__(self, response_format: Any) -> None:
         self._model = response_format if _is_model(response_format) else None
         if self._model is not None:
-            schema, name, self._request = self._model.model_json_schema(), self._model.__name__, None
+            schema, name, self._given = self._model.model_json_schema(), self._model.__name__, None
         elif isinstance(response_format, Mapping):
-            schema, name, self._request = _parts(response_format)
+            schema, name, self._given = _unpack(response_format)
             _check_schema(schema)
         else:
             raise InvalidInput(
@@ -47,16 +47,17 @@ class OutputSchema:
         self._name = re.sub(r"[^a-zA-Z0-9_-]+", "_", str(name))[:64] or "answer"
 
     @property
-    def request(self) -> dict[str, Any]:
-        """What the request says of it."""
-        named = {"type": "json_schema", "json_schema": {"name": self._name, "schema": self.schema}}
-        return self._request or named
+    def response_format(self) -> dict[str, Any]:
+        """The field of a request that asks for such an answer."""
+        named = {"name": self._name, "schema": self.schema}
+        return self._given or {"type": "json_schema", "json_schema": named}
 
     def read(self, answer: ChatCompletion) -> Any:
         """
-        Return the value that the answer's text is.
+        Return the value that the answer's text holds.
 
-        :raises AnswerUnusable: it is not of this shape.
+        :param answer: of a model.
+        :raises ResponseUnusable: it does not fit.
         """
         fenced = _FENCED.fullmatch(answer.text)
         try:
@@ -64,13 +65,13 @@ class OutputSchema:
         except ValueError:
             raise self._unusable(answer, ["it is not JSON"]) from None
         if self._model is not None:
-            return self._validated(answer, value)
-        problems = list(self._problems(value))
+            return self._validate_with_model(answer, value)
+        problems = list(self._violations(value))
         if problems:
             raise self._unusable(answer, problems)
         return value
 
-    def _validated(self, answer: ChatCompletion, value: Any) -> Any:
+    def _validate_with_model(self, answer: ChatCompletion, value: Any) -> Any:
         from pydantic import ValidationError
 
         assert self._model is not None
@@ -78,54 +79,54 @@ class OutputSchema:
             # As JSON, because pydantic reads dates and the like from text only there.
             return self._model.model_validate_json(json.dumps(value)).model_dump(mode="json")
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            raise self._unusable(
-                answer, [f"{self._place(one['loc'])}: {one['type']}" for one in found]
-            ) from None
+            details = error.errors(include_url=False, include_context=False, include_input=False)
+            problems = [f"{self._path(detail['loc'])}: {detail['type']}" for detail in details]
+            raise self._unusable(answer, problems) from None
 
-    def _problems(self, value: Any) -> Iterator[str]:
+    def _violations(self, value: Any) -> Iterator[str]:
         from jsonschema.validators import validator_for
         from referencing import Registry
 
         # With a registry of its own it does not fetch what a schema refers to.
-        validator = validator_for(self.schema, default=_newest())(self.schema, registry=Registry())
+        validator = validator_for(self.schema, default=_default_draft())(self.schema, registry=Registry())
         for error in validator.iter_errors(value):
             missing = ""
             if error.validator == "required" and isinstance(error.instance, Mapping):
                 missing = ", ".join(str(name) for name in error.validator_value if name not in error.instance)
-            yield f"{self._place(error.absolute_path)}: {error.validator}{f' ({missing})' if missing else ''}"
+            yield f"{self._path(error.absolute_path)}: {error.validator}{f' ({missing})' if missing else ''}"
 
-    def _place(self, path: Iterable[object]) -> str:
+    def _path(self, steps: Iterable[object]) -> str:
         known = set(_property_names(self.schema))
-        steps = [str(step) if isinstance(step, int) or step in known else "*" for step in path]
-        return ".".join(steps) or "the whole"
+        shown = [str(step) if isinstance(step, int) or step in known else "*" for step in steps]
+        return ".".join(shown) or "the whole"
 
     def _unusable(self, answer: ChatCompletion, problems: Sequence[str]) -> ResponseUnusable:
-        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        problem = "; ".join(problems[:_SHOWN]) + more
-        named = f" (request id {answer.request_id})" if answer.request_id else ""
+        more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
+        problem = "; ".join(problems[:_MAX_PROBLEMS]) + more
         return ResponseUnusable(
-            f"The answer{named} does not fit response_format: {problem}. It is paid for; repair=1 asks once more in "
+            f"The answer{_request_id(answer)} does not fit response_format: {problem}. It is paid for; repair=1 asks once more in "
             "such a case, and another model may keep to the schema better.",
             "invalid",
             problem,
         )
 
 
-def value_of(answer: ChatCompletion, shape: OutputSchema | None, max_tokens: int, *, keep_cut: bool) -> Any:
+def parse_answer(
+    answer: ChatCompletion, schema: OutputSchema | None, max_tokens: int, *, allow_truncated: bool
+) -> Any:
     """
     Return what a task returns for an answer.
 
-    :param answer: what the model said.
-    :param shape: what it must look like; None takes the text as it is.
-    :param max_tokens: what was asked for, for the message.
-    :param keep_cut: whether an answer that is not whole is good enough.
-    :raises AnswerUnusable: it is not.
+    :param answer: of a model.
+    :param schema: what it must fit; None takes the text as it is.
+    :param max_tokens: the limit of the request, for the message.
+    :param allow_truncated: whether an answer that is not whole is good enough.
+    :raises ResponseUnusable: it is truncated, empty, or does not fit.
     """
-    named = f" (request id {answer.request_id})" if answer.request_id else ""
-    if answer.cut_off and not keep_cut:
+    request_id = _request_id(answer)
+    if answer.truncated and not allow_truncated:
         raise ResponseUnusable(
-            f"The answer{named} was cut off after max_tokens={max_tokens} and is paid for: raise max_tokens, ask for "
+            f"The answer{request_id} was cut off after max_tokens={max_tokens} and is paid for: raise max_tokens, ask for "
             "less, or take it as it is with on_truncation='return'.",
             "truncated",
         )
@@ -133,21 +134,25 @@ def value_of(answer: ChatCompletion, shape: OutputSchema | None, max_tokens: int
         return {"tool_calls": answer.tool_calls, "text": answer.text}
     if not answer.text.strip():
         raise ResponseUnusable(
-            f"The model answered{named} with no text (finish_reason {answer.finish_reason!r}); that is paid for. "
+            f"The model answered{request_id} with no text (finish_reason {answer.finish_reason!r}); that is paid for. "
             "Change the prompt or the model.",
             "empty",
         )
-    return answer.text if shape is None else shape.read(answer)
+    return answer.text if schema is None else schema.read(answer)
+
+
+def _request_id(answer: ChatCompletion) -> str:
+    return f" (request id {answer.request_id})" if answer.request_id else ""
 
 
 def _is_model(value: object) -> bool:
-    # Without importing pydantic: only who has a model class has it in this process already.
+    # pydantic is not imported for that: where a model class exists, it is in this process already.
     return (
         isinstance(value, type) and hasattr(value, "model_json_schema") and hasattr(value, "model_validate")
     )
 
 
-def _parts(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any] | None]:
+def _unpack(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any] | None]:
     if given.get("type") != "json_schema":
         return dict(given), given.get("title") or "answer", None
     inner = given.get("json_schema")
@@ -167,7 +172,7 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
     resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
     try:
         json.dumps(schema, allow_nan=False)
-        validator_for(schema, default=_newest()).check_schema(schema)
+        validator_for(schema, default=_default_draft()).check_schema(schema)
         for name in _references(schema):
             resolver.lookup(name)
     except Unresolvable as error:
@@ -180,7 +185,7 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
         raise InvalidInput("response_format cannot be sent as JSON.") from None
 
 
-def _newest() -> Any:
+def _default_draft() -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator
@@ -190,15 +195,15 @@ def _references(schema: object) -> Iterator[str]:
     inner = schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ()
     if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
         yield schema["$ref"]
-    for one in inner:
-        yield from _references(one)
+    for value in inner:
+        yield from _references(value)
 
 
 def _property_names(schema: object) -> Iterator[str]:
     if isinstance(schema, Mapping):
         for name, inner in schema.items():
             if name == "properties" and isinstance(inner, Mapping):
-                yield from (str(one) for one in inner)
+                yield from map(str, inner)
             yield from _property_names(inner)
     elif isinstance(schema, list):
         for inner in schema:

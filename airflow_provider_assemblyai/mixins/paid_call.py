@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A task that calls a model: it waits where waiting is free, and never pays twice on its own.
+A paid call of a model: it waits where waiting is free, and is never paid for twice on a guess.
 
-A call that was refused for want of room is made again when the service says so; until then the task is in the
-triggerer, or, where it is not deferrable, sleeps in slices. A call whose answer is lost is not made again here.
+A call that the service refuses for want of capacity is made again when the service allows it. Until then the task is
+in the triggerer, or, where it is not deferrable, sleeps in slices. A call whose answer is lost is not made again here.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar
 
 from airflow.providers.common.compat.sdk import Context
 
@@ -29,38 +29,66 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.llm_gateway.call_state import CallStateStore
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.storage.outputs import OutputFiles
 from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 T = TypeVar("T")
 
 OnLostAnswer = Literal["retry", "fail"]
-Gating = Literal["auto"] | bool
+WaitForTurn = Literal["auto"] | bool
+
+PROGRESS_VERSION: Final = 1
 
 
 class CallProgress(TypedDict, total=False):
     """
-    What a try has done so far. It goes through deferrals: numbers only, never text.
+    What a try has done so far. It goes through deferrals, so it never holds text.
 
-    Moments are seconds since the epoch.
+    :ivar version: of this format.
+    :ivar deadline: when waiting ends; seconds since the epoch, as all moments here.
+    :ivar entered_at: when the task came to the rate limiter first, which is its place in the queue.
+    :ivar attempts: how often the service was called.
+    :ivar refusals: how often in a row it had no capacity.
+    :ivar waited_seconds: the sum of all waits.
+    :ivar waiting_since: when the last wait began.
+    :ivar startup_seconds: from the start of the process to the first line of this package.
+    :ivar repairing: whether an answer that does not fit its schema was paid for already.
+    :ivar usage: tokens of the answers so far.
     """
 
+    version: int
     deadline: float
     entered_at: float
-    #: How often the service was asked, and how often in a row it had no room.
     attempts: int
-    busy: int
-    waited: float
-    #: When the last wait began.
-    since: float
-    #: Seconds that starting the process took.
-    start_cost: float | None
-    #: Whether an answer of the wrong shape was paid for already, and what it took.
+    refusals: int
+    waited_seconds: float
+    waiting_since: float
+    startup_seconds: float | None
     repairing: bool
-    spent: dict[str, Any]
+    usage: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PaidRequest:
+    """
+    One request that costs money.
+
+    :param hook: sends it.
+    :param model: the service limits calls by model.
+    :param body: what is asked.
+    :param outputs: where the file of the answer goes; None if there is none.
+    :param state: what outlives this process.
+    """
+
+    hook: AssemblyAIHook
+    model: str
+    body: dict[str, Any]
+    outputs: OutputFiles | None
+    state: CallStateStore
 
 
 class PaidCallMixin(CancellationMixin):
@@ -68,174 +96,161 @@ class PaidCallMixin(CancellationMixin):
 
     assemblyai_conn_id: str
     deferrable: bool
-    gate: Gating
+    wait_for_turn: WaitForTurn
     max_wait: float
     on_lost_answer: OnLostAnswer
-    transcript_id: str | Mapping[str, Any] | None
-    _calling = False
-
-    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
-        # The last moment before Airflow stores the rendered fields for its UI. What a task returned for a
-        # transcript may hold its text; here only the id and the region are of use.
-        super()._do_render_template_fields(*args, **kwargs)
-        given = getattr(self, "transcript_id", None)
-        if isinstance(given, Mapping):
-            self.transcript_id = {name: given[name] for name in ("transcript_id", "region") if name in given}
-
-    def _check_waiting(self) -> None:
-        check_choice("gate", self.gate, ("auto", True, False))
-        check_choice("on_lost_answer", self.on_lost_answer, ("retry", "fail"))
-        if self.gate is True and not self.deferrable:
-            raise InvalidInput("gate=True needs deferrable=True: the gate is in the triggerer.")
+    _call_in_flight = False
 
     def on_kill(self) -> None:
-        """Only set a flag, and say what is lost."""
+        """Only set a flag, and log what may be lost."""
         super().on_kill()
-        if self._calling:
+        if self._call_in_flight:
             self.log.warning("The task is being killed while a model works for it: that call may be billed.")
 
-    def _begin(self, context: Context) -> CallProgress:
-        """Return the progress of a new try."""
+    def _start_progress(self, context: Context, limit: float) -> CallProgress:
+        """
+        Return the progress of a new try.
+
+        :param limit: seconds that it may wait.
+        """
         now = time.time()
-        limit = self.execution_timeout
-        # Airflow's own limit ends with a deferral, ours does not.
-        wait = self.max_wait if limit is None else min(self.max_wait, limit.total_seconds())
+        started: Any = getattr(context["ti"], "start_date", None)
         return {
-            "deadline": now + wait,
+            "version": PROGRESS_VERSION,
+            "deadline": now + limit,
             "attempts": 0,
-            "busy": 0,
-            "waited": 0.0,
-            "start_cost": _start_cost(context, now),
+            "refusals": 0,
+            "waited_seconds": 0.0,
+            "startup_seconds": None if started is None else max(0.0, now - started.timestamp()),
         }
 
-    def _pass_gate(self, context: Context, hook: AssemblyAIHook, model: str, progress: CallProgress) -> None:
-        """Wait for one's turn before the first call, where many are to be expected or a pace is stated."""
-        if not self.deferrable or self.gate is False:
+    def _pass_rate_limiter(self, context: Context, request: PaidRequest, progress: CallProgress) -> None:
+        """Wait for a turn before the first call, where many calls are to be expected or a limit is stated."""
+        if not self.deferrable or self.wait_for_turn is False:
             return
-        mapped = (context["ti"].map_index if context["ti"].map_index is not None else -1) >= 0
-        if self.gate is True or mapped or hook.gateway.requests_per_minute is not None:
-            self._defer(hook, model, progress, not_before=None, refused=None)
+        map_index = context["ti"].map_index
+        mapped = map_index is not None and map_index >= 0
+        if self.wait_for_turn is True or mapped or request.hook.gateway.requests_per_minute is not None:
+            self._defer_to_rate_limiter(request, progress, not_before=None, refusal=None)
 
-    def _let_out(self, event: object, model: str, progress: CallProgress) -> None:
+    def _resume_after_wait(self, event: object, request: PaidRequest, progress: CallProgress) -> None:
         """
-        Go on after the trigger has fired, at the moment that it planned for this call.
+        Go on after the trigger has fired, at the moment that the rate limiter planned for this call.
 
-        :raises GatewayTimeout: there was no turn in time.
+        :raises GatewayTimeout: there was no turn in time; nothing was billed, a retry may help.
         """
         if not isinstance(event, dict) or event.get("outcome") not in ("go", "timeout", "refused"):
             raise UnexpectedReply(f"The trigger's event is not one of ours: {sanitize(repr(event))}.")
         now = time.time()
         if event["outcome"] == "refused":
             raise InvalidInput(f"Waiting for a turn is not possible: {event.get('detail')}")
-        let_out, call_at = _moment(event.get("released_at")), _moment(event.get("call_at"))
-        if let_out is not None:
-            progress["start_cost"] = max(0.0, now - let_out)
+        released_at, call_at = _moment(event.get("released_at")), _moment(event.get("call_at"))
+        if released_at is not None:
+            progress["startup_seconds"] = max(0.0, now - released_at)
         if event["outcome"] == "timeout":
-            progress["waited"] += now - progress.get("since", now)
-            raise GatewayTimeout(model, self.max_wait, f"At the end: {event.get('detail')}.")
+            raise GatewayTimeout(request.model, self.max_wait, f"At the end: {event.get('detail')}.")
         if call_at is not None:
             self._control.pause(min(MAX_LEAD, max(0.0, call_at - now)))
-        progress["waited"] += time.time() - progress.get("since", now)
+        progress["waited_seconds"] += time.time() - progress.get("waiting_since", now)
 
-    def _ask(
-        self,
-        hook: AssemblyAIHook,
-        model: str,
-        call: Call[T],
-        progress: CallProgress,
-    ) -> T:
+    def _call(self, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
         """
-        Make a paid call, as soon as there is room for it.
+        Make a paid call, as soon as there is capacity for it.
 
-        :raises GatewayTimeout: there was none in time; nothing was billed.
-        :raises AnswerLost: it may have been made, and is not made again here.
+        :raises GatewayTimeout: there was none in time; nothing was billed, a retry may help.
+        :raises ResponseLost: it may have been made, and is not made again here.
         """
         while True:
             try:
-                answer = self._once(hook, call, progress)
+                answer = self._call_once(request, call, progress)
             except AssemblyAIError as error:
                 if not llm_gateway.is_busy(error):
                     raise
-                self._give_way(hook, model, error, progress)
+                self._wait_for_capacity(request, error, progress)
             else:
-                progress["busy"] = 0
+                progress["refusals"] = 0
                 return answer
 
-    def _once(self, hook: AssemblyAIHook, call: Call[T], progress: CallProgress) -> T:
+    def _call_once(self, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
+        """Make a call, with the key that the connection has now."""
         try:
-            return self._sent(hook, call, progress)
+            return self._send(request.hook, request.state, call, progress)
         except AuthenticationError:
             # The key may have been changed since this process read it.
             self.log.info("The API key was refused: the connection is read once more.")
-            again = AssemblyAIHook(self.assemblyai_conn_id, hook.region, pause=self._control.pause)
-            return self._sent(again, call, progress)
+            hook = AssemblyAIHook(self.assemblyai_conn_id, request.hook.region, pause=self._control.pause)
+            return self._send(hook, request.state, call, progress)
 
-    def _sent(self, hook: AssemblyAIHook, call: Call[T], progress: CallProgress) -> T:
+    def _send(self, hook: AssemblyAIHook, state: CallStateStore, call: Call[T], progress: CallProgress) -> T:
+        """Send a call once; before that its intent is durable, where the user wants to be sure."""
+
+        def before() -> None:
+            self._control.check()
+            if self.on_lost_answer == "fail":
+                state.record_intent()
+
         self._control.check()
         progress["attempts"] += 1
-        self._calling = True
+        self._call_in_flight = True
         try:
-            return hook.send(call, before=self._before_call)
+            return hook.send(call, before=before)
         except AssemblyAIError as error:
-            if not llm_gateway.is_lost(error):
-                self._after_refusal()
-                raise
-            raise ResponseLost(str(error), retryable=self.on_lost_answer == "retry") from error
+            if llm_gateway.is_lost(error):
+                raise ResponseLost(str(error), retryable=self.on_lost_answer == "retry") from error
+            state.withdraw_intent()
+            raise
         finally:
-            self._calling = False
+            self._call_in_flight = False
 
-    def _before_call(self) -> None:
-        """Run when only the request is left to send."""
-        self._control.check()
-
-    def _after_refusal(self) -> None:
-        """Run when it is sure that a call was not made."""
-
-    def _give_way(
-        self, hook: AssemblyAIHook, model: str, error: AssemblyAIError, progress: CallProgress
+    def _wait_for_capacity(
+        self, request: PaidRequest, error: AssemblyAIError, progress: CallProgress
     ) -> None:
-        """Wait until there may be room; a task that is deferrable does not do that here."""
+        """Wait until there may be capacity; a task that is deferrable does not do that here."""
         now = time.time()
-        progress["busy"] += 1
-        asked = error.retry_after if isinstance(error, ApiError) else None
-        seconds = max(1.0, backoff(progress["busy"] + 1, error, random.random()))
+        progress["refusals"] += 1
+        retry_after = error.retry_after if isinstance(error, ApiError) else None
+        seconds = max(1.0, backoff(progress["refusals"] + 1, error, random.random()))
         if now + seconds > progress["deadline"]:
-            raise GatewayTimeout(model, self.max_wait, str(error)) from error
+            raise GatewayTimeout(request.model, self.max_wait, str(error)) from error
         if self.deferrable:
-            refused = _refusal(error, now)
-            silent = asked is None and refused is not None
-            # Where a refusal says nothing of the time, the gate decides; an overload is for this task alone.
-            not_before = None if silent else now + max(1.0, seconds if asked is None else asked)
-            self._defer(hook, model, progress, not_before=not_before, refused=refused)
-        self.log.info("Model %s has no room; the next call is in %.0f s. %s", model, seconds, error)
+            refusal = _refusal(error, now)
+            # Where a refusal names no time, the rate limiter decides; an overload is for this task alone.
+            undetermined = retry_after is None and refusal is not None
+            delay = max(1.0, seconds if retry_after is None else retry_after)
+            not_before = None if undetermined else now + delay
+            self._defer_to_rate_limiter(request, progress, not_before=not_before, refusal=refusal)
+        self.log.info(
+            "Model %s has no capacity; the next call is in %.0f s. %s", request.model, seconds, error
+        )
         self._control.pause(seconds)
-        progress["waited"] += time.time() - now
+        progress["waited_seconds"] += time.time() - now
 
-    def _defer(
+    def _defer_to_rate_limiter(
         self,
-        hook: AssemblyAIHook,
-        model: str,
+        request: PaidRequest,
         progress: CallProgress,
         *,
         not_before: float | None,
-        refused: Refusal | None,
+        refusal: Refusal | None,
     ) -> None:
         self._control.check()
         now = time.time()
-        progress["since"] = now
+        progress["waiting_since"] = now
         progress.setdefault("entered_at", now)
-        start_cost = progress.pop("start_cost", None)
-        self.log.info("Waiting for room at model %s, in the triggerer and without a worker slot.", model)
+        startup_seconds = progress.pop("startup_seconds", None)
+        self.log.info(
+            "Waiting for a turn at model %s, in the triggerer and without a worker slot.", request.model
+        )
         self.defer(
             trigger=LLMGatewayTrigger(
                 self.assemblyai_conn_id,
-                hook.region,
-                model,
+                request.hook.region,
+                request.model,
                 progress["entered_at"],
                 progress["deadline"],
                 not_before,
-                refused,
-                start_cost,
+                refusal,
+                startup_seconds,
             ),
             method_name="execute_complete",
             kwargs={"progress": dict(progress)},
@@ -247,20 +262,15 @@ class PaidCallMixin(CancellationMixin):
 def _refusal(error: AssemblyAIError, at: float) -> Refusal | None:
     if not isinstance(error, RateLimitError):
         return None
-    said = error.limit
+    limit = error.limit
     return {
-        "limit": said.limit,
-        "remaining": said.remaining,
-        "reset": said.reset,
-        "retry_after": said.retry_after,
-        "model": said.model,
+        "limit": limit.limit,
+        "remaining": limit.remaining,
+        "reset": limit.reset,
+        "retry_after": limit.retry_after,
+        "model": limit.model,
         "at": at,
     }
-
-
-def _start_cost(context: Context, now: float) -> float | None:
-    began: Any = getattr(context["ti"], "start_date", None)
-    return None if began is None else max(0.0, now - began.timestamp())
 
 
 def _moment(value: object) -> float | None:

@@ -57,12 +57,16 @@ def test_the_first_screen() -> None:
         assert word in shown
 
 
+def ours(of: type) -> list[type]:
+    """A class and its bases, as far as they are in this package."""
+    return [one for one in of.__mro__ if one.__module__.startswith("airflow_provider_assemblyai")]
+
+
 def parameters(of: type) -> set[str]:
     """The parameters of a class, those of its bases in this package included."""
-    ours = [one for one in of.__mro__ if one.__module__.startswith("airflow_provider_assemblyai")]
     found = {
         name
-        for one in ours
+        for one in ours(of)
         if "__init__" in vars(one)
         for name in inspect.signature(vars(one)["__init__"]).parameters
     }
@@ -125,10 +129,11 @@ def test_every_parameter_of_a_batch_is_in_a_table() -> None:
     ],
 )
 def test_every_parameter_is_in_the_docstring(operator: Any) -> None:
-    documented = set(re.findall(r":param (\w+):", operator.__doc__))
+    docstrings = "\n".join(one.__doc__ or "" for one in ours(operator))
+    documented = set(re.findall(r":param (\w+):", docstrings))
     assert parameters(operator) - documented <= {"retries", "retry_delay"}
     for field in operator.template_fields:
-        text = re.search(rf":param {field}:(.*?)(?=:param|:return)", operator.__doc__, re.DOTALL)
+        text = re.search(rf":param {field}:(.*?)(?=:param|:return|\Z)", docstrings, re.DOTALL)
         assert text, field
         assert "templated" in text[1], field
     assert ":return:" in operator.__doc__

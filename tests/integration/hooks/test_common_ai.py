@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.hooks.common_ai import AssemblyAILLMHook, as_openai
+from airflow_provider_assemblyai.hooks.common_ai import AssemblyAILLMHook, to_openai
 
 CALL = "Good morning. The parcel has left the house, and it will be there on Monday. Please send 3 more."
 
@@ -58,7 +58,7 @@ def ask(prompt: str = CALL, model: str | None = None, **kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "manner",
+    "settings",
     [
         {},
         {"openai_fields": True},
@@ -68,8 +68,8 @@ def ask(prompt: str = CALL, model: str | None = None, **kwargs: Any) -> Any:
         {"arguments": "object"},
     ],
 )
-def test_text_tools_and_output_types(emulator: Emulator, model: str, manner: dict[str, Any]) -> None:
-    emulator.gateway(**manner)
+def test_text_tools_and_output_types(emulator: Emulator, model: str, settings: dict[str, Any]) -> None:
+    emulator.gateway(**settings)
     plain = ask(model=model)
     assert "The parcel has left the house" in plain.output
     assert plain.usage.input_tokens > 10
@@ -97,7 +97,7 @@ def test_an_answer_in_several_choices(emulator: Emulator, model: str) -> None:
     assert ask(model=model).output.startswith("Good morning. The parcel")
 
 
-def test_the_end_of_a_long_answer_is_told_in_openais_words(emulator: Emulator, model: str) -> None:
+def test_the_finish_reason_is_openais(emulator: Emulator, model: str) -> None:
     result = ask(model=model, model_settings={"max_tokens": 5})
     assert result.response.finish_reason == "length"
 
@@ -121,10 +121,10 @@ def test_a_call_is_sent_once(emulator: Emulator, fault: dict[str, Any], status: 
 
 def test_an_answer_without_choices() -> None:
     with pytest.raises(UnexpectedModelBehavior, match="no choices"):
-        as_openai({"request_id": "a-request", "choices": []}, "gpt-5")
+        to_openai({"request_id": "a-request", "choices": []}, "gpt-5")
 
 
-def test_a_lost_answer_is_not_asked_for_again(emulator: Emulator) -> None:
+def test_a_lost_answer_is_not_paid_for_again(emulator: Emulator) -> None:
     emulator.fault("lost", path="/v1/chat/completions")
     with pytest.raises(ModelAPIError):
         ask()
@@ -172,7 +172,7 @@ def test_the_region_decides_the_host(
 
 @pytest.fixture
 def sent() -> Iterator[tuple[str, list[tuple[Message, dict[str, Any]]]]]:
-    """A server that keeps what it is sent, and refuses it."""
+    """A server that keeps each request, and refuses it."""
     kept: list[tuple[Message, dict[str, Any]]] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is a template and what is not: the mark for a transcript, other templates, and text out of XCom."""
+"""What is a template and what is not: the marker for a transcript, other templates, and text out of XCom."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.llm_gateway.messages import TRANSCRIPT_MARKER
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 
-MARK = "{{ transcript }}"
-#: What somebody may have said, or written, in a recording.
+#: Text of a recording that looks like templates.
 SPOKEN = "Well, {{ 1 + 1 }} and {{ conn.assemblyai_default.password }}, {% raw %}that is all."
 MODEL = "gpt-5"
 
@@ -65,24 +65,27 @@ def dag(*, native: bool = False) -> DAG:
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("For {{ params.who }}, {{ ds }}: {{ transcript }}", f"For Ada, 2026-11-23: {MARK}"),
-        ("{{transcript}} {{   transcript\n}}{{- transcript }}", f"{MARK} {MARK}{MARK}"),
-        ("{% if params.who %}{{ transcript }}{% endif %}", MARK),
-        ("{% raw %}{{ transcript }}{% endraw %}", MARK),
+        ("For {{ params.who }}, {{ ds }}: {{ transcript }}", f"For Ada, 2026-11-23: {TRANSCRIPT_MARKER}"),
+        (
+            "{{transcript}} {{   transcript\n}}{{- transcript }}",
+            f"{TRANSCRIPT_MARKER} {TRANSCRIPT_MARKER}{TRANSCRIPT_MARKER}",
+        ),
+        ("{% if params.who %}{{ transcript }}{% endif %}", TRANSCRIPT_MARKER),
+        ("{% raw %}{{ transcript }}{% endraw %}", TRANSCRIPT_MARKER),
     ],
 )
-def test_the_mark_beside_other_templates(prompt: str, expected: str) -> None:
+def test_the_marker_beside_other_templates(prompt: str, expected: str) -> None:
     for native in (False, True):
         with dag(native=native) as d:
             LLMGatewayOperator(task_id="ask", model=MODEL, prompt=prompt, system_prompt=prompt)
             LLMGatewayOperator(task_id="chat", model=MODEL, messages=[{"role": "user", "content": prompt}])
-        asking, _ = rendered(d)
-        assert (asking.prompt, asking.system_prompt) == (expected, expected)
+        operator, _ = rendered(d)
+        assert (operator.prompt, operator.system_prompt) == (expected, expected)
         chatting, _ = rendered(d, task_id="chat")
         assert chatting.messages == [{"role": "user", "content": expected}]
 
 
-def test_elsewhere_the_mark_is_an_unknown_name() -> None:
+def test_elsewhere_the_marker_is_an_unknown_name() -> None:
     with dag() as d:
         LLMGatewayOperator(task_id="ask", model="{{ transcript }}", prompt="a")
     with pytest.raises(Exception, match="transcript"):
@@ -104,7 +107,7 @@ def test_text_from_xcom_is_not_rendered() -> None:
     assert rendered(d, SPOKEN)[0].prompt == SPOKEN
     chat = rendered(d, SPOKEN, task_id="chat")[0].messages
     assert [message["content"] for message in chat] == [SPOKEN, "2026-11-23"]
-    assert rendered(d, SPOKEN, task_id="pull")[0].prompt == f"2026-11-23: {SPOKEN} {MARK}"
+    assert rendered(d, SPOKEN, task_id="pull")[0].prompt == f"2026-11-23: {SPOKEN} {TRANSCRIPT_MARKER}"
 
 
 def test_mapped_over_transcripts_with_one_prompt() -> None:
@@ -114,9 +117,9 @@ def test_mapped_over_transcripts_with_one_prompt() -> None:
             transcript_id=up.output
         )
     ids = [{"transcript_id": "a"}, {"transcript_id": "b"}]
-    asking, _ = rendered(d, ids, 1)
-    assert asking.prompt == f"2026-11-23: {MARK}"
-    assert asking.transcript_id == {"transcript_id": "b"}
+    operator, _ = rendered(d, ids, 1)
+    assert operator.prompt == f"2026-11-23: {TRANSCRIPT_MARKER}"
+    assert operator.transcript_id == {"transcript_id": "b"}
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -128,8 +131,8 @@ def test_of_another_tasks_summary_only_the_id_is_shown(mapped: bool) -> None:
             LLMGatewayOperator.partial(task_id="ask", model=MODEL, prompt="a").expand(transcript_id=up.output)
         else:
             LLMGatewayOperator(task_id="ask", model=MODEL, prompt="a", transcript_id=up.output)
-    asking, _ = rendered(d, [summary] if mapped else summary, 0 if mapped else -1)
-    assert asking.transcript_id == {"transcript_id": "a", "region": "eu"}
+    operator, _ = rendered(d, [summary] if mapped else summary, 0 if mapped else -1)
+    assert operator.transcript_id == {"transcript_id": "a", "region": "eu"}
 
 
 def test_mapped_over_text_from_xcom() -> None:
@@ -139,8 +142,8 @@ def test_mapped_over_text_from_xcom() -> None:
             prompt=up.output
         )
         LLMGatewayOperator.partial(task_id="chat", model=MODEL).expand(messages=up.output)
-    asking, _ = rendered(d, ["a", SPOKEN], 1)
-    assert (asking.prompt, asking.system_prompt) == (SPOKEN, "2026-11-23")
+    operator, _ = rendered(d, ["a", SPOKEN], 1)
+    assert (operator.prompt, operator.system_prompt) == (SPOKEN, "2026-11-23")
     turns = [{"role": "user", "content": SPOKEN}]
     assert rendered(d, [turns], 0, task_id="chat")[0].messages == turns
 
@@ -153,9 +156,9 @@ def test_mapped_over_prompts_in_the_dag_file() -> None:
         LLMGatewayOperator.partial(task_id="kwargs", model=MODEL).expand_kwargs(
             [{"prompt": "{{ ds }}: {{transcript}}", "system_prompt": "{{ params.who }}"}]
         )
-    assert rendered(d, None, 1)[0].prompt == f"2026-11-23: {MARK}"
-    asking, _ = rendered(d, None, 0, task_id="kwargs")
-    assert (asking.prompt, asking.system_prompt) == (f"2026-11-23: {MARK}", "Ada")
+    assert rendered(d, None, 1)[0].prompt == f"2026-11-23: {TRANSCRIPT_MARKER}"
+    operator, _ = rendered(d, None, 0, task_id="kwargs")
+    assert (operator.prompt, operator.system_prompt) == (f"2026-11-23: {TRANSCRIPT_MARKER}", "Ada")
 
 
 def test_expand_kwargs_out_of_xcom_is_data() -> None:
@@ -167,8 +170,8 @@ def test_expand_kwargs_out_of_xcom_is_data() -> None:
         LLMGatewayOperator.partial(task_id="one", model=MODEL).expand_kwargs(
             [{"prompt": "{{ ds }}"}, up.output]
         )
-    asking, _ = rendered(d, [{"prompt": SPOKEN, "transcript_id": "{{ params.who }}"}], 0)
-    assert (asking.prompt, asking.transcript_id, asking.system_prompt) == (
+    operator, _ = rendered(d, [{"prompt": SPOKEN, "transcript_id": "{{ params.who }}"}], 0)
+    assert (operator.prompt, operator.transcript_id, operator.system_prompt) == (
         SPOKEN,
         "{{ params.who }}",
         "2026-11-23",
@@ -186,16 +189,16 @@ def test_what_the_function_returns_is_not_rendered(emulator: Emulator) -> None:
     with dag() as d:
 
         @task.llm_gateway(model="{{ params.model }}", system_prompt="{{ ds }} {{transcript}}")
-        def ask(text: str, note: str, ds: str | None = None) -> str:
+        def ask(text: Any, note: str, ds: str | None = None) -> str:
             return f"{ds} {note} {text}"
 
         ask(Upstream(task_id="up").output, note="{{ params.who }} {{transcript}}")
     d.params["model"] = MODEL
-    ti_task, context = rendered_with(d, SPOKEN, {"who": "Ada", "model": MODEL})
-    assert ti_task.system_prompt == f"2026-11-23 {MARK}"
-    assert ti_task.model == MODEL
-    assert ti_task._said(context) == (f"2026-11-23 Ada {MARK} {SPOKEN}", None)
-    assert "prompt" not in ti_task.template_fields
+    operator, context = rendered_with(d, SPOKEN, {"who": "Ada", "model": MODEL})
+    assert operator.system_prompt == f"2026-11-23 {TRANSCRIPT_MARKER}"
+    assert operator.model == MODEL
+    assert operator._prompt(context) == (f"2026-11-23 Ada {TRANSCRIPT_MARKER} {SPOKEN}", None)
+    assert "prompt" not in operator.template_fields
 
 
 def rendered_with(d: DAG, pulled: Any, params: dict[str, Any]) -> tuple[Any, Any]:
@@ -216,10 +219,10 @@ def test_mapped_functions(emulator: Emulator) -> None:
 
         ask.partial(note="{{ ds }}").expand(text=up.output)
         ask.override(task_id="kwargs").partial(note="{{ ds }}").expand_kwargs(up.output)
-    asking, context = rendered(d, ["a", SPOKEN], 1)
-    assert asking._said(context) == (f"2026-11-23 {SPOKEN}", None)
-    asking, context = rendered(d, [{"text": SPOKEN}], 0, task_id="kwargs")
-    assert asking._said(context) == (f"2026-11-23 {SPOKEN}", None)
+    operator, context = rendered(d, ["a", SPOKEN], 1)
+    assert operator._prompt(context) == (f"2026-11-23 {SPOKEN}", None)
+    operator, context = rendered(d, [{"text": SPOKEN}], 0, task_id="kwargs")
+    assert operator._prompt(context) == (f"2026-11-23 {SPOKEN}", None)
 
 
 def test_a_function_that_returns_messages(emulator: Emulator) -> None:
@@ -230,8 +233,8 @@ def test_a_function_that_returns_messages(emulator: Emulator) -> None:
             return [{"role": "user", "content": "The {{ fox }} is here."}]
 
         ask()
-    asking, context = rendered(d)
-    assert asking.execute(context) == "The {{ fox }} is here."
+    operator, context = rendered(d)
+    assert operator.execute(context) == "The {{ fox }} is here."
 
 
 def test_the_function_runs_again_after_a_wait(emulator: Emulator, run: Any) -> None:
@@ -246,8 +249,8 @@ def test_the_function_runs_again_after_a_wait(emulator: Emulator, run: Any) -> N
             return "The fox is here."
 
         ask()
-    asking, context = rendered(d)
-    assert run(asking, context) == "The fox is here."
+    operator, context = rendered(d)
+    assert run(operator, context) == "The fox is here."
     assert len(calls) == 2
 
 
@@ -259,8 +262,8 @@ def test_a_function_that_returns_no_prompt(emulator: Emulator) -> None:
             return 5
 
         ask()
-    asking, context = rendered(d)
+    operator, context = rendered(d)
     with pytest.raises(Exception, match="must return a prompt as text or a list of messages, not int"):
-        asking.execute(context)
+        operator.execute(context)
     with pytest.raises(InvalidInput, match="the function returns prompt"), dag():
         task.llm_gateway(model=MODEL, prompt="a")(lambda: "b")()

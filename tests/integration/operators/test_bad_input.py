@@ -113,7 +113,7 @@ def test_ways_that_do_not_fit_the_audio(context: Any, tmp_path: Path) -> None:
     [
         (5, "must be a dict"),
         (["speaker_labels"], "must be a dict"),
-        ("speaker_labels", "not a JSON object"),
+        ("speaker_labels", "text, but not JSON"),
         ("[]", "must be a dict"),
         ({"audio_url": "https://example.com/b.wav"}, "must not hold audio_url"),
         ({"speaker_labels": "yes"}, "speaker_labels must be a Boolean, not str"),

@@ -33,7 +33,7 @@ def operator(**kwargs: Any) -> LLMGatewayOperator:
     return LLMGatewayOperator(**{"task_id": "a_task", "model": MODEL, **kwargs})
 
 
-def paid(emulator: Emulator) -> int:
+def billed_calls(emulator: Emulator) -> int:
     return int(emulator.counters()["gateway"]["accepted"])
 
 
@@ -88,14 +88,14 @@ SCHEMA = {
 
 
 @pytest.mark.parametrize("given", [Summary, SCHEMA], ids=["pydantic", "schema"])
-def test_a_dict_of_the_shape_that_was_asked_for(emulator: Emulator, context: Any, given: Any) -> None:
+def test_a_dict_that_fits_the_schema(emulator: Emulator, context: Any, given: Any) -> None:
     found = operator(response_format=given).execute(context)
     assert set(found) == {"title", "items"}
     assert json.loads(json.dumps(found)) == found
     emulator.answers("Sure! Here it is: {}")
-    before = paid(emulator)
+    before = billed_calls(emulator)
     fails(context, "does not fit response_format: it is not JSON", response_format=given)
-    assert paid(emulator) == before + 1
+    assert billed_calls(emulator) == before + 1
 
 
 @pytest.mark.parametrize("given", [Summary, SCHEMA], ids=["pydantic", "schema"])
@@ -110,7 +110,7 @@ def test_one_repair(emulator: Emulator, context: Any, given: Any) -> None:
 def test_a_repair_that_fails_is_the_last(emulator: Emulator, context: Any) -> None:
     emulator.answers('{"title": 5}')
     fails(context, "does not fit", response_format=SCHEMA, repair=1)
-    assert paid(emulator) == 2
+    assert billed_calls(emulator) == 2
 
 
 TOOLS = [
@@ -143,14 +143,14 @@ def test_an_answer_that_is_cut_off(emulator: Emulator, context: Any, model: str)
     text = "The fox runs. " * 50
     emulator.answers(text)
     fails(context, "cut off after max_tokens=4 .*raise max_tokens", model=model, max_tokens=4)
-    assert context["ti"].xcoms["usage"]["output_tokens"] == 4, "what it took is told all the same"
+    assert context["ti"].xcoms["usage"]["output_tokens"] == 4, "what it took is pushed all the same"
     kept = operator(model=model, max_tokens=4, on_truncation="return").execute(context)
     assert kept
     assert len(kept) < len(text)
     assert context["ti"].xcoms["finish_reason"] in ("length", "max_tokens")
 
 
-def test_messages_system_prompt_and_whatever_else(emulator: Emulator, context: Any) -> None:
+def test_messages_system_prompt_and_other_fields(emulator: Emulator, context: Any) -> None:
     asked = operator(
         messages=[{"role": "user", "content": "The fox is quick."}],
         system_prompt="Be brief.",
@@ -183,7 +183,7 @@ def test_a_price_list_that_cannot_be_read_fails_nothing(emulator: Emulator, cont
         emulator.fault(kind, path="/v1/models")
         assert operator().execute(context)
         assert context["ti"].xcoms["usage"]["estimated_cost_usd"] is None
-    assert paid(emulator) == 3
+    assert billed_calls(emulator) == 3
 
 
 def test_the_models_of_the_region(emulator: Emulator, assemblyai_emulator_eu: Emulator) -> None:
@@ -211,8 +211,8 @@ def test_the_summary_of_another_task_names_transcript_and_region(emulator: Emula
     assert "lazy dog" in operator(prompt="Sum it up:", transcript_id=found).execute(context).lower()
     fails(context, "lives in region us", transcript_id=found, region="eu")
     away = {**found, "region": "eu"}
-    assert operator(transcript_id=away)._question(context).hook.region == "eu"
-    assert operator(region="eu")._question(context).hook.region == "eu"
+    assert operator(transcript_id=away)._prepare(context).hook.region == "eu"
+    assert operator(region="eu")._prepare(context).hook.region == "eu"
 
 
 def test_a_transcript_that_is_not_there(emulator: Emulator, context: Any) -> None:
@@ -220,7 +220,7 @@ def test_a_transcript_that_is_not_there(emulator: Emulator, context: Any) -> Non
     AssemblyAIHook().send(transcripts.delete(found["transcript_id"]))
     fails(context, "HTTP 404.*in the region that made it", transcript_id=found)
     fails(context, "is not a transcript id", transcript_id="nonsense")
-    assert paid(emulator) == 0
+    assert billed_calls(emulator) == 0
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -238,7 +238,11 @@ def test_a_file_of_json_named_after_transcript_task_and_map_index(
     given = transcript(emulator, "the fox jumped")
     context["ti"].map_index = 3
     asked = operator(
-        transcript_id=given, output_path=str(tmp_path), response_format=Summary, push_answer=True, gate=False
+        transcript_id=given,
+        output_path=str(tmp_path),
+        response_format=Summary,
+        push_answer=True,
+        wait_for_turn=False,
     )
     found = asked.execute(context)
     name = f"{given['transcript_id']}.a_task-3.json"
@@ -247,12 +251,12 @@ def test_a_file_of_json_named_after_transcript_task_and_map_index(
 
 
 @pytest.mark.parametrize("given", [None, Summary], ids=["text", "json"])
-def test_a_retry_takes_up_the_answer_that_is_there(
+def test_a_retry_returns_the_answer_that_is_there(
     emulator: Emulator, context: Any, old_context: Any, tmp_path: Path, given: Any
 ) -> None:
     for each in (context, old_context):
         folder = tmp_path / str("task_state_store" in each)
-        before = paid(emulator)
+        before = billed_calls(emulator)
 
         def asked(folder: Path = folder, **kwargs: Any) -> LLMGatewayOperator:
             return operator(output_path=str(folder), push_answer=True, response_format=given, **kwargs)
@@ -262,24 +266,24 @@ def test_a_retry_takes_up_the_answer_that_is_there(
         each["ti"].xcoms.clear()
         assert asked().execute(each) == first
         assert each["ti"].xcoms == pushed
-        assert paid(emulator) == before + 1
+        assert billed_calls(emulator) == before + 1
 
         asked(prompt="Something else is here.").execute(each)
-        assert paid(emulator) == before + 2, "another question is asked"
+        assert billed_calls(emulator) == before + 2, "another request is sent"
         each["ti"].max_tries += 1
         asked(prompt="Something else is here.").execute(each)
-        assert paid(emulator) == before + 3, "somebody cleared the task"
+        assert billed_calls(emulator) == before + 3, "the task was cleared"
         each["ti"].max_tries = 2
-    for record in tmp_path.rglob(".assemblyai/*"):
-        assert "fox" not in record.read_text()
+    for state in tmp_path.rglob(".assemblyai/*"):
+        assert "fox" not in state.read_text()
 
 
-def test_a_place_that_cannot_be_written_costs_nothing(
+def test_an_output_path_that_cannot_be_written_costs_nothing(
     emulator: Emulator, context: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     fails(context, "output_path", output_path=str(tmp_path / "file" / "below"))
-    assert paid(emulator) == 0
+    assert billed_calls(emulator) == 0
 
 
 def test_an_answer_too_long_for_xcom_is_only_in_its_file(
@@ -331,7 +335,7 @@ def test_a_request_that_the_service_refuses(
     assert isinstance(error.__cause__, ApiError)
     assert error.__cause__.status == 400
     assert "fox fox" not in str(error)
-    assert paid(emulator) == 0
+    assert billed_calls(emulator) == 0
 
 
 @ENVELOPES
@@ -350,20 +354,22 @@ def test_an_account_or_a_transcript_that_the_service_refuses(
     emulator.gateway(envelope=envelope)
     emulator.fault("refuse", times=None, **fault)
     fails(context, match)
-    assert paid(emulator) == 0
+    assert billed_calls(emulator) == 0
     assert sum(request["path"] == CHAT for request in emulator.requests) == calls
 
 
 @pytest.mark.parametrize(
-    ("said", "advice"),
+    ("message", "advice"),
     [
         ("one of messages or prompt required", "check prompt and messages"),
         ("response_format is invalid: json_schema.name is required", "Check the JSON schema"),
     ],
 )
-def test_what_we_would_not_send(emulator: Emulator, context: Any, said: str, advice: str) -> None:
-    emulator.fault("status", status=400, path=CHAT, message=said)
-    fails(context, f"{said}.*{advice}")
+def test_advice_for_requests_that_are_never_sent(
+    emulator: Emulator, context: Any, message: str, advice: str
+) -> None:
+    emulator.fault("status", status=400, path=CHAT, message=message)
+    fails(context, f"{message}.*{advice}")
 
 
 def test_a_format_without_a_name_gets_one(emulator: Emulator, context: Any) -> None:
@@ -375,7 +381,7 @@ def test_a_format_without_a_name_gets_one(emulator: Emulator, context: Any) -> N
 def test_a_models_bad_status_in_a_good_answer(
     emulator: Emulator, context: Any, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The busy ones are waited for, see test_llm_gateway_waiting.py."""
+    """Those for want of capacity are waited for, see mixins/test_paid_call.py."""
     emulator.fault("llm_status", status=status, times=None)
     with pytest.raises(Exception, match=f"the model's own answer was {status}") as caught:
         operator(max_wait=0.5).execute(context)
@@ -427,8 +433,8 @@ def test_neither_prompt_nor_answer_is_logged(
         ("repair needs a response_format", {"repair": 1}),
         ("on_truncation", {"on_truncation": "ignore"}),
         ("on_lost_answer", {"on_lost_answer": "repeat"}),
-        ("gate", {"gate": "always"}),
-        ("gate=True needs deferrable=True", {"gate": True, "deferrable": False}),
+        ("wait_for_turn", {"wait_for_turn": "always"}),
+        ("wait_for_turn=True needs deferrable=True", {"wait_for_turn": True, "deferrable": False}),
         ("max_wait", {"max_wait": -1}),
         ("timeout", {"timeout": 0}),
         ("push_answer=False needs an output_path", {"push_answer": False}),

@@ -33,7 +33,7 @@ SPOKEN = "Please send the blue parcel to Martha on Monday. We agreed on that. Th
 
 
 @pytest.fixture
-def made(emulator: Emulator) -> dict[str, Any]:
+def summary(emulator: Emulator) -> dict[str, Any]:
     """What a task returned for a transcript with speakers."""
     return transcript(emulator, SPOKEN)
 
@@ -53,11 +53,11 @@ def operator(of: Any, **kwargs: Any) -> UnderstandOperator:
     )
 
 
-def paid(emulator: Emulator) -> int:
+def billed_calls(emulator: Emulator) -> int:
     return int(emulator.counters()["gateway"]["understanding"]["accepted"])
 
 
-def asked(emulator: Emulator) -> int:
+def calls(emulator: Emulator) -> int:
     return sum(request["path"] == PATH for request in emulator.requests)
 
 
@@ -71,14 +71,14 @@ def fails(of: Any, context: Any, match: str, **kwargs: Any) -> BaseException:
 # --- what comes back -------------------------------------------------------------------------------------
 
 
-def test_what_was_found_is_returned(emulator: Emulator, made: dict[str, Any], context: Any) -> None:
+def test_what_was_found_is_returned(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
     features = {
         "summarization": {"summary_type": "bullets", "headline_length": 5},
         "action_items": {"include_decisions": True},
         "translation": {"target_languages": ["es"]},
     }
-    found = operator(made, features=features).execute(context)
-    assert found["transcript_id"] == made["transcript_id"]
+    found = operator(summary, features=features).execute(context)
+    assert found["transcript_id"] == summary["transcript_id"]
     assert (found["region"], found["output"], found["warnings"]) == ("us", None, [])
     assert found["features"] == dict.fromkeys(features, "success")
     result = found["result"]
@@ -89,17 +89,17 @@ def test_what_was_found_is_returned(emulator: Emulator, made: dict[str, Any], co
     pushed = context["ti"].xcoms
     assert (pushed["attempts"], pushed["waited_seconds"]) == (1, 0.0)
     assert pushed["request_id"]
-    assert (asked(emulator), paid(emulator)) == (1, 1), "several features are one call"
+    assert (calls(emulator), billed_calls(emulator)) == (1, 1), "several features are one call"
 
 
-def test_an_id_alone_and_features_as_json_text(made: dict[str, Any], context: Any) -> None:
-    found = operator(made["transcript_id"], features=json.dumps(BULLETS)).execute(context)
+def test_an_id_alone_and_features_as_json_text(summary: dict[str, Any], context: Any) -> None:
+    found = operator(summary["transcript_id"], features=json.dumps(BULLETS)).execute(context)
     assert found["features"] == {"summarization": "success"}
 
 
-def test_turns_have_their_new_speakers_but_no_words(made: dict[str, Any], context: Any) -> None:
+def test_turns_have_their_new_speakers_but_no_words(summary: dict[str, Any], context: Any) -> None:
     features = {"speaker_identification": {"speaker_type": "role", "known_values": ["Clerk"]}}
-    result = operator(made, features=features).execute(context)["result"]
+    result = operator(summary, features=features).execute(context)["result"]
     assert result is not None
     assert result["speaker_identification"]["mapping"] == {"A": "Clerk"}
     (turn,) = result["utterances"]
@@ -107,31 +107,31 @@ def test_turns_have_their_new_speakers_but_no_words(made: dict[str, Any], contex
 
 
 def test_the_file_has_everything_and_the_xcom_then_nothing(
-    made: dict[str, Any], context: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    summary: dict[str, Any], context: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     features = {**BULLETS, "speaker_identification": {"speaker_type": "role", "known_values": ["Clerk"]}}
-    found = operator(made, features=features, output_path=str(tmp_path)).execute(context)
-    path = tmp_path / f"{made['transcript_id']}.a_task.json"
+    found = operator(summary, features=features, output_path=str(tmp_path)).execute(context)
+    path = tmp_path / f"{summary['transcript_id']}.a_task.json"
     assert (found["output"], found["result"]) == (f"file://{path}", None)
     whole = json.loads(path.read_text())
-    assert (whole["transcript_id"], whole["region"]) == (made["transcript_id"], "us")
+    assert (whole["transcript_id"], whole["region"]) == (summary["transcript_id"], "us")
     assert whole["words"][0]["speaker"] == "Clerk"
     assert whole["speech_understanding"]["response"]["summarization"]["status"] == "success"
     seen = f"{found} {context['ti'].xcoms} {context['task_state_store'].history} {caplog.text}"
     assert "parcel" not in seen
 
 
-def test_pushed_as_well_if_asked_for(made: dict[str, Any], context: Any, tmp_path: Path) -> None:
-    found = operator(made, output_path=str(tmp_path), push_result=True).execute(context)
+def test_pushed_as_well_if_asked_for(summary: dict[str, Any], context: Any, tmp_path: Path) -> None:
+    found = operator(summary, output_path=str(tmp_path), push_result=True).execute(context)
     assert found["output"]
     assert found["result"]
     assert "words" not in found["result"]
 
 
-def test_the_files_of_mapped_tasks_are_apart(made: dict[str, Any], context: Any, tmp_path: Path) -> None:
+def test_the_files_of_mapped_tasks_are_apart(summary: dict[str, Any], context: Any, tmp_path: Path) -> None:
     context["ti"].map_index = 3
-    found = operator(made, output_path=str(tmp_path)).execute(context)
-    assert found["output"] == f"file://{tmp_path}/{made['transcript_id']}.a_task-3.json"
+    found = operator(summary, output_path=str(tmp_path)).execute(context)
+    assert found["output"] == f"file://{tmp_path}/{summary['transcript_id']}.a_task-3.json"
 
 
 def test_what_is_too_large_for_xcom_is_left_out_and_named(
@@ -149,7 +149,7 @@ def test_what_is_too_large_for_xcom_is_left_out_and_named(
     assert "[fr]" in next(tmp_path.glob("*.json")).read_text()
 
 
-def test_without_a_file_nothing_is_left_out_because_nobody_else_has_it(
+def test_without_a_file_nothing_is_left_out_because_there_is_no_other_copy(
     emulator: Emulator, context: Any
 ) -> None:
     long = transcript(emulator, "The blue parcel has arrived in the harbour. " * 3000)
@@ -166,7 +166,7 @@ def test_in_the_region_of_the_transcript(
     AssemblyAIHook().send(transcripts.get(done["id"]))
     found = operator({"transcript_id": done["id"], "region": "eu"}).execute(context)
     assert found["region"] == "eu"
-    assert (asked(assemblyai_emulator_eu), asked(emulator)) == (1, 0)
+    assert (calls(assemblyai_emulator_eu), calls(emulator)) == (1, 0)
     two = fails({"transcript_id": done["id"], "region": "eu"}, context, "lives in region eu", region="us")
     assert isinstance(two, InvalidInput)
 
@@ -179,7 +179,7 @@ def test_in_the_region_of_the_transcript(
     [
         ({}, "features must name at least one feature: translation, speaker_identification"),
         ({"summarization": None}, "at least one"),
-        ("bullets", "not a JSON object"),
+        ("bullets", "text, but not JSON"),
         (["summarization"], "must be a dict, not list"),
         ({"summarization": "bullets"}, "summarization must be a dict, not str"),
         (
@@ -194,10 +194,10 @@ def test_in_the_region_of_the_transcript(
     ],
 )
 def test_bad_features_cost_no_request(
-    features: Any, words: str, emulator: Emulator, made: dict[str, Any], context: Any
+    features: Any, words: str, emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
-    assert isinstance(fails(made, context, words, features=features), InvalidInput)
-    assert asked(emulator) == 0
+    assert isinstance(fails(summary, context, words, features=features), InvalidInput)
+    assert calls(emulator) == 0
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_bad_features_cost_no_request(
     [
         ({"push_result": False}, "needs an output_path"),
         ({"on_failed_feature": "ignore"}, "on_failed_feature='ignore'"),
-        ({"gate": True}, "needs deferrable=True"),
+        ({"wait_for_turn": True}, "needs deferrable=True"),
         ({"on_lost_answer": "repeat"}, "on_lost_answer='repeat'"),
         ({"max_wait": 0}, "max_wait must be"),
         ({"timeout": "long"}, "timeout must be"),
@@ -226,16 +226,16 @@ def test_bad_arguments_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any
     ],
 )
 def test_what_the_service_refuses_is_not_retried(
-    features: Any, words: str, envelope: str, emulator: Emulator, made: dict[str, Any], context: Any
+    features: Any, words: str, envelope: str, emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
     emulator.gateway(envelope=envelope)
-    error = fails(made, context, words, features=features)
+    error = fails(summary, context, words, features=features)
     assert isinstance(error, ApiError)
-    assert (error.status, asked(emulator), paid(emulator)) == (400, 1, 0)
+    assert (error.status, calls(emulator), billed_calls(emulator)) == (400, 1, 0)
     assert error.request_id
 
 
-def test_speakers_that_were_not_told_apart(emulator: Emulator, context: Any) -> None:
+def test_a_transcript_without_speakers(emulator: Emulator, context: Any) -> None:
     plain = transcript(emulator, SPOKEN, speaker_labels=False)
     features = {"speaker_identification": {"speaker_type": "name"}}
     fails(plain, context, "requires speaker_labels.*Transcribe with speaker_labels", features=features)
@@ -245,129 +245,129 @@ def test_an_unknown_transcript(emulator: Emulator, context: Any) -> None:
     assert isinstance(fails(UNKNOWN, context, "known only to the account"), NotFoundError)
 
 
-def test_an_account_that_may_not(emulator: Emulator, made: dict[str, Any], context: Any) -> None:
+def test_an_account_that_may_not(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
     emulator.gateway(access=False)
-    fails(made, context, "The plan of this account has no LLM Gateway")
+    fails(summary, context, "The plan of this account has no LLM Gateway")
 
 
 def test_one_of_several_features_fails(
-    emulator: Emulator, made: dict[str, Any], context: Any, tmp_path: Path
+    emulator: Emulator, summary: dict[str, Any], context: Any, tmp_path: Path
 ) -> None:
     features = {**BULLETS, "action_items": {}}
     emulator.fault("feature", feature="action_items", message="too few words", times=None)
-    error = fails(made, context, "action_items failed: status error, too few words", features=features)
+    error = fails(summary, context, "action_items failed: status error, too few words", features=features)
     assert isinstance(error, ResponseUnusable)
     assert error.reason == "failed"
     assert "'partial'" in str(error)
     assert set(context["ti"].xcoms["partial"]["result"]) > {"summarization"}
     # What did not fail is paid for.
-    fails(made, context, "The rest is in file://", features=features, output_path=str(tmp_path))
+    fails(summary, context, "The rest is in file://", features=features, output_path=str(tmp_path))
     (path,) = tmp_path.glob("*.json")
     assert json.loads(path.read_text())["speech_understanding"]["response"]["summarization"]["summary"]
 
-    found = operator(made, features=features, on_failed_feature="warn").execute(context)
+    found = operator(summary, features=features, on_failed_feature="warn").execute(context)
     assert found["features"] == {"summarization": "success", "action_items": "failed"}
     assert found["warnings"] == ["action_items failed: status error, too few words."]
-    assert paid(emulator) == 3
+    assert billed_calls(emulator) == 3
 
 
 def test_a_feature_that_is_missing_in_the_answer(
-    emulator: Emulator, made: dict[str, Any], context: Any
+    emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
     emulator.fault("feature", feature="summarization", status=None)
-    error = fails(made, context, "it is not in the answer", on_failed_feature="warn")
+    error = fails(summary, context, "it is not in the answer", on_failed_feature="warn")
     assert isinstance(error, ResponseUnusable)
     assert "found nothing" in str(error), "nothing is left that could be returned"
 
 
-def test_the_other_word_for_success(emulator: Emulator, made: dict[str, Any], context: Any) -> None:
+def test_the_other_word_for_success(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
     emulator.fault("feature", feature="summarization", status="completed")
-    assert operator(made).execute(context)["features"] == {"summarization": "success"}
+    assert operator(summary).execute(context)["features"] == {"summarization": "success"}
 
 
 # --- waiting, and paying once ----------------------------------------------------------------------------
 
 
-def test_no_room(
-    emulator: Emulator, made: dict[str, Any], context: Any, run: Callable[..., Any], deferrable: bool
+def test_no_capacity(
+    emulator: Emulator, summary: dict[str, Any], context: Any, run: Callable[..., Any], deferrable: bool
 ) -> None:
     emulator.fault("rate_limit", path=PATH, retry_after=1)
     began = time.time()
-    found = run(operator(made, deferrable=deferrable), context)
+    found = run(operator(summary, deferrable=deferrable), context)
     assert found["features"] == {"summarization": "success"}
     assert time.time() - began >= 1
     pushed = context["ti"].xcoms
     assert pushed["attempts"] == 2
     assert pushed["waited_seconds"] >= 1
-    assert (asked(emulator), paid(emulator)) == (2, 1)
+    assert (calls(emulator), billed_calls(emulator)) == (2, 1)
 
 
-def test_all_of_one_account_wait_in_one_gate(made: dict[str, Any], context: Any) -> None:
+def test_all_of_one_account_wait_at_one_rate_limiter(summary: dict[str, Any], context: Any) -> None:
     context["ti"].map_index = 0
     with pytest.raises(TaskDeferred) as deferred:
-        operator(made, deferrable=True).execute(context)
+        operator(summary, deferrable=True).execute(context)
     path, kwargs = deferred.value.trigger.serialize()
     assert path.endswith("LLMGatewayTrigger")
     assert (kwargs["model"], kwargs["region"], kwargs["refusal"]) == ("speech-understanding", "us", None)
 
 
-def test_no_room_for_too_long(emulator: Emulator, made: dict[str, Any], context: Any) -> None:
+def test_no_capacity_for_too_long(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
     emulator.fault("rate_limit", path=PATH, retry_after=60)
     with pytest.raises(GatewayTimeout, match="nothing was billed"):
-        operator(made, max_wait=30).execute(context)
-    assert (asked(emulator), paid(emulator)) == (1, 0)
+        operator(summary, max_wait=30).execute(context)
+    assert (calls(emulator), billed_calls(emulator)) == (1, 0)
 
 
-def test_a_key_that_was_changed_meanwhile(emulator: Emulator, made: dict[str, Any], context: Any) -> None:
+def test_a_key_that_was_changed_meanwhile(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
     emulator.fault("status", path=PATH, status=401)
-    assert operator(made).execute(context)["features"] == {"summarization": "success"}
+    assert operator(summary).execute(context)["features"] == {"summarization": "success"}
     emulator.fault("status", path=PATH, status=401, times=2)
-    assert isinstance(fails(made, context, "HTTP 401"), AuthenticationError)
+    assert isinstance(fails(summary, context, "HTTP 401"), AuthenticationError)
 
 
 @pytest.mark.parametrize("fault", ["lost", "truncate", "garbage"])
-def test_an_answer_that_is_lost_is_not_asked_for_again(
-    fault: str, emulator: Emulator, made: dict[str, Any], context: Any
+def test_a_lost_answer_is_not_paid_for_again_in_the_same_try(
+    fault: str, emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
     emulator.fault(fault, path=PATH)
     with pytest.raises(ResponseLost, match="a retry of the task calls again and may pay twice"):
-        operator(made).execute(context)
-    assert asked(emulator) == 1
+        operator(summary).execute(context)
+    assert calls(emulator) == 1
 
 
-def test_nor_by_a_retry_where_that_is_forbidden(
-    emulator: Emulator, made: dict[str, Any], context: Any
+def test_nor_by_a_retry_if_that_is_forbidden(
+    emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
     emulator.fault("lost", path=PATH)
-    assert isinstance(fails(made, context, "is not called again", on_lost_answer="fail"), ResponseLost)
-    fails(made, context, "an earlier try", on_lost_answer="fail")
-    assert asked(emulator) == 1
+    assert isinstance(fails(summary, context, "is not called again", on_lost_answer="fail"), ResponseLost)
+    fails(summary, context, "an earlier try", on_lost_answer="fail")
+    assert calls(emulator) == 1
 
 
 def test_a_retry_takes_the_file_that_is_there(
-    emulator: Emulator, made: dict[str, Any], context: Any, old_context: Any, tmp_path: Path
+    emulator: Emulator, summary: dict[str, Any], context: Any, old_context: Any, tmp_path: Path
 ) -> None:
     for each in (context, old_context):
-        first = operator(made, output_path=str(tmp_path)).execute(each)
+        first = operator(summary, output_path=str(tmp_path)).execute(each)
         pushed = dict(each["ti"].xcoms)
         each["ti"].xcoms.clear()
-        assert operator(made, output_path=str(tmp_path)).execute(each) == first
+        assert operator(summary, output_path=str(tmp_path)).execute(each) == first
         assert each["ti"].xcoms == pushed
-        shown = operator(made, output_path=str(tmp_path), push_result=True).execute(each)
+        shown = operator(summary, output_path=str(tmp_path), push_result=True).execute(each)
         assert shown["result"]
         assert shown["result"]["summarization"]
-    assert paid(emulator) == 1
+    assert billed_calls(emulator) == 1
     other = {**BULLETS, "action_items": {}}
-    operator(made, output_path=str(tmp_path), features=other).execute(context)
-    assert paid(emulator) == 2, "another question"
+    operator(summary, output_path=str(tmp_path), features=other).execute(context)
+    assert billed_calls(emulator) == 2, "another question"
 
 
-def test_validate_costs_nothing(emulator: Emulator, made: dict[str, Any]) -> None:
+def test_validate_costs_nothing(emulator: Emulator, summary: dict[str, Any]) -> None:
     hook = AssemblyAIHook()
     # [START validate]
     AssemblyAIHook().send(understanding.validate({"translation": {"target_languages": ["es"]}}))
     # [END validate]
-    hook.send(understanding.validate(BULLETS, made["transcript_id"]))
+    hook.send(understanding.validate(BULLETS, summary["transcript_id"]))
     with pytest.raises(ApiError, match="target_languages is empty"):
         hook.send(understanding.validate({"translation": {}}))
-    assert paid(emulator) == 0
+    assert billed_calls(emulator) == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gateway says, in every spelling it has used, and what we make of it."""
+"""Answers and errors of the gateway, in every spelling that it has used, and what they become."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply, may_repeat
@@ -17,13 +16,10 @@ from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     NotFoundError,
     RateLimitError,
-    ResponseUnusable,
     TransportError,
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion
-from airflow_provider_assemblyai.llm_gateway.messages import MARK, compose, repair
-from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, value_of
 
 CHAT = llm_gateway.chat({"model": "m", "messages": [{"role": "user", "content": "Hello."}]})
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "cached_tokens": 0, "total_tokens": 1100}
@@ -34,24 +30,9 @@ def reply(status: int, body: Any = None, **headers: str) -> Reply:
     return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
-def said(**body: Any) -> ChatCompletion:
+def completion(**body: Any) -> ChatCompletion:
     body.setdefault("choices", [{"message": {"content": "Hi."}, "finish_reason": "stop"}])
     return CHAT.result(reply(200, body))
-
-
-def answer(text: str = "", **facts: Any) -> ChatCompletion:
-    nothing: Any = dict.fromkeys(USAGE)
-    return ChatCompletion(
-        **{
-            "text": text,
-            "tool_calls": [],
-            "finish_reason": "stop",
-            "usage": nothing,
-            "model": "m",
-            "request_id": "r-1",
-            **facts,
-        }
-    )
 
 
 # --- answers ---------------------------------------------------------------------------------------------
@@ -63,8 +44,8 @@ def test_content_spread_over_choices_is_one_text() -> None:
         {"index": 0, "message": {"content": "one "}, "finish_reason": None},
         {"index": 2, "message": {"content": None}},
     ]
-    assert said(choices=choices).text == "one two"
-    assert said(choices=choices).finish_reason == "end_turn"
+    assert completion(choices=choices).text == "one two"
+    assert completion(choices=choices).finish_reason == "end_turn"
 
 
 def test_one_cut_choice_cuts_the_answer() -> None:
@@ -72,7 +53,7 @@ def test_one_cut_choice_cuts_the_answer() -> None:
         {"index": 0, "message": {"content": "a"}, "finish_reason": "MAX_TOKENS"},
         {"index": 1, "message": {"content": "b"}, "finish_reason": "stop"},
     ]
-    assert said(choices=choices).cut_off
+    assert completion(choices=choices).truncated
 
 
 @pytest.mark.parametrize("place", ["message", "choice", "both"])
@@ -84,14 +65,14 @@ def test_tool_calls_in_both_places_and_forms(place: str, arguments: Any) -> None
         choice["message"]["tool_calls"] = calls
     if place != "message":
         choice["tool_calls"] = calls
-    assert said(choices=[choice]).tool_calls == [
+    assert completion(choices=[choice]).tool_calls == [
         {"id": "c1", "name": "weather", "arguments": {"city": "Oslo"}}
     ]
 
 
 def test_arguments_that_are_no_json_stay_text() -> None:
     calls = [{"function": {"name": "weather", "arguments": "Oslo, please"}}, {"function": {}}, None]
-    found = said(choices=[{"message": {"content": "", "tool_calls": calls}}]).tool_calls
+    found = completion(choices=[{"message": {"content": "", "tool_calls": calls}}]).tool_calls
     assert found == [{"id": None, "name": "weather", "arguments": "Oslo, please"}]
 
 
@@ -115,14 +96,14 @@ def test_arguments_that_are_no_json_stay_text() -> None:
     ],
 )
 def test_usage_in_both_spellings(usage: Any, expected: tuple[Any, ...]) -> None:
-    assert tuple(said(usage=usage).usage.values()) == expected
+    assert tuple(completion(usage=usage).usage.values()) == expected
 
 
 def test_the_model_that_answered_and_the_request_id() -> None:
-    assert said(model="b").model == "b"
-    assert said(request={"model": "c"}).model == "c"
-    assert said().model is None
-    assert said(request_id="from-body").request_id == "from-body"
+    assert completion(model="b").model == "b"
+    assert completion(request={"model": "c"}).model == "c"
+    assert completion().model is None
+    assert completion(request_id="from-body").request_id == "from-body"
 
 
 @pytest.mark.parametrize("body", [{}, {"choices": None}, {"choices": []}, {"choices": ["x"]}, [], b"<html>"])
@@ -190,7 +171,7 @@ def test_the_three_envelopes(body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "kind", "advice"),
+    ("status", "message", "kind", "advice"),
     [
         (400, "model context limit exceeded", ApiError, "longer context"),
         (400, "model_region can only be set to global", ApiError, "the connection's region decides"),
@@ -206,14 +187,14 @@ def test_the_three_envelopes(body: Any) -> None:
         (404, "transcript deleted", NotFoundError, "in the region that made it"),
     ],
 )
-def test_every_refusal_says_what_to_do(status: int, said: str, kind: type[ApiError], advice: str) -> None:
+def test_every_refusal_has_advice(status: int, message: str, kind: type[ApiError], advice: str) -> None:
     with pytest.raises(kind) as caught:
-        CHAT.result(reply(status, {"code": status, "message": said, "request_id": "r-1"}))
+        CHAT.result(reply(status, {"code": status, "message": message, "request_id": "r-1"}))
     assert advice in str(caught.value)
-    assert said.rstrip(".") in str(caught.value)
+    assert message.rstrip(".") in str(caught.value)
     assert not caught.value.retryable
     assert not llm_gateway.is_lost(caught.value)
-    assert ("the API key was refused" in str(caught.value)) == (said == "Authentication error")
+    assert ("the API key was refused" in str(caught.value)) == (message == "Authentication error")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +230,7 @@ def test_what_a_refusal_says_of_the_limit(
     assert (found.limit, found.remaining, found.reset, found.retry_after, found.model) == limit
     assert found.wait == caught.value.retry_after == wait
     assert llm_gateway.is_busy(caught.value)
-    assert not may_repeat(CHAT, caught.value), "whoever can give the slot back decides"
+    assert not may_repeat(CHAT, caught.value), "a caller that can give its slot back decides"
 
 
 def test_the_services_own_id_goes_before_that_of_a_proxy() -> None:
@@ -318,190 +299,17 @@ def test_near_matches(asked: str, sentence: str) -> None:
 def test_the_estimated_cost(pricing: Any, options: dict[str, Any], cost: float | None) -> None:
     known: Any = [{"id": "m", "pricing": pricing}]
     usage: Any = USAGE
-    assert llm_gateway.estimate(usage, "m", known, "us", **options) == cost
-    assert llm_gateway.estimate(usage, "other", known, "us", **options) is None
+    assert llm_gateway.estimate_cost(usage, "m", known, "us", **options) == cost
+    assert llm_gateway.estimate_cost(usage, "other", known, "us", **options) is None
 
 
 def test_cached_tokens_have_their_own_price() -> None:
     prices = {"prompt": 3, "completions": 15, "input_cache_read": 0.3}
     usage: Any = {**USAGE, "cached_tokens": 500}
-    assert llm_gateway.estimate(usage, "m", [{"id": "m", "pricing": {"us": prices}}], "us") == 0.00315
+    assert llm_gateway.estimate_cost(usage, "m", [{"id": "m", "pricing": {"us": prices}}], "us") == 0.00315
 
 
 def test_no_tokens_no_price() -> None:
     usage: Any = dict.fromkeys(USAGE)
     known: Any = [{"id": "m", "pricing": {"us": {"prompt": 3, "completions": 15}}}]
-    assert llm_gateway.estimate(usage, "m", known, "us") is None
-
-
-# --- messages --------------------------------------------------------------------------------------------
-
-
-def contents(*args: Any, transcript: bool = True) -> list[Any]:
-    return [message["content"] for message in compose(*args, with_transcript=transcript)]
-
-
-@pytest.mark.parametrize(
-    "spelling", ["{{ transcript }}", "{{transcript}}", "{{  transcript\n}}", "{{- transcript -}}"]
-)
-def test_the_mark_is_sent_as_the_service_wants_it(spelling: str) -> None:
-    assert contents(f"Text: {spelling}. Sum it up.", None, None) == [f"Text: {MARK}. Sum it up."]
-    parts = [{"type": "text", "text": spelling}, {"type": "image"}]
-    assert contents(None, [{"role": "user", "content": parts}], None) == [
-        [{"type": "text", "text": MARK}, {"type": "image"}]
-    ]
-
-
-def test_without_a_mark_the_transcript_comes_last() -> None:
-    assert contents("Sum it up.", None, "Be brief.") == ["Be brief.", f"Sum it up.\n\n{MARK}"]
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    assert contents(None, turns, None) == [f"a\n\n{MARK}", "b"]
-    assert turns[0]["content"] == "a", "the user's own list is left alone"
-    assert contents(None, [{"role": "user", "content": [{"type": "text", "text": "a"}]}], None) == [
-        [{"type": "text", "text": "a"}, {"type": "text", "text": MARK}]
-    ]
-    assert contents(None, [{"role": "system", "content": "a"}], None) == ["a", MARK]
-
-
-def test_a_mark_in_the_system_prompt_is_enough() -> None:
-    assert contents("Sum it up.", None, "You know {{transcript}}.") == [f"You know {MARK}.", "Sum it up."]
-
-
-def test_messages_may_be_json_text() -> None:
-    assert contents(None, '[{"role": "user", "content": "a"}]', None, transcript=False) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ((None, None, None), "either prompt or messages"),
-        (("a", [{"role": "user", "content": "a"}], None), "either prompt or messages"),
-        (("  ", None, None), "prompt must be text, and is empty"),
-        ((5, None, None), "prompt must be text, and is int"),
-        (("a", None, ["b"]), "system_prompt must be text"),
-        ((None, [], None), "at least one"),
-        ((None, "no json", None), "not a JSON list"),
-        ((None, {"role": "user"}, None), "must be a list"),
-        ((None, ["a"], None), r"messages\[0\] must be a dict with a role"),
-        ((None, [{"content": "a"}], None), "role"),
-        ((None, [{"role": "user", "content": 5}], None), "content"),
-        ((None, [{"role": "user", "content": [{1, 2}]}], None), "sent as JSON"),
-        ((f"{MARK} and {MARK}", None, None), "only the first"),
-    ],
-)
-def test_what_cannot_be_asked(args: tuple[Any, ...], message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
-        compose(*args, with_transcript=True)
-
-
-def test_a_mark_without_a_transcript() -> None:
-    with pytest.raises(InvalidInput, match="no transcript_id"):
-        compose(f"Sum up {MARK}", None, None, with_transcript=False)
-
-
-def test_asking_again() -> None:
-    first = compose("Sum it up.", None, None, with_transcript=False)
-    again = repair(first, "Well, ...", "the whole: it is not JSON")
-    assert [turn["role"] for turn in again] == ["user", "assistant", "user"]
-    assert "it is not JSON" in again[2]["content"]
-    assert [turn["role"] for turn in repair(first, None, "")] == ["user", "user"]
-
-
-# --- shapes ----------------------------------------------------------------------------------------------
-
-
-class Summary(BaseModel):
-    title: str
-    items: list[int]
-
-
-SCHEMA = {
-    "title": "A summary!",
-    "type": "object",
-    "properties": {"title": {"type": "string"}, "items": {"type": "array", "items": {"type": "integer"}}},
-    "required": ["title", "items"],
-}
-OURS = {"type": "json_schema", "json_schema": {"name": "own", "schema": SCHEMA, "strict": True}}
-SHAPES = pytest.mark.parametrize("given", [Summary, SCHEMA, OURS], ids=["pydantic", "schema", "whole"])
-SECRET = "my secret sentence"
-
-
-@SHAPES
-def test_an_answer_of_the_right_shape(given: Any) -> None:
-    shape = OutputSchema(given)
-    text = '{"title": "A", "items": [1, 2]}'
-    for spelled in (text, f"```json\n{text}\n```", f" ```\n{text}\n``` \n"):
-        assert value_of(answer(spelled), shape, 9, keep_cut=False) == {"title": "A", "items": [1, 2]}
-    asked = shape.request["json_schema"]
-    assert shape.request["type"] == "json_schema"
-    assert asked["schema"]["required"] == ["title", "items"]
-    assert asked["name"] == {id(Summary): "Summary", id(SCHEMA): "A_summary_", id(OURS): "own"}[id(given)]
-    assert ("strict" in asked) == (given is OURS)
-
-
-@SHAPES
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        (SECRET, "it is not JSON"),
-        (f'{{"title": "{SECRET}"}}', "items"),
-        (f'{{"title": "A", "items": ["{SECRET}"]}}', r"items\.0"),
-        (f'"{SECRET}"', "the whole"),
-    ],
-)
-def test_an_answer_of_another_shape_is_not_repeated_in_the_error(given: Any, text: str, problem: str) -> None:
-    with pytest.raises(ResponseUnusable, match=problem) as caught:
-        OutputSchema(given).read(answer(text))
-    assert caught.value.reason == "invalid"
-    assert not caught.value.retryable
-    assert "r-1" in str(caught.value)
-    for told in (str(caught.value), caught.value.problem):
-        assert "secret" not in told
-
-
-def test_names_that_a_model_made_up_are_not_repeated() -> None:
-    loose = {"type": "object", "additionalProperties": {"type": "integer"}}
-    with pytest.raises(ResponseUnusable, match=r"\*: type") as caught:
-        OutputSchema(loose).read(answer(f'{{"{SECRET}": "{SECRET}"}}'))
-    assert "secret" not in str(caught.value)
-
-
-def test_many_problems_are_counted() -> None:
-    with pytest.raises(ResponseUnusable, match="and 4 more"):
-        OutputSchema(SCHEMA).read(answer('{"title": 1, "items": ["a", "b", "c", "d", "e", "f"]}'))
-
-
-@pytest.mark.parametrize(
-    "given",
-    ["json_object", 5, str, {"type": "nonsense"}, {"type": "json_schema"}, {"enum": [{1}]}],
-)
-def test_what_is_no_shape(given: Any) -> None:
-    with pytest.raises(InvalidInput, match="response_format"):
-        OutputSchema(given)
-
-
-@pytest.mark.parametrize("place", ["http://127.0.0.1:9/schema.json", "#/$defs/missing"])
-def test_a_schema_refers_to_nothing_outside(place: str) -> None:
-    with pytest.raises(InvalidInput, match="which is not in it"):
-        OutputSchema({"type": "object", "properties": {"a": {"$ref": place}}})
-    known = {"$defs": {"word": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/word"}}}
-    assert OutputSchema(known).read(answer('{"a": "b"}')) == {"a": "b"}
-
-
-def test_what_is_not_whole_or_nothing() -> None:
-    cut = answer("Half a sen", finish_reason="length")
-    with pytest.raises(ResponseUnusable, match=r"max_tokens=9.*on_truncation") as caught:
-        value_of(cut, None, 9, keep_cut=False)
-    assert caught.value.reason == "truncated"
-    assert value_of(cut, None, 9, keep_cut=True) == "Half a sen"
-    with pytest.raises(ResponseUnusable, match="content_filter") as caught:
-        value_of(answer(" ", finish_reason="content_filter"), None, 9, keep_cut=False)
-    assert caught.value.reason == "empty"
-
-
-def test_tool_calls_are_data() -> None:
-    call: Any = {"id": "c", "name": "f", "arguments": {}}
-    assert value_of(answer("Let me see.", tool_calls=[call]), OutputSchema(SCHEMA), 9, keep_cut=False) == {
-        "tool_calls": [call],
-        "text": "Let me see.",
-    }
+    assert llm_gateway.estimate_cost(usage, "m", known, "us") is None
