@@ -24,7 +24,7 @@ Every error of this package, and whether running the same task again can help.
     ├─ PollRefused             no      the service refuses to be asked: wrong key, unknown id, wrong host
     ├─ BatchLocked             yes     another task works on the same output path
     ├─ ItemsFailed             by item some items of a batch failed; the files of all others are written
-    ├─ GatewayTimeout          yes     the LLM Gateway had no room within max_wait
+    ├─ GatewayTimeout          yes     the LLM Gateway had no capacity within max_wait
     ├─ ResponseLost            as chosen   a model call may be billed, but its answer did not arrive
     ├─ ResponseUnusable        no      a model answered, but not what was asked for   .reason
     ├─ SourceFailed            yes     the source of a capture gave no sound
@@ -293,13 +293,13 @@ class ItemsFailed(AssemblyAIError):
 
 
 class GatewayTimeout(AssemblyAIError):
-    """The LLM Gateway had no room within ``max_wait``; nothing was billed. A retry helps."""
+    """The LLM Gateway had no capacity within ``max_wait``; nothing was billed. A retry helps."""
 
     retryable = True
 
     def __init__(self, model: str, max_wait: float, detail: str) -> None:
         super().__init__(
-            f"Model {model}: no room within max_wait={max_wait:.0f} s, and nothing was billed. {detail} Raise max_wait, "
+            f"Model {model}: no capacity within max_wait={max_wait:.0f} s, and nothing was billed. {detail} Raise max_wait, "
             "call less often, or ask the service for a higher limit."
         )
 

@@ -85,7 +85,8 @@ def llm_gateway_task(
     :param python_callable: the function.
     :param multiple_outputs: whether a dict as answer becomes an XCom for each key, too.
     :param kwargs: the arguments of
-        :class:`airflow_provider_assemblyai.operators.llm_gateway.LLMGatewayOperator`, without ``prompt`` and ``messages``.
+        :class:`airflow_provider_assemblyai.operators.llm_gateway.LLMGatewayOperator`, without ``prompt`` and
+        ``messages``.
     """
     return task_decorator_factory(
         python_callable=python_callable,

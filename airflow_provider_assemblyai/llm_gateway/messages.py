@@ -72,7 +72,10 @@ def repair_messages(messages: list[dict[str, Any]], answer: str | None, problem:
     if not answer:
         request = "Answer with nothing but JSON that fits the required JSON schema."
         return [*messages, {"role": "user", "content": request}]
-    request = f"That answer does not fit the required JSON schema ({problem}). Answer again, with nothing but JSON that does."
+    request = (
+        f"That answer does not fit the required JSON schema ({problem}). "
+        "Answer again, with nothing but JSON that does."
+    )
     return [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": request}]
 
 

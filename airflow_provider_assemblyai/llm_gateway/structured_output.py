@@ -104,8 +104,8 @@ class OutputSchema:
         more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
         problem = "; ".join(problems[:_MAX_PROBLEMS]) + more
         return ResponseUnusable(
-            f"The answer{_request_id(answer)} does not fit response_format: {problem}. It is paid for; repair=1 asks once more in "
-            "such a case, and another model may keep to the schema better.",
+            f"The answer{_request_id(answer)} does not fit response_format: {problem}. It is paid for; "
+            "repair=1 asks once more in such a case, and another model may keep to the schema better.",
             "invalid",
             problem,
         )
@@ -126,8 +126,8 @@ def parse_answer(
     request_id = _request_id(answer)
     if answer.truncated and not allow_truncated:
         raise ResponseUnusable(
-            f"The answer{request_id} was cut off after max_tokens={max_tokens} and is paid for: raise max_tokens, ask for "
-            "less, or take it as it is with on_truncation='return'.",
+            f"The answer{request_id} was cut off after max_tokens={max_tokens} and is paid for: raise max_tokens, "
+            "ask for less, or take it as it is with on_truncation='return'.",
             "truncated",
         )
     if answer.tool_calls:

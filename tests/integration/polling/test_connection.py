@@ -74,7 +74,7 @@ def test_the_feed_and_the_poller_of_an_account_spend_one_budget(
         events = TranscriptEventTrigger(feed_connection, since=LONG_AGO, poll_interval=0.001).run()
         async with aclosing(events):
             async for event in events:
-                found.append(event.payload["transcript_id"])
+                found.append(event.payload["transcript_id"])  # noqa: PERF401 - it is read meanwhile
 
     async def main() -> None:
         assert (await first(trigger(done).run()))["outcome"] == "done"
