@@ -171,7 +171,7 @@ def main() -> int:
     with serve(gateway={**manner, "retry_after": headers == "with"}) as emulator:
         connection = json.loads(emulator.connection_json)
         os.environ["AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"] = json.dumps(connection)
-        emulator.answers("A summary.")
+        emulator.set_llm_answers("A summary.")
         found = _measure(emulator, int(calls), int(seed), lambda: real() - began)
     print(json.dumps(asdict(found)))
     return 0

@@ -93,7 +93,7 @@ def running(home: Path, calls: int) -> Iterator[Airflow]:
     with airflow:
         keep_journal(airflow)
         _control(airflow, "gateway", {"limits": {UNLIMITED: 1_000_000}})
-        _control(airflow, "answers", {"answers": ["The customer wants the invoice again."]})
+        _control(airflow, "llm-answers", {"answers": ["The customer wants the invoice again."]})
         connection = {
             "connection_id": "gateway",
             "conn_type": "pydanticai",

@@ -30,7 +30,7 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
     :param home: for Airflow.
     :param job: files (and what their addresses end with), mapped, concurrency, seconds, certificate (with its key), openai.
     """
-    slow = {"fault": "slow", "delay": 0.1, "times": None}
+    slow = {"kind": "delay_response", "seconds": 0.1, "times": None}
     emulator = (
         *(sys.executable, "-m", "airflow_provider_assemblyai.emulator"),
         *("--engine", "scripted", "--port", "0", "--fault", json.dumps(slow)),

@@ -30,15 +30,15 @@ _EPILOG = """
 faults:
   KIND or KIND:key=value,key=value, or a JSON object, for instance
     --fault rate_limit:path=/v2/transcript,times=3,retry_after=2
-    --fault '{"fault": "slow", "path": "/v2/transcript/{id}", "delay": 5, "times": null}'
-  kinds: rate_limit status slow reset lost truncate garbage echo_key hold job list_lag clock_skew
-  webhook_duplicate. POST /_emulator/faults takes the same rules while the emulator runs.
-  Of the LLM Gateway: refuse model_error llm_status spread cut.
-  Of streaming: stream_refuse stream_slow stream_drop stream_close stream_stall stream_warn stream_revise
-  stream_deaf.
+    --fault '{"kind": "delay_response", "path": "/v2/transcript/{id}", "seconds": 5, "times": null}'
+  kinds: rate_limit http_status delay_response drop_response truncate_response corrupt_response echo_key hold
+  reset_connection fail_job list_lag clock_skew duplicate_webhook. POST /_emulator/faults takes the same rules while the emulator runs.
+  Of the LLM Gateway: refuse_call model_error llm_status split_choices truncate_stream understanding_error.
+  Of streaming: stream_refuse stream_delay_handshake stream_drop stream_close stream_stall stream_warn
+  stream_revise_speakers stream_ignore_terminate.
 
 markers in the address of a socket, for one session:
-  wss://.../v3/ws?sample_rate=16000&emulator=close:3005@12.5,record
+  wss://.../v3/ws?sample_rate=16000&emulator=close:3005@12.5,record_audio
 
 markers in an audio_url, for one job:
   https://example.com/a.wav?emulator=error:server*2,processing:30,duration:60,lag:5
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         "--speed", type=float, default=1.0, metavar="X", help="how fast the emulator's clock runs (default 1)"
     )
     add(
-        "--stream",
+        "--streaming-limit",
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -175,7 +175,7 @@ def _pair(text: str) -> tuple[str, Any]:
 def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
     regions = ("us", "eu") if options.region == "both" else (options.region,)
     gateway = GatewaySettings().changed(**dict(map(_pair, options.gateway)))
-    stream = StreamingLimits().changed(**dict(map(_pair, options.stream)))
+    stream = StreamingLimits().changed(**dict(map(_pair, options.streaming_limit)))
     if (options.tls_cert is None) != (options.tls_key is None):
         raise ValueError("--tls-cert and --tls-key go together")
     tls = (options.tls_cert, options.tls_key) if options.tls_cert else None

@@ -169,7 +169,7 @@ class Service:
             script=self.script,
             seed=upload.digest if upload else _seed(fields["audio_url"]),
             upload=upload.token if upload else None,
-            webhook_twice=self.faults.on_submit("webhook_duplicate") is not None,
+            webhook_twice=self.faults.on_submit("duplicate_webhook") is not None,
         )
         self.store.add(record)
         self.counters.accepted(project)
@@ -178,9 +178,9 @@ class Service:
 
     def _planned_failure(self, record: Record) -> Exception | None:
         url = str(record.fields["audio_url"])
-        rule = self.faults.on_submit("job")
+        rule = self.faults.on_submit("fail_job")
         if rule is not None:
-            return errors.job_error(str(rule.options["class"]), url)
+            return errors.job_error(str(rule.options["error"]), url)
         wishes = record.markers
         if wishes.error is None:
             return None

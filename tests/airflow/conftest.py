@@ -68,5 +68,5 @@ def control(airflow: Airflow) -> Iterator[Control]:
 
     yield ask
     ask("DELETE", "/faults")
-    ask("POST", "/answers", {"answers": []})
-    ask("POST", "/script", {"text": None})
+    ask("POST", "/llm-answers", {"answers": []})
+    ask("POST", "/transcript-text", {"text": None})

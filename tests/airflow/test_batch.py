@@ -19,7 +19,7 @@ from tests.support.sample import SAMPLE
 @pytest.fixture(autouse=True)
 def quick(control: Control) -> None:
     """Nobody listens: what is said does not matter here."""
-    control("POST", "/script", {"text": "the quick brown fox"})
+    control("POST", "/transcript-text", {"text": "the quick brown fox"})
 
 
 def manifest(folder: Path) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def test_killed_while_it_submits(
     control(
         "POST",
         "/faults",
-        {"fault": "hold", "when": "after", "method": "POST", "path": "/v2/transcript", "skip": 4, "times": 2},
+        {"kind": "hold", "when": "after", "method": "POST", "path": "/v2/transcript", "skip": 4, "times": 2},
     )
     run = airflow.trigger("batch", {"audios": urls(9), "output_path": str(tmp_path)})
     assert control("GET", "/held?wait=90&count=2"), "two answers are on their way"

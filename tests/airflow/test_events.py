@@ -27,7 +27,7 @@ Submit = Callable[..., str]
 @pytest.fixture
 def submit(airflow: Airflow, control: Control) -> Submit:
     # There is no sound at these addresses.
-    control("POST", "/script", {"text": "Nothing that anybody said."})
+    control("POST", "/transcript-text", {"text": "Nothing that anybody said."})
     http = requests.Session()
     http.headers["Authorization"] = airflow.api_key
 

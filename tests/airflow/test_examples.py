@@ -162,7 +162,7 @@ def test_many_summaries_by_mapping(airflow: Airflow, control: Control, tmp_path:
     for number, text in enumerate(
         ("The first parcel is blue.", "The second parcel is green.", "None today.")
     ):
-        control("POST", "/script", {"text": text})
+        control("POST", "/transcript-text", {"text": text})
         submitted = hook.post(
             f"{airflow.emulator_url}/v2/transcript",
             json={"audio_url": f"https://example.com/{number}.wav"},

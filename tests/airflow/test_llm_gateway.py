@@ -35,8 +35,8 @@ def rows(airflow: Airflow) -> set[str]:
 def test_a_summary_by_id_leaves_no_text_in_airflow(
     airflow: Airflow, control: Control, tmp_path: Path
 ) -> None:
-    control("POST", "/answers", {"answers": ['{"title": "A call", "action_items": ["Ring back"]}']})
-    control("POST", "/faults", {"fault": "rate_limit", "path": CHAT, "retry_after": 4, "times": 1})
+    control("POST", "/llm-answers", {"answers": ['{"title": "A call", "action_items": ["Ring back"]}']})
+    control("POST", "/faults", {"kind": "rate_limit", "path": CHAT, "retry_after": 4, "times": 1})
     before = asked(control)
     others = rows(airflow)
     run = airflow.trigger("llm_by_id", {"audio": str(SAMPLE), "output_path": str(tmp_path)})

@@ -46,9 +46,9 @@ def heard(airflow: Airflow, transcript_id: str) -> str:
 
 
 def test_a_summary_by_id_alone(airflow: Airflow, control: Control, tmp_path: Path) -> None:
-    control("POST", "/script", {"text": SAID})
-    control("POST", "/answers", {"answers": [json.dumps(SUMMARY)]})
-    control("POST", "/faults", {"fault": "rate_limit", "path": CHAT, "retry_after": 5})
+    control("POST", "/transcript-text", {"text": SAID})
+    control("POST", "/llm-answers", {"answers": [json.dumps(SUMMARY)]})
+    control("POST", "/faults", {"kind": "rate_limit", "path": CHAT, "retry_after": 5})
     leaks = Leaks(airflow, needles())
     conf = {"audio": str(SAMPLE), "output_path": str(tmp_path)}
     run = airflow.trigger("assemblyai_transcript_to_summary", conf)
@@ -81,9 +81,9 @@ def test_a_summary_by_id_alone(airflow: Airflow, control: Control, tmp_path: Pat
 
 
 def test_nor_where_the_service_understands_it(airflow: Airflow, control: Control, tmp_path: Path) -> None:
-    control("POST", "/script", {"text": SAID})
-    control("POST", "/faults", {"fault": "rate_limit", "path": "/v1/understanding", "retry_after": 5})
-    control("POST", "/faults", {"fault": "feature", "feature": "action_items"})
+    control("POST", "/transcript-text", {"text": SAID})
+    control("POST", "/faults", {"kind": "rate_limit", "path": "/v1/understanding", "retry_after": 5})
+    control("POST", "/faults", {"kind": "understanding_error", "feature": "action_items"})
     leaks = Leaks(airflow, needles())
     run = airflow.trigger("understood", {"audio": str(SAMPLE), "output_path": str(tmp_path)})
     wait_twice(airflow, run, leaks, "understand")

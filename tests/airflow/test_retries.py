@@ -56,7 +56,7 @@ def test_killed_before_the_answer(
     wait: str,
     output: str,
 ) -> None:
-    control("POST", "/faults", {"fault": "hold", "when": "after", "method": "POST", "path": "/v2/transcript"})
+    control("POST", "/faults", {"kind": "hold", "when": "after", "method": "POST", "path": "/v2/transcript"})
     run = airflow.trigger(
         f"retries_{wait}_{output}", {"audio": audio[wait], "output_path": str(tmp_path / "out")}
     )

@@ -73,7 +73,7 @@ class Conductor:
         """From now on every request of the kinds in `HOLDS` waits for `tick`."""
         self.cluster.control.add_faults(
             *(
-                {"fault": "hold", "method": method, "path": path, "when": when, "times": None}
+                {"kind": "hold", "method": method, "path": path, "when": when, "times": None}
                 for method, path, when in HOLDS.values()
             )
         )

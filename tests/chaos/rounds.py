@@ -117,7 +117,7 @@ class Rounds:
 
         conductor = Conductor(self.cluster, self.say)
         self._wait([job], conductor, look, patience=120 + 6.0 * size)
-        met = [f"{rule['hits']} {rule['fault']}" for rule in self.cluster.control.faults()]
+        met = [f"{rule['hits']} {rule['kind']}" for rule in self.cluster.control.faults()]
         self.cluster.control.clear_faults()
         asked = sum(entry["project"] == project(connection) for entry in self.cluster.control.requests())
         self.notes.append(f"The storm of {size}: {asked} requests met {', '.join(met)}.")
@@ -213,20 +213,20 @@ def storm_rules(seed: int) -> list[dict[str, object]]:
     submit = {"method": "POST", "path": "/v2/transcript"}
     # Only the first rule that meets a request counts, so what is left for the others shrinks.
     faults: list[dict[str, object]] = [
-        {"fault": "lost", **submit, "probability": 0.12},
-        {"fault": "reset", "probability": 0.06},
-        {"fault": "status", "status": 503, "probability": 0.05},
-        {"fault": "status", "status": 500, "when": "after", "probability": 0.04},
-        {"fault": "rate_limit", "retry_after": 1, "probability": 0.06},
+        {"kind": "drop_response", **submit, "probability": 0.12},
+        {"kind": "reset_connection", "probability": 0.06},
+        {"kind": "http_status", "status": 503, "probability": 0.05},
+        {"kind": "http_status", "status": 500, "when": "after", "probability": 0.04},
+        {"kind": "rate_limit", "retry_after": 1, "probability": 0.06},
     ]
     lags: list[dict[str, object]] = [
-        {"fault": "list_lag", "seconds": seconds, "probability": share}
+        {"kind": "list_lag", "seconds": seconds, "probability": share}
         for seconds, share in ((5, 0.34), (2, 0.5), (0.5, 0.5))
     ]
     chances = [
         {**rule, "times": None, "seed": seed * 100 + number} for number, rule in enumerate(faults + lags)
     ]
-    return [*chances, {"fault": "clock_skew", "seconds": 600}]
+    return [*chances, {"kind": "clock_skew", "seconds": 600}]
 
 
 def _few(names: Iterable[str]) -> str:

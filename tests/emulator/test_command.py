@@ -66,7 +66,9 @@ def test_it_announces_itself_and_ends_cleanly(start: Start, number: signal.Signa
 
 
 def test_a_held_request_does_not_keep_it_alive(start: Start) -> None:
-    process = start("--engine", "scripted", "--port", "0", "--fault", "slow:delay=600,when=before,times=null")
+    process = start(
+        "--engine", "scripted", "--port", "0", "--fault", "delay_response:seconds=600,when=before,times=null"
+    )
     _, urls = ready(process)
     with pytest.raises(requests.ReadTimeout):
         requests.get(f"{urls['us']}/v2/transcript", headers={"Authorization": "emulator-key"}, timeout=0.2)
@@ -78,7 +80,7 @@ def test_a_held_request_does_not_keep_it_alive(start: Start) -> None:
 def test_two_regions_with_faults_and_pace(start: Start) -> None:
     process = start(
         "--engine", "scripted", "--port", "0", "--region", "both", "--job-polls", "1",
-        "--fault", "status:status=503,path=/v2/upload",
+        "--fault", "http_status:status=503,path=/v2/upload",
     )  # fmt: skip
     before, urls = ready(process)
     assert [line.partition("=")[0][-3:] for line in before] == ["ULT", "_EU"]
@@ -114,7 +116,7 @@ def test_nothing_said_and_no_key_gets_into_the_log(start: Start) -> None:
     process = start("--engine", "scripted", "--port", "0", "--api-key", "very-secret")
     _, urls = ready(process)
     headers = {"Authorization": "very-secret"}
-    requests.post(f"{urls['us']}/_emulator/script", json={"text": "the canary sings"}, timeout=5)
+    requests.post(f"{urls['us']}/_emulator/transcript-text", json={"text": "the canary sings"}, timeout=5)
     made = requests.post(
         f"{urls['us']}/v2/transcript", json={"audio_url": AUDIO}, headers=headers, timeout=5
     ).json()

@@ -45,7 +45,7 @@ def test_nothing_is_exported_before_the_end(api: Api, export: str) -> None:
 
 
 def test_subtitles(api: Api, emulator: Emulator) -> None:
-    emulator.script(SCRIPT)
+    emulator.set_transcript(SCRIPT)
     transcript_id = api.submit()
     srt = api.get(f"/v2/transcript/{transcript_id}/srt")
     assert srt.headers["content-type"].startswith("text/plain")
@@ -61,7 +61,7 @@ def test_subtitles(api: Api, emulator: Emulator) -> None:
 
 
 def test_sentences_and_paragraphs(api: Api, emulator: Emulator) -> None:
-    emulator.script(SCRIPT)
+    emulator.set_transcript(SCRIPT)
     transcript_id = api.submit(speaker_labels=True)
     body = api.get(f"/v2/transcript/{transcript_id}/sentences").json()
     assert [item["text"] for item in body["sentences"]] == [
@@ -77,7 +77,7 @@ def test_sentences_and_paragraphs(api: Api, emulator: Emulator) -> None:
 
 
 def test_word_search(api: Api, emulator: Emulator) -> None:
-    emulator.script(SCRIPT)
+    emulator.set_transcript(SCRIPT)
     transcript_id = api.submit()
     path = f"/v2/transcript/{transcript_id}/word-search"
     found = api.get(path, params={"words": "One,one two,nine,SEVEN"}).json()

@@ -53,7 +53,7 @@ def test_a_rate_limit_and_its_forms(api: Api, emulator: Emulator) -> None:
 def test_any_status(
     api: Api, emulator: Emulator, rule: dict[str, object], body: str, media_type: str | None
 ) -> None:
-    emulator.fault("status", **rule)
+    emulator.fault("http_status", **rule)
     answer = api.post()
     assert (answer.status_code, answer.text, answer.headers.get("content-type")) == (
         rule["status"],
@@ -64,7 +64,7 @@ def test_any_status(
 
 
 def test_an_html_error_with_headers_after_the_work_was_done(api: Api, emulator: Emulator) -> None:
-    emulator.fault("status", status=502, body="html", headers={"X-Cache": "miss"}, when="after")
+    emulator.fault("http_status", status=502, body="html", headers={"X-Cache": "miss"}, when="after")
     answer = api.post()
     assert answer.text.startswith("<html>")
     assert answer.headers["x-cache"] == "miss"
@@ -73,9 +73,9 @@ def test_an_html_error_with_headers_after_the_work_was_done(api: Api, emulator: 
 
 def test_a_rule_picks_its_requests(api: Api, emulator: Emulator) -> None:
     transcript_id = api.submit()
-    emulator.fault("status", path="/v2/transcript/{id}", skip=1, times=1)
+    emulator.fault("http_status", path="/v2/transcript/{id}", skip=1, times=1)
     assert [api.get(f"/v2/transcript/{transcript_id}").status_code for _ in range(3)] == [200, 500, 200]
-    emulator.fault("status", path=r"/v2/transcript/.*/(srt|vtt)", times=None)
+    emulator.fault("http_status", path=r"/v2/transcript/.*/(srt|vtt)", times=None)
     assert api.get(f"/v2/transcript/{transcript_id}/vtt").status_code == 500
     assert api.get(f"/v2/transcript/{transcript_id}/sentences").status_code == 200
     assert [rule["hits"] for rule in emulator.faults()] == [1, 1]
@@ -86,7 +86,7 @@ def test_a_rule_picks_its_requests(api: Api, emulator: Emulator) -> None:
 def test_chance_is_repeatable(api: Api, emulator: Emulator) -> None:
     def outcomes() -> list[int]:
         emulator.clear_faults()
-        emulator.fault("status", probability=0.5, seed=4, times=None)
+        emulator.fault("http_status", probability=0.5, seed=4, times=None)
         return [api.get("/v2/transcript").status_code for _ in range(12)]
 
     first = outcomes()
@@ -108,7 +108,7 @@ CLIENTS: dict[str, tuple[Client, type[Exception]]] = {
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize(("kind", "accepted"), [("reset", 0), ("lost", 1)])
+@pytest.mark.parametrize(("kind", "accepted"), [("reset_connection", 0), ("drop_response", 1)])
 def test_a_broken_connection(api: Api, emulator: Emulator, client: str, kind: str, accepted: int) -> None:
     send, error = CLIENTS[client]
     emulator.fault(kind)
@@ -120,7 +120,7 @@ def test_a_broken_connection(api: Api, emulator: Emulator, client: str, kind: st
     assert emulator.counters()["accepted"] == accepted + 1
 
 
-@pytest.mark.parametrize("kind", ["reset", "lost"])
+@pytest.mark.parametrize("kind", ["reset_connection", "drop_response"])
 def test_a_broken_connection_carries_no_bytes(api: Api, emulator: Emulator, kind: str) -> None:
     emulator.fault(kind)
     address = urlsplit(api.url)
@@ -133,27 +133,27 @@ def test_a_broken_connection_carries_no_bytes(api: Api, emulator: Emulator, kind
 
 
 def test_a_slow_answer_comes_after_the_work(api: Api, emulator: Emulator) -> None:
-    emulator.fault("slow", delay=30, **SUBMIT)
+    emulator.fault("delay_response", seconds=30, **SUBMIT)
     with pytest.raises(requests.ReadTimeout):
         requests.post(f"{api.url}/v2/transcript", json=JOB, headers={"Authorization": api.key}, timeout=0.2)
     assert emulator.counters()["accepted"] == 1
 
 
 def test_truncated_and_garbled_answers(api: Api, emulator: Emulator) -> None:
-    emulator.fault("truncate")
+    emulator.fault("truncate_response")
     answer = api.post()
     assert answer.status_code == 200
     with pytest.raises(requests.JSONDecodeError):
         answer.json()
     for variant in ("html", "text"):
-        emulator.fault("garbage", variant=variant)
+        emulator.fault("corrupt_response", variant=variant)
         answer = api.post()
         assert answer.status_code == 200
         with pytest.raises(requests.JSONDecodeError):
             answer.json()
-    emulator.fault("garbage", variant="no_id")
+    emulator.fault("corrupt_response", variant="no_id")
     assert "id" not in api.post().json()
-    emulator.fault("garbage", variant="status")
+    emulator.fault("corrupt_response", variant="status")
     assert api.post().json()["status"] == "pondering"
     assert emulator.counters()["accepted"] == 5
 
@@ -164,7 +164,7 @@ def test_an_error_that_quotes_the_key(api: Api, emulator: Emulator) -> None:
 
 
 def test_a_job_fault(api: Api, emulator: Emulator) -> None:
-    emulator.fault("job", error="download_unable")
+    emulator.fault("fail_job", error="download_unable")
     assert api.transcribe()["error"].startswith("Download error, unable to download")
     assert api.transcribe()["status"] == "completed"
 
@@ -216,7 +216,7 @@ def test_a_held_request_waits_for_its_release(
 def test_a_held_request_can_end_in_a_reset(
     api: Api, emulator: Emulator, background: Callable[..., Future[requests.Response]]
 ) -> None:
-    api.call("POST", "/_emulator/faults", json={"fault": "hold", "when": "after", **SUBMIT})
+    api.call("POST", "/_emulator/faults", json={"kind": "hold", "when": "after", **SUBMIT})
     answer = background(CLIENTS["httpx"][0], f"{api.url}/v2/transcript", api.key)
     assert len(api.get("/_emulator/held?wait=10").json()) == 1
     assert api.call("POST", "/_emulator/release", json={"then": "reset"}).json() == {"released": 1}
@@ -236,13 +236,12 @@ def test_a_client_that_dies_while_held_never_arrived(api: Api, emulator: Emulato
 @pytest.mark.parametrize(
     "rule",
     [
-        {"fault": "flood"},
-        {"fault": "slow", "secs": 3},
-        {"fault": "status", "times": 0},
-        {"fault": "status", "path": "("},
-        {"fault": "job", "class": "bored"},
-        {"fault": "job", "error": "bored"},
-        {"fault": "hold", "when": "during"},
+        {"kind": "flood"},
+        {"kind": "delay_response", "secs": 3},
+        {"kind": "http_status", "times": 0},
+        {"kind": "http_status", "path": "("},
+        {"kind": "fail_job", "error": "bored"},
+        {"kind": "hold", "when": "during"},
         {},
     ],
 )
@@ -255,13 +254,17 @@ def test_a_rule_that_is_not_understood_is_refused(
 
 def test_rules_of_the_command_line() -> None:
     assert parse_rule("rate_limit:path=/v2/transcript,times=3,retry_after=2") == {
-        "fault": "rate_limit",
+        "kind": "rate_limit",
         "path": "/v2/transcript",
         "times": 3,
         "retry_after": 2,
     }
-    assert parse_rule("slow:times=null,delay=0.5") == {"fault": "slow", "times": None, "delay": 0.5}
-    assert parse_rule('{"fault": "reset"}') == {"fault": "reset"}
-    for text in ("slow:delay", "{"):
+    assert parse_rule("delay_response:times=null,seconds=0.5") == {
+        "kind": "delay_response",
+        "times": None,
+        "seconds": 0.5,
+    }
+    assert parse_rule('{"kind": "reset_connection"}') == {"kind": "reset_connection"}
+    for text in ("delay_response:seconds", "{"):
         with pytest.raises(FaultError):
             parse_rule(text)

@@ -43,7 +43,7 @@ def test_an_answer_has_the_documented_fields(api: Api, emulator: Emulator) -> No
     assert set(body) == {
         "request_id", "choices", "request", "usage", "http_status_code", "llm_status_code", "response_time"
     }  # fmt: skip
-    emulator.gateway(openai_fields=True)
+    emulator.configure_gateway(openai_fields=True)
     assert answer(api)["object"] == "chat.completion"
 
 
@@ -114,7 +114,7 @@ def test_a_tag_in_a_part_is_replaced_and_other_spellings_are_not(api: Api, emula
 
 
 def test_what_is_put_in_is_redacted_like_the_transcript(api: Api, emulator: Emulator) -> None:
-    emulator.script("You can reach me at 555-0142 when everything is ready.")
+    emulator.set_transcript("You can reach me at 555-0142 when everything is ready.")
     transcript_id = api.submit(redact_pii=True, redact_pii_policies=["phone_number"])
     assert "########" in text_of(answer(api, prompt=TAG, transcript_id=transcript_id))
 
@@ -149,7 +149,7 @@ def test_a_long_answer_is_cut_with_the_providers_word(api: Api, model: str, reas
 
 
 def test_a_thousand_tokens_are_the_default(api: Api, emulator: Emulator) -> None:
-    emulator.answers("word " * 1500)
+    emulator.set_llm_answers("word " * 1500)
     body = answer(api)
     assert body["usage"]["output_tokens"] == 1000
     assert body["choices"][0]["finish_reason"] == "length"
@@ -157,17 +157,17 @@ def test_a_thousand_tokens_are_the_default(api: Api, emulator: Emulator) -> None
 
 
 def test_scripted_answers_come_in_turn_and_the_last_one_stays(api: Api, emulator: Emulator) -> None:
-    emulator.answers("first", {"text": "second", "finish": "length"})
+    emulator.set_llm_answers("first", {"text": "second", "finish": "length"})
     bodies = [answer(api) for _ in range(3)]
     assert [text_of(body) for body in bodies] == ["first", "second", "second"]
     assert [body["choices"][0]["finish_reason"] for body in bodies] == ["stop", "length", "length"]
-    emulator.answers()
+    emulator.set_llm_answers()
     assert "budget" in text_of(answer(api))
 
 
 def test_content_spread_over_choices(api: Api, emulator: Emulator) -> None:
     whole = text_of(answer(api))
-    emulator.fault("spread", choices=3)
+    emulator.fault("split_choices", choices=3)
     choices = answer(api)["choices"]
     assert [choice["index"] for choice in choices] == [0, 1, 2]
     assert "".join(choice["message"]["content"] for choice in choices) == whole
@@ -202,18 +202,20 @@ def test_a_tool_can_be_chosen_or_forbidden(api: Api) -> None:
 
 
 def test_older_places_and_spellings(api: Api, emulator: Emulator) -> None:
-    emulator.gateway(tool_calls="choice", arguments="object", usage="input")
+    emulator.configure_gateway(tool_calls="choice", arguments="object", usage="input")
     body = answer(api, tools=[tool("note", text={"type": "string", "maxLength": 4})])
     (choice,) = body["choices"]
     assert "tool_calls" not in choice["message"]
     assert choice["tool_calls"][0]["function"] == {"name": "note", "arguments": {"text": "Good"}}
     assert set(body["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
-    emulator.gateway(usage="prompt")
+    emulator.configure_gateway(usage="prompt")
     assert {"input_tokens", "output_tokens"}.isdisjoint(answer(api)["usage"])
 
 
 def test_scripted_tool_calls(api: Api, emulator: Emulator) -> None:
-    emulator.answers({"text": "Let me see.", "tool_calls": [{"name": "look", "arguments": {"at": 1}}]})
+    emulator.set_llm_answers(
+        {"text": "Let me see.", "tool_calls": [{"name": "look", "arguments": {"at": 1}}]}
+    )
     message = answer(api)["choices"][0]["message"]
     assert message["content"] == "Let me see."
     assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"at": 1}
@@ -221,7 +223,7 @@ def test_scripted_tool_calls(api: Api, emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("wrong", [5, {}, {"texts": "x"}, {"tool_calls": [{}]}, {"finish": "tired"}])
 def test_a_script_that_is_not_understood(api: Api, wrong: object) -> None:
-    answer = api.call("POST", "/_emulator/answers", json={"answers": [wrong]})
+    answer = api.call("POST", "/_emulator/llm-answers", json={"answers": [wrong]})
     assert answer.status_code == 400
 
 
@@ -263,11 +265,11 @@ def test_a_bad_status_of_the_model_in_an_answer_with_200(api: Api, emulator: Emu
 
 
 def test_a_lost_answer_is_paid_for_and_an_overload_is_not(api: Api, emulator: Emulator) -> None:
-    emulator.fault("lost", path=CHAT)
+    emulator.fault("drop_response", path=CHAT)
     with pytest.raises(requests.ConnectionError):
         chat(api)
     for status in (503, 529):
-        emulator.fault("refuse", error="overload", status=status)
+        emulator.fault("refuse_call", error="overload", status=status)
         response = chat(api)
         assert (response.status_code, response.json()["code"]) == (status, status)
     assert "metadata" not in response.json()
@@ -276,7 +278,9 @@ def test_a_lost_answer_is_paid_for_and_an_overload_is_not(api: Api, emulator: Em
     assert gateway["cost"] > 0
 
 
-@pytest.mark.parametrize(("kind", "rule"), [("truncate", {}), ("garbage", {"variant": "html"})])
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("truncate_response", {}), ("corrupt_response", {"variant": "html"})]
+)
 def test_malformed_answers(api: Api, emulator: Emulator, kind: str, rule: dict[str, str]) -> None:
     emulator.fault(kind, path=CHAT, **rule)
     with pytest.raises(requests.JSONDecodeError):
@@ -285,7 +289,7 @@ def test_malformed_answers(api: Api, emulator: Emulator, kind: str, rule: dict[s
 
 
 def test_a_model_that_thinks_for_a_while(api: Api, emulator: Emulator) -> None:
-    emulator.gateway(seconds=0.05)
+    emulator.configure_gateway(seconds=0.05)
     assert answer(api)["response_time"] >= 50_000_000
 
 
@@ -317,10 +321,10 @@ def test_chats_are_passed_on_after_substitution_and_limits(api: Api, emulator: E
         assert body["request"]["model"] == "gpt-5"
         schema = {"type": "object", "properties": {"title": {"type": "string"}}}
         assert json.loads(text_of(answer(ours, response_format=json_schema(schema))))["title"] in MEETING
-        emulator.answers({"tool_calls": [{"name": "look", "arguments": {"at": 1}}]})
+        emulator.set_llm_answers({"tool_calls": [{"name": "look", "arguments": {"at": 1}}]})
         (call,) = answer(ours, tools=[tool("look")])["choices"][0]["message"]["tool_calls"]
         assert call["function"] == {"name": "look", "arguments": '{"at": 1}'}
-        emulator.fault("status", path=CHAT, status=429)
+        emulator.fault("http_status", path=CHAT, status=429)
         assert chat(ours).status_code == 429
         assert chat(ours).json()["message"] == "rate limit exceeded"
     there = emulator.counters()["gateway"]["models"]
@@ -341,7 +345,7 @@ def test_without_sumy_it_says_what_to_install() -> None:
         "    body = {'model': 'gpt-5', 'prompt': 'One. Two. Three. Four.'}\n"
         "    url, headers = f'{emulator.url}/v1/chat/completions', {'Authorization': 'emulator-key'}\n"
         "    answer = requests.post(url, json=body, headers=headers, timeout=20)\n"
-        "    emulator.answers('scripted')\n"
+        "    emulator.set_llm_answers('scripted')\n"
         "    print(answer.status_code, answer.json()['message'])\n"
         "    print(requests.post(url, json=body, headers=headers, timeout=20).status_code)"
     )

@@ -34,17 +34,17 @@ def test_manners_and_faults_as_arguments(start: Start) -> None:
 def test_answers_and_counters_over_http(start: Start) -> None:
     url = ready(start("--engine", "scripted", "--port", "0"))[1]["us"]
     canary = "the canary sings"
-    requests.post(f"{url}/_emulator/answers", json={"answers": ["one", "two"]}, timeout=5)
+    requests.post(f"{url}/_emulator/llm-answers", json={"answers": ["one", "two"]}, timeout=5)
     said = [chat(url, canary).json()["choices"][0]["message"]["content"] for _ in range(3)]
     assert said == ["one", "two", "two"]
-    requests.post(f"{url}/_emulator/answers", json={}, timeout=5)
+    requests.post(f"{url}/_emulator/llm-answers", json={}, timeout=5)
     assert chat(url, canary).json()["choices"][0]["message"]["content"] == canary
     calls = requests.get(f"{url}/_emulator/counters", timeout=5).json()["gateway"]
     assert (calls["accepted"], calls["models"]["gpt-5"]["accepted"]) == (4, 4)
 
 
 def test_a_model_behind_it(start: Start, emulator: Emulator) -> None:
-    emulator.answers("from far away")
+    emulator.set_llm_answers("from far away")
     process = start(
         "--engine", "scripted", "--port", "0", "--llm-upstream", emulator.url, "--llm-model", "gpt-5-nano"
     )
@@ -68,7 +68,7 @@ def test_a_manner_that_is_not_understood(start: Start) -> None:
 def test_nothing_said_to_a_model_gets_into_the_log(start: Start) -> None:
     process = start("--engine", "scripted", "--port", "0")
     url = ready(process)[1]["us"]
-    for fault in ({"fault": "model_error", "times": None}, {"fault": "refuse"}):
+    for fault in ({"kind": "model_error", "times": None}, {"kind": "refuse_call"}):
         requests.post(f"{url}/_emulator/faults", json=fault, timeout=5)
         assert chat(url, "the canary sings").status_code >= 500
     process.terminate()

@@ -74,13 +74,13 @@ def test_a_body_that_is_no_object(api: Api, body: bytes) -> None:
 
 
 def test_accounts_without_access(api: Api, emulator: Emulator) -> None:
-    emulator.gateway(no_access=["gpt-5"])
+    emulator.configure_gateway(no_access=["gpt-5"])
     refused = chat(api)
     assert (refused.status_code, refused.json()["message"]) == (400, NO_MODEL)
     assert chat(api, "gpt-5-mini").status_code == 200
     # A fallback does not get around it, and cannot be one.
     assert chat(api, "gpt-5-mini", fallbacks=[{"model": "gpt-5"}]).json()["message"] == NO_MODEL
-    emulator.gateway(access=False)
+    emulator.configure_gateway(access=False)
     answer = chat(api, "gpt-5-mini")
     assert answer.status_code == 401
     assert answer.json() == {
@@ -116,7 +116,7 @@ REFUSALS = [
 def test_refusals_on_demand(
     api: Api, emulator: Emulator, name: str, options: dict[str, int], status: int, text: str
 ) -> None:
-    emulator.fault("refuse", error=name, **options, model="gpt-5")
+    emulator.fault("refuse_call", error=name, **options, model="gpt-5")
     assert chat(api, "gpt-5.1").status_code == 200
     answer = chat(api)
     body = answer.json()
@@ -127,7 +127,7 @@ def test_refusals_on_demand(
 
 def test_an_unknown_refusal(emulator: Emulator) -> None:
     with pytest.raises(FaultError, match="unknown refusal"):
-        emulator.fault("refuse", error="mood")
+        emulator.fault("refuse_call", error="mood")
 
 
 ENVELOPES: dict[str, dict[str, Any]] = {
@@ -139,7 +139,7 @@ ENVELOPES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_the_three_envelopes(api: Api, emulator: Emulator, envelope: str) -> None:
-    emulator.gateway(envelope=envelope)
+    emulator.configure_gateway(envelope=envelope)
     answer = chat(api, "gpt-4o")
     body = answer.json()
     if envelope != "march":

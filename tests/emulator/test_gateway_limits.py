@@ -19,7 +19,7 @@ def standing(response: requests.Response) -> tuple[int, int, int]:
 
 
 def test_the_limit_of_a_model_and_its_headers(api: Api, emulator: Emulator) -> None:
-    emulator.answers("yes")
+    emulator.set_llm_answers("yes")
     for left in range(29, -1, -1):
         assert standing(chat(api)) == (200, 30, left)
     refused = chat(api)
@@ -40,20 +40,20 @@ def test_the_limit_of_a_model_and_its_headers(api: Api, emulator: Emulator) -> N
 
 
 def test_the_limit_belongs_to_the_account(api: Api, other_project: Api, emulator: Emulator) -> None:
-    emulator.gateway(limit=1)
+    emulator.configure_gateway(limit=1)
     assert chat(api).status_code == 200
     assert chat(other_project).status_code == 429
 
 
 def test_malformed_calls_do_not_count(api: Api, emulator: Emulator) -> None:
-    emulator.gateway(limit=1)
+    emulator.configure_gateway(limit=1)
     for fields in ({"messages": []}, {"max_tokens": 0}, {"model_region": "us"}):
         assert chat(api, **fields).status_code == 400
     assert chat(api).status_code == 200
 
 
 def test_refused_calls_keep_a_sliding_window_shut(api: Api, emulator: Emulator) -> None:
-    emulator.gateway(limit=2, window="sliding")
+    emulator.configure_gateway(limit=2, window="sliding")
     assert [chat(api).status_code for _ in range(2)] == [200, 200]
     for _ in range(5):
         emulator.advance(20)
@@ -75,7 +75,7 @@ def test_refused_calls_keep_a_sliding_window_shut(api: Api, emulator: Emulator) 
 def test_headers_can_be_missing(
     api: Api, emulator: Emulator, choices: dict[str, object], on_success: bool, on_refusal: bool, waits: bool
 ) -> None:
-    emulator.gateway(limit=1, **choices)
+    emulator.configure_gateway(limit=1, **choices)
     accepted, refused = chat(api), chat(api)
     assert [answer.status_code for answer in (accepted, refused)] == [200, 429]
     assert ("x-ratelimit-limit" in accepted.headers) is on_success
@@ -85,8 +85,8 @@ def test_headers_can_be_missing(
 
 
 def test_without_a_limit_there_are_no_headers(api: Api, emulator: Emulator) -> None:
-    emulator.gateway(limit=None, limits={"gpt-5-nano": 1})
-    emulator.answers("yes")
+    emulator.configure_gateway(limit=None, limits={"gpt-5-nano": 1})
+    emulator.set_llm_answers("yes")
     answers = [chat(api) for _ in range(40)]
     assert {answer.status_code for answer in answers} == {200}
     assert not any(name.lower().startswith("x-ratelimit") for name in answers[0].headers)
@@ -107,7 +107,7 @@ def test_the_pace_can_be_changed_from_another_process(api: Api, emulator: Emulat
 
 def test_understanding_has_a_limit_of_its_own(api: Api, emulator: Emulator) -> None:
     transcript_id = meeting(api, emulator)
-    emulator.gateway(understanding_limit=1, limit=1)
+    emulator.configure_gateway(understanding_limit=1, limit=1)
     features = {"translation": {"target_languages": ["es"]}, "action_items": {}}
     body = {"transcript_id": transcript_id, "speech_understanding": {"request": features}}
     answers = [api.call("POST", "/v1/understanding", json=body) for _ in range(2)]

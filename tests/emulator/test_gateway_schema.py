@@ -159,6 +159,6 @@ def test_a_cut_answer_is_not_json(api: Api) -> None:
 
 
 def test_a_scripted_answer_need_not_follow_the_schema(api: Api, emulator: Emulator) -> None:
-    emulator.answers("not json", '{"title": "x"}')
+    emulator.set_llm_answers("not json", '{"title": "x"}')
     form = json_schema({"type": "object", "required": ["title"]})
     assert [text_of(answer(api, response_format=form)) for _ in range(2)] == ["not json", '{"title": "x"}']

@@ -157,11 +157,11 @@ def test_regions_share_nothing(api: Api) -> None:
 
 
 def test_a_script_is_said_word_by_word(api: Api, emulator: Emulator) -> None:
-    emulator.script("The canary sings at noon.")
+    emulator.set_transcript("The canary sings at noon.")
     assert api.transcribe()["text"] == "The canary sings at noon."
-    api.call("POST", "/_emulator/script", json={"text": "Another one."})
+    api.call("POST", "/_emulator/transcript-text", json={"text": "Another one."})
     assert api.transcribe()["text"] == "Another one."
-    emulator.script(None)
+    emulator.set_transcript(None)
     assert "canary" not in api.transcribe()["text"]
 
 

@@ -107,7 +107,7 @@ def test_a_stream_of_tool_calls(gateway: Gateway) -> None:
 
 
 def test_a_stream_that_is_cut(gateway: Gateway, emulator: Emulator) -> None:
-    emulator.fault("cut", chunks=3)
+    emulator.fault("truncate_stream", chunks=3)
     chunks = gateway(CREATE, model="gpt-5", messages=MESSAGES, stream=True)
     assert len(chunks) == 3
     assert not any(choice.finish_reason for chunk in chunks for choice in chunk.choices)
@@ -115,16 +115,16 @@ def test_a_stream_that_is_cut(gateway: Gateway, emulator: Emulator) -> None:
 
 def test_errors_in_every_envelope(gateway: Gateway, emulator: Emulator) -> None:
     for envelope in ("current", "auth"):
-        emulator.gateway(envelope=envelope)
+        emulator.configure_gateway(envelope=envelope)
         with pytest.raises(aai.LLMGatewayError, match="invalid request body") as caught:
             gateway(CREATE, model="gpt-4o", messages=MESSAGES)
         assert caught.value.status_code == 400
         assert caught.value.request_id
-    emulator.gateway(envelope="current")
+    emulator.configure_gateway(envelope="current")
     with pytest.raises(aai.LLMGatewayError) as caught:
         gateway(CREATE, model="gpt-4o", messages=MESSAGES, stream=True)
     assert caught.value.errors == ["model gpt-4o is not supported"]
-    emulator.gateway(envelope="march")
+    emulator.configure_gateway(envelope="march")
     with pytest.raises(aai.LLMGatewayError) as caught:
         gateway(CREATE, model="gpt-4o", messages=MESSAGES)
     assert caught.value.status_code == 400
@@ -138,12 +138,12 @@ def test_a_wrong_key(gateway: Gateway) -> None:
 
 
 def test_a_rate_limit_and_faults(gateway: Gateway, emulator: Emulator) -> None:
-    emulator.gateway(limit=1)
+    emulator.configure_gateway(limit=1)
     gateway(CREATE, model="gpt-5", messages=MESSAGES)
     with pytest.raises(aai.LLMGatewayError, match="rate limit exceeded") as caught:
         gateway(CREATE, model="gpt-5", messages=MESSAGES)
     assert caught.value.status_code == 429
-    emulator.fault("status", path=CHAT, status=502, body="html")
+    emulator.fault("http_status", path=CHAT, status=502, body="html")
     with pytest.raises(aai.LLMGatewayError) as caught:
         gateway(CREATE, model="gpt-5-mini", messages=MESSAGES)
     assert caught.value.status_code == 502
@@ -165,7 +165,7 @@ def test_understanding(gateway: Gateway, api: Api, emulator: Emulator) -> None:
 
 
 def test_understanding_with_the_job(api: Api, emulator: Emulator) -> None:
-    emulator.script(MEETING)
+    emulator.set_transcript(MEETING)
     features = {
         "speaker_identification": {"speaker_type": "name"}, "summarization": {"summary_type": "bullets"},
         "custom_formatting": {"date": "mm/dd/yyyy"}, "translation": {"target_languages": ["fr"]},

@@ -41,8 +41,8 @@ Capture = Callable[..., list[Any]]
 @pytest.fixture(autouse=True)
 def fast(emulator: Emulator) -> None:
     """Twenty seconds of audio in one."""
-    emulator.run_at(20)
-    emulator.script(SCRIPT)
+    emulator.set_speed(20)
+    emulator.set_transcript(SCRIPT)
 
 
 def options_for(emulator: Emulator, **changes: Any) -> RealTimeTranscriberOptions:
@@ -176,7 +176,7 @@ def test_a_token(emulator: Emulator, capture: Capture) -> None:
 
 
 def test_audio_that_is_too_fast(emulator: Emulator, capture: Capture) -> None:
-    emulator.run_at(1)
+    emulator.set_speed(1)
     events = capture(options_for(emulator), parameters(), 100)
     assert [event.code for event in events if isinstance(event, RealTimeError)] == [3007]
 

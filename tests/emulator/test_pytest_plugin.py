@@ -30,7 +30,7 @@ def test_one(assemblyai_emulator):
     assert connection["host"] == assemblyai_emulator.url
     assert connection["password"] == KEY
     assert submit(assemblyai_emulator) == STATUS
-    assemblyai_emulator.fault("status", times=None)
+    assemblyai_emulator.fault("http_status", times=None)
 
 def test_two_starts_empty(assemblyai_emulator):
     assert assemblyai_emulator.counters()["accepted"] == 0

@@ -16,8 +16,8 @@ US, PRO = "universal-streaming-english", "universal-3-5-pro"
 @pytest.fixture(autouse=True)
 def fast(emulator: Emulator) -> None:
     """Twenty seconds of audio in one."""
-    emulator.run_at(20)
-    emulator.script(SCRIPT)
+    emulator.set_speed(20)
+    emulator.set_transcript(SCRIPT)
 
 
 def test_begin_says_who_it_is_and_what_was_understood(emulator: Emulator) -> None:
@@ -93,12 +93,12 @@ def test_a_forced_end_and_a_changed_configuration(emulator: Emulator) -> None:
 
 def test_marked_sound_says_the_same_words_however_it_is_cut(emulator: Emulator) -> None:
     script = [f"word{number}" for number in range(1, 41)]
-    emulator.script(" ".join(script))
+    emulator.set_transcript(" ".join(script))
     sound = marked_audio(len(script))
     heard: list[str] = []
     # Cuts in the middle of a word, at its end, and in the silence behind it.
     for start, end in ((0, 33_600), (33_600, 74_240), (74_240, 220_000), (220_000, len(sound))):
-        stream = Stream(emulator, speech_model=PRO, emulator="words:marks")
+        stream = Stream(emulator, speech_model=PRO, emulator="marked_audio")
         stream.audio(sound[start:end] + FRAME).finish()
         heard += " ".join(turn["transcript"] for turn in stream.turns()).split()
     assert heard == script

@@ -32,19 +32,19 @@ def test_a_drop_after_so_much_audio(emulator: Emulator) -> None:
 def test_a_drop_now_of_all_or_of_one(emulator: Emulator) -> None:
     streams = [Stream(emulator) for _ in range(3)]
     ids = [stream.id for stream in streams]
-    assert emulator.act("drop", ids[1]) == 1
+    assert emulator.inject_stream_fault("drop", ids[1]) == 1
     streams[1].rest()
     assert streams[1].closed == (1006, "")
-    assert emulator.act("close", code=3005) == 2
+    assert emulator.inject_stream_fault("close", code=3005) == 2
     assert {streams[number].error()[0] for number in (0, 2)} == {3005}
     with pytest.raises(ValueError, match="unknown act"):
-        emulator.act("explode")
+        emulator.inject_stream_fault("explode")
 
 
 def test_drops_are_drawn_from_a_range_the_same_way_each_time(emulator: Emulator) -> None:
     def drops() -> list[float]:
         emulator.reset()
-        emulator.run_at(20)
+        emulator.set_speed(20)
         emulator.fault("stream_drop", after=[0.2, 4], times=3, seed=7)
         for _ in range(3):
             stream = Stream(emulator)
@@ -62,7 +62,7 @@ def test_drops_are_drawn_from_a_range_the_same_way_each_time(emulator: Emulator)
 
 
 def test_what_an_address_asks_for(emulator: Emulator) -> None:
-    stream = Stream(emulator, emulator="close:3008@0.2,record")
+    stream = Stream(emulator, emulator="close:3008@0.2,record_audio")
     assert stream.audio(FRAME * 2).error()[0] == 3008
     assert emulator.session_audio(emulator.sessions()[0]["id"]) == FRAME * 2
     stream = Stream(emulator)
@@ -71,9 +71,9 @@ def test_what_an_address_asks_for(emulator: Emulator) -> None:
 
 
 def test_a_rule_is_checked_when_it_is_given(emulator: Emulator) -> None:
-    for rule in ({"fault": "stream_close", "code": 1006}, {"fault": "stream_drop", "after": "soon"}):
+    for rule in ({"kind": "stream_close", "code": 1006}, {"kind": "stream_drop", "after": "soon"}):
         with pytest.raises(FaultError):
-            emulator.fault(**{"kind" if name == "fault" else name: value for name, value in rule.items()})
+            emulator.fault(**rule)
 
 
 def test_a_client_that_goes_without_terminate_leaves_the_session_open(emulator: Emulator) -> None:
@@ -114,7 +114,7 @@ def test_the_inactivity_limit_ends_what_was_left_open(emulator: Emulator) -> Non
 
 
 def test_terminate_and_away_is_an_end(emulator: Emulator) -> None:
-    emulator.fault("stream_deaf")
+    emulator.fault("stream_ignore_terminate")
     stream = Stream(emulator).audio(FRAME).say("Terminate")
     stream.say("KeepAlive")
     eventually(lambda: emulator.sessions()[0]["audio_seconds"])
@@ -125,7 +125,7 @@ def test_terminate_and_away_is_an_end(emulator: Emulator) -> None:
 
 def test_a_stall_holds_everything_up_but_nothing_is_lost_or_too_fast(emulator: Emulator) -> None:
     emulator.fault("stream_stall", after=0.1, seconds=500)
-    emulator.stream_rules(record_audio=True)
+    emulator.set_streaming_limits(record_audio=True)
     stream = Stream(emulator)
     session = stream.id
     sound = bytes(range(256)) * 500  # 4 s: more than a burst may be
@@ -140,7 +140,7 @@ def test_a_stall_holds_everything_up_but_nothing_is_lost_or_too_fast(emulator: E
 
 
 def test_from_another_process(emulator: Emulator, api: Api) -> None:
-    stream = Stream(emulator, emulator="record").audio(FRAME)
+    stream = Stream(emulator, emulator="record_audio").audio(FRAME)
     session = stream.id
     listed = requests.get(f"{emulator.url}/_emulator/sessions", timeout=5).json()
     assert [(entry["id"], entry["state"]) for entry in listed] == [(session, "open")]
@@ -149,13 +149,15 @@ def test_from_another_process(emulator: Emulator, api: Api) -> None:
     assert audio.content == FRAME
     assert requests.get(f"{emulator.url}/_emulator/sessions/none/audio", timeout=5).status_code == 404
     acted = requests.post(
-        f"{emulator.url}/_emulator/sessions", json={"act": "close", "code": 3005, "id": session}, timeout=5
+        f"{emulator.url}/_emulator/stream-faults",
+        json={"kind": "close", "code": 3005, "session_id": session},
+        timeout=5,
     )
     assert acted.json() == {"sessions": 1}
     assert stream.error()[0] == 3005
-    wrong = requests.post(f"{emulator.url}/_emulator/sessions", json={"act": "jump"}, timeout=5)
+    wrong = requests.post(f"{emulator.url}/_emulator/stream-faults", json={"kind": "jump"}, timeout=5)
     assert wrong.status_code == 400
-    rules = f"{emulator.url}/_emulator/streaming"
+    rules = f"{emulator.url}/_emulator/streaming-limits"
     assert requests.post(rules, json={"most_sessions": 0}, timeout=5).status_code == 200
     assert Stream(emulator).error()[0] == 3009
     assert requests.post(rules, json={"most": 0}, timeout=5).status_code == 400
@@ -176,16 +178,16 @@ def test_a_reset_breaks_what_is_open_and_forgets_it(emulator: Emulator) -> None:
 
 def test_every_word_is_accounted_for_over_twenty_drops(emulator: Emulator) -> None:
     """A client that goes on behind the last turn it was told has each word once."""
-    emulator.run_at(20)
-    emulator.stream_rules(pace_slack=60)
+    emulator.set_speed(20)
+    emulator.set_streaming_limits(pace_slack=60)
     script = [f"word{number}" + "." * (number % 7 == 0) for number in range(1, 301)]
-    emulator.script(" ".join(script))
+    emulator.set_transcript(" ".join(script))
     emulator.fault("stream_drop", after=[1, 8], times=20, seed=3)
     sound = marked_audio(len(script))
     heard: list[str] = []
     position = 0
     while True:
-        stream = Stream(emulator, emulator="words:marks")
+        stream = Stream(emulator, emulator="marked_audio")
         with contextlib.suppress(OSError):
             stream.audio(sound[position:]).say("Terminate")
         stream.rest()

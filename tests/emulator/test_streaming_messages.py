@@ -22,8 +22,8 @@ SCRIPT = "Peter lives in the damn attic. Call 555-0142. Yes."
 
 @pytest.fixture(autouse=True)
 def fast(emulator: Emulator) -> None:
-    emulator.run_at(20)
-    emulator.script(SCRIPT)
+    emulator.set_speed(20)
+    emulator.set_transcript(SCRIPT)
 
 
 def of_kind(stream: Stream, kind: str) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ def test_heartbeats(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize(("model", "expected"), [(PRO, 2), (US, 0)])
 def test_silence_is_acknowledged_by_the_newer_models(emulator: Emulator, model: str, expected: int) -> None:
-    stream = Stream(emulator, speech_model=model, acknowledge_silence=True, emulator="words:marks")
+    stream = Stream(emulator, speech_model=model, acknowledge_silence=True, emulator="marked_audio")
     stream.audio(FRAME * 25).finish()
     assert [(item["start_ms"], item["end_ms"]) for item in of_kind(stream, "Silence")] == [
         (0, 1000),
@@ -78,7 +78,7 @@ def test_speakers_and_their_revision(emulator: Emulator) -> None:
 
 
 def test_speakers_are_revised_from_time_to_time(emulator: Emulator) -> None:
-    emulator.run_at(500)
+    emulator.set_speed(500)
     stream = Stream(emulator, speaker_labels=True, speaker_labels_revision_interval_ms=120_000)
     stream.audio(FRAME * 1201)
     revisions = stream.until("SpeakerRevision")["revisions"]
@@ -91,7 +91,7 @@ def test_a_revision_on_demand(emulator: Emulator) -> None:
     stream = Stream(emulator, speaker_labels=True, speaker_labels_revision_interval_ms=120_000)
     stream.audio(FRAME * 36)
     stream.until("Turn", lambda turn: turn["turn_order"] == 1 and bool(turn["end_of_turn"]))
-    emulator.act("revise")
+    emulator.inject_stream_fault("revise_speakers")
     assert stream.until("SpeakerRevision")["revisions"][0]["turn_order"] == 1
     stream.finish()
 
@@ -133,7 +133,7 @@ def test_the_language(emulator: Emulator) -> None:
 
 
 def test_the_gateway_answers_each_turn_within_its_limits(emulator: Emulator) -> None:
-    emulator.gateway(limit=1)
+    emulator.configure_gateway(limit=1)
     gateway = {"model": "claude-sonnet-4-6", "messages": [{"role": "user", "content": "Shorter:"}]}
     stream = Stream(emulator, llm_gateway={**gateway, "max_tokens": 50}).audio(FRAME * 40)
     stream.finish()
@@ -235,7 +235,7 @@ def test_3006_for_sound_that_is_not_of_the_encoding(emulator: Emulator, encoding
 
 
 def test_a_script_without_full_stops_still_has_turns(emulator: Emulator) -> None:
-    emulator.script(" ".join(["on"] * 50))
+    emulator.set_transcript(" ".join(["on"] * 50))
     stream = Stream(emulator).audio(FRAME * 220)
     stream.finish()
     assert [len(turn["words"]) for turn in stream.turns()] == [20, 20, 10]

@@ -24,7 +24,7 @@ def test_1008_for_a_key_that_is_missing_or_wrong(emulator: Emulator, key: str) -
 
 
 def test_1008_for_too_many_new_sessions_in_a_minute(emulator: Emulator) -> None:
-    emulator.stream_rules(new_sessions=2)
+    emulator.set_streaming_limits(new_sessions=2)
     for _ in range(2):
         Stream(emulator).finish()
     code, text, closed = Stream(emulator).error()
@@ -34,7 +34,7 @@ def test_1008_for_too_many_new_sessions_in_a_minute(emulator: Emulator) -> None:
 
 
 def test_3009_for_too_many_sessions_at_once(emulator: Emulator) -> None:
-    emulator.stream_rules(most_sessions=1)
+    emulator.set_streaming_limits(most_sessions=1)
     first = Stream(emulator)
     assert Stream(emulator).error() == (3009, "Too many concurrent sessions", 3009)
     first.finish()
@@ -42,7 +42,7 @@ def test_3009_for_too_many_sessions_at_once(emulator: Emulator) -> None:
 
 
 def test_a_session_that_was_left_open_still_counts_as_one(emulator: Emulator) -> None:
-    emulator.stream_rules(most_sessions=1)
+    emulator.set_streaming_limits(most_sessions=1)
     stream = Stream(emulator, inactivity_timeout=30)
     assert stream.id
     stream.drop()
@@ -144,7 +144,7 @@ def test_a_pause_is_no_credit_for_a_burst(emulator: Emulator) -> None:
 
 
 def test_the_pace_is_that_of_the_emulators_clock(emulator: Emulator) -> None:
-    emulator.run_at(50)
+    emulator.set_speed(50)
     stream = Stream(emulator).audio(FRAME * 300)
     assert stream.finish()[-1]["audio_duration_seconds"] == 30
 
@@ -211,7 +211,7 @@ def test_a_handshake_that_is_refused(emulator: Emulator) -> None:
 
 
 def test_a_handshake_that_takes_its_time(emulator: Emulator) -> None:
-    emulator.fault("stream_slow", seconds=30)
+    emulator.fault("stream_delay_handshake", seconds=30)
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(Stream, emulator)
         eventually(lambda: emulator.counters()["requests"].get("WS /v3/ws"))

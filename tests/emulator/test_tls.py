@@ -58,7 +58,7 @@ def _secure(files: dict[str, Path]) -> Iterator[Emulator]:
 @pytest.fixture
 def secure(_secure: Emulator, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Emulator:
     _secure.reset()
-    _secure.script(SCRIPT)
+    _secure.set_transcript(SCRIPT)
     monkeypatch.setenv("SSL_CERT_FILE", str(files["ca"]))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files["ca"]))
     return _secure
@@ -130,7 +130,7 @@ def test_the_official_client_of_recordings(secure: Emulator) -> None:
 
 
 def test_a_connection_can_be_cut(secure: Emulator, files: dict[str, Path]) -> None:
-    secure.fault("reset")
+    secure.fault("reset_connection")
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{secure.url}/v2/transcript", timeout=5)
     secure.fault("stream_drop")
@@ -149,7 +149,7 @@ def test_a_connection_can_be_cut(secure: Emulator, files: dict[str, Path]) -> No
 def test_from_the_command_line(start: Start, files: dict[str, Path]) -> None:
     process = start(
         "--engine", "scripted", "--port", "0", "--tls-cert", str(files["cert"]), "--tls-key", str(files["key"]),
-        "--stream", "record_audio=true", "--speed", "20",
+        "--streaming-limit", "record_audio=true", "--speed", "20",
     )  # fmt: skip
     before, urls = ready(process)
     assert urls["us"].startswith("https://")
@@ -163,9 +163,9 @@ def test_from_the_command_line(start: Start, files: dict[str, Path]) -> None:
         ("--tls-cert", "cert"),
         ("--tls-cert", "nothing", "--tls-key", "key"),
         ("--tls-cert", "key", "--tls-key", "cert"),
-        ("--stream", "nonsense=1"),
-        ("--stream", "most_sessions=many"),
-        ("--stream", "record_audio=1"),
+        ("--streaming-limit", "nonsense=1"),
+        ("--streaming-limit", "most_sessions=many"),
+        ("--streaming-limit", "record_audio=1"),
         ("--speed", "0"),
     ],
 )

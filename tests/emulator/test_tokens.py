@@ -77,7 +77,7 @@ def test_single_use_is_a_choice(api: Api, emulator: Emulator) -> None:
     token = make(api)
     for _ in range(2):
         assert Stream(emulator, key="", token=token).finish()[-1]["type"] == "Termination"
-    emulator.stream_rules(single_use_tokens=True)
+    emulator.set_streaming_limits(single_use_tokens=True)
     assert Stream(emulator, key="", token=token).error()[0] == 1008
     other = make(api)
     emulator.fault("stream_refuse", code=1011)

@@ -25,7 +25,7 @@ def understand(request: pytest.FixtureRequest, api: Api, emulator: Emulator) -> 
     """Ask for features of a call, one way or the other."""
 
     def run(text: str = CALL, fields: dict[str, Any] | None = None, **features: Any) -> dict[str, Any]:
-        emulator.script(text)
+        emulator.set_transcript(text)
         options = {"speaker_labels": True, **(fields or {})}
         asked = {"request": features}
         if request.param == "inline":
@@ -222,7 +222,7 @@ def test_a_dry_run(api: Api, emulator: Emulator) -> None:
         body = {"speech_understanding": {"request": features}, **more}
         return api.call("POST", "/v1/understanding/validate", json=body)
 
-    emulator.gateway(understanding_limit=1)
+    emulator.configure_gateway(understanding_limit=1)
     good = {"speaker_identification": {"speaker_type": "name"}}
     for _ in range(3):
         answer = validate(good)
@@ -259,6 +259,6 @@ def test_a_body_without_features(api: Api) -> None:
 
 
 def test_an_overload_on_demand(api: Api, emulator: Emulator) -> None:
-    emulator.fault("refuse", error="overload", path="/v1/understanding")
+    emulator.fault("refuse_call", error="overload", path="/v1/understanding")
     body = {"transcript_id": api.submit(), "speech_understanding": {"request": {"action_items": {}}}}
     assert [api.call("POST", "/v1/understanding", json=body).status_code for _ in range(2)] == [503, 200]

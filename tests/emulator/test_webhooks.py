@@ -120,6 +120,6 @@ def test_redacted_audio_makes_a_second_call(api: Api, receiver: Receiver) -> Non
 
 
 def test_a_webhook_can_come_twice(api: Api, emulator: Emulator, receiver: Receiver) -> None:
-    emulator.fault("webhook_duplicate")
+    emulator.fault("duplicate_webhook")
     api.submit(webhook_url=receiver.url)
     assert receiver.next() == receiver.next()

@@ -112,9 +112,9 @@ def test_a_call_is_heard_channel_by_channel(ears: Api, listening: Emulator) -> N
 
 def test_a_script_is_said_whatever_there_is_to_hear(ears: Api, listening: Emulator) -> None:
     audio = ears.upload(CALL.read_bytes())
-    listening.script("Nothing of that kind was said.")
+    listening.set_transcript("Nothing of that kind was said.")
     scripted = ears.submit(audio)
-    listening.script(None)
+    listening.set_transcript(None)
     assert finish(ears, scripted)["text"] == "Nothing of that kind was said."
     assert share_of_right_words(spoken(), plain(finish(ears, ears.submit(audio))["text"])) >= 0.9
 

@@ -54,14 +54,14 @@ SCRIPT = "Um, call Martha Jennings at 555-0142, uh, damn it. My name is Peter No
 def test_the_request_shapes_the_text(
     api: Api, emulator: Emulator, fields: dict[str, object], text: str
 ) -> None:
-    emulator.script(SCRIPT)
+    emulator.set_transcript(SCRIPT)
     done = api.transcribe(**fields)
     assert done["text"] == text
     assert " ".join(word["text"] for word in done["words"]) == text
 
 
 def test_the_unredacted_text_comes_on_request(api: Api, emulator: Emulator) -> None:
-    emulator.script("Reach me at jo@example.com.")
+    emulator.set_transcript("Reach me at jo@example.com.")
     done = api.transcribe(redact_pii=True, redact_pii_return_unredacted=True, speaker_labels=True)
     assert done["text"] == "Reach me at ##############."
     assert done["unredacted_text"] == "Reach me at jo@example.com."
@@ -70,7 +70,7 @@ def test_the_unredacted_text_comes_on_request(api: Api, emulator: Emulator) -> N
 
 
 def test_redacted_audio_from_asking_to_expiry(api: Api, emulator: Emulator) -> None:
-    emulator.script("My number is 555-0142, thank you.")
+    emulator.set_transcript("My number is 555-0142, thank you.")
     url = "https://example.com/a.wav?emulator=processing:5,duration:4"
     transcript_id = api.submit(url, redact_pii=True, redact_pii_audio=True)
     path = f"/v2/transcript/{transcript_id}/redacted-audio"
@@ -93,7 +93,7 @@ def test_redacted_audio_from_asking_to_expiry(api: Api, emulator: Emulator) -> N
 
 
 def test_redacted_audio_can_be_silent(api: Api, emulator: Emulator) -> None:
-    emulator.script("Dial 555-0142.")
+    emulator.set_transcript("Dial 555-0142.")
     transcript_id = api.submit(
         redact_pii=True,
         redact_pii_audio=True,

@@ -37,7 +37,7 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture
 def emulator(assemblyai_emulator: Emulator) -> Emulator:
-    assemblyai_emulator.script(SPOKEN)
+    assemblyai_emulator.set_transcript(SPOKEN)
     return assemblyai_emulator
 
 

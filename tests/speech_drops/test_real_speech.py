@@ -52,7 +52,7 @@ def heard(emulator: Emulator, sound: bytes, drops: Sequence[float] = ()) -> list
     def tell(state: Any) -> None:
         while waiting and state.spool.end / 1000 >= waiting[0]:
             waiting.pop(0)
-            emulator.act("drop")
+            emulator.inject_stream_fault("drop")
 
     capture(emulator, sound, tape, speed=SPEED, tell=tell)
     none_left(emulator)

@@ -40,8 +40,8 @@ def words_of(seconds: float) -> list[str]:
 
 def listens(emulator: Emulator, **rules: Any) -> Emulator:
     """Have the emulator say the words that marked sound holds."""
-    emulator.stream_rules(marked_audio=True, new_sessions=None, **rules)
-    emulator.script(" ".join(WORDS))
+    emulator.set_streaming_limits(marked_audio=True, new_sessions=None, **rules)
+    emulator.set_transcript(" ".join(WORDS))
     return emulator
 
 
@@ -103,7 +103,7 @@ def capture(
 
     ``pause``: the second at which the source gives nothing, and for how many.
     """
-    emulator.run_at(speed)
+    emulator.set_speed(speed)
     hosts = hosts_for("us", override=emulator.url)
     messages = said if said is not None else []
 

@@ -41,7 +41,7 @@ def errors_of(response: requests.Response) -> list[str]:
 
 def meeting(api: Api, emulator: Emulator, **fields: Any) -> str:
     """The id of a transcript of the meeting."""
-    emulator.script(MEETING)
+    emulator.set_transcript(MEETING)
     transcript_id = api.submit("https://example.com/a.wav?emulator=duration:60", **fields)
     assert api.read(transcript_id)["text"] == MEETING
     return transcript_id

@@ -23,8 +23,8 @@ TENTH = bytes(RATE // 10 * 2)
 @pytest.fixture
 def emulator(assemblyai_emulator: Emulator) -> Emulator:
     # Twenty seconds of audio in one.
-    assemblyai_emulator.run_at(20)
-    assemblyai_emulator.script(SCRIPT)
+    assemblyai_emulator.set_speed(20)
+    assemblyai_emulator.set_transcript(SCRIPT)
     return assemblyai_emulator
 
 

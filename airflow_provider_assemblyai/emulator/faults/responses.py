@@ -44,7 +44,7 @@ class HttpResponse:
 def faulty_response(rule: Rule, healthy: HttpResponse | None, *, key: str, now: float) -> HttpResponse:
     """The answer that a fault gives.
 
-    :param rule: one of the kinds ``rate_limit``, ``status``, ``truncate``, ``garbage``, ``echo_key``.
+    :param rule: one of the kinds ``rate_limit``, ``http_status``, ``truncate_response``, ``corrupt_response``, ``echo_key``.
     :param healthy: the answer to the request, if it took effect.
     :param key: the caller's ``Authorization`` value.
     :param now: time of the emulator.
@@ -64,10 +64,10 @@ def faulty_response(rule: Rule, healthy: HttpResponse | None, *, key: str, now: 
         return HttpResponse(status, headers, _error(text))
     if rule.kind == "echo_key":
         return HttpResponse(int(options.get("status", 400)), [_JSON], _error(f"Invalid API token: {key}"))
-    if rule.kind == "status":
+    if rule.kind == "http_status":
         return _status(options)
     assert healthy is not None
-    if rule.kind == "truncate":
+    if rule.kind == "truncate_response":
         return HttpResponse(200, healthy.headers, healthy.body[: len(healthy.body) // 2])
     return _garbage(str(options.get("variant", "html")), healthy)
 

@@ -3,7 +3,7 @@
 
 A rule says which requests it means and which fault meets them::
 
-    {"fault": "rate_limit", "method": "POST", "path": "/v2/transcript", "skip": 1, "times": 2, "retry_after": 3}
+    {"kind": "rate_limit", "method": "POST", "path": "/v2/transcript", "skip": 1, "times": 2, "retry_after": 3}
 
 ====================  ==============================================================================
 ``method``            HTTP method; any when absent
@@ -18,32 +18,32 @@ A rule says which requests it means and which fault meets them::
 =====================  =============================================================================
 ``rate_limit``         429, or with ``"status": 403`` the other documented form. ``retry_after``:
                        seconds, ``"date"``, or ``null`` for no header (default 1)
-``status``             any ``status`` with ``body`` ``json`` (default), ``empty``, ``html`` or ``text``,
+``http_status``  any ``status`` with ``body`` ``json`` (default), ``empty``, ``html`` or ``text``,
                        ``headers`` and ``message``; ``when`` defaults to ``before``
-``slow``               the answer comes ``delay`` seconds late; ``when`` defaults to ``after``: the
+``delay_response``  the answer comes ``seconds`` late; ``when`` defaults to ``after``: the
                        request has already taken effect while its client waits
-``reset``              the connection breaks before the request took effect
-``lost``               the request takes effect, then the connection breaks without an answer
-``truncate``           200 whose JSON stops half way
-``garbage``            200 with ``variant`` ``html`` (default), ``text``, ``no_id`` or ``status``
+``reset_connection``  the connection breaks before the request took effect
+``drop_response``  the request takes effect, then the connection breaks without an answer
+``truncate_response``  200 whose JSON stops half way
+``corrupt_response``  200 with ``variant`` ``html`` (default), ``text``, ``no_id`` or ``status``
 ``echo_key``           an error (``status``, default 400) that quotes the caller's key
 ``hold``               the request waits, ``when`` ``before`` (default) or ``after`` it took effect, until
                        it is released
-``job``                the submitted job ends in the error ``class``, also written ``error`` (default
+``fail_job``  the submitted job ends in ``error`` (default
                        ``server``); the classes are those of the ``error:`` marker
 ``list_lag``           the submitted transcript shows up in the list ``seconds`` late
 ``clock_skew``         the ``Date`` header and the creation time are ``seconds`` off; ``times``
                        defaults to for ever
-``webhook_duplicate``  the submitted job's webhooks are delivered twice
-``refuse``             the gateway refuses the call with ``error`` ``access``, ``model_access``,
+``duplicate_webhook``  the submitted job's webhooks are delivered twice
+``refuse_call``  the gateway refuses the call with ``error`` ``access``, ``model_access``,
                        ``overload`` (503; ``"status": 529`` for the other form), ``server`` or
                        ``transcript``
 ``model_error``        the model fails with ``status`` (default 503); the gateway asks it once more,
                        then the fallbacks, and each time counts
 ``llm_status``         200 without an answer, and ``llm_status_code`` is ``status`` (default 503)
-``spread``             the answer's content comes in several ``choices`` (default 2)
-``cut``                a streamed answer ends after so many ``chunks`` (default 2), without ``[DONE]``
-``feature``            Speech Understanding answers for ``feature`` with ``status`` (default ``error``) and
+``split_choices``  the answer's content comes in several ``choices`` (default 2)
+``truncate_stream``  a streamed answer ends after so many ``chunks`` (default 2), without ``[DONE]``
+``understanding_error``  Speech Understanding answers for ``feature`` with ``status`` (default ``error``) and
                        ``message`` instead of a result; with ``"status": null`` not at all
 =====================  =============================================================================
 
@@ -55,13 +55,13 @@ number or a pair to draw from.
 =====================  =============================================================================
 ``stream_refuse``      the handshake is answered with ``status`` (default 503; ``null`` breaks the
                        connection), or, with a ``code``, succeeds and is closed with it and ``error``
-``stream_slow``        the handshake is answered ``seconds`` late
+``stream_delay_handshake``  the handshake is answered ``seconds`` late
 ``stream_drop``        the connection breaks without a close frame, ``after`` so much audio
 ``stream_close``       an Error frame with ``error`` and a close with ``code`` (default 3005)
 ``stream_stall``       nothing is read for ``seconds`` (default 1)
 ``stream_warn``        a Warning message with ``code`` and ``error``
-``stream_revise``      a SpeakerRevision of all turns so far
-``stream_deaf``        a Terminate is never answered
+``stream_revise_speakers``  a SpeakerRevision of all turns so far
+``stream_ignore_terminate``  a Terminate is never answered
 =====================  =============================================================================
 
 On the command line a rule is ``KIND`` or ``KIND:key=value,key=value``, for instance
@@ -84,42 +84,54 @@ from airflow_provider_assemblyai.emulator.faults.stream_faults import make_strea
 
 #: Faults that change the answer to a request; at most one of them meets a request.
 WIRE_KINDS = frozenset(
-    ("rate_limit", "status", "slow", "reset", "lost", "truncate", "garbage", "echo_key", "hold")
+    (
+        "rate_limit",
+        "http_status",
+        "delay_response",
+        "reset_connection",
+        "drop_response",
+        "truncate_response",
+        "corrupt_response",
+        "echo_key",
+        "hold",
+    )
 )
 #: Faults that change what a submission leads to.
-SUBMIT_KINDS = frozenset(("job", "list_lag", "webhook_duplicate"))
+SUBMIT_KINDS = frozenset(("fail_job", "list_lag", "duplicate_webhook"))
 #: Faults of the models behind the gateway.
-GATEWAY_KINDS = frozenset(("refuse", "model_error", "llm_status", "spread", "cut", "feature"))
+GATEWAY_KINDS = frozenset(
+    ("refuse_call", "model_error", "llm_status", "split_choices", "truncate_stream", "understanding_error")
+)
 CLOCK_KIND = "clock_skew"
 #: Faults of streaming sessions; the first ones meet the handshake.
-HANDSHAKE_KINDS = frozenset(("stream_refuse", "stream_slow"))
+HANDSHAKE_KINDS = frozenset(("stream_refuse", "stream_delay_handshake"))
 STREAM_KINDS = HANDSHAKE_KINDS.union(f"stream_{kind}" for kind in STREAM_FAULT_KINDS)
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
     "rate_limit": frozenset(("retry_after", "status", "message")),
-    "status": frozenset(("status", "body", "headers", "message", "when")),
-    "slow": frozenset(("delay", "when")),
-    "reset": frozenset(),
-    "lost": frozenset(),
-    "truncate": frozenset(),
-    "garbage": frozenset(("variant",)),
+    "http_status": frozenset(("status", "body", "headers", "message", "when")),
+    "delay_response": frozenset(("seconds", "when")),
+    "reset_connection": frozenset(),
+    "drop_response": frozenset(),
+    "truncate_response": frozenset(),
+    "corrupt_response": frozenset(("variant",)),
     "echo_key": frozenset(("status",)),
     "hold": frozenset(("when",)),
-    "job": frozenset(("class", "error")),
+    "fail_job": frozenset(("error",)),
     "list_lag": frozenset(("seconds",)),
     "clock_skew": frozenset(("seconds",)),
-    "webhook_duplicate": frozenset(),
+    "duplicate_webhook": frozenset(),
     "stream_refuse": frozenset(("status", "code", "error")),
-    "stream_slow": frozenset(("seconds",)),
+    "stream_delay_handshake": frozenset(("seconds",)),
     **{f"stream_{kind}": frozenset(("after", "code", "error", "seconds")) for kind in STREAM_FAULT_KINDS},
-    "refuse": frozenset(("error", "status", "model")),
+    "refuse_call": frozenset(("error", "status", "model")),
     "model_error": frozenset(("status", "model")),
     "llm_status": frozenset(("status", "model")),
-    "spread": frozenset(("choices", "model")),
-    "cut": frozenset(("chunks", "model")),
-    "feature": frozenset(("feature", "status", "message")),
+    "split_choices": frozenset(("choices", "model")),
+    "truncate_stream": frozenset(("chunks", "model")),
+    "understanding_error": frozenset(("feature", "status", "message")),
 }
-_COMMON = frozenset(("fault", "method", "path", "skip", "times", "probability", "seed"))
+_COMMON = frozenset(("kind", "method", "path", "skip", "times", "probability", "seed"))
 
 
 class FaultError(ValueError):
@@ -172,13 +184,13 @@ class Rule:
     @property
     def after(self) -> bool:
         """Whether the request takes effect before the fault."""
-        default = "after" if self.kind == "slow" else "before"
+        default = "after" if self.kind == "delay_response" else "before"
         return bool(self.options.get("when", default) == "after")
 
     def shown(self) -> dict[str, Any]:
         """The rule as the control endpoint lists it."""
         return {
-            "fault": self.kind,
+            "kind": self.kind,
             "method": self.method,
             "path": self.path,
             "skip": self.skip,
@@ -251,19 +263,16 @@ class Faults:
 
 
 def _rule(rule: Mapping[str, Any]) -> Rule:
-    kind = rule.get("fault")
+    kind = rule.get("kind")
     if not isinstance(kind, str) or kind not in _OPTIONS:
         raise FaultError(f"unknown fault {kind!r}; known: {', '.join(sorted(_OPTIONS))}")
     unknown = set(rule) - _COMMON - _OPTIONS[kind]
     if unknown:
         raise FaultError(f"{kind} does not know {', '.join(sorted(unknown))}")
     options = {name: rule[name] for name in _OPTIONS[kind] if name in rule}
-    if kind == "job":
-        # "class" is a word of Python, so the second name spares tests the double star.
-        options.setdefault("class", options.pop("error", "server"))
-    if kind == "job" and options["class"] not in JOB_ERROR_CLASSES:
+    if kind == "fail_job" and options.setdefault("error", "server") not in JOB_ERROR_CLASSES:
         raise FaultError(f"unknown class of job error; known: {', '.join(JOB_ERROR_CLASSES)}")
-    if kind == "refuse" and options.setdefault("error", "server") not in REFUSALS:
+    if kind == "refuse_call" and options.setdefault("error", "server") not in REFUSALS:
         raise FaultError(f"unknown refusal; known: {', '.join(REFUSALS)}")
     if options.get("when") not in (None, "before", "after"):
         raise FaultError("when must be before or after")
@@ -309,7 +318,7 @@ def parse_rule(text: str) -> dict[str, Any]:
             raise FaultError(f"not a JSON object: {error}") from error
         return dict(rule)
     kind, _, rest = text.partition(":")
-    parsed: dict[str, Any] = {"fault": kind.strip()}
+    parsed: dict[str, Any] = {"kind": kind.strip()}
     for part in filter(None, rest.split(",")):
         name, mark, value = part.partition("=")
         if not mark:

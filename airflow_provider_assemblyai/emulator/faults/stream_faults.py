@@ -2,23 +2,23 @@
 """What goes wrong in a streaming session, and when: by rule, by command, or by the session's own address.
 
 An :class:`StreamFault` happens once so many seconds of audio have come. Rules (:mod:`.faults`, the kinds that begin with
-``stream_``) give acts to the sessions that are opened from then on; ``POST /_emulator/sessions`` gives one to those
+``stream_``) give acts to the sessions that are opened from then on; ``POST /_emulator/stream-faults`` gives one to those
 that are open; and a client in another process can ask with an ``emulator`` parameter in the address of the
 socket, which the service would ignore::
 
     wss://…/v3/ws?sample_rate=16000&emulator=drop@12.5
-    wss://…/v3/ws?sample_rate=16000&emulator=close:3005@30,words:marks,record
+    wss://…/v3/ws?sample_rate=16000&emulator=close:3005@30,marked_audio,record_audio
 
-=================  =================================================================================
+===================  ===============================================================================
 ``drop``           the connection breaks without a close frame (1006)
 ``close:CODE``     an Error frame and a close with that code
 ``stall:SECONDS``  nothing is read for that long
 ``warn``           a Warning message
-``revise``         a SpeakerRevision of all turns so far
-``deaf``           a Terminate is never answered
-``words:marks``    the words are those that the sound carries the numbers of
-``record``         the audio is kept; see ``GET /_emulator/sessions/ID/audio``
-=================  =================================================================================
+``revise_speakers``  a SpeakerRevision of all turns so far
+``ignore_terminate``  a Terminate is never answered
+``marked_audio``    the words are those that the sound carries the numbers of
+``record_audio``   the audio is kept; see ``GET /_emulator/sessions/ID/audio``
+===================  ===============================================================================
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-STREAM_FAULT_KINDS = ("drop", "close", "stall", "warn", "revise", "deaf")
+STREAM_FAULT_KINDS = ("drop", "close", "stall", "warn", "revise_speakers", "ignore_terminate")
 ERRORS = {
     1008: "Unauthorized connection: API key or token missing or invalid",
     1011: "Internal error",
@@ -108,9 +108,9 @@ def read_socket_options(text: str) -> SocketOptions:
     acts: list[StreamFault] = []
     marked = record = False
     for wish in filter(None, text.split(",")):
-        if wish == "words:marks":
+        if wish == "marked_audio":
             marked = True
-        elif wish == "record":
+        elif wish == "record_audio":
             record = True
         else:
             what, _, after = wish.partition("@")

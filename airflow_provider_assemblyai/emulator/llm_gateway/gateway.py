@@ -144,7 +144,7 @@ class Gateway:
                 raise invalid(*found)
             self.tally.understanding.accepted += 1
             made = await asyncio.to_thread(understand, request, results)
-            failure = self._faults.on_gateway("feature", UNDERSTANDING, None)
+            failure = self._faults.on_gateway("understanding_error", UNDERSTANDING, None)
             if failure is not None:
                 made.fail(failure.options)
         except GatewayError as error:
@@ -224,7 +224,7 @@ class Gateway:
         return chain
 
     def _fail_on_demand(self, model: str | None, path: str = CHAT) -> None:
-        rule = self._faults.on_gateway("refuse", path, model)
+        rule = self._faults.on_gateway("refuse_call", path, model)
         if rule is not None:
             raise refusal(str(rule.options["error"]), rule.options.get("status"))
 
@@ -280,11 +280,11 @@ class Gateway:
         now = self._clock.now()
         name = request.model.id
         if request.stream:
-            cut = self._faults.on_gateway("cut", CHAT, name)
+            cut = self._faults.on_gateway("truncate_stream", CHAT, name)
             chunks = int(cut.options.get("chunks", 2)) if cut else None
             return GatewayReply(parts=shapes.events(request, draft, request_id, now, chunks))
         bad = self._faults.on_gateway("llm_status", CHAT, name)
-        spread = self._faults.on_gateway("spread", CHAT, name)
+        spread = self._faults.on_gateway("split_choices", CHAT, name)
         body = shapes.completion(
             request,
             draft,

@@ -12,15 +12,15 @@
 ``POST …/release``          ``{"id": 3, "then": "reset"}`` lets them go; both keys are optional
 ``POST …/clock``            ``{"advance": 3600}`` skips time, ``{"speed": 20}`` lets it run faster
 ``GET …/sessions``          streaming sessions: id, project, state, code, times, audio, turns, money;
-                            ``POST {"act": "drop"}`` lets something happen to the open ones, or to the
-                            one with ``id``, see :mod:`~airflow_provider_assemblyai.emulator.faults.stream_faults`;
                             ``GET …/sessions/{id}/audio`` is what it received, where that is recorded
-``POST …/streaming``        ``{"most_sessions": 5}`` changes the limits of streaming, see ``StreamingLimits`` in
+``POST …/stream-faults``    ``{"kind": "drop"}`` meets the open ones, or the one with ``session_id``, see
+                            :mod:`~airflow_provider_assemblyai.emulator.faults.stream_faults`
+``POST …/streaming-limits``  ``{"most_sessions": 5}`` changes the limits of streaming, see ``StreamingLimits`` in
                             :mod:`~airflow_provider_assemblyai.emulator.streaming.manager`
-``POST …/script``           ``{"text": "…"}`` is what jobs say from now on, whatever is to be heard
+``POST …/transcript-text``  ``{"text": "…"}`` is what jobs say from now on, whatever is to be heard
 ``GET …/gateway``           how the LLM Gateway behaves; ``POST {"limit": 5}`` changes it, see
                             :mod:`~airflow_provider_assemblyai.emulator.llm_gateway.settings`
-``POST …/answers``          ``{"answers": ["…"]}`` is what models answer from now on, the last one for
+``POST …/llm-answers``      ``{"answers": ["…"]}`` is what models answer from now on, the last one for
                             ever; none for their own answers
 ``POST …/seed``             ``{"count": 1000}`` submits jobs for the first project
 ``POST …/reset``            back to the beginning
@@ -65,17 +65,18 @@ def routes(service: Service, held: HeldRequests) -> list[Route]:
         "/release": (control.release, "POST"),
         "/reset": (control.reset, "POST"),
         "/clock": (control.clock, "POST"),
-        "/script": (control.script, "POST"),
-        "/answers": (control.answers, "POST"),
+        "/transcript-text": (control.script, "POST"),
+        "/llm-answers": (control.answers, "POST"),
         "/seed": (control.seed, "POST"),
-        "/streaming": (control.streaming, "POST"),
+        "/streaming-limits": (control.streaming, "POST"),
+        "/stream-faults": (control.stream_faults, "POST"),
+        "/sessions": (control.sessions, "GET"),
         "/sessions/{id}/audio": (control.session_audio, "GET"),
     }
     made = [Route(f"{CONTROL}{path}", handler, methods=[method]) for path, (handler, method) in table.items()]
     return [
         *made,
         Route(f"{CONTROL}/faults", control.faults, methods=["GET", "POST", "DELETE"]),
-        Route(f"{CONTROL}/sessions", control.sessions, methods=["GET", "POST"]),
         Route(f"{CONTROL}/gateway", control.gateway, methods=["GET", "POST"]),
     ]
 
@@ -188,16 +189,17 @@ class Control:
         return JSONResponse({})
 
     async def sessions(self, request: Request) -> Response:
-        """List streaming sessions, or let something happen to them now: ``{"act": "drop", "id": "..."}``."""
-        streaming = self._service.streaming
-        if request.method == "GET":
-            return JSONResponse(streaming.ledger.shown())
+        """All streaming sessions."""
+        return JSONResponse(self._service.streaming.ledger.shown())
+
+    async def stream_faults(self, request: Request) -> Response:
+        """Let something happen to open sessions: ``{"kind": "drop", "session_id": "..."}``."""
         body = await _object(request)
         try:
-            act = make_stream_fault(str(body.get("act")), body)
+            act = make_stream_fault(str(body.get("kind")), body)
         except (TypeError, ValueError) as error:
             raise ApiError(400, str(error)) from None
-        return JSONResponse({"sessions": streaming.order(act, body.get("id"))})
+        return JSONResponse({"sessions": self._service.streaming.order(act, body.get("session_id"))})
 
     async def session_audio(self, request: Request) -> Response:
         """What a session received."""

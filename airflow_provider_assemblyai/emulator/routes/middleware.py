@@ -108,16 +108,16 @@ class RequestMiddleware:
     ) -> None:
         connection = self._connections.find(scope)
         made: HttpResponse | None = None
-        if rule.kind in {"lost", "truncate", "garbage"} or rule.after:
+        if rule.kind in {"drop_response", "truncate_response", "corrupt_response"} or rule.after:
             made = await self._process(scope, receive)
-        if rule.kind == "slow":
-            await asyncio.sleep(float(rule.options.get("delay", 1)))
+        if rule.kind == "delay_response":
+            await asyncio.sleep(float(rule.options.get("seconds", 1)))
         elif rule.kind == "hold":
             when = "after" if rule.after else "before"
             if await self.held.stop(entry, when, connection.lost if connection else None) == RESET:
                 await self._break(scope)
                 return
-        elif rule.kind in {"reset", "lost"}:
+        elif rule.kind in {"reset_connection", "drop_response"}:
             await self._break(scope)
             return
         else:

@@ -60,7 +60,7 @@ def _socket(service: Service, connections: Connections) -> Callable[[WebSocket],
             if connection is not None:
                 connection.break_off()
 
-        for slow in service.streaming.faults.on_session("stream_slow"):
+        for slow in service.streaming.faults.on_session("stream_delay_handshake"):
             await service.clock.sleep(slow.seconds)
         refused = service.streaming.faults.on_session("stream_refuse")
         if refused:

@@ -75,7 +75,7 @@ class Emulator:
         :param rule: the other keys of the rule.
         :raises FaultError: for a rule that is not understood.
         """
-        self._on_loop(lambda: self._server.service.faults.add({"fault": kind, **rule}))
+        self._on_loop(lambda: self._server.service.faults.add({"kind": kind, **rule}))
 
     def faults(self) -> list[dict[str, Any]]:
         """The rules with their hits."""
@@ -127,7 +127,7 @@ class Emulator:
         """
         return self._on_loop(lambda: self._server.service.advance(seconds))
 
-    def script(self, text: str | None) -> None:
+    def set_transcript(self, text: str | None) -> None:
         """Set what jobs say from now on, whatever is to be heard.
 
         :param text: ``None`` for what the engine says.
@@ -138,7 +138,7 @@ class Emulator:
 
         self._on_loop(change)
 
-    def gateway(self, **changes: Any) -> dict[str, Any]:
+    def configure_gateway(self, **changes: Any) -> dict[str, Any]:
         """Change how the LLM Gateway behaves, and return how it does.
 
         :param changes: see :mod:`~airflow_provider_assemblyai.emulator.llm_gateway.settings`.
@@ -152,10 +152,10 @@ class Emulator:
 
         return self._on_loop(change)
 
-    def answers(self, *answers: str | Mapping[str, Any]) -> None:
+    def set_llm_answers(self, *answers: str | Mapping[str, Any]) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.
 
-        :param answers: texts, or objects as in ``POST /_emulator/answers``; none for their own answers.
+        :param answers: texts, or objects as in ``POST /_emulator/llm-answers``; none for their own answers.
         """
         self._on_loop(lambda: self._server.service.gateway.script(answers))
 
@@ -182,10 +182,10 @@ class Emulator:
         """
         return self._on_loop(lambda: self._server.service.streaming.ledger.audio(session_id))
 
-    def act(self, kind: str, session_id: str | None = None, **options: Any) -> int:
+    def inject_stream_fault(self, kind: str, session_id: str | None = None, **options: Any) -> int:
         """Let something happen to open streaming sessions now.
 
-        :param kind: ``drop``, ``close``, ``stall``, ``warn``, ``revise`` or ``deaf``.
+        :param kind: ``drop``, ``close``, ``stall``, ``warn``, ``revise_speakers`` or ``ignore_terminate``.
         :param session_id: to one only; to all when absent.
         :param options: ``code``, ``error``, ``seconds``.
         :return: to how many.
@@ -194,14 +194,14 @@ class Emulator:
         act = make_stream_fault(kind, options)
         return self._on_loop(lambda: self._server.service.streaming.order(act, session_id))
 
-    def stream_rules(self, **changes: Any) -> None:
+    def set_streaming_limits(self, **changes: Any) -> None:
         """Other rules for streaming sessions until the next reset.
 
         :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamingLimits`.
         """
         self._on_loop(lambda: self._server.service.streaming.change_rules(**changes))
 
-    def run_at(self, speed: float) -> None:
+    def set_speed(self, speed: float) -> None:
         """Let the emulator's clock run faster or slower until the next reset.
 
         :param speed: how many of its seconds pass in a real one.
@@ -248,7 +248,7 @@ def serve(
     webhook_scale: float = 1.0,
     model: str | None = None,
     speed: float = 1.0,
-    stream: StreamingLimits | None = None,
+    streaming_limits: StreamingLimits | None = None,
     tls: tuple[str | Path, str | Path] | None = None,
     gateway: Mapping[str, Any] | None = None,
     llm_upstream: str | None = None,
@@ -269,9 +269,9 @@ def serve(
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
     :param model: for the whisper engine; the bundled model when absent.
     :param speed: how many seconds of the emulator's clock pass in a real one.
-    :param stream: what streaming sessions may do; the service's limits when absent.
+    :param streaming_limits: what streaming sessions may do; the service's limits when absent.
     :param tls: files of a certificate and its key, to speak ``https`` and ``wss``.
-    :param gateway: how the LLM Gateway behaves at first, as for :meth:`Emulator.gateway`.
+    :param gateway: how the LLM Gateway behaves at first, as for :meth:`Emulator.configure_gateway`.
     :param llm_upstream: address of a server that speaks OpenAI's protocol; it answers chats.
     :param llm_model: the model to ask there; the one of each request when absent.
     :param llm_key: key for it.
@@ -284,7 +284,7 @@ def serve(
         allowed=tuple(Path(directory) for directory in allow_files),
         webhook_scale=webhook_scale,
         speed=speed,
-        stream=stream or StreamingLimits(),
+        stream=streaming_limits or StreamingLimits(),
         gateway=GatewaySettings().changed(**(gateway or {})),
         upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,
     )

@@ -270,7 +270,7 @@ class Session:
             await self._send(
                 {"type": "Warning", "warning_code": act.code, "warning": act.text or "A warning"}
             )
-        elif act.kind == "deaf":
+        elif act.kind == "ignore_terminate":
             self._deaf = True
         else:
             await self._revise(0)

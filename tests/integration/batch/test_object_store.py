@@ -94,7 +94,7 @@ def test_signed_just_before_each_submission(
     emulator: Emulator, context: Any, run: Callable[..., Any], bucket: ObjectStoragePath
 ) -> None:
     put(bucket, "a.wav", "b.wav")
-    emulator.fault("job", error="download_unable", times=1)
+    emulator.fault("fail_job", error="download_unable", times=1)
     assert run(operator(f"{BUCKET}/in", transfer="presign"), context)["completed"] == 2
     assert emulator.counters()["uploads"] == 0
     urls = [record["audio_url"] for record in emulator.transcripts()]

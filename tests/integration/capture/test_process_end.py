@@ -146,7 +146,7 @@ def test_a_supervisor_that_is_gone_ends_the_session(listening: Emulator, worker:
 def test_a_process_that_was_stopped_does_not_send_faster_than_life(
     listening: Emulator, worker: Any, out: Path
 ) -> None:
-    listening.stream_rules(pace_slack=0.5)
+    listening.set_streaming_limits(pace_slack=0.5)
     stopped = worker(duration=12)
     stopped.process.send_signal(signal.SIGSTOP)
     threading.Event().wait(3)

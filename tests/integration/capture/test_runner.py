@@ -56,7 +56,7 @@ def test_twenty_drops_in_ten_minutes(listening: Emulator, model: str, seconds: i
         tape,
         speed=20,
         config={"speech_model": model, "format_turns": True},
-        tell=at_times(listening, drops, lambda: listening.act("drop")),
+        tell=at_times(listening, drops, lambda: listening.inject_stream_fault("drop")),
     )
     assert tape.sound == sound, "no audio second is missing"
     assert bare(tape.words) == bare(words_of(seconds)), "every word, once"
@@ -74,7 +74,7 @@ def test_twenty_drops_in_ten_minutes(listening: Emulator, model: str, seconds: i
 @pytest.mark.parametrize("code", [1011, 1013, 3005, 3008, 4008])
 def test_codes_after_which_a_new_session_takes_over(listening: Emulator, code: int) -> None:
     tape, sound, said = Tape(), marked(40), []
-    tell = at_times(listening, [15.0], lambda: listening.act("close", code=code))
+    tell = at_times(listening, [15.0], lambda: listening.inject_stream_fault("close", code=code))
     state = capture(listening, sound, tape, speed=10, tell=tell, said=said)
     assert bare(tape.words) == bare(words_of(40))
     assert state.reconnects == 1
@@ -85,7 +85,9 @@ def test_codes_after_which_a_new_session_takes_over(listening: Emulator, code: i
 @pytest.mark.parametrize("code", [1008, 1009, 3006, 3007, 4001])
 def test_codes_that_are_failures_with_the_services_own_words(listening: Emulator, code: int) -> None:
     tape = Tape()
-    tell = at_times(listening, [5.0], lambda: listening.act("close", code=code, error=f"Words for {code}"))
+    tell = at_times(
+        listening, [5.0], lambda: listening.inject_stream_fault("close", code=code, error=f"Words for {code}")
+    )
     state = capture(listening, marked(40), tape, speed=10, tell=tell)
     assert isinstance(state.failure, StreamingError)
     assert (state.failure.code, state.ended, state.failure.retryable) == (code, "failed", False)
@@ -97,7 +99,7 @@ def test_codes_that_are_failures_with_the_services_own_words(listening: Emulator
 
 def test_sound_that_is_kept_goes_on_without_text(listening: Emulator) -> None:
     tape, sound = Tape(), marked(30)
-    tell = at_times(listening, [5.0], lambda: listening.act("close", code=3007))
+    tell = at_times(listening, [5.0], lambda: listening.inject_stream_fault("close", code=3007))
     state = capture(listening, sound, tape, speed=10, tell=tell, keeps_sound=True)
     assert (state.ended, tape.sound) == ("box", sound)
     (gap,) = tape.material.gaps(30_000, 1)
@@ -113,9 +115,11 @@ def test_sound_that_is_kept_goes_on_without_text(listening: Emulator) -> None:
 )
 def test_too_many_sessions_is_waited_for(emulator: Emulator, rules: dict[str, int], code: int) -> None:
     listens(emulator)
-    emulator.stream_rules(**rules)
+    emulator.set_streaming_limits(**rules)
     tape, sound, said = Tape(), marked(60), []
-    tell = at_times(emulator, [10.0], lambda: emulator.stream_rules(new_sessions=None, most_sessions=None))
+    tell = at_times(
+        emulator, [10.0], lambda: emulator.set_streaming_limits(new_sessions=None, most_sessions=None)
+    )
     state = capture(emulator, sound, tape, speed=20, tell=tell, said=said)
     assert bare(tape.words) == bare(words_of(60)), "what was recorded meanwhile is heard later"
     assert state.reconnects == 0, "it does not count as one"
@@ -125,7 +129,7 @@ def test_too_many_sessions_is_waited_for(emulator: Emulator, rules: dict[str, in
 
 def test_a_refused_key_fails_before_anything_is_recorded(listening: Emulator) -> None:
     tape = Tape()
-    listening.fault("status", status=401, path="/v3/token")
+    listening.fault("http_status", status=401, path="/v3/token")
     with pytest.raises(AuthenticationError):
         capture(listening, marked(10), tape)
     assert streams(listening)["opened"] == 0
@@ -133,7 +137,7 @@ def test_a_refused_key_fails_before_anything_is_recorded(listening: Emulator) ->
 
 
 def test_a_service_that_cannot_be_reached_at_first_hears_it_later(listening: Emulator) -> None:
-    listening.fault("status", status=503, path="/v3/token", times=2)
+    listening.fault("http_status", status=503, path="/v3/token", times=2)
     tape, sound = Tape(), marked(20)
     capture(listening, sound, tape, speed=5)
     assert bare(tape.words) == bare(words_of(20))
@@ -142,7 +146,7 @@ def test_a_service_that_cannot_be_reached_at_first_hears_it_later(listening: Emu
 
 def test_so_many_reconnects_and_no_more(listening: Emulator) -> None:
     tape = Tape()
-    tell = at_times(listening, [4.0, 10.0, 16.0, 22.0], lambda: listening.act("drop"))
+    tell = at_times(listening, [4.0, 10.0, 16.0, 22.0], lambda: listening.inject_stream_fault("drop"))
     state = capture(listening, marked(30), tape, speed=10, tell=tell, max_reconnects=2, keeps_sound=True)
     assert streams(listening)["opened"] == 3
     assert isinstance(state.failure, StreamingError)
@@ -153,10 +157,10 @@ def test_so_many_reconnects_and_no_more(listening: Emulator) -> None:
 
 
 def test_what_is_not_heard_when_the_drain_is_over_is_a_stated_gap(listening: Emulator) -> None:
-    listening.stream_rules(most_sessions=0)
+    listening.set_streaming_limits(most_sessions=0)
     tape, sound = Tape(), marked(60)
     # Opened after 30 seconds: 30 seconds of backlog, of which 10 can be sent after the box.
-    tell = at_times(listening, [28.0], lambda: listening.stream_rules(most_sessions=None))
+    tell = at_times(listening, [28.0], lambda: listening.set_streaming_limits(most_sessions=None))
     capture(listening, sound, tape, speed=10, tell=tell, drain_timeout=10)
     (gap,) = tape.material.gaps(60_000, 1)
     assert gap["missing"] == "text"
@@ -200,7 +204,7 @@ def test_without_sound_the_session_is_ended_and_a_new_one_begins_with_it(listeni
 
 def test_a_stalled_service_loses_no_word(listening: Emulator) -> None:
     tape, sound = Tape(), marked(40)
-    tell = at_times(listening, [10.0], lambda: listening.act("stall", seconds=5))
+    tell = at_times(listening, [10.0], lambda: listening.inject_stream_fault("stall", seconds=5))
     capture(listening, sound, tape, speed=5, tell=tell)
     assert bare(tape.words) == bare(words_of(40))
     none_left(listening)
@@ -208,7 +212,7 @@ def test_a_stalled_service_loses_no_word(listening: Emulator) -> None:
 
 def test_an_end_that_is_never_confirmed_does_not_hold_the_task(listening: Emulator) -> None:
     tape = Tape()
-    tell = at_times(listening, [1.0], lambda: listening.act("deaf"))
+    tell = at_times(listening, [1.0], lambda: listening.inject_stream_fault("ignore_terminate"))
     began = time.monotonic()
     capture(listening, marked(3), tape, tell=tell)
     assert time.monotonic() - began < 25
@@ -219,7 +223,7 @@ def test_an_end_that_is_never_confirmed_does_not_hold_the_task(listening: Emulat
 def test_long_captures_are_cut_into_sessions_by_the_token(listening: Emulator) -> None:
     """The service ends a session with 3008 when the token's time is over, at the latest after three hours."""
     tape, sound = Tape(), marked(400)
-    tell = at_times(listening, [150.0, 300.0], lambda: listening.act("close", code=3008))
+    tell = at_times(listening, [150.0, 300.0], lambda: listening.inject_stream_fault("close", code=3008))
     state = capture(listening, sound, tape, speed=40, tell=tell)
     assert state.reconnects == 2
     assert bare(tape.words) == bare(words_of(400))

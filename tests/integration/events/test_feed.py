@@ -259,8 +259,8 @@ def test_many_pages_and_a_backlog(emulator: Emulator) -> None:
 
 def test_errors_of_the_service_are_tolerated(emulator: Emulator) -> None:
     transcript_id = submit()
-    emulator.fault("status", status=503, method="GET", times=2)
-    emulator.fault("status", status=401, method="GET", times=1)
+    emulator.fault("http_status", status=503, method="GET", times=2)
+    emulator.fault("http_status", status=401, method="GET", times=1)
     assert asyncio.run(heard(trigger(), 1)) == [transcript_id]
 
 

@@ -152,7 +152,7 @@ def test_the_button_has_a_sentence_for_each_finding(
 def test_the_button_makes_one_cheap_call(emulator: Emulator) -> None:
     AssemblyAIHook().test_connection()
     assert [(entry["method"], entry["path"]) for entry in emulator.requests] == [("GET", "/v2/transcript")]
-    emulator.fault("status", status=503, times=None)
+    emulator.fault("http_status", status=503, times=None)
     assert AssemblyAIHook().test_connection()[0] is False
     assert len(emulator.requests) == 2, "the button does not wait"
 
@@ -165,7 +165,7 @@ def test_the_key_is_nowhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    for fault in ("echo_key", "lost", "garbage"):
+    for fault in ("echo_key", "drop_response", "corrupt_response"):
         emulator.fault(fault, method="POST")
         with pytest.raises(Exception) as caught:  # noqa: PT011
             AssemblyAIHook().send(transcripts.submit("https://example.com/a.wav", {}))
@@ -186,7 +186,7 @@ def test_redirects_do_not_carry_the_key(emulator: Emulator, monkeypatch: pytest.
         trap.listen()
         trap.settimeout(0.2)
         location = f"http://127.0.0.1:{trap.getsockname()[1]}/v2/transcript"
-        emulator.fault("status", status=307, headers={"Location": location}, times=None)
+        emulator.fault("http_status", status=307, headers={"Location": location}, times=None)
         with pytest.raises(AirflowFailException, match="redirect"), fail_fast():
             AssemblyAIHook().send(PAGE)
         with pytest.raises(TimeoutError):

@@ -69,7 +69,7 @@ def ask(prompt: str = CALL, model: str | None = None, **kwargs: Any) -> Any:
     ],
 )
 def test_text_tools_and_output_types(emulator: Emulator, model: str, settings: dict[str, Any]) -> None:
-    emulator.gateway(**settings)
+    emulator.configure_gateway(**settings)
     plain = ask(model=model)
     assert "The parcel has left the house" in plain.output
     assert plain.usage.input_tokens > 10
@@ -93,7 +93,7 @@ def test_text_tools_and_output_types(emulator: Emulator, model: str, settings: d
 
 
 def test_an_answer_in_several_choices(emulator: Emulator, model: str) -> None:
-    emulator.fault("spread", choices=3)
+    emulator.fault("split_choices", choices=3)
     assert ask(model=model).output.startswith("Good morning. The parcel")
 
 
@@ -106,9 +106,9 @@ def test_the_finish_reason_is_openais(emulator: Emulator, model: str) -> None:
     ("fault", "status"),
     [
         ({"kind": "rate_limit"}, 429),
-        ({"kind": "refuse", "error": "overload"}, 503),
+        ({"kind": "refuse_call", "error": "overload"}, 503),
         ({"kind": "llm_status", "status": 503}, 503),
-        ({"kind": "status", "status": 500}, 500),
+        ({"kind": "http_status", "status": 500}, 500),
     ],
 )
 def test_a_call_is_sent_once(emulator: Emulator, fault: dict[str, Any], status: int) -> None:
@@ -125,7 +125,7 @@ def test_an_answer_without_choices() -> None:
 
 
 def test_a_lost_answer_is_not_paid_for_again(emulator: Emulator) -> None:
-    emulator.fault("lost", path="/v1/chat/completions")
+    emulator.fault("drop_response", path="/v1/chat/completions")
     with pytest.raises(ModelAPIError):
         ask()
     assert len(emulator.requests) == 1
@@ -137,7 +137,7 @@ def test_a_chain_of_connections(
     monkeypatch.setenv("AIRFLOW_CONN_SPARE", json.dumps(connection))
     connection = {**connection, "extra": {**connection["extra"], "fallback_conn_ids": ["spare"]}}
     monkeypatch.setenv("AIRFLOW_CONN_MODELS", json.dumps(connection))
-    emulator.fault("refuse", error="overload")
+    emulator.fault("refuse_call", error="overload")
     assert "parcel" in ask().output
     assert len(emulator.requests) == 2
 

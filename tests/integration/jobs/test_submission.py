@@ -186,9 +186,9 @@ def test_a_lost_answer_is_looked_up_within_the_try(
     emulator: Emulator, context: Any, run: Any, recording: Path, deferrable: bool
 ) -> None:
     for fault in (
-        {"kind": "lost"},
-        {"kind": "status", "status": 503, "body": "empty", "when": "after"},
-        {"kind": "truncate"},
+        {"kind": "drop_response"},
+        {"kind": "http_status", "status": 503, "body": "empty", "when": "after"},
+        {"kind": "truncate_response"},
     ):
         emulator.reset()
         context["task_state_store"].values.clear()
@@ -201,14 +201,14 @@ def test_a_lost_answer_is_looked_up_within_the_try(
 def test_an_answer_lost_before_the_service_took_the_job(
     emulator: Emulator, old_context: Any, run: Any
 ) -> None:
-    emulator.fault("reset", method="POST", path="/v2/transcript")
+    emulator.fault("reset_connection", method="POST", path="/v2/transcript")
     assert run(operator(), old_context)["status"] == "completed"
     assert money(emulator) == (1, 1)
 
 
 def test_a_list_that_lags(emulator: Emulator, context: Any, run: Any) -> None:
     emulator.fault("list_lag", seconds=0.5)
-    emulator.fault("lost", method="POST", path="/v2/transcript")
+    emulator.fault("drop_response", method="POST", path="/v2/transcript")
     assert run(operator(settle_time=1), context)["status"] == "completed"
     assert money(emulator) == (1, 1)
 
@@ -231,12 +231,12 @@ def test_not_being_able_to_tell_never_submits(emulator: Emulator, context: Any, 
         run(operator(), context)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow_provider_assemblyai.client.http.backoff", lambda *_: 1000.0)
-        emulator.fault("status", status=500, method="GET", times=None)
+        emulator.fault("http_status", status=500, method="GET", times=None)
         with pytest.raises(Exception, match="HTTP 500") as caught:
             run(operator(), context)
         assert not isinstance(caught.value, AirflowFailException)
         emulator.clear_faults()
-        emulator.fault("garbage", method="GET", times=None)
+        emulator.fault("corrupt_response", method="GET", times=None)
         with pytest.raises(Exception) as caught:  # noqa: PT011
             run(operator(), context)
         assert not isinstance(caught.value, AirflowFailException)
@@ -517,14 +517,14 @@ def test_a_deleted_record_is_never_a_result(emulator: Emulator, context: Any, ru
 def test_faults_of_the_service_are_resubmitted_and_counted(
     emulator: Emulator, context: Any, run: Any, recording: Path, deferrable: bool
 ) -> None:
-    emulator.fault("job", times=2, **{"class": "server"})
+    emulator.fault("fail_job", times=2, error="server")
     assert run(operator(audio=str(recording), deferrable=deferrable), context)["status"] == "completed"
     assert money(emulator) == (3, 1)
     assert emulator.counters()["uploads"] == 1
 
 
 def test_resubmissions_are_bounded_across_tries(emulator: Emulator, context: Any, run: Any, die: Any) -> None:
-    emulator.fault("job", times=None, **{"class": "server"})
+    emulator.fault("fail_job", times=None, error="server")
     die(Submission, "_search_list", when=lambda *_: False)
     die(
         Client,
@@ -541,7 +541,7 @@ def test_resubmissions_are_bounded_across_tries(emulator: Emulator, context: Any
 
 
 def test_audio_that_was_mended_can_be_cleared(emulator: Emulator, context: Any, run: Any) -> None:
-    emulator.fault("job", **{"class": "download"})
+    emulator.fault("fail_job", error="download")
     with pytest.raises(AirflowFailException, match="Download error"):
         run(operator(), context)
     assert money(emulator) == (1, 0)
@@ -551,7 +551,7 @@ def test_audio_that_was_mended_can_be_cleared(emulator: Emulator, context: Any, 
 def test_an_address_of_ours_that_expired_is_made_anew(
     emulator: Emulator, context: Any, run: Any, recording: Path
 ) -> None:
-    emulator.fault("job", **{"class": "download"})
+    emulator.fault("fail_job", error="download")
     assert run(operator(audio=str(recording)), context)["status"] == "completed"
     assert money(emulator) == (2, 1)
     assert emulator.counters()["uploads"] == 2
@@ -564,7 +564,7 @@ def test_an_upload_of_another_try_that_is_refused(
     with pytest.raises(Killed):
         run(operator(audio=str(recording)), context)
     emulator.fault(
-        "status", status=403, message="Cannot access uploaded file", method="POST", path="/v2/transcript"
+        "http_status", status=403, message="Cannot access uploaded file", method="POST", path="/v2/transcript"
     )
     run(operator(audio=str(recording)), context)
     assert money(emulator) == (1, 1)
@@ -574,7 +574,7 @@ def test_an_upload_of_another_try_that_is_refused(
 def test_without_any_home_that_is_said_once(
     emulator: Emulator, old_context: Any, run: Any, deferrable: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    emulator.fault("lost", method="POST", path="/v2/transcript")
+    emulator.fault("drop_response", method="POST", path="/v2/transcript")
     run(operator(), old_context)
     assert money(emulator) == (1, 1), "the lost answer is looked up all the same"
 

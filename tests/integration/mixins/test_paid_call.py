@@ -72,8 +72,8 @@ NO_CAPACITY = pytest.mark.parametrize(
     [
         {"kind": "rate_limit", "path": CHAT, "retry_after": 1},
         {"kind": "rate_limit", "path": CHAT, "retry_after": None},
-        {"kind": "refuse", "error": "overload"},
-        {"kind": "refuse", "error": "overload", "status": 529},
+        {"kind": "refuse_call", "error": "overload"},
+        {"kind": "refuse_call", "error": "overload", "status": 529},
         {"kind": "llm_status", "status": 429},
         {"kind": "llm_status", "status": 503},
     ],
@@ -85,7 +85,7 @@ NO_CAPACITY = pytest.mark.parametrize(
 def test_capacity_is_waited_for(
     emulator: Emulator, context: Any, run: Any, deferrable: bool, fault: dict[str, Any]
 ) -> None:
-    emulator.gateway(limit=None)
+    emulator.configure_gateway(limit=None)
     emulator.fault(**fault)
     assert run(operator(deferrable=deferrable), context) == ANSWER
     pushed = context["ti"].xcoms
@@ -105,7 +105,7 @@ def test_a_deferrable_task_never_sleeps_through_it(
 
 
 def test_a_refusal_goes_to_the_rate_limiter(emulator: Emulator, context: Any) -> None:
-    emulator.gateway(limit=1)
+    emulator.configure_gateway(limit=1)
     operator().execute(context)
     before = time.time()
     given = arguments(deferral(operator(deferrable=True, max_wait=600), context))
@@ -131,7 +131,7 @@ def test_a_refusal_without_a_time_leaves_the_moment_to_the_rate_limiter(
 
 
 def test_an_overload_is_for_the_task_alone(emulator: Emulator, context: Any) -> None:
-    emulator.fault("refuse", error="overload")
+    emulator.fault("refuse_call", error="overload")
     before = time.time()
     given = arguments(deferral(operator(deferrable=True), context))
     assert given["refusal"] is None
@@ -306,13 +306,13 @@ def test_bad_input_does_not_wait_for_a_turn(emulator: Emulator, context: Any) ->
 LOST = pytest.mark.parametrize(
     "fault",
     [
-        {"kind": "lost"},
-        {"kind": "truncate"},
-        {"kind": "garbage", "variant": "html"},
-        {"kind": "status", "status": 500, "when": "after"},
-        {"kind": "status", "status": 502, "body": "html", "when": "after"},
-        {"kind": "status", "status": 504, "body": "empty", "when": "after"},
-        {"kind": "status", "status": 408, "when": "after"},
+        {"kind": "drop_response"},
+        {"kind": "truncate_response"},
+        {"kind": "corrupt_response", "variant": "html"},
+        {"kind": "http_status", "status": 500, "when": "after"},
+        {"kind": "http_status", "status": 502, "body": "html", "when": "after"},
+        {"kind": "http_status", "status": 504, "body": "empty", "when": "after"},
+        {"kind": "http_status", "status": 408, "when": "after"},
     ],
     ids=["lost", "cut", "html", "500", "502", "504", "408"],
 )
@@ -349,7 +349,7 @@ def test_nor_by_a_retry_if_that_is_forbidden(
 
 
 def test_what_was_not_done_is_not_lost(emulator: Emulator, context: Any, run: Any, deferrable: bool) -> None:
-    emulator.gateway(limit=None)
+    emulator.configure_gateway(limit=None)
     emulator.fault("rate_limit", path=CHAT, retry_after=0)
     task = operator(on_lost_answer="fail", deferrable=deferrable)
     assert run(task, context) == ANSWER

@@ -238,7 +238,7 @@ def test_a_function_that_returns_messages(emulator: Emulator) -> None:
 
 
 def test_the_function_runs_again_after_a_wait(emulator: Emulator, run: Any) -> None:
-    emulator.gateway(limit=None)
+    emulator.configure_gateway(limit=None)
     emulator.fault("rate_limit", path="/v1/chat/completions", retry_after=0)
     calls = []
     with dag() as d:

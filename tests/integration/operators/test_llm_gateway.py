@@ -38,7 +38,7 @@ def billed_calls(emulator: Emulator) -> int:
 
 
 def transcript(emulator: Emulator, text: str) -> dict[str, Any]:
-    emulator.script(text)
+    emulator.set_transcript(text)
     done: Any = AssemblyAIHook().send(transcripts.submit("https://example.com/a.wav", {}))
     AssemblyAIHook().send(transcripts.get(done["id"]))
     return {"transcript_id": done["id"], "region": "us", "status": "completed"}
@@ -67,7 +67,7 @@ def test_text(emulator: Emulator, context: Any) -> None:
 
 @pytest.mark.parametrize("usage", ["both", "input", "prompt"])
 def test_usage_in_every_spelling(emulator: Emulator, context: Any, usage: str) -> None:
-    emulator.gateway(usage=usage)
+    emulator.configure_gateway(usage=usage)
     operator().execute(context)
     counted = emulator.counters()["gateway"]
     assert context["ti"].xcoms["usage"]["input_tokens"] == counted["input_tokens"]
@@ -75,7 +75,7 @@ def test_usage_in_every_spelling(emulator: Emulator, context: Any, usage: str) -
 
 
 def test_an_answer_in_several_choices(emulator: Emulator, context: Any) -> None:
-    emulator.fault("spread", choices=3)
+    emulator.fault("split_choices", choices=3)
     assert operator().execute(context) == "The quick brown fox is here."
 
 
@@ -92,7 +92,7 @@ def test_a_dict_that_fits_the_schema(emulator: Emulator, context: Any, given: An
     found = operator(response_format=given).execute(context)
     assert set(found) == {"title", "items"}
     assert json.loads(json.dumps(found)) == found
-    emulator.answers("Sure! Here it is: {}")
+    emulator.set_llm_answers("Sure! Here it is: {}")
     before = billed_calls(emulator)
     fails(context, "does not fit response_format: it is not JSON", response_format=given)
     assert billed_calls(emulator) == before + 1
@@ -100,7 +100,7 @@ def test_a_dict_that_fits_the_schema(emulator: Emulator, context: Any, given: An
 
 @pytest.mark.parametrize("given", [Summary, SCHEMA], ids=["pydantic", "schema"])
 def test_one_repair(emulator: Emulator, context: Any, given: Any) -> None:
-    emulator.answers('{"title": 5}', '{"title": "A", "items": []}')
+    emulator.set_llm_answers('{"title": 5}', '{"title": "A", "items": []}')
     assert operator(response_format=given, repair=1).execute(context) == {"title": "A", "items": []}
     counted = emulator.counters()["gateway"]
     assert counted["accepted"] == context["ti"].xcoms["attempts"] == 2
@@ -108,7 +108,7 @@ def test_one_repair(emulator: Emulator, context: Any, given: Any) -> None:
 
 
 def test_a_repair_that_fails_is_the_last(emulator: Emulator, context: Any) -> None:
-    emulator.answers('{"title": 5}')
+    emulator.set_llm_answers('{"title": 5}')
     fails(context, "does not fit", response_format=SCHEMA, repair=1)
     assert billed_calls(emulator) == 2
 
@@ -131,7 +131,7 @@ TOOLS = [
 @pytest.mark.parametrize("place", ["message", "choice"])
 @pytest.mark.parametrize("arguments", ["string", "object"])
 def test_tool_calls_are_data(emulator: Emulator, context: Any, place: str, arguments: str) -> None:
-    emulator.gateway(tool_calls=place, arguments=arguments)
+    emulator.configure_gateway(tool_calls=place, arguments=arguments)
     found = operator(tools=TOOLS).execute(context)
     (call,) = found["tool_calls"]
     assert (call["name"], list(call["arguments"])) == ("weather", ["city"])
@@ -141,7 +141,7 @@ def test_tool_calls_are_data(emulator: Emulator, context: Any, place: str, argum
 @pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-6"])
 def test_an_answer_that_is_cut_off(emulator: Emulator, context: Any, model: str) -> None:
     text = "The fox runs. " * 50
-    emulator.answers(text)
+    emulator.set_llm_answers(text)
     fails(context, "cut off after max_tokens=4 .*raise max_tokens", model=model, max_tokens=4)
     assert context["ti"].xcoms["usage"]["output_tokens"] == 4, "what it took is pushed all the same"
     kept = operator(model=model, max_tokens=4, on_truncation="return").execute(context)
@@ -179,7 +179,7 @@ def test_the_connections_model(emulator: Emulator, context: Any, monkeypatch: py
 
 
 def test_a_price_list_that_cannot_be_read_fails_nothing(emulator: Emulator, context: Any) -> None:
-    for kind in ("lost", "garbage", "rate_limit"):
+    for kind in ("drop_response", "corrupt_response", "rate_limit"):
         emulator.fault(kind, path="/v1/models")
         assert operator().execute(context)
         assert context["ti"].xcoms["usage"]["estimated_cost_usd"] is None
@@ -289,7 +289,7 @@ def test_an_output_path_that_cannot_be_written_costs_nothing(
 def test_an_answer_too_long_for_xcom_is_only_in_its_file(
     emulator: Emulator, context: Any, tmp_path: Path
 ) -> None:
-    emulator.answers("word " * 60_000)
+    emulator.set_llm_answers("word " * 60_000)
     found = operator(output_path=str(tmp_path), push_answer=True, max_tokens=100_000).execute(context)
     assert found["answer"] is None
     assert len((tmp_path / "a_task.txt").read_text()) > 256 * 1024
@@ -330,7 +330,7 @@ ENVELOPES = pytest.mark.parametrize("envelope", ["current", "auth", "march"])
 def test_a_request_that_the_service_refuses(
     emulator: Emulator, context: Any, envelope: str, match: str, arguments: dict[str, Any]
 ) -> None:
-    emulator.gateway(envelope=envelope)
+    emulator.configure_gateway(envelope=envelope)
     error = fails(context, match, **arguments)
     assert isinstance(error.__cause__, ApiError)
     assert error.__cause__.status == 400
@@ -351,8 +351,8 @@ def test_a_request_that_the_service_refuses(
 def test_an_account_or_a_transcript_that_the_service_refuses(
     emulator: Emulator, context: Any, envelope: str, match: str, fault: dict[str, Any], calls: int
 ) -> None:
-    emulator.gateway(envelope=envelope)
-    emulator.fault("refuse", times=None, **fault)
+    emulator.configure_gateway(envelope=envelope)
+    emulator.fault("refuse_call", times=None, **fault)
     fails(context, match)
     assert billed_calls(emulator) == 0
     assert sum(request["path"] == CHAT for request in emulator.requests) == calls
@@ -368,7 +368,7 @@ def test_an_account_or_a_transcript_that_the_service_refuses(
 def test_advice_for_requests_that_are_never_sent(
     emulator: Emulator, context: Any, message: str, advice: str
 ) -> None:
-    emulator.fault("status", status=400, path=CHAT, message=message)
+    emulator.fault("http_status", status=400, path=CHAT, message=message)
     fails(context, f"{message}.*{advice}")
 
 
@@ -392,7 +392,7 @@ def test_a_models_bad_status_in_a_good_answer(
 def test_the_key_was_changed_while_the_task_waited(
     emulator: Emulator, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulator.fault("refuse", error="access")
+    emulator.fault("refuse_call", error="access")
     assert operator().execute(context)
     assert context["ti"].xcoms["attempts"] == 2
     monkeypatch.setenv(
@@ -405,12 +405,12 @@ def test_neither_prompt_nor_answer_is_logged(
     emulator: Emulator, context: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path, capfd: Any
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    emulator.answers('{"title": "zebra"}', '{"title": "zebra", "items": ["giraffe"]}')
+    emulator.set_llm_answers('{"title": "zebra"}', '{"title": "zebra", "items": ["giraffe"]}')
     asked = operator(
         prompt="An elephant.", response_format=SCHEMA, repair=1, output_path=str(tmp_path), push_answer=True
     )
     assert asked.execute(context)["answer"]["title"] == "zebra"
-    emulator.answers("zebra")
+    emulator.set_llm_answers("zebra")
     with pytest.raises(AirflowFailException) as caught:
         operator(prompt="An elephant.", response_format=SCHEMA, task_id="another").execute(context)
     shown = caplog.text + "".join(capfd.readouterr()) + str(caught.value)

@@ -134,7 +134,7 @@ def test_answers_of_the_stream_and_the_webhook_are_kept(
 def test_revised_speakers_are_in_the_transcript(
     listening: Emulator, context: Any, tape: Path, out: Path
 ) -> None:
-    listening.fault("stream_revise", after=2.0)
+    listening.fault("stream_revise_speakers", after=2.0)
     config = {"speaker_labels": True, "max_turn_silence": 100, "speaker_labels_revision_interval_ms": 120_000}
     operator(str(tape), out, config=config, duration=6).execute(context)
     whole = json.loads((out / "show.json").read_text())

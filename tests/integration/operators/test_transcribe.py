@@ -139,7 +139,7 @@ def test_the_text_stays_out_of_xcom_if_asked(
 def test_a_long_text_is_left_out_with_a_warning(
     emulator: Emulator, context: Any, run: Callable[..., Any]
 ) -> None:
-    emulator.script("mühevolüüüüüüüü " * 20_000)
+    emulator.set_transcript("mühevolüüüüüüüü " * 20_000)
     summary = run(operator(), context)
     assert summary["text"] is None
     assert "output_path" in summary["warnings"][0]
@@ -218,7 +218,7 @@ def test_the_deadline_names_the_job_and_how_to_pick_it_up(
 def test_faults_while_waiting_are_borne(
     emulator: Emulator, context: Any, run: Callable[..., Any], deferrable: bool
 ) -> None:
-    for fault in ("reset", "status", "rate_limit"):
+    for fault in ("reset_connection", "http_status", "rate_limit"):
         emulator.fault(fault, method="GET", **({"retry_after": 0} if fault == "rate_limit" else {}))
     assert run(operator(deferrable=deferrable), context)["status"] == "completed"
     assert emulator.counters()["billed"] == 1

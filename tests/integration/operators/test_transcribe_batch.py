@@ -272,7 +272,7 @@ def test_bad_items_lose_nobody_else(
 def test_a_lost_answer_is_looked_up_and_looks_are_shared(
     emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
 ) -> None:
-    emulator.fault("lost", method="POST", path="/v2/transcript", times=4)
+    emulator.fault("drop_response", method="POST", path="/v2/transcript", times=4)
     summary = run(operator(urls(12), out), context)
     assert summary["completed"] == 12
     assert emulator.counters()["accepted"] == 12

@@ -39,7 +39,7 @@ def summary(emulator: Emulator) -> dict[str, Any]:
 
 
 def transcript(emulator: Emulator, text: str, **config: Any) -> dict[str, Any]:
-    emulator.script(text)
+    emulator.set_transcript(text)
     hook = AssemblyAIHook()
     config = {"speaker_labels": True, **config}
     done = hook.send(transcripts.submit("https://example.com/a.wav", config))
@@ -228,7 +228,7 @@ def test_bad_arguments_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any
 def test_what_the_service_refuses_is_not_retried(
     features: Any, words: str, envelope: str, emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
-    emulator.gateway(envelope=envelope)
+    emulator.configure_gateway(envelope=envelope)
     error = fails(summary, context, words, features=features)
     assert isinstance(error, ApiError)
     assert (error.status, calls(emulator), billed_calls(emulator)) == (400, 1, 0)
@@ -246,7 +246,7 @@ def test_an_unknown_transcript(emulator: Emulator, context: Any) -> None:
 
 
 def test_an_account_that_may_not(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
-    emulator.gateway(access=False)
+    emulator.configure_gateway(access=False)
     fails(summary, context, "The plan of this account has no LLM Gateway")
 
 
@@ -254,7 +254,7 @@ def test_one_of_several_features_fails(
     emulator: Emulator, summary: dict[str, Any], context: Any, tmp_path: Path
 ) -> None:
     features = {**BULLETS, "action_items": {}}
-    emulator.fault("feature", feature="action_items", message="too few words", times=None)
+    emulator.fault("understanding_error", feature="action_items", message="too few words", times=None)
     error = fails(summary, context, "action_items failed: status error, too few words", features=features)
     assert isinstance(error, ResponseUnusable)
     assert error.reason == "failed"
@@ -274,14 +274,14 @@ def test_one_of_several_features_fails(
 def test_a_feature_that_is_missing_in_the_answer(
     emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
-    emulator.fault("feature", feature="summarization", status=None)
+    emulator.fault("understanding_error", feature="summarization", status=None)
     error = fails(summary, context, "it is not in the answer", on_failed_feature="warn")
     assert isinstance(error, ResponseUnusable)
     assert "found nothing" in str(error), "nothing is left that could be returned"
 
 
 def test_the_other_word_for_success(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
-    emulator.fault("feature", feature="summarization", status="completed")
+    emulator.fault("understanding_error", feature="summarization", status="completed")
     assert operator(summary).execute(context)["features"] == {"summarization": "success"}
 
 
@@ -319,13 +319,13 @@ def test_no_capacity_for_too_long(emulator: Emulator, summary: dict[str, Any], c
 
 
 def test_a_key_that_was_changed_meanwhile(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
-    emulator.fault("status", path=PATH, status=401)
+    emulator.fault("http_status", path=PATH, status=401)
     assert operator(summary).execute(context)["features"] == {"summarization": "success"}
-    emulator.fault("status", path=PATH, status=401, times=2)
+    emulator.fault("http_status", path=PATH, status=401, times=2)
     assert isinstance(fails(summary, context, "HTTP 401"), AuthenticationError)
 
 
-@pytest.mark.parametrize("fault", ["lost", "truncate", "garbage"])
+@pytest.mark.parametrize("fault", ["drop_response", "truncate_response", "corrupt_response"])
 def test_a_lost_answer_is_not_paid_for_again_in_the_same_try(
     fault: str, emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
@@ -338,7 +338,7 @@ def test_a_lost_answer_is_not_paid_for_again_in_the_same_try(
 def test_nor_by_a_retry_if_that_is_forbidden(
     emulator: Emulator, summary: dict[str, Any], context: Any
 ) -> None:
-    emulator.fault("lost", path=PATH)
+    emulator.fault("drop_response", path=PATH)
     assert isinstance(fails(summary, context, "is not called again", on_lost_answer="fail"), ResponseLost)
     fails(summary, context, "an earlier try", on_lost_answer="fail")
     assert calls(emulator) == 1

@@ -259,7 +259,7 @@ def test_a_rate_limit_blocks_all(emulator: Emulator, connection: FakeConnection)
     assert min(later) - refused[0] >= 1
 
 
-@pytest.mark.parametrize("fault", ["status", "reset", "garbage", "truncate"])
+@pytest.mark.parametrize("fault", ["http_status", "reset_connection", "corrupt_response", "truncate_response"])
 def test_faults_are_tolerated(emulator: Emulator, connection: FakeConnection, fault: str) -> None:
     emulator.fault(fault, method="GET", times=4)
     mine = submit(3, URL)
@@ -268,7 +268,7 @@ def test_faults_are_tolerated(emulator: Emulator, connection: FakeConnection, fa
 
 
 def test_a_host_without_a_list(emulator: Emulator, connection: FakeConnection) -> None:
-    emulator.fault("status", method="GET", path="/v2/transcript", status=403, times=None)
+    emulator.fault("http_status", method="GET", path="/v2/transcript", status=403, times=None)
     events = asyncio.run(wait(connection, submit(3, URL)))
     assert [event["outcome"] for event in events] == ["done"] * 3
     assert reads(emulator) >= 3
@@ -284,8 +284,8 @@ def test_megabytes_are_not_parsed(
     emulator: Emulator, connection: FakeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page is parsed beside the loop; of a long body only its state is read, beside the loop as well."""
-    emulator.script(" ".join(["word"] * 30_000))
-    emulator.fault("status", method="GET", path="/v2/transcript", status=403, times=1)
+    emulator.set_transcript(" ".join(["word"] * 30_000))
+    emulator.fault("http_status", method="GET", path="/v2/transcript", status=403, times=1)
     seen = set()
     result = Call.result
 

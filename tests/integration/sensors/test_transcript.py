@@ -113,7 +113,7 @@ def test_silent_fail_goes_on_in_the_triggerer(
     emulator: Emulator, context: Any, run: Callable[..., Any]
 ) -> None:
     transcript_id = submit()
-    emulator.fault("lost", method="GET", times=None)
+    emulator.fault("drop_response", method="GET", times=None)
     hasty = sensor(transcript_id, deferrable=True, silent_fail=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow_provider_assemblyai.client.http.backoff", lambda *_: 1000.0)
