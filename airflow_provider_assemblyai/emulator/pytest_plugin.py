@@ -2,8 +2,8 @@
 """Fixtures for the tests of your own DAGs.
 
 In ``conftest.py``: ``pytest_plugins = ["airflow_provider_assemblyai.emulator.pytest_plugin"]``. A test
-that takes ``assemblyai_emulator`` talks to the emulator through the Connection ``assemblyai_default``;
-what it submitted, and what that would have cost, is in ``assemblyai_emulator.counters()``.
+that takes ``assemblyai_emulator`` uses the emulator through the Connection ``assemblyai_default``;
+what the test submitted, and what that would have cost, is in ``assemblyai_emulator.counters()``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def assemblyai_emulator(
     _assemblyai_emulator_us: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Emulator]:
     """An empty emulator, and the default Connection that leads to it."""
-    yield from _fresh(_assemblyai_emulator_us, monkeypatch)
+    yield from _reset(_assemblyai_emulator_us, monkeypatch)
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def assemblyai_emulator_eu(
     _assemblyai_emulator_eu: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Emulator]:
     """An empty emulator of the EU region, and the default Connection that leads to it."""
-    yield from _fresh(_assemblyai_emulator_eu, monkeypatch)
+    yield from _reset(_assemblyai_emulator_eu, monkeypatch)
 
 
-def _fresh(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+def _reset(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     emulator.reset()
     monkeypatch.setenv(_CONNECTION, emulator.connection_json)
     yield emulator
-    # A request that is still held would block the test's own threads at their end.
+    # A request that is still held would block threads of the test.
     emulator.reset()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One region of the emulated service: everything it can do, without a word about HTTP."""
+"""One region of the emulated service: everything it can do, without HTTP."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import hmac
 import tempfile
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.emulator.core import errors
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.counters import Counters
@@ -22,22 +23,25 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import (
     GatewayError,
 )
 from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
+from airflow_provider_assemblyai.emulator.faults.held_requests import CONTINUE, HeldRequests
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
+from airflow_provider_assemblyai.emulator.faults.stream_faults import make_stream_fault
 from airflow_provider_assemblyai.emulator.llm_gateway.gateway import Gateway
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits, StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.turn_answers import TurnAnswers
 from airflow_provider_assemblyai.emulator.text.results import Results, build
-from airflow_provider_assemblyai.emulator.transcripts import url_options as markers
 from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs, JobTimes
 from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import RedactionJobs
 from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
 from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, ERROR, Record, Store, Upload
+from airflow_provider_assemblyai.emulator.transcripts.url_options import read_url_options
 from airflow_provider_assemblyai.emulator.transcripts.validation import read_request
 from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
 _RESULTS_KEPT = 64
+_LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,11 @@ class Settings:
     :param region: ``us`` or ``eu``.
     :param api_keys: each key is a project of its own.
     :param concurrency: jobs in processing at once, over all projects.
-    :param pace: how long jobs take.
-    :param allowed: directories below which ``file://`` addresses are read.
+    :param job_times: how long jobs take.
+    :param allow_files: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
     :param speed: how many seconds of its clock pass in a real one.
-    :param stream: what streaming sessions may do.
+    :param streaming_limits: what streaming sessions may do.
     :param gateway: how the LLM Gateway behaves at first.
     :param upstream: a real model behind it.
     """
@@ -59,11 +63,11 @@ class Settings:
     region: str = "us"
     api_keys: tuple[str, ...] = ("emulator-key",)
     concurrency: int = 200
-    pace: JobTimes = field(default_factory=JobTimes)
-    allowed: tuple[Path, ...] = ()
+    job_times: JobTimes = field(default_factory=JobTimes)
+    allow_files: tuple[Path, ...] = ()
     webhook_scale: float = 1.0
     speed: float = 1.0
-    stream: StreamingLimits = field(default_factory=StreamingLimits)
+    streaming_limits: StreamingLimits = field(default_factory=StreamingLimits)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     upstream: Upstream | None = None
 
@@ -81,27 +85,32 @@ class Service:
         self.clock = Clock(settings.speed)
         self.faults = Faults()
         self.counters = Counters()
-        self.script: str | None = None
+        self.held = HeldRequests()
+        self.transcript_text: str | None = None
         self.base_url = ""
         self._directory = tempfile.TemporaryDirectory(prefix="assemblyai-emulator-")
         self.store = Store(Path(self._directory.name))
         self.webhooks = Webhooks(self.clock, settings.webhook_scale)
         self.redactions = RedactionJobs(self.clock, self.store, self.webhooks)
-        self.sources = Sources(self.store, self.clock, settings.allowed)
+        self.sources = Sources(self.store, self.clock, settings.allow_files)
         self.jobs = Jobs(
-            self.clock, engine, self.sources, settings.concurrency, settings.pace, ended=self._job_ended
+            self.clock,
+            engine,
+            self.sources,
+            settings.concurrency,
+            settings.job_times,
+            on_end=self._on_job_end,
         )
         self.gateway = Gateway(
-            settings.region, settings.gateway, self.clock, self.faults, self.understood, settings.upstream
+            settings.region, settings.gateway, self.clock, self.faults, self.understandable, settings.upstream
         )
         self.streaming = StreamingManager(
             self.clock,
             engine,
-            self.faults,
             self.webhooks,
             self.project,
             TurnAnswers(self.gateway).answer,
-            settings.stream,
+            settings.streaming_limits,
         )
         self._submissions: dict[tuple[str, str], int] = {}
         self._results: OrderedDict[str, Results] = OrderedDict()
@@ -121,7 +130,7 @@ class Service:
     # Uploads
 
     def keep_upload(self, project: str, path: Path, size: int, head: bytes, checksum: int) -> str:
-        """Take a received file over.
+        """Keep a received file.
 
         :param project: whose file it is.
         :param path: where it was written to.
@@ -133,7 +142,9 @@ class Service:
         token = uuid.uuid4().hex
         digest = f"{size}-{checksum:08x}"
         self.store.uploads[token] = Upload(token, project, path, size, head, digest, self.clock.now())
-        self.counters.uploaded(project, size)
+        count = self.counters.project(project)
+        count.uploads += 1
+        count.upload_bytes += size
         return token
 
     # Transcripts
@@ -143,14 +154,14 @@ class Service:
 
         :param project: whose job it is.
         :param body: the decoded JSON.
-        :param base_url: the address the caller knows us by.
+        :param base_url: the address by which the caller reached the emulator.
         :param skew: seconds that the shown creation time is off.
         :raises ApiError: 400 or 403.
         """
         fields = read_request(body)
-        wishes = markers.read_url_options(fields["audio_url"])
+        options = read_url_options(fields["audio_url"])
         now = self.clock.now()
-        upload = self.store.upload_of(fields["audio_url"], now)
+        upload = self.store.find_upload(fields["audio_url"], now)
         if upload is not None and upload.project != project:
             raise ApiError(403, errors.FOREIGN_UPLOAD)
         secret = fields.pop("webhook_auth_header_value", None)
@@ -163,16 +174,16 @@ class Service:
             position=self.store.next_position(project),
             created=now,
             shown_created=now + skew,
-            listed_from=now + (lag.seconds if lag else wishes.lag),
+            listed_from=now + (lag.options["seconds"] if lag else options.list_lag),
             base_url=base_url,
-            markers=wishes,
-            script=self.script,
-            seed=upload.digest if upload else _seed(fields["audio_url"]),
+            url_options=options,
+            script=self.transcript_text,
+            seed=upload.digest if upload else _without_query(fields["audio_url"]),
             upload=upload.token if upload else None,
-            webhook_twice=self.faults.on_submit("duplicate_webhook") is not None,
+            duplicate_webhook=self.faults.on_submit("duplicate_webhook") is not None,
         )
         self.store.add(record)
-        self.counters.accepted(project)
+        self.counters.project(project).accepted += 1
         self.jobs.submit(record, self._planned_failure(record))
         return record
 
@@ -180,18 +191,18 @@ class Service:
         url = str(record.fields["audio_url"])
         rule = self.faults.on_submit("fail_job")
         if rule is not None:
-            return errors.job_error(str(rule.options["error"]), url)
-        wishes = record.markers
-        if wishes.error is None:
+            return errors.JOB_ERRORS[rule.options["error"]](url)
+        options = record.url_options
+        if options.error is None:
             return None
         key = (record.project, url)
         self._submissions[key] = count = self._submissions.get(key, 0) + 1
-        if wishes.error_times is not None and count > wishes.error_times:
+        if options.error_times is not None and count > options.error_times:
             return None
-        return errors.job_error(wishes.error, url)
+        return errors.JOB_ERRORS[options.error](url)
 
     def read(self, project: str, transcript_id: str) -> Record:
-        """A transcript as somebody reads it now.
+        """A transcript as a client reads it now.
 
         :raises ApiError: 400 for an id that the project does not have.
         """
@@ -205,7 +216,7 @@ class Service:
         :raises ApiError: 400 when it is not there, not completed or deleted.
         """
         record = self.store.get(project, transcript_id)
-        self.jobs.settle()
+        self.jobs.end_due()
         if record.deleted:
             raise ApiError(400, errors.DELETED)
         results = self.results(record)
@@ -213,13 +224,13 @@ class Service:
             raise ApiError(400, errors.NOT_COMPLETED)
         return record, results
 
-    def understood(self, project: str, transcript_id: str) -> tuple[Record, Results]:
+    def understandable(self, project: str, transcript_id: str) -> tuple[Record, Results]:
         """A completed transcript, for the gateway.
 
         :raises GatewayError: 404 when it is not there or deleted, 400 when it is not completed.
         """
         record = self.store.records.get(transcript_id)
-        self.jobs.settle()
+        self.jobs.end_due()
         if record is None or record.project != project:
             raise GatewayError(404, NO_TRANSCRIPT)
         if record.deleted:
@@ -246,7 +257,7 @@ class Service:
         :raises ApiError: 400 for an unknown id or a job that has not ended.
         """
         record = self.store.get(project, transcript_id)
-        self.jobs.settle()
+        self.jobs.end_due()
         if not record.terminal:
             raise ApiError(400, errors.STILL_RUNNING)
         if not record.deleted:
@@ -260,37 +271,56 @@ class Service:
             if record.upload is not None:
                 self.store.drop_upload(record.upload)
             self.redactions.drop(record)
-            self.counters.deleted(project)
+            self.counters.project(project).deleted += 1
         return record
 
     # The end of a job
 
-    def _job_ended(self, record: Record) -> None:
-        outcome = record.outcome
+    def _on_job_end(self, record: Record) -> None:
+        count, outcome = self.counters.project(record.project), record.outcome
         if isinstance(outcome, Recognition):
-            self.counters.billed(record.project, outcome.duration * outcome.channels)
+            count.billed_seconds += outcome.duration * outcome.channels
         else:
-            self.counters.failed(record.project)
+            count.failed += 1
         self.webhooks.send(record, {"transcript_id": record.id, "status": record.status})
         if record.status != ERROR and record.fields.get("redact_pii_audio"):
             results = self.results(record)
             assert results is not None
-            self.redactions.begin(record, results)
+            self.redactions.start(record, results)
 
     def redacted_audio(self, project: str, transcript_id: str) -> str | None:
         """A fresh link to the redacted audio, ``None`` while it is not ready.
 
-        :raises ApiError: 400 when nobody asked for it or it is gone.
+        :raises ApiError: 400 when it was not asked for or is gone.
         """
         record = self.store.get(project, transcript_id)
-        self.jobs.settle()
+        self.jobs.end_due()
         return self.redactions.link(record)
 
-    # For whoever runs the emulator
+    # Control: what Emulator and the routes below /_emulator call
+
+    def describe(self) -> dict[str, Any]:
+        """Region, engine and version."""
+        return {"region": self.settings.region, "engine": self.engine.name, "version": __version__}
+
+    def counts(self) -> dict[str, Any]:
+        """Requests by kind, uploads, accepted, billed, seconds, deleted; by project too."""
+        self.jobs.end_due()
+        return {
+            **self.counters.shown(),
+            "webhook_attempts": self.webhooks.attempts,
+            "jobs": self.jobs.counts(),
+            "streaming": self.streaming.counts(),
+            "gateway": self.gateway.tally.shown(),
+        }
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The latest requests, oldest first: method, path, raw_path, status, project, at."""
+        return [dict(entry) for entry in self.counters.log]
 
     def transcripts(self) -> list[dict[str, Any]]:
-        """All transcripts of all projects, oldest first, without their words."""
-        self.jobs.settle()
+        """All transcripts, oldest first: id, project, status, audio_url, created, billed, deleted."""
+        self.jobs.end_due()
         return [
             {
                 "id": record.id,
@@ -304,39 +334,117 @@ class Service:
             for record in self.store.records.values()
         ]
 
-    def counts(self) -> dict[str, Any]:
-        """The counters, after everything that is due has happened."""
-        self.jobs.settle()
-        return {
-            **self.counters.shown(),
-            "webhook_attempts": self.webhooks.attempts,
-            "jobs": self.jobs.counts(),
-            "streaming": self.streaming.counts(),
-            "gateway": self.gateway.tally.shown(),
-        }
+    def set_transcript(self, text: str | None) -> None:
+        """Set the text of all transcripts from now on.
 
-    def advance(self, seconds: float) -> float:
-        """Move the clock forward; see :meth:`Clock.advance`."""
-        self.clock.advance(seconds)
-        self.jobs.settle()
-        return self.clock.now()
+        :param text: ``None`` for what the engine makes.
+        """
+        if not isinstance(text, str | None):
+            raise ValueError("text must be a String, or null")
+        self.transcript_text = text
 
-    def add_faults(self, rules: Sequence[Mapping[str, Any]]) -> None:
-        """Put fault rules in force."""
-        for rule in rules:
-            self.faults.add(rule)
-
-    def seed(self, count: int) -> None:
-        """Submit many jobs for the first project, as if somebody had done so through HTTP.
+    def seed(self, count: int) -> int:
+        """Submit many transcripts for the first project, without HTTP.
 
         :param count: how many.
         """
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ValueError("count must be an Integer of 0 or more")
         for number in range(count):
             body = {"audio_url": f"https://example.com/seeded-{number}.wav"}
             self.submit("project-1", body, self.base_url)
+        return count
+
+    def add_faults(self, rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Put fault rules in force: all of them, or none.
+
+        :param rules: see :mod:`~airflow_provider_assemblyai.emulator.faults.rules`.
+        :return: all rules in force.
+        :raises FaultError: for a rule that is not understood.
+        """
+        self.faults.add(rules)
+        return self.faults.shown()
+
+    async def held_requests(self, wait: float = 0, count: int = 1) -> list[dict[str, Any]]:
+        """The stopped requests.
+
+        :param wait: seconds to wait for ``count`` of them.
+        :param count: how many.
+        """
+        await self.held.wait_for(count, min(wait, _LONGEST_WAIT))
+        return self.held.shown()
+
+    def release(self, id: int | None = None, then: str = CONTINUE) -> int:
+        """Let stopped requests go on.
+
+        :param id: of one; all when absent.
+        :param then: ``continue``, or ``reset`` to break their connections.
+        :return: how many.
+        """
+        return self.held.release(None if id is None else [id], then)
+
+    def set_clock(self, advance: float = 0, speed: float | None = None) -> float:
+        """Skip time, or let it run faster or slower.
+
+        :param advance: seconds to skip.
+        :param speed: how many seconds pass in a real one, until the next reset.
+        :return: the new time.
+        """
+        if speed is not None:
+            self.clock.set_speed(speed)
+        self.clock.advance(advance)
+        self.jobs.end_due()
+        return self.clock.now()
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
+        return self.streaming.ledger.shown()
+
+    def session_audio(self, session_id: str) -> bytes:
+        """What a session received, where audio is recorded.
+
+        :raises KeyError: when there is no such session, or it was not recorded.
+        """
+        return self.streaming.ledger.audio(session_id)
+
+    def inject_stream_fault(self, kind: str, session_id: str | None = None, **options: Any) -> int:
+        """Let a fault meet open streaming sessions now.
+
+        :param kind: a stream kind of :mod:`~airflow_provider_assemblyai.emulator.faults.kinds` without its prefix.
+        :param session_id: of one; all when absent.
+        :param options: of the kind.
+        :return: how many sessions.
+        :raises FaultError: for a kind or an option that is not understood.
+        """
+        return self.streaming.order(make_stream_fault(kind, options), session_id)
+
+    def set_streaming_limits(self, **changes: Any) -> None:
+        """Change the limits of streaming sessions until the next reset.
+
+        :param changes: fields of ``StreamingLimits``.
+        """
+        self.streaming.change_rules(**changes)
+
+    def configure_gateway(self, **changes: Any) -> dict[str, Any]:
+        """Change how the LLM Gateway behaves.
+
+        :param changes: see :mod:`~airflow_provider_assemblyai.emulator.llm_gateway.settings`.
+        :return: how it behaves now.
+        :raises ValueError: for a name or a value that is not understood.
+        """
+        self.gateway.manner = self.gateway.manner.changed(**changes)
+        return self.gateway.manner.shown()
+
+    def set_llm_answers(self, answers: Iterable[str | Mapping[str, Any]] = ()) -> None:
+        """Set what models answer from now on: one after the other, the last one for ever.
+
+        :param answers: texts, or objects with ``text``, ``tool_calls`` and ``finish``; none for their own answers.
+        """
+        self.gateway.script([answers] if isinstance(answers, str | Mapping) else list(answers or ()))
 
     def reset(self) -> None:
         """Back to the beginning: no data, no counts, no faults, real time."""
+        self.held.release()
         self.jobs.reset()
         self.streaming.reset()
         self.webhooks.reset()
@@ -347,8 +455,8 @@ class Service:
         self.gateway.reset()
         self._submissions.clear()
         self._results.clear()
-        self.script = None
-        self.clock.back_to_real_time()
+        self.transcript_text = None
+        self.clock.reset()
 
     async def close(self) -> None:
         """End all work and delete all files."""
@@ -359,6 +467,6 @@ class Service:
         self._directory.cleanup()
 
 
-def _seed(audio_url: str) -> str:
-    """What stands for an address: without its query, as presigned addresses differ only there."""
+def _without_query(audio_url: str) -> str:
+    """What stands for the audio at an address: presigned addresses of one file differ only in the query."""
     return audio_url.partition("?")[0]

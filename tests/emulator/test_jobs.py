@@ -83,7 +83,10 @@ def test_markers_combine_and_typing_errors_are_refused(api: Api) -> None:
     assert done["audio_duration"] == 7
     assert done["metadata"]["warnings"] == [{"message": "careful"}]
     assert done["iab_categories_result"]["status"] == "unavailable"
-    assert error_of(api.post(f"{URL}eror:server")) == (400, "emulator marker not understood: eror:server")
+    assert error_of(api.post(f"{URL}eror:server")) == (
+        400,
+        "emulator option not understood: eror:server (not known)",
+    )
 
 
 def test_a_row_can_lag_behind_its_transcript(api: Api, emulator: Emulator) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that goes on while nobody waits for it."""
+"""Work that no caller waits for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin something.
+        """Start a task.
 
         :param work: what to do.
         """
@@ -24,12 +24,12 @@ class Background:
         task.add_done_callback(self._tasks.discard)
 
     def cancel(self) -> None:
-        """Give up what is under way."""
+        """Cancel all tasks."""
         for task in self._tasks:
             task.cancel()
 
     async def close(self) -> None:
-        """Give up what is under way, and wait until it has ended."""
+        """Cancel all tasks, and wait until they have ended."""
         tasks = list(self._tasks)
         self.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulator's time: real time, faster if a test wishes so, plus what it has skipped."""
+"""The emulator's time: real time, or faster, plus what a test has skipped."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
 
 
 class Clock:
-    """Real time that can be moved forward, so that nobody has to wait a day for an upload to expire.
+    """Real time that can be moved forward, so that no test waits a day for an upload to expire.
 
     All methods belong to the thread of the event loop.
 
@@ -18,49 +19,50 @@ class Clock:
     """
 
     def __init__(self, speed: float = 1.0) -> None:
-        self._usual_speed = self._speed = _positive(speed)
-        self._since = self._began = time.time()
-        self._moved = asyncio.Event()
+        self._initial_speed = self._speed = _positive(speed)
+        self._real_start = self._start = time.time()
+        self._changed = asyncio.Event()
 
     def now(self) -> float:
         """Seconds since the epoch, including what was skipped."""
-        return self._began + (time.time() - self._since) * self._speed
+        return self._start + (time.time() - self._real_start) * self._speed
 
     @property
     def speed(self) -> float:
         """How many seconds of this clock pass in a real one."""
         return self._speed
 
-    def run_at(self, speed: float) -> None:
-        """Run faster or slower from now on, until :meth:`back_to_real_time`.
+    def set_speed(self, speed: float) -> None:
+        """Run faster or slower from now on, until :meth:`reset`.
 
         :param speed: how many seconds pass in a real one.
         :raises ValueError: when it is not above 0.
         """
         _positive(speed)
-        self._began, self._since = self.now(), time.time()
+        self._start, self._real_start = self.now(), time.time()
         self._speed = speed
         self.wake()
 
     def advance(self, seconds: float) -> None:
-        """Skip time; everybody who sleeps on this clock looks again.
+        """Skip time; all sleepers of this clock look again.
 
         :param seconds: how far to move, not negative.
+        :raises ValueError: for anything else.
         """
-        if seconds < 0:
+        if not 0 <= seconds < math.inf:
             raise ValueError("the clock moves forward only")
-        self._began += seconds
+        self._start += seconds
         self.wake()
 
     def wake(self) -> None:
         """Let all sleepers look again, for instance because there is something earlier to do."""
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
-    def back_to_real_time(self) -> None:
+    def reset(self) -> None:
         """Forget what was skipped, and run at the speed it was made with."""
-        self._since = self._began = time.time()
-        self._speed = self._usual_speed
+        self._real_start = self._start = time.time()
+        self._speed = self._initial_speed
         self.wake()
 
     async def sleep(self, seconds: float) -> None:
@@ -70,23 +72,23 @@ class Clock:
         """
         deadline = self.now() + seconds
         while (left := deadline - self.now()) > 0:
-            await self.next_move(left)
+            await self.next_change(left)
 
-    async def next_move(self, at_most: float | None) -> None:
-        """Wait until the clock is moved or woken.
+    async def next_change(self, at_most: float | None) -> None:
+        """Wait until the clock is changed or woken.
 
         :param at_most: seconds of this clock after which to return anyway; ``None`` for no limit.
         """
-        moved = self._moved
+        changed = self._changed
         try:
             async with asyncio.timeout(None if at_most is None else at_most / self._speed):
-                await moved.wait()
+                await changed.wait()
         except TimeoutError:
             return
 
 
 def _positive(speed: float) -> float:
-    if not speed > 0:
+    if not 0 < speed < math.inf:
         raise ValueError("the clock's speed must be above 0")
     return speed
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sockets under the server: found by their peer, so that a fault can break one off."""
+"""The sockets under the server: found by their peer, so that a fault can break one."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Connections:
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], Connection] = {}
 
-    def opened(self, peer: tuple[str, int], connection: Connection) -> None:
+    def register(self, peer: tuple[str, int], connection: Connection) -> None:
         """Remember a connection."""
         self._open[peer] = connection
 
-    def closed(self, peer: tuple[str, int]) -> None:
+    def unregister(self, peer: tuple[str, int]) -> None:
         """Forget a connection."""
         self._open.pop(peer, None)
 
@@ -40,15 +40,15 @@ class Connections:
         return self._open.get(tuple(client)) if client else None
 
     def break_all(self) -> None:
-        """Break all connections off."""
+        """Break all connections."""
         for connection in list(self._open.values()):
-            connection.break_off()
+            connection.break_connection()
 
 
 class Connection(asyncio.Protocol):
-    """To be mixed with one of uvicorn's protocols: a way to end it without an answer.
+    """A mixin for uvicorn's protocols: a way to end a connection without a response.
 
-    A connection that becomes a WebSocket gets a second protocol, which takes the place of the first.
+    A connection that becomes a WebSocket gets a second protocol, which replaces the first.
     """
 
     registry: Connections
@@ -63,16 +63,16 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if peer:
             self._peer = (str(peer[0]), int(peer[1]))
-            self.registry.opened(self._peer, self)
+            self.registry.register(self._peer, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._peer is not None:
-            self.registry.closed(self._peer)
+            self.registry.unregister(self._peer)
         self.lost.set()
         super().connection_lost(exc)
 
-    def break_off(self) -> None:
-        """End the connection with a TCP reset, as a crashed peer or a cutting firewall would."""
+    def break_connection(self) -> None:
+        """End the connection with a TCP reset, as a crashed peer or a firewall would."""
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
             with contextlib.suppress(OSError):
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
 
 
 class WebSocketConnection(Connection):
-    """The second one."""
+    """The mixin for the protocol of a WebSocket."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

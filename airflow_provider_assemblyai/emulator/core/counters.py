@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests assert on: requests by kind, and money."""
+"""Counters that tests assert on: requests by kind, and money."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 # Enough for a long test run; the counts beside it are never cut.
@@ -13,6 +13,11 @@ _REQUESTS_KEPT = 100_000
 
 @dataclass(slots=True)
 class ProjectCount:
+    """Counts of a project.
+
+    :param billed_seconds: of audio, times channels.
+    """
+
     uploads: int = 0
     upload_bytes: int = 0
     accepted: int = 0
@@ -40,43 +45,16 @@ class Counters:
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_REQUESTS_KEPT))
     _projects: dict[str, ProjectCount] = field(default_factory=dict)
 
-    def _of(self, project: str) -> ProjectCount:
+    def project(self, project: str) -> ProjectCount:
+        """The counts of a project, to add to."""
         return self._projects.setdefault(project, ProjectCount())
-
-    def uploaded(self, project: str, size: int) -> None:
-        """A file has arrived whole."""
-        self._of(project).uploads += 1
-        self._of(project).upload_bytes += size
-
-    def accepted(self, project: str) -> None:
-        """A job was accepted."""
-        self._of(project).accepted += 1
-
-    def failed(self, project: str) -> None:
-        """A job ended in an error."""
-        self._of(project).failed += 1
-
-    def billed(self, project: str, seconds: float) -> None:
-        """A job was completed.
-
-        :param seconds: of audio, times channels.
-        """
-        self._of(project).billed_seconds += seconds
-
-    def deleted(self, project: str) -> None:
-        """A transcript was scrubbed."""
-        self._of(project).deleted += 1
 
     def shown(self) -> dict[str, Any]:
         """All counts as the control endpoint gives them."""
-        total = ProjectCount()
-        for count in self._projects.values():
-            total.uploads += count.uploads
-            total.upload_bytes += count.upload_bytes
-            total.accepted += count.accepted
-            total.failed += count.failed
-            total.billed_seconds += count.billed_seconds
-            total.deleted += count.deleted
+        counts = self._projects.values()
+        total = ProjectCount(
+            **{each.name: sum(getattr(count, each.name) for count in counts) for each in fields(ProjectCount)}
+        )
         return {
             "requests": dict(self.requests),
             **total.shown(),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the service says when it refuses: HTTP answers and the texts of failed jobs."""
+"""The service's error texts: of refused requests and of failed jobs."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 UNAUTHORIZED = "Authentication error, API token missing/invalid"
 NOT_FOUND = "Not found"
@@ -21,7 +23,7 @@ REDACTED_AUDIO_PENDING = (
     "Transcription is still in progress. Redacted audio will be available after it has completed."
 )
 
-# Only the bucket behind the upload and redacted-audio links speaks XML.
+# Only the bucket behind the upload and redacted-audio links answers in XML.
 ACCESS_DENIED_XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 
 
@@ -43,7 +45,7 @@ class JobError(Exception):
 
 
 def forbidden_download(url: str, reason: str = "403 Client Error: Forbidden") -> JobError:
-    """The file's host answered, with a refusal.
+    """The file's host refused the download.
 
     :param url: the ``audio_url`` of the job.
     :param reason: the refusal, as status, class and phrase.
@@ -95,7 +97,7 @@ def no_spoken_audio() -> JobError:
 
 
 def transcoding_failed(media_type: str) -> JobError:
-    """What became of an upload whose body was encoded for a form or as JSON."""
+    """An upload whose body was encoded for a form or as JSON."""
     return JobError(f"Transcoding failed. File type {media_type}")
 
 
@@ -104,37 +106,16 @@ def server_fault() -> JobError:
     return JobError("Server error, developers have been alerted")
 
 
-#: Classes of job errors that a marker or a fault rule can ask for.
-JOB_ERROR_CLASSES = (
-    "download",
-    "download_unable",
-    "access",
-    "html",
-    "short",
-    "threshold",
-    "language",
-    "no_speech",
-    "transcoding",
-    "server",
-)
-
-
-def job_error(name: str, url: str) -> JobError:
-    """A job error on demand.
-
-    :param name: one of :data:`JOB_ERROR_CLASSES`.
-    :param url: the ``audio_url`` of the job.
-    :raises KeyError: for an unknown name.
-    """
-    return {
-        "download": forbidden_download(url),
-        "download_unable": failed_download(url),
-        "access": inaccessible_file(url),
-        "html": not_audio("text/html", "HTML document, ASCII text"),
-        "short": too_short(),
-        "threshold": below_speech_threshold(0.9461, 1.0),
-        "language": below_language_confidence("bg", 0.2949, 0.4),
-        "no_speech": no_spoken_audio(),
-        "transcoding": transcoding_failed("application/json"),
-        "server": server_fault(),
-    }[name]
+#: Job errors that a URL option or a fault rule can ask for; each is called with the ``audio_url``.
+JOB_ERRORS: Mapping[str, Callable[[str], JobError]] = {
+    "download": forbidden_download,
+    "download_unable": failed_download,
+    "access": inaccessible_file,
+    "html": lambda url: not_audio("text/html", "HTML document, ASCII text"),
+    "short": lambda url: too_short(),
+    "threshold": lambda url: below_speech_threshold(0.9461, 1.0),
+    "language": lambda url: below_language_confidence("bg", 0.2949, 0.4),
+    "no_speech": lambda url: no_spoken_audio(),
+    "transcoding": lambda url: transcoding_failed("application/json"),
+    "server": lambda url: server_fault(),
+}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that listens."""
+"""The one thread for speech recognition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_LONGEST_FAREWELL = 5.0
+_JOIN_TIMEOUT = 5.0
 
 
 class Worker:
@@ -26,23 +26,23 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Make a call when its turn comes.
+        """Make a call when all earlier ones have returned.
 
         :param call: what to do; its exception is raised here.
         """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+        result: asyncio.Future[T] = loop.create_future()
 
-        def settle(value: T | None, error: BaseException | None) -> None:
-            if answer.done():
+        def resolve(value: T | None, error: BaseException | None) -> None:
+            if result.done():
                 return
             if error is not None:
-                answer.set_exception(error)
+                result.set_exception(error)
             else:
-                answer.set_result(value)  # type: ignore[arg-type]
+                result.set_result(value)  # type: ignore[arg-type]
 
-        def turn() -> None:
-            if answer.cancelled():
+        def make_call() -> None:
+            if result.cancelled():
                 return
             value, error = None, None
             try:
@@ -51,19 +51,19 @@ class Worker:
                 error = raised
             # The loop may be gone when the process ends in the middle of a call.
             if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, value, error)
+                loop.call_soon_threadsafe(resolve, value, error)
 
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="assemblyai-emulator-worker", daemon=True)
             self._thread.start()
-        self._calls.put(turn)
-        return await answer
+        self._calls.put(make_call)
+        return await result
 
     async def close(self) -> None:
         """Take no more calls, and give the current one a moment to stop."""
         if self._thread is not None:
             self._calls.put(None)
-            await asyncio.to_thread(self._thread.join, _LONGEST_FAREWELL)
+            await asyncio.to_thread(self._thread.join, _JOIN_TIMEOUT)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

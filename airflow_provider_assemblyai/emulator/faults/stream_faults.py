@@ -1,24 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong in a streaming session, and when: by rule, by command, or by the session's own address.
+"""Faults of streaming sessions: by rule, by command, or by the session's own address.
 
-An :class:`StreamFault` happens once so many seconds of audio have come. Rules (:mod:`.faults`, the kinds that begin with
-``stream_``) give acts to the sessions that are opened from then on; ``POST /_emulator/stream-faults`` gives one to those
-that are open; and a client in another process can ask with an ``emulator`` parameter in the address of the
-socket, which the service would ignore::
+A :class:`StreamFault` happens once so many seconds of audio have come. Rules give faults to the sessions that are
+opened from then on; ``POST /_emulator/stream-faults`` gives one to those that are open; and a client in another process
+can ask with an ``emulator`` parameter in the address of the socket, which the service would ignore::
 
     wss://…/v3/ws?sample_rate=16000&emulator=drop@12.5
     wss://…/v3/ws?sample_rate=16000&emulator=close:3005@30,marked_audio,record_audio
 
-===================  ===============================================================================
-``drop``           the connection breaks without a close frame (1006)
-``close:CODE``     an Error frame and a close with that code
-``stall:SECONDS``  nothing is read for that long
-``warn``           a Warning message
-``revise_speakers``  a SpeakerRevision of all turns so far
-``ignore_terminate``  a Terminate is never answered
-``marked_audio``    the words are those that the sound carries the numbers of
-``record_audio``   the audio is kept; see ``GET /_emulator/sessions/ID/audio``
-===================  ===============================================================================
+A fault there is ``KIND:VALUE@SECONDS``: a stream kind of :mod:`.kinds` without its prefix, its first option, and the
+audio after which it happens. ``marked_audio`` and ``record_audio`` set the streaming limits of these names for one
+session.
 """
 
 from __future__ import annotations
@@ -28,7 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-STREAM_FAULT_KINDS = ("drop", "close", "stall", "warn", "revise_speakers", "ignore_terminate")
+from airflow_provider_assemblyai.emulator.faults.kinds import SESSION_KINDS, find_kind
+from airflow_provider_assemblyai.emulator.faults.options import read_text
+
 ERRORS = {
     1008: "Unauthorized connection: API key or token missing or invalid",
     1011: "Internal error",
@@ -39,14 +33,13 @@ ERRORS = {
     3008: "Session expired",
     3009: "Too many concurrent sessions",
 }
-_DEFAULT_CODE = 3005
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFault:
-    """Something that happens to a session.
+    """A fault that meets a session.
 
-    :param kind: one of :data:`STREAM_FAULT_KINDS`.
+    :param kind: a stream kind without its prefix.
     :param after: seconds of audio after which it happens.
     :param code: of a close or a warning.
     :param text: of an error or a warning.
@@ -55,68 +48,65 @@ class StreamFault:
 
     kind: str
     after: float = 0.0
-    code: int = _DEFAULT_CODE
+    code: int = 0
     text: str | None = None
-    seconds: float = 1.0
+    seconds: float = 0.0
 
     @property
     def error(self) -> str:
         """What the Error frame says."""
-        return self.text or ERRORS.get(self.code, "Session closed")
+        return self.text or close_text(self.code)
+
+
+def close_text(code: int) -> str:
+    """The service's text for a close code."""
+    return ERRORS.get(code, "Session closed")
 
 
 def make_stream_fault(
-    kind: str, options: Mapping[str, Any], chance: random.Random | None = None
+    kind: object, options: Mapping[str, Any], chance: random.Random | None = None
 ) -> StreamFault:
-    """An act from its options.
+    """A fault from its options.
 
-    :param kind: one of :data:`STREAM_FAULT_KINDS`.
-    :param options: ``after``, a number or a pair to draw from, and ``code``, ``error``, ``seconds``.
-    :param chance: draws from the pair.
-    :raises ValueError: for a kind or a value that is not understood.
+    :param kind: a stream kind without its prefix.
+    :param options: those of the kind.
+    :param chance: draws ``after`` from a pair.
+    :raises FaultError: for a kind or an option that is not understood.
     """
-    if kind not in STREAM_FAULT_KINDS:
-        raise ValueError(f"unknown act {kind!r}; known: {', '.join(STREAM_FAULT_KINDS)}")
-    after = options.get("after", 0)
-    if isinstance(after, (list, tuple)):
-        low, high = after
-        after = (chance or random.Random(0)).uniform(float(low), float(high))
-    code = int(options.get("code", _DEFAULT_CODE))
-    if kind == "close" and not (code in (1000, 1001, 1008, 1009, 1011, 1012, 1013) or 3000 <= code < 5000):
-        raise ValueError(f"no close frame carries the code {code}")
-    text = options.get("error")
+    values = find_kind(kind, SESSION_KINDS)(options).options
+    after = values["after"]
+    if isinstance(after, list | tuple):
+        after = (chance or random.Random(0)).uniform(*after)
     return StreamFault(
-        kind, float(after), code, None if text is None else str(text), float(options.get("seconds", 1))
+        str(kind), after, values.get("code", 0), values.get("error"), values.get("seconds", 0.0)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class SocketOptions:
-    """The wishes in a socket's address."""
+    """What a socket's address asks of the emulator."""
 
-    acts: tuple[StreamFault, ...] = ()
-    marked: bool = False
-    record: bool = False
+    faults: tuple[StreamFault, ...] = ()
+    marked_audio: bool = False
+    record_audio: bool = False
 
 
 def read_socket_options(text: str) -> SocketOptions:
-    """The wishes of an ``emulator`` parameter.
+    """The options of an ``emulator`` parameter.
 
     :param text: as described at the top of this module; empty for none.
-    :raises ValueError: for a word that is not known, so that a typing error cannot pass a test.
+    :raises FaultError: for a word that is not known, so that a typing error cannot pass a test.
     """
-    acts: list[StreamFault] = []
-    marked = record = False
-    for wish in filter(None, text.split(",")):
-        if wish == "marked_audio":
-            marked = True
-        elif wish == "record_audio":
-            record = True
-        else:
-            what, _, after = wish.partition("@")
-            kind, _, value = what.partition(":")
-            options: dict[str, Any] = {"after": after or 0}
-            if value:
-                options["seconds" if kind == "stall" else "code"] = value
-            acts.append(make_stream_fault(kind, options))
-    return SocketOptions(tuple(acts), marked, record)
+    words = [word for word in text.split(",") if word]
+    switches = {word: True for word in words if word in ("marked_audio", "record_audio")}
+    return SocketOptions(tuple(_read_fault(word) for word in words if word not in switches), **switches)
+
+
+def _read_fault(word: str) -> StreamFault:
+    what, _, after = word.partition("@")
+    name, _, value = what.partition(":")
+    options = {"after": read_text(after)} if after else {}
+    if value:
+        first_option = next(iter(find_kind(name, SESSION_KINDS).declared()))
+        options[first_option] = read_text(value)
+    return make_stream_fault(name, options)

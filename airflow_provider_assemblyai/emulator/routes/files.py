@@ -15,11 +15,15 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from airflow_provider_assemblyai.emulator.core.errors import ACCESS_DENIED_XML, ApiError
-from airflow_provider_assemblyai.emulator.routes.transcripts import Handler, base_url
+from airflow_provider_assemblyai.emulator.routes.handlers import (
+    Handler,
+    authorized,
+    base_url,
+)
 from airflow_provider_assemblyai.emulator.service import Service
 from airflow_provider_assemblyai.emulator.transcripts.sources import HEAD_BYTES
 
-LARGEST_UPLOAD = 2_200_000_000
+_LARGEST_UPLOAD = 2_200_000_000
 _BATCH = 1 << 20
 
 
@@ -44,29 +48,25 @@ def routes(service: Service) -> list[Route]:
     :param service: its state.
     """
     return [
-        Route("/v2/upload", _upload(service), methods=["POST"]),
-        Route("/upload/{token}", _denied, methods=["GET"]),
-        Route("/redacted/{token}", _redacted(service), methods=["GET"]),
+        Route("/v2/upload", authorized(service, _upload), methods=["POST"]),
+        Route("/upload/{id}", _denied, methods=["GET"]),
+        Route("/redacted/{id}", _redacted(service), methods=["GET"]),
     ]
 
 
-def _upload(service: Service) -> Handler:
-    async def upload(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > LARGEST_UPLOAD:
-            raise ApiError(400, "The file is larger than 2.2 GB")
-        path = service.store.temporary()
-        try:
-            received = await _receive(request, path)
-        except BaseException:
-            # Half a file is no file: the client has gone, or it was too large.
-            path.unlink(missing_ok=True)
-            raise
-        token = service.keep_upload(project, path, received.size, received.head, received.checksum)
-        return JSONResponse({"upload_url": f"{base_url(request)}/upload/{token}"})
-
-    return upload
+async def _upload(service: Service, request: Request, project: str) -> Response:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > _LARGEST_UPLOAD:
+        raise ApiError(400, "The file is larger than 2.2 GB")
+    path = service.store.temporary()
+    try:
+        received = await _receive(request, path)
+    except BaseException:
+        # Half a file is no file: the client has disconnected, or it was too large.
+        path.unlink(missing_ok=True)
+        raise
+    token = service.keep_upload(project, path, received.size, received.head, received.checksum)
+    return JSONResponse({"upload_url": f"{base_url(request)}/upload/{token}"})
 
 
 async def _receive(request: Request, path: Path) -> _Received:
@@ -78,7 +78,7 @@ async def _receive(request: Request, path: Path) -> _Received:
         waiting = 0
         async for chunk in request.stream():
             received.size += len(chunk)
-            if received.size > LARGEST_UPLOAD:
+            if received.size > _LARGEST_UPLOAD:
                 raise ApiError(400, "The file is larger than 2.2 GB")
             batch.append(chunk)
             waiting += len(chunk)
@@ -90,13 +90,13 @@ async def _receive(request: Request, path: Path) -> _Received:
 
 
 async def _denied(request: Request) -> Response:
-    """Nobody but the service reads an uploaded file."""
+    """Only the service reads an uploaded file."""
     return Response(ACCESS_DENIED_XML, 403, media_type="application/xml")
 
 
 def _redacted(service: Service) -> Handler:
     async def redacted(request: Request) -> Response:
-        path = service.redactions.file(request.path_params["token"])
+        path = service.redactions.file(request.path_params["id"])
         if path is None:
             return await _denied(request)
         return FileResponse(path, media_type="audio/wav")

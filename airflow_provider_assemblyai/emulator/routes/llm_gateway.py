@@ -34,37 +34,37 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse(service.gateway.models())
 
     return [
-        Route(CHAT, _posted(service, service.gateway.chat), methods=["POST"]),
-        Route(UNDERSTANDING, _posted(service, service.gateway.understand), methods=["POST"]),
-        Route(f"{UNDERSTANDING}/validate", _posted(service, service.gateway.validate), methods=["POST"]),
+        Route(CHAT, _posting(service, service.gateway.chat), methods=["POST"]),
+        Route(UNDERSTANDING, _posting(service, service.gateway.understand), methods=["POST"]),
+        Route(f"{UNDERSTANDING}/validate", _posting(service, service.gateway.validate), methods=["POST"]),
         Route("/v1/models", models, methods=["GET"]),
     ]
 
 
-def _posted(service: Service, call: Call) -> Callable[[Request], Awaitable[Response]]:
+def _posting(service: Service, call: Call) -> Callable[[Request], Awaitable[Response]]:
     async def post(request: Request) -> Response:
         request_id = request.scope[REQUEST_ID]
         try:
             project = _project(service, request.headers.get("authorization"))
-            answer = await call(project, await _body(request), request_id)
+            reply = await call(project, await _body(request), request_id)
         except GatewayError as refused:
             error = refused
         except ApiError as refused:
             error = GatewayError(refused.status, refused.message)
         else:
-            return _response(answer)
+            return _response(reply)
         body = error.body(service.gateway.manner.envelope, request_id)
         return JSONResponse(body, error.status, headers=error.headers)
 
     return post
 
 
-def _response(answer: GatewayReply) -> Response:
-    if answer.parts is not None:
-        return StreamingResponse(answer.parts, media_type="text/event-stream", headers=answer.headers)
-    if answer.body is None:
-        return Response(headers=answer.headers)
-    return JSONResponse(answer.body, headers=answer.headers)
+def _response(reply: GatewayReply) -> Response:
+    if reply.parts is not None:
+        return StreamingResponse(reply.parts, media_type="text/event-stream", headers=reply.headers)
+    if reply.body is None:
+        return Response(headers=reply.headers)
+    return JSONResponse(reply.body, headers=reply.headers)
 
 
 def _project(service: Service, authorization: str | None) -> str:

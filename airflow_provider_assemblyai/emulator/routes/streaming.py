@@ -14,11 +14,11 @@ from starlette.websockets import WebSocket
 from airflow_provider_assemblyai.emulator.core.connections import Connections
 from airflow_provider_assemblyai.emulator.core.live_speech import RecognitionOptions
 from airflow_provider_assemblyai.emulator.faults.stream_faults import (
-    ERRORS,
     SocketOptions,
+    close_text,
     read_socket_options,
 )
-from airflow_provider_assemblyai.emulator.routes.transcripts import Handler
+from airflow_provider_assemblyai.emulator.routes.handlers import Handler
 from airflow_provider_assemblyai.emulator.service import Service
 from airflow_provider_assemblyai.emulator.streaming.manager import SessionRefused
 from airflow_provider_assemblyai.emulator.streaming.parameters import (
@@ -34,7 +34,7 @@ def routes(service: Service, connections: Connections) -> list[BaseRoute]:
     """The routes of a region.
 
     :param service: its state.
-    :param connections: its sockets, to break one off.
+    :param connections: its sockets, to break one.
     """
     return [
         Route("/v3/token", _token(service), methods=["GET"]),
@@ -55,21 +55,21 @@ def _socket(service: Service, connections: Connections) -> Callable[[WebSocket],
     async def socket(websocket: WebSocket) -> None:
         service.counters.requests["WS /v3/ws"] += 1
 
-        def cut() -> None:
+        def break_connection() -> None:
             connection = connections.find(websocket.scope)
             if connection is not None:
-                connection.break_off()
+                connection.break_connection()
 
-        for slow in service.streaming.faults.on_session("stream_delay_handshake"):
-            await service.clock.sleep(slow.seconds)
-        refused = service.streaming.faults.on_session("stream_refuse")
-        if refused:
+        for delay in service.faults.on_handshake("stream_delay_handshake"):
+            await service.clock.sleep(delay.options["seconds"])
+        refusals = service.faults.on_handshake("stream_refuse")
+        if refusals:
             service.streaming.ledger.refused["handshake"] += 1
-            await _refuse(websocket, refused[0].options, cut)
+            await _refuse(websocket, refusals[0].options, break_connection)
             return
         await websocket.accept()
         try:
-            session = _open(service, websocket, cut)
+            session = _open(service, websocket, break_connection)
         except SessionRefused as refusal:
             service.streaming.ledger.refused[str(refusal.code)] += 1
             await close(websocket, refusal.code, str(refusal))
@@ -79,40 +79,41 @@ def _socket(service: Service, connections: Connections) -> Callable[[WebSocket],
     return socket
 
 
-async def _refuse(websocket: WebSocket, options: Mapping[str, Any], cut: Callable[[], None]) -> None:
-    """A handshake that a fault meets."""
-    if "code" in options:
-        code = int(options["code"])
+async def _refuse(
+    websocket: WebSocket, options: Mapping[str, Any], break_connection: Callable[[], None]
+) -> None:
+    """Refuse a handshake that a fault meets."""
+    if options["code"] is not None:
         await websocket.accept()
-        await close(websocket, code, options.get("error") or ERRORS.get(code, "Session closed"))
-    elif options.get("status", 503) is None:
-        cut()
+        await close(websocket, options["code"], options["error"] or close_text(options["code"]))
+    elif options["status"] is None:
+        break_connection()
     else:
-        await websocket.send_denial_response(Response(status_code=int(options.get("status", 503))))
+        await websocket.send_denial_response(Response(status_code=options["status"]))
 
 
-def _open(service: Service, websocket: WebSocket, cut: Callable[[], None]) -> Session:
+def _open(service: Service, websocket: WebSocket, break_connection: Callable[[], None]) -> Session:
     streaming, query = service.streaming, websocket.query_params
     project, token = streaming.admit(websocket.headers.get("authorization"), query.get("token"))
-    wishes, markers = _wishes(query)
-    marked = markers.marked or streaming.rules.marked_audio
-    script = service.script
+    parameters, options = _read_query(query)
+    marked = options.marked_audio or streaming.rules.marked_audio
+    text = service.transcript_text
 
-    def ears(wishes: SessionParameters) -> RecognitionOptions:
-        return wishes.ears(script, marked=marked)
+    def recognition(parameters: SessionParameters) -> RecognitionOptions:
+        return parameters.ears(text, marked=marked)
 
     return Session(
         websocket,
         streaming,
-        streaming.open(project, token, wishes, record=markers.record),
-        wishes,
-        [*streaming.acts(), *markers.acts],
-        ears,
-        cut,
+        streaming.open(project, token, parameters, record=options.record_audio),
+        parameters,
+        [*service.faults.for_session(), *options.faults],
+        recognition,
+        break_connection,
     )
 
 
-def _wishes(query: Mapping[str, str]) -> tuple[SessionParameters, SocketOptions]:
+def _read_query(query: Mapping[str, str]) -> tuple[SessionParameters, SocketOptions]:
     try:
         return read_query(query), read_socket_options(query.get("emulator", ""))
     except (ParameterError, ValueError) as error:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,13 @@ from starlette.routing import Route
 from airflow_provider_assemblyai.emulator.core import errors
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.core.json_body import decode
-from airflow_provider_assemblyai.emulator.routes.middleware import SKEW
+from airflow_provider_assemblyai.emulator.routes.handlers import (
+    ProjectHandler,
+    authorized,
+    base_url,
+    by_method,
+)
+from airflow_provider_assemblyai.emulator.routes.middleware import CLOCK_SKEW
 from airflow_provider_assemblyai.emulator.service import Service
 from airflow_provider_assemblyai.emulator.text import exports
 from airflow_provider_assemblyai.emulator.text.languages import model_used
@@ -25,15 +32,8 @@ from airflow_provider_assemblyai.emulator.text.results import Results
 from airflow_provider_assemblyai.emulator.transcripts.serializers import list_item, transcript_object
 from airflow_provider_assemblyai.emulator.transcripts.store import STATUSES, Page, Record, day_span
 
-DEFAULT_LIMIT = 10
-LARGEST_LIMIT = 200
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-def base_url(request: Request) -> str:
-    """The address by which the caller reached us."""
-    return f"{request.url.scheme}://{request.url.netloc}"
+_DEFAULT_LIMIT = 10
+_LARGEST_LIMIT = 200
 
 
 def routes(service: Service) -> list[Route]:
@@ -41,87 +41,66 @@ def routes(service: Service) -> list[Route]:
 
     :param service: its state.
     """
-    one = "/v2/transcript/{id}"
+    transcript = "/v2/transcript/{id}"
+    handlers: dict[str, dict[str, ProjectHandler]] = {
+        "/v2/transcript": {"POST": _submit, "GET": _list},
+        transcript: {"GET": _get, "DELETE": _delete},
+        f"{transcript}/srt": {"GET": partial(_subtitles, exports.srt)},
+        f"{transcript}/vtt": {"GET": partial(_subtitles, exports.vtt)},
+        f"{transcript}/sentences": {"GET": partial(_parts, exports.sentences_object)},
+        f"{transcript}/paragraphs": {"GET": partial(_parts, exports.paragraphs_object)},
+        f"{transcript}/word-search": {"GET": _word_search},
+        f"{transcript}/redacted-audio": {"GET": _redacted_audio},
+    }
     return [
-        _by_method("/v2/transcript", POST=_submit(service), GET=_list(service)),
-        _by_method(one, GET=_get(service), DELETE=_delete(service)),
-        Route(f"{one}/srt", _subtitles(service, exports.srt), methods=["GET"]),
-        Route(f"{one}/vtt", _subtitles(service, exports.vtt), methods=["GET"]),
-        Route(f"{one}/sentences", _parts(service, exports.sentences_object), methods=["GET"]),
-        Route(f"{one}/paragraphs", _parts(service, exports.paragraphs_object), methods=["GET"]),
-        Route(f"{one}/word-search", _word_search(service), methods=["GET"]),
-        Route(f"{one}/redacted-audio", _redacted_audio(service), methods=["GET"]),
+        by_method(path, **{method: authorized(service, handler) for method, handler in methods.items()})
+        for path, methods in handlers.items()
     ]
 
 
-def _by_method(path: str, **handlers: Handler) -> Route:
-    """One route for all methods of a path, so that a 405 names all of them."""
-
-    async def dispatch(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, dispatch, methods=list(handlers))
+async def _submit(service: Service, request: Request, project: str) -> Response:
+    body = decode(await request.body())
+    record = service.submit(project, body, base_url(request), request.scope.get(CLOCK_SKEW, 0.0))
+    return await _response(service, record)
 
 
-def _submit(service: Service) -> Handler:
-    async def submit(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        body = decode(await request.body())
-        record = service.submit(project, body, base_url(request), request.scope.get(SKEW, 0.0))
-        return await _shown(service, record)
-
-    return submit
+async def _get(service: Service, request: Request, project: str) -> Response:
+    return await _response(service, service.read(project, request.path_params["id"]))
 
 
-def _get(service: Service) -> Handler:
-    async def get(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        return await _shown(service, service.read(project, request.path_params["id"]))
-
-    return get
+async def _delete(service: Service, request: Request, project: str) -> Response:
+    return await _response(service, service.delete(project, request.path_params["id"]))
 
 
-def _delete(service: Service) -> Handler:
-    async def delete(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        return await _shown(service, service.delete(project, request.path_params["id"]))
-
-    return delete
-
-
-async def _shown(service: Service, record: Record) -> Response:
+async def _response(service: Service, record: Record) -> Response:
     results = service.results(record)
     if record.fields.get("speech_understanding"):
-        # Summaries of a long text take a while, and everybody is served from this thread.
+        # Summaries of a long text take a while, and this thread serves all requests.
         return JSONResponse(await asyncio.to_thread(transcript_object, record, results))
     return JSONResponse(transcript_object(record, results))
 
 
-def _list(service: Service) -> Handler:
-    async def list_transcripts(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        query = request.query_params
-        limit = _integer(query.get("limit"), "limit", DEFAULT_LIMIT, 1, LARGEST_LIMIT)
-        service.jobs.settle()
-        page = service.store.page(
-            project,
-            service.clock.now(),
-            limit,
-            before=_id(query.get("before_id"), "before_id"),
-            after=_id(query.get("after_id"), "after_id"),
-            accept=_filter(query.get("status"), query.get("created_on")),
-        )
-        for record in page.records:
-            if record.polls_left:
-                service.jobs.read(record)
-        return JSONResponse(
-            {
-                "page_details": _page_details(request, limit, page),
-                "transcripts": [list_item(record) for record in page.records],
-            }
-        )
-
-    return list_transcripts
+async def _list(service: Service, request: Request, project: str) -> Response:
+    query = request.query_params
+    limit = _integer(query.get("limit"), "limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
+    service.jobs.end_due()
+    page = service.store.page(
+        project,
+        service.clock.now(),
+        limit,
+        before=_id(query.get("before_id"), "before_id"),
+        after=_id(query.get("after_id"), "after_id"),
+        accept=_filter(query.get("status"), query.get("created_on")),
+    )
+    for record in page.records:
+        if record.polls_left:
+            service.jobs.read(record)
+    return JSONResponse(
+        {
+            "page_details": _page_details(request, limit, page),
+            "transcripts": [list_item(record) for record in page.records],
+        }
+    )
 
 
 def _filter(status: str | None, day: str | None) -> Callable[[Record], bool]:
@@ -162,45 +141,33 @@ def _page_details(request: Request, limit: int, page: Page) -> dict[str, Any]:
     }
 
 
-def _subtitles(service: Service, form: Callable[[Results, int | None], str]) -> Handler:
-    async def subtitles(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        chars = _integer(request.query_params.get("chars_per_caption"), "chars_per_caption", 0, 1, 1 << 31)
-        _, results = service.finished(project, request.path_params["id"])
-        return PlainTextResponse(form(results, chars or None))
-
-    return subtitles
+async def _subtitles(
+    export: Callable[[Results, int | None], str], service: Service, request: Request, project: str
+) -> Response:
+    chars = _integer(request.query_params.get("chars_per_caption"), "chars_per_caption", 0, 1, 1 << 31)
+    _, results = service.finished(project, request.path_params["id"])
+    return PlainTextResponse(export(results, chars or None))
 
 
-def _parts(service: Service, form: Callable[[str, str, Results], dict[str, Any]]) -> Handler:
-    async def parts(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        record, results = service.finished(project, request.path_params["id"])
-        model = model_used(record.fields.get("speech_models"), results.language)
-        return JSONResponse(form(record.id, model, results))
-
-    return parts
+async def _parts(
+    export: Callable[[str, str, Results], dict[str, Any]], service: Service, request: Request, project: str
+) -> Response:
+    record, results = service.finished(project, request.path_params["id"])
+    model = model_used(record.fields.get("speech_models"), results.language)
+    return JSONResponse(export(record.id, model, results))
 
 
-def _word_search(service: Service) -> Handler:
-    async def word_search(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        terms = request.query_params.get("words", "").split(",")
-        record, results = service.finished(project, request.path_params["id"])
-        return JSONResponse(exports.word_search(record.id, results, terms))
-
-    return word_search
+async def _word_search(service: Service, request: Request, project: str) -> Response:
+    terms = request.query_params.get("words", "").split(",")
+    record, results = service.finished(project, request.path_params["id"])
+    return JSONResponse(exports.word_search(record.id, results, terms))
 
 
-def _redacted_audio(service: Service) -> Handler:
-    async def redacted_audio(request: Request) -> Response:
-        project = service.project(request.headers.get("authorization"))
-        link = service.redacted_audio(project, request.path_params["id"])
-        if link is None:
-            return JSONResponse({"error": errors.REDACTED_AUDIO_PENDING}, 202)
-        return JSONResponse({"status": "redacted_audio_ready", "redacted_audio_url": link})
-
-    return redacted_audio
+async def _redacted_audio(service: Service, request: Request, project: str) -> Response:
+    link = service.redacted_audio(project, request.path_params["id"])
+    if link is None:
+        return JSONResponse({"error": errors.REDACTED_AUDIO_PENDING}, 202)
+    return JSONResponse({"status": "redacted_audio_ready", "redacted_audio_url": link})
 
 
 def _integer(text: str | None, name: str, default: int, low: int, high: int) -> int:

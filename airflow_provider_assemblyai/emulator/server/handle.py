@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from airflow_provider_assemblyai.emulator.engines import Engine
 from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
-from airflow_provider_assemblyai.emulator.faults.stream_faults import make_stream_fault
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.server.server import RegionServer
@@ -21,6 +20,7 @@ from airflow_provider_assemblyai.emulator.service import Settings
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits
 from airflow_provider_assemblyai.emulator.transcripts.jobs import JobTimes
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -33,6 +33,7 @@ class Emulator:
 
     def __init__(self, server: RegionServer, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
+        self._service = server.service
         self._loop = loop
 
     @property
@@ -43,12 +44,12 @@ class Emulator:
     @property
     def region(self) -> str:
         """``us`` or ``eu``."""
-        return self._server.service.settings.region
+        return self._service.settings.region
 
     @property
     def api_key(self) -> str:
         """The first key that is accepted."""
-        return self._server.service.settings.api_keys[0]
+        return self._service.settings.api_keys[0]
 
     @property
     def connection_json(self) -> str:
@@ -58,32 +59,32 @@ class Emulator:
     @property
     def requests(self) -> list[dict[str, Any]]:
         """The requests so far: method, path, raw_path, status, project, at."""
-        return self._on_loop(lambda: [dict(entry) for entry in self._server.service.counters.log])
+        return self._call(self._service.requests)
 
     def counters(self) -> dict[str, Any]:
         """Requests by kind, and money."""
-        return self._on_loop(self._server.service.counts)
+        return self._call(self._service.counts)
 
     def transcripts(self) -> list[dict[str, Any]]:
         """All transcripts, oldest first: id, project, status, audio_url, created, billed, deleted."""
-        return self._on_loop(self._server.service.transcripts)
+        return self._call(self._service.transcripts)
 
     def fault(self, kind: str, **rule: Any) -> None:
         """Put a fault rule in force.
 
-        :param kind: one of the kinds in :mod:`~airflow_provider_assemblyai.emulator.faults.rules`.
-        :param rule: the other keys of the rule.
+        :param kind: of the fault, see ``docs/emulator.md`` or ``assemblyai-emulator --help``.
+        :param rule: the other keys of the rule: which requests it meets, and the options of the kind.
         :raises FaultError: for a rule that is not understood.
         """
-        self._on_loop(lambda: self._server.service.faults.add({"kind": kind, **rule}))
+        self._call(self._service.add_faults, [{"kind": kind, **rule}])
 
     def faults(self) -> list[dict[str, Any]]:
         """The rules with their hits."""
-        return self._on_loop(self._server.service.faults.shown)
+        return self._call(self._service.faults.shown)
 
     def clear_faults(self) -> None:
         """Forget all fault rules."""
-        self._on_loop(self._server.service.faults.clear)
+        self._call(self._service.faults.clear)
 
     def hold(self, when: str = "before", **rule: Any) -> None:
         """Stop the next matching request until :meth:`release`.
@@ -95,7 +96,7 @@ class Emulator:
 
     def held(self) -> list[dict[str, Any]]:
         """The requests that are stopped now."""
-        return self._on_loop(self._server.gate.held.shown)
+        return self._call(self._service.held.shown)
 
     def wait_for_held(self, count: int = 1, timeout: float = 30.0) -> list[dict[str, Any]]:
         """Wait until requests are stopped.
@@ -104,39 +105,47 @@ class Emulator:
         :param timeout: seconds.
         :raises TimeoutError: when that many did not come.
         """
-        waiting = asyncio.run_coroutine_threadsafe(
-            self._server.gate.held.wait_for(count, timeout), self._loop
-        )
+        waiting = asyncio.run_coroutine_threadsafe(self._service.held.wait_for(count, timeout), self._loop)
         if not waiting.result():
             raise TimeoutError(f"{count} held requests expected, found {len(self.held())}")
         return self.held()
 
     def release(self, *numbers: int, then: str = "continue") -> int:
-        """Let stopped requests go.
+        """Let stopped requests go on.
 
         :param numbers: which; all when none is given.
         :param then: ``continue``, or ``reset`` to break their connections.
-        :return: how many went.
+        :return: how many.
         """
-        return self._on_loop(lambda: self._server.gate.held.release(numbers or None, then))
+        return self._call(self._service.held.release, numbers or None, then)
 
     def advance(self, seconds: float) -> float:
         """Skip time; returns the emulator's new time.
 
         :param seconds: how far.
         """
-        return self._on_loop(lambda: self._server.service.advance(seconds))
+        return self._call(self._service.set_clock, seconds)
+
+    def set_speed(self, speed: float) -> None:
+        """Let the emulator's clock run faster or slower until the next reset.
+
+        :param speed: how many of its seconds pass in a real one.
+        """
+        self._call(self._service.set_clock, speed=speed)
 
     def set_transcript(self, text: str | None) -> None:
-        """Set what jobs say from now on, whatever is to be heard.
+        """Set the text of all transcripts from now on, whatever the audio is.
 
-        :param text: ``None`` for what the engine says.
+        :param text: ``None`` for what the engine makes.
         """
+        self._call(self._service.set_transcript, text)
 
-        def change() -> None:
-            self._server.service.script = text
+    def seed(self, count: int) -> None:
+        """Submit many transcripts at once for the first project, without HTTP.
 
-        self._on_loop(change)
+        :param count: how many.
+        """
+        self._call(self._service.seed, count)
 
     def configure_gateway(self, **changes: Any) -> dict[str, Any]:
         """Change how the LLM Gateway behaves, and return how it does.
@@ -144,20 +153,14 @@ class Emulator:
         :param changes: see :mod:`~airflow_provider_assemblyai.emulator.llm_gateway.settings`.
         :raises ValueError: for a name or a value that is not understood.
         """
-
-        def change() -> dict[str, Any]:
-            gateway = self._server.service.gateway
-            gateway.manner = gateway.manner.changed(**changes)
-            return gateway.manner.shown()
-
-        return self._on_loop(change)
+        return self._call(self._service.configure_gateway, **changes)
 
     def set_llm_answers(self, *answers: str | Mapping[str, Any]) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.
 
-        :param answers: texts, or objects as in ``POST /_emulator/llm-answers``; none for their own answers.
+        :param answers: texts, or objects with ``text``, ``tool_calls`` and ``finish``; none for their own answers.
         """
-        self._on_loop(lambda: self._server.service.gateway.script(answers))
+        self._call(self._service.set_llm_answers, answers)
 
     def token(self, expires_in_seconds: int = 60, **limits: int) -> str:
         """A temporary token of the first project.
@@ -165,14 +168,13 @@ class Emulator:
         :param expires_in_seconds: how long a session may be opened with it.
         :param limits: ``max_session_duration_seconds``.
         """
-        query = {name: str(value) for name, value in limits.items()}
-        query["expires_in_seconds"] = str(expires_in_seconds)
-        tokens = self._server.service.streaming.tokens
-        return self._on_loop(lambda: tokens.make("project-1", query)[0])
+        query = {"expires_in_seconds": str(expires_in_seconds)}
+        query.update({name: str(value) for name, value in limits.items()})
+        return self._call(self._service.streaming.tokens.make, "project-1", query)[0]
 
     def sessions(self) -> list[dict[str, Any]]:
         """All streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
-        return self._on_loop(self._server.service.streaming.ledger.shown)
+        return self._call(self._service.sessions)
 
     def session_audio(self, session_id: str) -> bytes:
         """What a session received, where audio is recorded.
@@ -180,55 +182,36 @@ class Emulator:
         :param session_id: from its Begin.
         :raises KeyError: when there is no such session, or it was not recorded.
         """
-        return self._on_loop(lambda: self._server.service.streaming.ledger.audio(session_id))
+        return self._call(self._service.session_audio, session_id)
 
     def inject_stream_fault(self, kind: str, session_id: str | None = None, **options: Any) -> int:
-        """Let something happen to open streaming sessions now.
+        """Let a fault meet open streaming sessions now.
 
-        :param kind: ``drop``, ``close``, ``stall``, ``warn``, ``revise_speakers`` or ``ignore_terminate``.
-        :param session_id: to one only; to all when absent.
-        :param options: ``code``, ``error``, ``seconds``.
-        :return: to how many.
-        :raises ValueError: for an act that is not understood.
+        :param kind: a stream kind without its prefix: ``drop``, ``close``, ``stall`` and others.
+        :param session_id: of one session; all when absent.
+        :param options: of the kind.
+        :return: how many sessions.
+        :raises FaultError: for a kind or an option that is not understood.
         """
-        act = make_stream_fault(kind, options)
-        return self._on_loop(lambda: self._server.service.streaming.order(act, session_id))
+        return self._call(self._service.inject_stream_fault, kind, session_id, **options)
 
     def set_streaming_limits(self, **changes: Any) -> None:
-        """Other rules for streaming sessions until the next reset.
+        """Change the limits of streaming sessions until the next reset.
 
         :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamingLimits`.
+        :raises ValueError: for a name or a value that is not understood.
         """
-        self._on_loop(lambda: self._server.service.streaming.change_rules(**changes))
-
-    def set_speed(self, speed: float) -> None:
-        """Let the emulator's clock run faster or slower until the next reset.
-
-        :param speed: how many of its seconds pass in a real one.
-        """
-        self._on_loop(lambda: self._server.service.clock.run_at(speed))
-
-    def seed(self, count: int) -> None:
-        """Submit many jobs at once for the first project, without HTTP.
-
-        :param count: how many.
-        """
-        self._on_loop(lambda: self._server.service.seed(count))
+        self._call(self._service.set_streaming_limits, **changes)
 
     def reset(self) -> None:
         """Back to the beginning: no data, no counts, no faults, real time."""
+        self._call(self._service.reset)
 
-        def reset() -> None:
-            self._server.gate.held.release()
-            self._server.service.reset()
-
-        self._on_loop(reset)
-
-    def _on_loop(self, action: Callable[[], T]) -> T:
-        """Run something where the state lives; so nothing there needs a lock."""
+    def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something on the event loop that owns the state, so that nothing there needs a lock."""
 
         async def call() -> T:
-            return action()
+            return function(*args, **kwargs)
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
 
@@ -257,7 +240,7 @@ def serve(
 ) -> Iterator[Emulator]:
     """Run an emulator in a thread for the length of a ``with`` block.
 
-    :param engine: ``scripted`` (instant, made-up words), ``whisper`` (listens), or an engine object.
+    :param engine: ``scripted`` (instant, made-up words), ``whisper`` (recognises speech), or an engine object.
     :param region: ``us`` or ``eu``.
     :param api_keys: keys that are accepted; each is a project of its own.
     :param host: address to listen on.
@@ -280,11 +263,11 @@ def serve(
         region=region,
         api_keys=tuple(api_keys),
         concurrency=concurrency,
-        pace=JobTimes(job_seconds, job_polls),
-        allowed=tuple(Path(directory) for directory in allow_files),
+        job_times=JobTimes(job_seconds, job_polls),
+        allow_files=tuple(Path(directory) for directory in allow_files),
         webhook_scale=webhook_scale,
         speed=speed,
-        stream=streaming_limits or StreamingLimits(),
+        streaming_limits=streaming_limits or StreamingLimits(),
         gateway=GatewaySettings().changed(**(gateway or {})),
         upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,
     )

@@ -54,16 +54,16 @@ class RegionServer:
             raise
         self.connections = Connections()
         self.service = Service(settings, engine)
-        self.gate = build(self.service, self.connections)
+        self.app = build(self.service, self.connections)
         self.url = f"{'https' if tls else 'http'}://{_reachable(host)}:{self._socket.getsockname()[1]}"
         self.service.base_url = self.url
         http, websockets = protocols(self.connections)
         self._server = _Server(
             uvicorn.Config(
-                self.gate,
+                self.app,
                 http=http,
                 ws=websockets,
-                # A larger message is refused in the service's own words, up to a point.
+                # A larger message is refused with the service's own error, up to a point.
                 ws_max_size=8 * LARGEST_MESSAGE,
                 # Sound hardly gets smaller, and a compressor would be in every comparison of CPU time.
                 ws_per_message_deflate=False,
@@ -74,7 +74,7 @@ class RegionServer:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
-                # The gate writes the date of the emulator's clock.
+                # The middleware writes the date of the emulator's clock.
                 date_header=False,
                 server_header=False,
                 proxy_headers=False,
@@ -90,19 +90,19 @@ class RegionServer:
         :param ready: set when connections are accepted.
         """
         self._server.ready = ready
-        driving = asyncio.get_running_loop().create_task(self.service.jobs.drive())
+        ending_jobs = asyncio.get_running_loop().create_task(self.service.jobs.run())
         try:
             await self._server.serve(sockets=[self._socket])
         finally:
-            driving.cancel()
-            await asyncio.gather(driving, return_exceptions=True)
+            ending_jobs.cancel()
+            await asyncio.gather(ending_jobs, return_exceptions=True)
             await self.service.close()
             self._socket.close()
 
     def stop(self) -> None:
-        """End serving; connections that wait for something are broken off."""
+        """End serving; connections that wait for something are broken."""
         self._server.should_exit = True
-        self.gate.held.release(action="reset")
+        self.service.held.release(action="reset")
         self.connections.break_all()
 
 

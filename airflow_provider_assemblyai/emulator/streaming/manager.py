@@ -12,8 +12,7 @@ from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.engines import Engine
-from airflow_provider_assemblyai.emulator.faults.rules import HANDSHAKE_KINDS, STREAM_KINDS, Faults
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault, make_stream_fault
+from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault
 from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
 from airflow_provider_assemblyai.emulator.streaming.sessions import (
     EXPIRED,
@@ -94,7 +93,6 @@ class StreamingManager:
 
     clock: Clock
     engine: Engine
-    faults: Faults
     webhooks: Webhooks
     project: Callable[[str | None], str]
     answer: Answer
@@ -149,14 +147,6 @@ class StreamingManager:
             entry.audio = bytearray()
         self.ledger.open(entry)
         return entry
-
-    def acts(self) -> list[StreamFault]:
-        """What the fault rules want to happen to a session that is opened now."""
-        return [
-            make_stream_fault(rule.kind.removeprefix("stream_"), rule.options, rule.chance)
-            for kind in sorted(STREAM_KINDS - HANDSHAKE_KINDS)
-            for rule in self.faults.on_session(kind)
-        ]
 
     def gone(self, entry: SessionRecord, finished: Callable[[], None]) -> None:
         """The client has left a session without ending it; a limit will.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a job: queued, processing, and how it ends.
+"""The states of a job: queued, processing, and how it ends.
 
-Time here is the emulator's clock, and everything that is due happens when somebody looks: a read
-first lets all jobs end that should have ended by now, in the order of their ends, each of which may
-start the next queued job at that moment. So a clock that jumps an hour leaves the same history as one
-that ran through it.
+Time here is the emulator's clock, and what is due happens at the next read: it first ends all jobs that should
+have ended by now, in the order of their ends, each of which may start the next queued job at that moment. So a
+clock that jumps an hour leaves the same history as one that ran through it.
 """
 
 from __future__ import annotations
@@ -54,10 +53,11 @@ class Jobs:
 
     :param clock: the emulator's time.
     :param engine: turns jobs into words.
-    :param sources: gets at the audio.
+    :param sources: finds the audio.
     :param concurrency: jobs in processing at once; more wait as ``queued``. The limit belongs to the
         account, so more keys do not raise it.
-    :param ended: called with each record that has just ended.
+    :param times: how long a job stays in processing.
+    :param on_end: called with each record that has just ended.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Jobs:
         engine: Engine,
         sources: Sources,
         concurrency: int,
-        pace: JobTimes,
-        ended: Callable[[Record], None],
+        times: JobTimes,
+        on_end: Callable[[Record], None],
     ) -> None:
         self._clock = clock
         self._engine = engine
         self._sources = sources
         self._concurrency = concurrency
-        self._pace = pace
-        self._ended = ended
+        self._times = times
+        self._on_end = on_end
         self._waiting: deque[Record] = deque()
         self._active = 0
         self._due: list[tuple[float, int, Record]] = []
@@ -94,8 +94,8 @@ class Jobs:
         self._start_waiting(self._clock.now())
         self._clock.wake()
 
-    def settle(self) -> None:
-        """Let everything happen that is due."""
+    def end_due(self) -> None:
+        """End all jobs that are due."""
         now = self._clock.now()
         while self._due and self._due[0][0] <= now:
             at, _, record = heapq.heappop(self._due)
@@ -103,22 +103,26 @@ class Jobs:
                 self._end(record, at)
 
     def read(self, record: Record) -> None:
-        """Somebody reads this record: settle, and count the read.
+        """A client reads this record: end what is due, and count the read.
 
         :param record: the record that is read.
         """
-        self.settle()
+        self.end_due()
         if record.status == PROCESSING and record.polls_left > 0:
             record.polls_left -= 1
             if record.polls_left == 0:
                 self._schedule(record, self._clock.now())
 
-    async def drive(self) -> None:
-        """Let jobs end without anybody looking, so that webhooks go out."""
+    async def run(self) -> None:
+        """End jobs when they are due, without a read, so that webhooks go out."""
         while True:
-            self.settle()
+            self.end_due()
             wait = max(0.0, self._due[0][0] - self._clock.now()) if self._due else None
-            await self._clock.next_move(wait)
+            await self._clock.next_change(wait)
+
+    def counts(self) -> dict[str, int]:
+        """Jobs that wait, and jobs in processing."""
+        return {QUEUED: len(self._waiting), PROCESSING: self._active}
 
     def reset(self) -> None:
         """Forget all jobs."""
@@ -128,7 +132,7 @@ class Jobs:
         self._background.cancel()
 
     async def close(self) -> None:
-        """End the work that is under way."""
+        """End all work."""
         self.reset()
         await self._background.close()
         await self._worker.close()
@@ -140,18 +144,20 @@ class Jobs:
 
     def _start(self, record: Record, at: float) -> None:
         record.status = PROCESSING
-        markers = record.markers
-        seconds = self._pace.seconds if markers.processing_seconds is None else markers.processing_seconds
-        record.polls_left = self._pace.polls if markers.processing_polls is None else markers.processing_polls
+        options = record.url_options
+        seconds = self._times.seconds if options.processing_seconds is None else options.processing_seconds
+        record.polls_left = (
+            self._times.polls if options.processing_polls is None else options.processing_polls
+        )
         # An instant engine knows its answer now; the job still takes the time it was given.
         if record.outcome is None and self._engine_for(record).reads_media:
             record.running = True
-            self._background.start(self._listen(record))
+            self._background.start(self._recognise_media(record))
         record.ready_at = at + seconds
         self._schedule(record, record.ready_at)
 
     def _schedule(self, record: Record, at: float) -> None:
-        """Plan the end, if nothing else is missing."""
+        """Plan the end, unless the job waits for an engine or for reads."""
         if record.running or record.polls_left > 0:
             return
         self._serial += 1
@@ -167,7 +173,7 @@ class Jobs:
         else:
             record.status = COMPLETED
         self._active -= 1
-        self._ended(record)
+        self._on_end(record)
         self._start_waiting(at)
 
     def _recognise(self, record: Record) -> Recognition | Exception:
@@ -178,22 +184,22 @@ class Jobs:
         except JobError as failure:
             return failure
         except Exception:
-            return self._fault(record)
+            return self._engine_failure(record)
 
     def _engine_for(self, record: Record) -> Engine:
-        """Who tells the words: a script is said, whatever there would be to hear."""
+        """The engine of a job: a text that a test has set needs no listening."""
         return self._engine if record.script is None else _SCRIPTED
 
-    def _fault(self, record: Record) -> Exception:
-        """A fault of ours, which to a client is the service's own."""
-        # The traceback names files and lines, never what was said.
+    def _engine_failure(self, record: Record) -> Exception:
+        """A fault of the emulator, which to a client is one of the service."""
+        # The traceback names files and lines, never words of the transcript.
         log.exception("job %s: the %s engine failed", record.id, self._engine.name)  # noqa: LOG004  called by handlers
         return server_fault()
 
-    async def _listen(self, record: Record) -> None:
+    async def _recognise_media(self, record: Record) -> None:
         """Fetch and recognise, off the event loop."""
         media = None
-        given_up = asyncio.Event()
+        cancelled = asyncio.Event()
         try:
             media = await self._sources.fetch(record)
             job = Job(
@@ -202,26 +208,22 @@ class Jobs:
                 media.path,
                 seed=record.seed,
                 script=record.script,
-                cancelled=given_up.is_set,
+                cancelled=cancelled.is_set,
             )
             record.outcome = await self._worker.run(partial(self._engine.recognise, job))
         except JobError as failure:
             record.outcome = failure
         except Exception:
-            record.outcome = self._fault(record)
+            record.outcome = self._engine_failure(record)
         except asyncio.CancelledError:
-            given_up.set()
+            cancelled.set()
             raise
         finally:
-            heard = isinstance(record.outcome, Recognition)
-            if media is not None and heard and record.fields.get("redact_pii_audio"):
-                record.media, record.media_is_ours = media.path, media.temporary
+            recognised = isinstance(record.outcome, Recognition)
+            if media is not None and recognised and record.fields.get("redact_pii_audio"):
+                record.media, record.media_is_temporary = media.path, media.temporary
             elif media is not None and media.temporary:
                 media.path.unlink(missing_ok=True)
         record.running = False
         self._schedule(record, self._clock.now())
         self._clock.wake()
-
-    def counts(self) -> dict[str, int]:
-        """Jobs by where they stand."""
-        return {QUEUED: len(self._waiting), PROCESSING: self._active}

@@ -16,7 +16,7 @@ from pathlib import Path
 _BEEP_HERTZ = 1_000
 _BEEP_LEVEL = 6_000
 _GENERATED_RATE = 8_000
-# A scripted job may claim ten hours; nobody needs them as sound.
+# A scripted job may claim ten hours; no test needs them as sound.
 _LONGEST_GENERATED = 60.0
 
 
@@ -25,7 +25,7 @@ def redact_audio(
 ) -> None:
     """Make the copy of a job's audio.
 
-    :param media: the file that was listened to; ``None`` when nobody did, which gives a quiet hum.
+    :param media: the file that was transcribed; ``None`` when there was none, which gives a quiet hum.
     :param path: the new WAV file.
     :param duration: seconds, for the hum.
     :param spans: milliseconds from and to, to be covered.
@@ -34,7 +34,7 @@ def redact_audio(
     if media is None:
         samples, rate = generated(duration)
     else:
-        # Only an engine that listens keeps a file, so its decoder is there.
+        # Only an engine that reads audio keeps a file, so its decoder is there.
         from airflow_provider_assemblyai.emulator.engines import decode as audio
 
         decoded = audio.decode(media)
@@ -76,7 +76,7 @@ def write(
 
 
 def generated(duration: float) -> tuple[list[array.array[int]], int]:
-    """Something to cover, for a job whose audio nobody has: a quiet hum.
+    """Something to cover, for a job whose audio was never fetched: a quiet hum.
 
     :param duration: seconds.
     """

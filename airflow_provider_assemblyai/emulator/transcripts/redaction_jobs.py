@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The second product of a job with ``redact_pii_audio``: a file, a link to it, and a second webhook."""
+"""The redacted copy of a job's audio: a file, a link to it, and a second webhook."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from airflow_provider_assemblyai.emulator.transcripts import redacted_audio
 from airflow_provider_assemblyai.emulator.transcripts.store import ERROR, Record, Store
 from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
-FILE_LIFE = 86_400.0
-LINK_LIFE = 1_800.0
+FILE_LIFETIME = 86_400.0
+LINK_LIFETIME = 1_800.0
 
 
 class RedactionJobs:
     """Makes redacted copies and gives out links to them.
 
-    :param clock: says when links and files run out.
+    :param clock: says when links and files expire.
     :param store: gives the files a place.
     :param webhooks: announce a finished copy.
     """
@@ -35,7 +35,7 @@ class RedactionJobs:
         self._links: dict[str, tuple[Path, float]] = {}
         self._background = Background()
 
-    def begin(self, record: Record, results: Results) -> None:
+    def start(self, record: Record, results: Results) -> None:
         """Make the copy of a job that has just been completed.
 
         :param record: the transcript.
@@ -56,10 +56,10 @@ class RedactionJobs:
             )
             await asyncio.get_running_loop().run_in_executor(None, copy)
             record.redacted_file = path
-        if record.media is not None and record.media_is_ours:
+        if record.media is not None and record.media_is_temporary:
             record.media.unlink(missing_ok=True)
         record.media = None
-        await self._clock.sleep(record.markers.redacted)
+        await self._clock.sleep(record.url_options.redacted)
         record.redacting = False
         if record.redacted_file is None:
             return
@@ -74,7 +74,7 @@ class RedactionJobs:
         """A fresh link to the copy, ``None`` while it is not ready.
 
         :param record: the transcript.
-        :raises ApiError: 400 when nobody asked for a copy or it is gone.
+        :raises ApiError: 400 when no copy was asked for or it is gone.
         """
         if record.deleted or record.status == ERROR or not record.fields.get("redact_pii_audio"):
             raise ApiError(400, NO_REDACTED_AUDIO)
@@ -83,12 +83,12 @@ class RedactionJobs:
         # Without speech there is nothing to redact, and no file unless it was asked for.
         if record.redacted_at is None or record.redacted_file is None:
             raise ApiError(400, NO_REDACTED_AUDIO)
-        if self._clock.now() - record.redacted_at > FILE_LIFE:
+        if self._clock.now() - record.redacted_at > FILE_LIFETIME:
             raise ApiError(400, NO_REDACTED_AUDIO)
         return self._link(record, record.redacted_file)
 
     def file(self, token: str) -> Path | None:
-        """The file behind a link, ``None`` when the link has run out."""
+        """The file behind a link, ``None`` when the link has expired."""
         path, until = self._links.get(token, (None, 0.0))
         if path is None or self._clock.now() > until or not path.is_file():
             return None
@@ -106,11 +106,11 @@ class RedactionJobs:
         self._background.cancel()
 
     async def close(self) -> None:
-        """End the work that is under way."""
+        """End all work."""
         self.reset()
         await self._background.close()
 
     def _link(self, record: Record, path: Path) -> str:
         token = uuid.uuid4().hex
-        self._links[token] = (path, self._clock.now() + LINK_LIFE)
+        self._links[token] = (path, self._clock.now() + LINK_LIFETIME)
         return f"{record.base_url}/redacted/{token}"

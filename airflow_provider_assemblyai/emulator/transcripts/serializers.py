@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Transcript object: the request echoed, and the results beside it."""
+"""The Transcript object: the request and the results. And the row of the list."""
 
 from __future__ import annotations
 
@@ -16,67 +16,13 @@ from airflow_provider_assemblyai.emulator.text.languages import (
 )
 from airflow_provider_assemblyai.emulator.text.results import Results, mean_confidence, turns
 from airflow_provider_assemblyai.emulator.text.understanding import understand
-from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, ERROR, Record
+from airflow_provider_assemblyai.emulator.transcripts.request_fields import FIELDS, IF_SENT, NEVER
+from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, DELETED_URL, ERROR, Record
 
-DELETED_URL = "http://deleted_by_user"
-DELETED_TEXT = "Deleted by user."
-
-# Echoed with these values when they were not sent.
-_ECHO: dict[str, Any] = {
-    "audio_end_at": None,
-    "audio_start_from": None,
-    "auto_chapters": False,
-    "auto_highlights": False,
-    "content_safety": False,
-    "custom_spelling": None,
-    "custom_topics": False,
-    "disfluencies": False,
-    "entity_detection": False,
-    "filter_profanity": False,
-    "format_text": True,
-    "iab_categories": False,
-    "language_codes": None,
-    "language_confidence_threshold": None,
-    "language_detection": False,
-    "multichannel": False,
-    "punctuate": True,
-    "redact_pii": False,
-    "redact_pii_audio": False,
-    "redact_pii_audio_quality": None,
-    "redact_pii_policies": None,
-    "redact_pii_sub": "hash",
-    "remove_audio_tags": None,
-    "sentiment_analysis": False,
-    "speaker_labels": False,
-    "speakers_expected": None,
-    "speech_model": None,
-    "speech_models": None,
-    "speech_threshold": None,
-    "speed_boost": None,
-    "summarization": False,
-    "summary_model": None,
-    "summary_type": None,
-    "temperature": None,
-    "throttled": None,
-    "topics": [],
-    "webhook_auth_header_name": None,
-    "webhook_url": None,
-}
-# Echoed only when they were sent: their published types know no null, or they are newer than those.
-_ECHO_IF_SENT = (
-    "boost_param",
-    "domain",
-    "dual_channel",
-    "keyterms_prompt",
-    "keyterms_prompt_options",
-    "language_detection_options",
-    "prompt",
-    "redact_pii_audio_options",
-    "redact_pii_return_unredacted",
-    "redact_static_entities",
-    "speech_understanding",
-    "word_boost",
-)
+_DELETED_TEXT = "Deleted by user."
+# See the rule at the top of request_fields.
+_ECHO = {name: field.echo for name, field in FIELDS.items() if field.echo not in (IF_SENT, NEVER)}
+_ECHO_IF_SENT = [name for name, field in FIELDS.items() if field.echo is IF_SENT]
 _RESULTS: dict[str, Any] = {
     "audio_duration": None,
     "auto_highlights_result": None,
@@ -98,7 +44,7 @@ _KEPT_AFTER_DELETE = ("auto_highlights", "redact_pii", "summarization")
 
 
 def transcript_object(record: Record, results: Results | None) -> dict[str, Any]:
-    """The answer of submit, get and delete.
+    """The object that submit, get and delete answer with.
 
     :param record: the transcript.
     :param results: of a completed job, else ``None``.
@@ -121,7 +67,7 @@ def transcript_object(record: Record, results: Results | None) -> dict[str, Any]
     }
     if fields.get("redact_pii_audio"):
         shown["redact_pii_audio_quality"] = fields.get("redact_pii_audio_quality", "mp3")
-    if record.markers.unavailable_objects:
+    if record.url_options.unavailable_objects:
         shown.update(features.unavailable(fields))
     if record.status == ERROR:
         shown["error"] = record.error
@@ -162,7 +108,7 @@ def _fill(shown: dict[str, Any], record: Record, results: Results) -> None:
     if fields.get("speech_understanding"):
         request = fields["speech_understanding"]["request"]
         shown.update(understand(request, results).shown(request))
-    warnings = [*results.warnings, domain_warning(fields, code), record.markers.warning]
+    warnings = [*results.warnings, domain_warning(fields, code), record.url_options.warning]
     messages = [{"message": text} for text in warnings if text]
     if messages or fields.get("domain"):
         domain = None if domain_warning(fields, code) else fields.get("domain")
@@ -187,9 +133,9 @@ def _scrubbed(record: Record, results: Results | None) -> dict[str, Any]:
         "audio_duration": round(results.duration) if results else None,
     }
     if record.status == ERROR:
-        shown["error"] = DELETED_TEXT
+        shown["error"] = _DELETED_TEXT
     else:
-        shown["text"] = DELETED_TEXT
+        shown["text"] = _DELETED_TEXT
     return shown
 
 
@@ -197,7 +143,7 @@ def list_item(record: Record) -> dict[str, Any]:
     """A row of the list."""
     error = record.error
     if record.deleted and error:
-        error = DELETED_TEXT
+        error = _DELETED_TEXT
     skew = record.shown_created - record.created
     return {
         "id": record.id,

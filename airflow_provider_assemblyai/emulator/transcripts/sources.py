@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Getting at a job's audio: uploads, web addresses, allowed local files."""
+"""The audio of a job: uploads, web addresses, allowed local files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,8 @@ from urllib.request import url2pathname
 
 import httpx
 
+from airflow_provider_assemblyai.emulator.core import errors
 from airflow_provider_assemblyai.emulator.core.clock import Clock
-from airflow_provider_assemblyai.emulator.core.errors import (
-    failed_download,
-    forbidden_download,
-    inaccessible_file,
-    not_audio,
-    too_short,
-    transcoding_failed,
-)
 from airflow_provider_assemblyai.emulator.engines import Job
 from airflow_provider_assemblyai.emulator.transcripts.store import Record, Store, Upload, upload_token
 
@@ -33,7 +26,7 @@ _TIMEOUT = httpx.Timeout(30.0)
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A file to listen to, and whether it is only ours for the moment."""
+    """A file to transcribe, and whether it has to be deleted afterwards."""
 
     path: Path
     temporary: bool
@@ -44,13 +37,13 @@ class Sources:
 
     :param store: knows the uploads.
     :param clock: says which of them have expired.
-    :param allowed: directories whose files a ``file://`` address may name.
+    :param allow_files: directories whose files a ``file://`` address may name.
     """
 
-    def __init__(self, store: Store, clock: Clock, allowed: Sequence[Path]) -> None:
+    def __init__(self, store: Store, clock: Clock, allow_files: Sequence[Path]) -> None:
         self._store = store
         self._clock = clock
-        self._allowed = [directory.resolve() for directory in allowed]
+        self._allow_files = [directory.resolve() for directory in allow_files]
 
     def describe(self, record: Record) -> Job:
         """The job for an engine that reads no file: what is known without fetching.
@@ -58,14 +51,14 @@ class Sources:
         :param record: the transcript.
         :raises JobError: for an upload that is gone or is not audio.
         """
-        upload = self._upload(record)
-        duration = record.markers.duration
+        upload = self._find_upload(record)
+        duration = record.url_options.duration
         if upload is not None:
             refuse_other_content(upload.head, upload.size)
             if duration is None:
                 duration = wav_duration(upload.head, upload.size)
         if duration is not None and duration < SHORTEST_AUDIO:
-            raise too_short()
+            raise errors.too_short()
         return Job(
             record.audio_url,
             record.fields,
@@ -80,13 +73,13 @@ class Sources:
         :param record: the transcript.
         :raises JobError: with the service's text, when there is no file to be had.
         """
-        upload = self._upload(record)
+        upload = self._find_upload(record)
         if upload is not None:
             refuse_other_content(upload.head, upload.size)
             return Media(upload.path, temporary=False)
         url = record.audio_url
         if urlsplit(url).scheme == "file":
-            return Media(self._local(url), temporary=False)
+            return Media(self._local_file(url), temporary=False)
         path = self._store.temporary()
         try:
             await self._download(url, path)
@@ -95,18 +88,18 @@ class Sources:
             raise
         return Media(path, temporary=True)
 
-    def _upload(self, record: Record) -> Upload | None:
-        upload = self._store.upload_of(record.audio_url, self._clock.now())
+    def _find_upload(self, record: Record) -> Upload | None:
+        upload = self._store.find_upload(record.audio_url, self._clock.now())
         if upload is None and upload_token(record.audio_url):
             # Expired, deleted, or made in the other region.
-            raise inaccessible_file(record.audio_url)
+            raise errors.inaccessible_file(record.audio_url)
         return upload
 
-    def _local(self, url: str) -> Path:
+    def _local_file(self, url: str) -> Path:
         path = Path(url2pathname(urlsplit(url).path)).resolve()
-        inside = any(path.is_relative_to(directory) for directory in self._allowed)
+        inside = any(path.is_relative_to(directory) for directory in self._allow_files)
         if not inside or not path.is_file():
-            raise inaccessible_file(url)
+            raise errors.inaccessible_file(url)
         return path
 
     async def _download(self, url: str, path: Path) -> None:
@@ -118,16 +111,16 @@ class Sources:
                 client.stream("GET", url) as response,
             ):
                 if response.status_code >= 400:
-                    raise forbidden_download(url, _refusal(response))
+                    raise errors.forbidden_download(url, _refusal(response))
                 size = 0
                 with path.open("wb") as file:
                     async for chunk in response.aiter_bytes(1 << 20):
                         size += len(chunk)
                         if size > LARGEST_REMOTE_FILE:
-                            raise failed_download(url)
+                            raise errors.failed_download(url)
                         file.write(chunk)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise failed_download(url) from error
+            raise errors.failed_download(url) from error
         with path.open("rb") as file:
             refuse_other_content(file.read(HEAD_BYTES), size)
 
@@ -151,12 +144,12 @@ def refuse_other_content(head: bytes, size: int) -> None:
     :raises JobError: with the type that was found.
     """
     if size == 0:
-        raise not_audio("application/x-empty", "empty")
+        raise errors.not_audio("application/x-empty", "empty")
     found = media_type(head)
     if found in {"application/json", "multipart/form-data"}:
-        raise transcoding_failed(found)
+        raise errors.transcoding_failed(found)
     if found == "text/html":
-        raise not_audio(found, "HTML document, ASCII text")
+        raise errors.not_audio(found, "HTML document, ASCII text")
 
 
 def media_type(head: bytes) -> str | None:

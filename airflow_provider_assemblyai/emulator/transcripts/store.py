@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a region remembers: uploads, transcripts, and the pages of the list."""
+"""The data of a region: uploads, transcripts, and the pages of the list."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.errors import UNKNOWN_TRANSCRIPT, ApiError
 from airflow_provider_assemblyai.emulator.engines import Recognition
-from airflow_provider_assemblyai.emulator.transcripts.url_options import NONE, UrlOptions
+from airflow_provider_assemblyai.emulator.transcripts.url_options import UrlOptions
 
-LIST_WINDOW = 90 * 86_400.0
-UPLOAD_LIFE = 86_400.0
+_LIST_WINDOW = 90 * 86_400.0
+_UPLOAD_LIFETIME = 86_400.0
 _UPLOAD_PATH = re.compile(r"^https?://[^/?#]+/upload/([0-9a-f]{32})(?:[?#].*)?$")
 
+DELETED_URL = "http://deleted_by_user"
 QUEUED, PROCESSING, COMPLETED, ERROR = STATUSES = ("queued", "processing", "completed", "error")
 
 
 @dataclass(slots=True)
 class Upload:
-    """A file that was sent to us.
+    """An uploaded file.
 
     :param head: its first bytes, for finding out what it is.
     :param digest: stands for its content.
@@ -45,14 +47,14 @@ class Record:
 
     :param fields: the validated request without its nulls.
     :param webhook_secret: value of the webhook's header, which no answer may show.
-    :param position: place in the project's list.
-    :param created: when it was accepted; ``shown_created`` is what clients are told.
+    :param position: in the project's list.
+    :param created: when it was accepted; ``shown_created`` is what clients see.
     :param listed_from: when the list begins to show it.
-    :param ready_at: when the job may end; ``None`` while nobody knows.
+    :param ready_at: when the job may end; ``None`` before it has started.
     :param polls_left: reads that still see it in processing.
-    :param running: whether an engine is at work on it.
+    :param running: whether an engine works on it.
     :param media: the file it was made from, kept only until its redacted copy is written.
-    :param media_is_ours: whether that file has to be deleted then.
+    :param media_is_temporary: whether that file has to be deleted then.
     :param redacting: whether the redacted copy is still being made.
     """
 
@@ -65,7 +67,7 @@ class Record:
     shown_created: float
     listed_from: float
     base_url: str
-    markers: UrlOptions = NONE
+    url_options: UrlOptions = field(default_factory=UrlOptions)
     status: str = QUEUED
     error: str | None = None
     completed: float | None = None
@@ -77,17 +79,17 @@ class Record:
     seed: str = ""
     upload: str | None = None
     deleted: bool = False
-    webhook_twice: bool = False
+    duplicate_webhook: bool = False
     webhook_status_code: int | None = None
     media: Path | None = None
-    media_is_ours: bool = False
+    media_is_temporary: bool = False
     redacting: bool = False
     redacted_at: float | None = None
     redacted_file: Path | None = None
 
     @property
     def audio_url(self) -> str:
-        return "http://deleted_by_user" if self.deleted else str(self.fields["audio_url"])
+        return DELETED_URL if self.deleted else str(self.fields["audio_url"])
 
     @property
     def terminal(self) -> bool:
@@ -123,7 +125,7 @@ class Store:
         self._lists.clear()
 
     def next_position(self, project: str) -> int:
-        """The place that the project's next record takes."""
+        """The position that the project's next record takes."""
         return len(self._lists.get(project, ()))
 
     def add(self, record: Record) -> None:
@@ -165,11 +167,11 @@ class Store:
         high = self.get(project, before).position if before else len(rows)
 
         def shown(record: Record) -> bool:
-            return record.listed_from <= now and now - record.created <= LIST_WINDOW and accept(record)
+            return record.listed_from <= now and now - record.created <= _LIST_WINDOW and accept(record)
 
         def older(start: int, stop: int = -1) -> Iterator[Record]:
             for at in range(start, stop, -1):
-                if now - rows[at].created > LIST_WINDOW:
+                if now - rows[at].created > _LIST_WINDOW:
                     return
                 if shown(rows[at]):
                     yield rows[at]
@@ -178,24 +180,24 @@ class Store:
             return (rows[at] for at in range(start, len(rows)) if shown(rows[at]))
 
         if after:
-            found = _take((record for record in newer(low + 1) if record.position < high), limit)
+            found = list(islice((record for record in newer(low + 1) if record.position < high), limit))
             found.reverse()
         else:
-            found = _take(older(high - 1, low), limit)
+            found = list(islice(older(high - 1, low), limit))
         if not found:
             return Page([], False, False)
         has_older = next(older(found[-1].position - 1), None) is not None
         has_newer = next(newer(found[0].position + 1), None) is not None
         return Page(found, has_older, has_newer)
 
-    def upload_of(self, audio_url: str, now: float) -> Upload | None:
-        """The upload that an address means, unless it is gone.
+    def find_upload(self, audio_url: str, now: float) -> Upload | None:
+        """The upload behind an address, unless it is gone.
 
         :param now: an upload lives for 24 hours.
         """
         token = upload_token(audio_url)
         upload = self.uploads.get(token) if token else None
-        if upload is not None and now - upload.created > UPLOAD_LIFE:
+        if upload is not None and now - upload.created > _UPLOAD_LIFETIME:
             self.drop_upload(upload.token)
             return None
         return upload
@@ -212,7 +214,7 @@ class Store:
 
 
 def upload_token(audio_url: str) -> str | None:
-    """The opaque part of an address that ``/v2/upload`` gave out, on whatever host."""
+    """The opaque part of an address that ``/v2/upload`` returned, on any host."""
     match = _UPLOAD_PATH.match(audio_url)
     return match.group(1) if match else None
 
@@ -225,12 +227,3 @@ def day_span(day: str) -> tuple[float, float]:
     """
     start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
     return start, start + 86_400.0
-
-
-def _take(records: Iterator[Record], limit: int) -> list[Record]:
-    found: list[Record] = []
-    for record in records:
-        found.append(record)
-        if len(found) == limit:
-            break
-    return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Telling a client that a job or a streaming session has ended."""
+"""Webhooks: a client hears that a job or a streaming session has ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.transcripts.sources import is_loopback
 from airflow_provider_assemblyai.emulator.transcripts.store import Record
 
-ATTEMPTS = 10
-PAUSE = 10.0
-TIMEOUT = 10.0
+_ATTEMPTS = 10
+_PAUSE = 10.0
+_TIMEOUT = 10.0
 
 
 class Webhooks:
@@ -43,7 +43,7 @@ class Webhooks:
             headers = {}
             if record.webhook_secret is not None:
                 headers[record.fields["webhook_auth_header_name"]] = record.webhook_secret
-            for _ in range(2 if record.webhook_twice else 1):
+            for _ in range(2 if record.duplicate_webhook else 1):
                 self._background.start(
                     self._deliver(record.fields["webhook_url"], dict(body), headers, record)
                 )
@@ -53,30 +53,32 @@ class Webhooks:
 
         :param url: where to.
         :param body: what to send.
-        :param headers: what the receiver knows us by.
+        :param headers: the header by which the receiver knows the sender.
         """
         self._background.start(self._deliver(url, dict(body), headers))
 
     async def close(self) -> None:
-        """Give up what is not delivered yet."""
+        """Cancel what is not delivered yet."""
         await self._background.close()
 
     def reset(self) -> None:
-        """Give up what is not delivered yet, and count from zero."""
+        """Cancel what is not delivered yet, and count from zero."""
         self._background.cancel()
         self.attempts = self.delivered = 0
 
     async def _deliver(
         self, url: str, body: Mapping[str, Any], headers: Mapping[str, str], record: Record | None = None
     ) -> None:
-        async with httpx.AsyncClient(timeout=TIMEOUT * self._scale, trust_env=not is_loopback(url)) as client:
-            for attempt in range(ATTEMPTS):
+        async with httpx.AsyncClient(
+            timeout=_TIMEOUT * self._scale, trust_env=not is_loopback(url)
+        ) as client:
+            for attempt in range(_ATTEMPTS):
                 if attempt:
-                    await self._clock.sleep(PAUSE * self._scale)
+                    await self._clock.sleep(_PAUSE * self._scale)
                 self.attempts += 1
                 try:
                     # The whole answer counts against the ten seconds, not each read of it.
-                    async with asyncio.timeout(TIMEOUT * self._scale):
+                    async with asyncio.timeout(_TIMEOUT * self._scale):
                         response = await client.post(url, json=body, headers=headers)
                 except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError):
                     continue
