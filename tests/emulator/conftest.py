@@ -8,6 +8,9 @@ import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from tests.support.emulator_api import Api
+from tests.support.emulator_command import start
+
+__all__ = ["start"]
 
 KEYS = ("first-key", "second-key")
 

@@ -6,9 +6,7 @@ from __future__ import annotations
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-from tests.emulator.test_command import Start, ready, start
-
-__all__ = ["start"]
+from tests.support.emulator_command import Start, ready
 
 HEADERS = {"Authorization": "Bearer emulator-key"}
 

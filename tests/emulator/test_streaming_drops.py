@@ -37,7 +37,7 @@ def test_a_drop_now_of_all_or_of_one(emulator: Emulator) -> None:
     assert streams[1].closed == (1006, "")
     assert emulator.inject_stream_fault("close", code=3005) == 2
     assert {streams[number].error()[0] for number in (0, 2)} == {3005}
-    with pytest.raises(ValueError, match="unknown act"):
+    with pytest.raises(ValueError, match="unknown kind"):
         emulator.inject_stream_fault("explode")
 
 

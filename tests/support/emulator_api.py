@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
 import wave
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -11,7 +14,7 @@ AUDIO = "https://example.com/call.wav"
 
 
 class Api:
-    """The service's requests as a test writes them down."""
+    """The requests of the service, as short as tests want them."""
 
     def __init__(self, url: str, key: str, session: requests.Session) -> None:
         self.url = url
@@ -21,7 +24,7 @@ class Api:
     def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
         headers = {"Authorization": self.key, **kwargs.pop("headers", {})}
         address = path if path.startswith("http") else f"{self.url}{path}"
-        return self._session.request(method, address, headers=headers, timeout=20, **kwargs)
+        return self._session.request(method, address, headers=headers, timeout=60, **kwargs)
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         return self.call("GET", path, **kwargs)
@@ -50,6 +53,18 @@ class Api:
 
 def error_of(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]
+
+
+def send_request(url: str, key: str, path: str = "/v2/transcript") -> socket.socket:
+    """Submit a job on a connection of its own, without waiting for the response."""
+    body = json.dumps({"audio_url": AUDIO}).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    address = urlsplit(url)
+    assert address.hostname is not None
+    assert address.port is not None
+    connection = socket.create_connection((address.hostname, address.port), timeout=60)
+    connection.sendall(head.encode() + body)
+    return connection
 
 
 def wav(seconds: float, rate: int = 8000, channels: int = 1) -> bytes:

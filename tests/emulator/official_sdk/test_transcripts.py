@@ -8,6 +8,7 @@ from pathlib import Path
 import assemblyai as aai
 import httpx
 import pytest
+from assemblyai.api import delete_transcript, get_transcript
 
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.emulator_api import wav
@@ -37,6 +38,9 @@ def test_upload_transcribe_and_export(
     assert transcript.status == aai.TranscriptStatus.completed
     assert transcript.text
     assert transcript.audio_duration == 12
+    assert transcript.utterances
+    assert transcript.words
+    assert transcript.auto_highlights
     assert {turn.speaker for turn in transcript.utterances} == {"A", "B"}
     assert transcript.words[0].start == 0
     assert transcript.auto_highlights.status == aai.StatusResult.success
@@ -64,6 +68,7 @@ def test_list_and_pages(transcriber: aai.Transcriber) -> None:
 def test_a_failed_job_and_a_refused_one(transcriber: aai.Transcriber) -> None:
     failed = transcriber.transcribe("https://example.com/a.wav?emulator=error:download_unable")
     assert failed.status == aai.TranscriptStatus.error
+    assert failed.error
     assert failed.error.startswith("Download error, unable to download")
     with pytest.raises(aai.TranscriptError, match="speech_models"):
         transcriber.transcribe("https://example.com/a.wav", aai.TranscriptionConfig(speech_models=["none"]))
@@ -77,12 +82,13 @@ def test_a_wrong_key(emulator: Emulator) -> None:
 
 def test_waiting_by_id_and_deleting(transcriber: aai.Transcriber, emulator: Emulator) -> None:
     transcript_id = transcriber.submit("https://example.com/a.wav?emulator=processing:3polls").id
+    assert transcript_id
     with httpx.Client(base_url=emulator.url, headers={"Authorization": emulator.api_key}) as http:
-        done = aai.api.get_transcript(http, transcript_id)
+        done = get_transcript(http, transcript_id)
         assert done.status == aai.TranscriptStatus.processing
-        while aai.api.get_transcript(http, transcript_id).status != aai.TranscriptStatus.completed:
+        while get_transcript(http, transcript_id).status != aai.TranscriptStatus.completed:
             pass
-        scrubbed = aai.api.delete_transcript(http, transcript_id)
+        scrubbed = delete_transcript(http, transcript_id)
     assert scrubbed.text == "Deleted by user."
     assert scrubbed.audio_url == "http://deleted_by_user"
 

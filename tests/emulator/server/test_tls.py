@@ -24,17 +24,15 @@ from assemblyai.streaming.v3 import (
 )
 
 from airflow_provider_assemblyai.emulator import Emulator, serve
-from tests.emulator.test_command import Start, ready, start
+from tests.support.emulator_command import Start, ready
 from tests.support.streams import FRAME, TIMEOUT
-
-__all__ = ["start"]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:websockets", "ignore::DeprecationWarning:assemblyai"
 )
 
 SCRIPT = "The snow came early."
-PATIENT = {"connect_timeout": TIMEOUT, "terminate_timeout": TIMEOUT}
+PATIENT: dict[str, Any] = {"connect_timeout": TIMEOUT, "terminate_timeout": TIMEOUT}
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +65,16 @@ def secure(_secure: Emulator, files: dict[str, Path], monkeypatch: pytest.Monkey
 def test_http(secure: Emulator) -> None:
     assert secure.url.startswith("https://127.0.0.1:")
     headers = {"Authorization": secure.api_key}
-    sent = requests.post(f"{secure.url}/v2/upload", data=b"sound", headers=headers, timeout=5).json()
+    sent = requests.post(f"{secure.url}/v2/upload", data=b"sound", headers=headers, timeout=60).json()
     assert sent["upload_url"].startswith(secure.url)
     submitted = requests.post(
-        f"{secure.url}/v2/transcript", json={"audio_url": sent["upload_url"]}, headers=headers, timeout=5
+        f"{secure.url}/v2/transcript", json={"audio_url": sent["upload_url"]}, headers=headers, timeout=60
     )
-    found = requests.get(f"{secure.url}/v2/transcript/{submitted.json()['id']}", headers=headers, timeout=5)
+    found = requests.get(f"{secure.url}/v2/transcript/{submitted.json()['id']}", headers=headers, timeout=60)
     assert found.json()["text"] == SCRIPT
-    models = requests.get(f"{secure.url}/v1/models", timeout=5)
+    models = requests.get(f"{secure.url}/v1/models", timeout=60)
     assert models.status_code == 200
-    assert requests.get(f"{secure.url}/_emulator", timeout=5).json()["region"] == "us"
+    assert requests.get(f"{secure.url}/_emulator", timeout=60).json()["region"] == "us"
 
 
 def test_a_client_that_does_not_trust_it_stays_away(
@@ -85,9 +83,9 @@ def test_a_client_that_does_not_trust_it_stays_away(
     monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(f"{secure.url}/_emulator", timeout=5)
+        requests.get(f"{secure.url}/_emulator", timeout=60)
     with pytest.raises(ssl.SSLError):
-        websocket.create_connection(f"{secure.url.replace('http', 'ws', 1)}/v3/ws", timeout=5)
+        websocket.create_connection(f"{secure.url.replace('http', 'ws', 1)}/v3/ws", timeout=60)
 
 
 def test_the_official_client_with_a_token(secure: Emulator) -> None:
@@ -95,14 +93,14 @@ def test_the_official_client_with_a_token(secure: Emulator) -> None:
     wanted = RealTimeParameters(sample_rate=16_000, speech_model=SpeechModel.universal_3_5_pro)
     texts: list[str] = []
 
-    def heard(_: Any, turn: Any) -> None:
+    def on_turn(_: Any, turn: Any) -> None:
         if turn.end_of_turn:
             texts.append(turn.transcript)
 
     client = RealTimeTranscriber(RealTimeTranscriberOptions(api_key=secure.api_key, api_host=host, **PATIENT))
     token = client.create_temporary_token(expires_in_seconds=60)
     client = RealTimeTranscriber(RealTimeTranscriberOptions(token=token, api_host=host, **PATIENT))
-    client.on(RealTimeEvents.Turn, heard)
+    client.on(RealTimeEvents.Turn, on_turn)
     client.connect(wanted)
     client.stream([FRAME] * 20)
     client.disconnect(terminate=True)
@@ -113,7 +111,7 @@ def test_the_official_client_with_a_token(secure: Emulator) -> None:
         )
         token = await client.create_temporary_token(expires_in_seconds=60)
         client = AsyncRealTimeTranscriber(RealTimeTranscriberOptions(token=token, api_host=host, **PATIENT))
-        client.on(RealTimeEvents.Turn, heard)
+        client.on(RealTimeEvents.Turn, on_turn)
         await client.connect(wanted)
         await client.stream([FRAME] * 20)
         await client.disconnect(terminate=True)
@@ -132,13 +130,13 @@ def test_the_official_client_of_recordings(secure: Emulator) -> None:
 def test_a_connection_can_be_cut(secure: Emulator, files: dict[str, Path]) -> None:
     secure.fault("reset_connection")
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"{secure.url}/v2/transcript", timeout=5)
+        requests.get(f"{secure.url}/v2/transcript", timeout=60)
     secure.fault("stream_drop")
     stream = websocket.create_connection(
         f"{secure.url.replace('http', 'ws', 1)}/v3/ws?sample_rate=16000",
         header={"Authorization": secure.api_key},
         sslopt={"ca_certs": str(files["ca"])},
-        timeout=5,
+        timeout=60,
     )
     assert stream.recv()
     stream.send_binary(FRAME)
@@ -154,7 +152,7 @@ def test_from_the_command_line(start: Start, files: dict[str, Path]) -> None:
     before, urls = ready(process)
     assert urls["us"].startswith("https://")
     assert urls["us"] in before[0]
-    assert requests.get(f"{urls['us']}/_emulator", verify=files["ca"], timeout=5).status_code == 200
+    assert requests.get(f"{urls['us']}/_emulator", verify=str(files["ca"]), timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -173,6 +171,6 @@ def test_what_cannot_be_served(start: Start, files: dict[str, Path], arguments: 
     process = start(
         "--engine", "scripted", "--port", "0", *(str(files.get(word, word)) for word in arguments)
     )
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (2, "")
     assert errors.startswith("assemblyai-emulator: ")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_the_same_input_gives_the_same_words(api: Api) -> None:
         ),
     ],
 )
-def test_a_wrong_field_is_named(api: Api, emulator: Emulator, fields: dict[str, object], text: str) -> None:
+def test_a_wrong_field_is_named(api: Api, emulator: Emulator, fields: dict[str, Any], text: str) -> None:
     assert error_of(api.post(**fields)) == (400, text)
     assert emulator.counters()["accepted"] == 0
 
@@ -102,7 +103,7 @@ def test_a_wrong_field_is_named(api: Api, emulator: Emulator, fields: dict[str, 
         {"speech_model": "nano"},
     ],
 )
-def test_unknown_models_are_refused(api: Api, fields: dict[str, object]) -> None:
+def test_unknown_models_are_refused(api: Api, fields: dict[str, Any]) -> None:
     status, text = error_of(api.post(**fields))
     assert status == 400
     assert text.startswith(

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.faults.rules import FaultError, parse_rule
-from tests.support.emulator_api import AUDIO, Api, error_of
+from airflow_provider_assemblyai.emulator.faults.options import FaultError
+from airflow_provider_assemblyai.emulator.faults.rules import parse_rule
+from tests.support.emulator_api import AUDIO, Api, error_of, send_request
+from tests.support.processes import until
 
 JOB = {"audio_url": AUDIO}
 SUBMIT = {"method": "POST", "path": "/v2/transcript"}
@@ -97,11 +96,11 @@ def test_chance_is_repeatable(api: Api, emulator: Emulator) -> None:
 Client = Callable[[str, str], object]
 CLIENTS: dict[str, tuple[Client, type[Exception]]] = {
     "requests": (
-        lambda url, key: requests.post(url, json=JOB, headers={"Authorization": key}, timeout=5),
+        lambda url, key: requests.post(url, json=JOB, headers={"Authorization": key}, timeout=60),
         requests.ConnectionError,
     ),
     "httpx": (
-        lambda url, key: httpx.post(url, json=JOB, headers={"Authorization": key}, timeout=5),
+        lambda url, key: httpx.post(url, json=JOB, headers={"Authorization": key}, timeout=60),
         httpx.TransportError,
     ),
 }
@@ -123,23 +122,27 @@ def test_a_broken_connection(api: Api, emulator: Emulator, client: str, kind: st
 @pytest.mark.parametrize("kind", ["reset_connection", "drop_response"])
 def test_a_broken_connection_carries_no_bytes(api: Api, emulator: Emulator, kind: str) -> None:
     emulator.fault(kind)
-    address = urlsplit(api.url)
-    body = json.dumps(JOB).encode()
-    with socket.create_connection((address.hostname, address.port), timeout=5) as raw:
-        head = f"POST /v2/transcript HTTP/1.1\r\nHost: x\r\nAuthorization: {api.key}\r\nContent-Length: {len(body)}\r\n"
-        raw.sendall(head.encode() + b"\r\n" + body)
-        with pytest.raises(ConnectionResetError):
-            raw.recv(1)
+    with send_request(api.url, api.key) as connection, pytest.raises(ConnectionResetError):
+        connection.recv(1)
 
 
-def test_a_slow_answer_comes_after_the_work(api: Api, emulator: Emulator) -> None:
-    emulator.fault("delay_response", seconds=30, **SUBMIT)
-    with pytest.raises(requests.ReadTimeout):
-        requests.post(f"{api.url}/v2/transcript", json=JOB, headers={"Authorization": api.key}, timeout=0.2)
-    assert emulator.counters()["accepted"] == 1
+def test_a_response_can_be_slow_after_the_work(api: Api, emulator: Emulator) -> None:
+    emulator.fault("delay_response", seconds=600, **SUBMIT)
+    with send_request(api.url, api.key) as connection:
+        until(lambda: emulator.counters()["accepted"] == 1, timeout=60, what="the work")
+        connection.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
 
 
-def test_truncated_and_garbled_answers(api: Api, emulator: Emulator) -> None:
+def test_a_response_can_be_slow_before_the_work(api: Api, emulator: Emulator) -> None:
+    emulator.fault("delay_response", seconds=600, when="before", **SUBMIT)
+    with send_request(api.url, api.key):
+        until(lambda: emulator.requests, timeout=60, what="the request")
+        assert emulator.counters()["accepted"] == 0
+
+
+def test_truncated_and_corrupt_responses(api: Api, emulator: Emulator) -> None:
     emulator.fault("truncate_response")
     answer = api.post()
     assert answer.status_code == 200
@@ -185,7 +188,7 @@ def test_a_late_row_and_a_wrong_clock(api: Api, emulator: Emulator) -> None:
 
 
 @pytest.fixture
-def background() -> Callable[[Callable[[], requests.Response]], Future[requests.Response]]:
+def background() -> Iterator[Callable[..., Future[requests.Response]]]:
     pool = ThreadPoolExecutor()
     yield pool.submit
     pool.shutdown()
@@ -201,7 +204,7 @@ def test_a_held_request_waits_for_its_release(
 ) -> None:
     emulator.hold(when, **SUBMIT)
     answer = background(api.post)
-    held = emulator.wait_for_held()
+    held = emulator.wait_for_held(timeout=60)
     assert [(row["path"], row["when"], row["project"]) for row in held] == [
         ("/v2/transcript", when, "project-1")
     ]
@@ -218,7 +221,7 @@ def test_a_held_request_can_end_in_a_reset(
 ) -> None:
     api.call("POST", "/_emulator/faults", json={"kind": "hold", "when": "after", **SUBMIT})
     answer = background(CLIENTS["httpx"][0], f"{api.url}/v2/transcript", api.key)
-    assert len(api.get("/_emulator/held?wait=10").json()) == 1
+    assert len(api.get("/_emulator/held?wait=60").json()) == 1
     assert api.call("POST", "/_emulator/release", json={"then": "reset"}).json() == {"released": 1}
     assert isinstance(answer.exception(), httpx.TransportError)
     assert emulator.counters()["accepted"] == 1
@@ -226,10 +229,10 @@ def test_a_held_request_can_end_in_a_reset(
 
 def test_a_client_that_dies_while_held_never_arrived(api: Api, emulator: Emulator) -> None:
     emulator.hold("before", **SUBMIT)
-    with pytest.raises(requests.ReadTimeout):
-        requests.post(f"{api.url}/v2/transcript", json=JOB, headers={"Authorization": api.key}, timeout=0.2)
-    emulator.release()
-    api.get("/v2/transcript")
+    with send_request(api.url, api.key):
+        emulator.wait_for_held(timeout=60)
+    until(lambda: not emulator.held(), timeout=60, what="the end of the connection")
+    assert emulator.release() == 0
     assert emulator.counters()["accepted"] == 0
 
 
@@ -242,12 +245,16 @@ def test_a_client_that_dies_while_held_never_arrived(api: Api, emulator: Emulato
         {"kind": "http_status", "path": "("},
         {"kind": "fail_job", "error": "bored"},
         {"kind": "hold", "when": "during"},
+        {"kind": "reset_connection", "times": True},
+        {"kind": "reset_connection", "skip": -1},
+        {"kind": "reset_connection", "probability": 1.5},
+        {"kind": "reset_connection", "method": 5},
         {},
+        [{"kind": "reset_connection"}, {"kind": "flood"}],
+        "reset_connection",
     ],
 )
-def test_a_rule_that_is_not_understood_is_refused(
-    api: Api, emulator: Emulator, rule: dict[str, object]
-) -> None:
+def test_a_rule_that_is_not_understood_is_refused(api: Api, emulator: Emulator, rule: object) -> None:
     assert error_of(api.call("POST", "/_emulator/faults", json=rule))[0] == 400
     assert emulator.faults() == []
 
