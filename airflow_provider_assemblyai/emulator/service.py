@@ -291,7 +291,7 @@ class Service:
     def redacted_audio(self, project: str, transcript_id: str) -> str | None:
         """A fresh link to the redacted audio, ``None`` while it is not ready.
 
-        :raises ApiError: 400 when it was not asked for or is gone.
+        :raises ApiError: 400 when it was not asked for or was deleted.
         """
         record = self.store.get(project, transcript_id)
         self.jobs.end_due()

@@ -101,23 +101,23 @@ def seed(emulator: Emulator) -> list[str]:
         "redact_pii_audio": True,
         "domain": "medical-v1",
     }
-    bodies = [
+    bodies: list[dict[str, Any]] = [
         {},
         {"multichannel": True},
         everything,
-        {"marker": "error:server"},
-        {"marker": "processing:9999999"},
-        {"marker": "processing:9999999", "redact_pii": True, "redact_pii_audio": True},
-        {"marker": "off:unavailable"},
+        {"options": "error:server"},
+        {"options": "processing:9999999"},
+        {"options": "processing:9999999", "redact_pii": True, "redact_pii_audio": True},
+        {"options": "off:unavailable"},
         {"delete": True},
     ]
     ids = ["f5d2f3b6-0000-4000-8000-000000000000"]
     for number, body in enumerate(bodies):
-        marker, delete = body.pop("marker", ""), body.pop("delete", False)
-        body["audio_url"] = f"https://example.com/{number}.wav" + (f"?emulator={marker}" if marker else "")
-        ids.append(requests.post(address, json=body, headers=headers, timeout=10).json()["id"])
+        options, delete = body.pop("options", ""), body.pop("delete", False)
+        body["audio_url"] = f"https://example.com/{number}.wav" + (f"?emulator={options}" if options else "")
+        ids.append(requests.post(address, json=body, headers=headers, timeout=60).json()["id"])
         if delete:
-            requests.delete(f"{address}/{ids[-1]}", headers=headers, timeout=10)
+            requests.delete(f"{address}/{ids[-1]}", headers=headers, timeout=60)
     return ids
 
 

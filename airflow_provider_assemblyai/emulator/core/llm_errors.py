@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gateway says when it refuses, and the three envelopes it says it in."""
+"""Errors of the gateway: their texts, and the three envelopes they come in."""
 
 from __future__ import annotations
 

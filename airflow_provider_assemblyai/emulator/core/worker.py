@@ -49,7 +49,7 @@ class Worker:
                 value = call()
             except BaseException as raised:
                 error = raised
-            # The loop may be gone when the process ends in the middle of a call.
+            # The loop may be closed when the process ends in the middle of a call.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(resolve, value, error)
 

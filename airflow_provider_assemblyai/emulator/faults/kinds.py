@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All fault kinds. Each is one class: its name, what it does (docstring), its options, and for those on the wire ``respond``.
 
-The base class says when a kind takes effect. Faults that are not on the wire take effect where the transcript, the
+The base class of a kind is when it takes effect. Faults that are not on the wire take effect where the transcript, the
 model or the session is. The checks of rules, ``--help`` and the table in ``docs/emulator.md`` come from here.
 """
 
@@ -36,7 +36,7 @@ class Fault(OptionSet):
     """A fault of some kind, with the values of its options.
 
     :cvar when: whether the request takes effect ``before`` or ``after`` it; an option in kinds with a types.choice.
-    :cvar times: how often a rule of this kind meets something, unless it says so itself.
+    :cvar times: how often a rule of this kind meets something, when the rule does not give it.
     """
 
     when: Option | str = "before"

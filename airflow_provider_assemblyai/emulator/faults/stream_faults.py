@@ -54,7 +54,7 @@ class StreamFault:
 
     @property
     def error(self) -> str:
-        """What the Error frame says."""
+        """The text of the Error frame."""
         return self.text or close_text(self.code)
 
 

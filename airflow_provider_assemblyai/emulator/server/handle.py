@@ -253,9 +253,9 @@ def serve(
     :param model: for the whisper engine; the bundled model when absent.
     :param speed: how many seconds of the emulator's clock pass in a real one.
     :param streaming_limits: what streaming sessions may do; the service's limits when absent.
-    :param tls: files of a certificate and its key, to speak ``https`` and ``wss``.
+    :param tls: files of a certificate and its key, to serve ``https`` and ``wss``.
     :param gateway: how the LLM Gateway behaves at first, as for :meth:`Emulator.configure_gateway`.
-    :param llm_upstream: address of a server that speaks OpenAI's protocol; it answers chats.
+    :param llm_upstream: address of a server with OpenAI's protocol, which answers chats.
     :param llm_model: the model to ask there; the one of each request when absent.
     :param llm_key: key for it.
     """

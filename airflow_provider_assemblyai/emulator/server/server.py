@@ -28,7 +28,7 @@ class RegionServer:
     :param engine: turns jobs into words.
     :param host: address to listen on.
     :param port: 0 for any free one.
-    :param tls: files of a certificate and its key; without them it speaks plain HTTP.
+    :param tls: files of a certificate and its key; without them it serves plain HTTP.
     :raises OSError: when the address is taken, or a file cannot be used.
     """
 

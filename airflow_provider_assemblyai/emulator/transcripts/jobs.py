@@ -38,7 +38,7 @@ _SCRIPTED = ScriptedEngine()
 
 @dataclass(frozen=True, slots=True)
 class JobTimes:
-    """How long a job stays in processing when its address does not say.
+    """How long a job stays in processing when its URL options do not set it.
 
     :param seconds: in the emulator's time.
     :param polls: reads that still see it in processing.

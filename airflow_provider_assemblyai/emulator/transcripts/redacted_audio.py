@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of the audio in which the personal data cannot be heard.
+"""A copy of the audio without the personal data.
 
-The file is always a WAV, whatever ``redact_pii_audio_quality`` says: an encoder would add nothing to
+The file is always a WAV, whatever ``redact_pii_audio_quality`` is: an encoder would add nothing to
 a test.
 """
 

@@ -23,8 +23,8 @@ LINK_LIFETIME = 1_800.0
 class RedactionJobs:
     """Makes redacted copies and gives out links to them.
 
-    :param clock: says when links and files expire.
-    :param store: gives the files a place.
+    :param clock: decides when links and files expire.
+    :param store: has the directory of the files.
     :param webhooks: announce a finished copy.
     """
 
@@ -39,7 +39,7 @@ class RedactionJobs:
         """Make the copy of a job that has just been completed.
 
         :param record: the transcript.
-        :param results: what was heard, and where the personal data is.
+        :param results: the words, and where the personal data is.
         """
         record.redacting = True
         self._background.start(self._make(record, results))
@@ -74,7 +74,7 @@ class RedactionJobs:
         """A fresh link to the copy, ``None`` while it is not ready.
 
         :param record: the transcript.
-        :raises ApiError: 400 when no copy was asked for or it is gone.
+        :raises ApiError: 400 when no copy was asked for or it was deleted.
         """
         if record.deleted or record.status == ERROR or not record.fields.get("redact_pii_audio"):
             raise ApiError(400, NO_REDACTED_AUDIO)

@@ -36,7 +36,7 @@ class Sources:
     """Finds the audio of a job.
 
     :param store: knows the uploads.
-    :param clock: says which of them have expired.
+    :param clock: decides which of them have expired.
     :param allow_files: directories whose files a ``file://`` address may name.
     """
 
@@ -49,7 +49,7 @@ class Sources:
         """The job for an engine that reads no file: what is known without fetching.
 
         :param record: the transcript.
-        :raises JobError: for an upload that is gone or is not audio.
+        :raises JobError: for an upload that was deleted or is not audio.
         """
         upload = self._find_upload(record)
         duration = record.url_options.duration

@@ -159,7 +159,7 @@ class Store:
         :param limit: most records on the page.
         :param before: id; only older records.
         :param after: id; only newer records, the nearest ones.
-        :param accept: says whether a record belongs into this list.
+        :param accept: whether a record belongs to this list.
         :raises ApiError: 400 for an unknown id.
         """
         low = self.get(project, after).position if after else -1
@@ -191,7 +191,7 @@ class Store:
         return Page(found, has_older, has_newer)
 
     def find_upload(self, audio_url: str, now: float) -> Upload | None:
-        """The upload behind an address, unless it is gone.
+        """The upload behind an address, unless it was deleted or has expired.
 
         :param now: an upload lives for 24 hours.
         """

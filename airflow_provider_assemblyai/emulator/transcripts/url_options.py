@@ -32,7 +32,7 @@ _POLLS = ("polls", "poll", "p")
 
 @dataclass(frozen=True, slots=True)
 class UrlOptions:
-    """The options of an address; the field names say what they set."""
+    """The options of an address; the names of its fields are what they set."""
 
     error: str | None = None
     error_times: int | None = None

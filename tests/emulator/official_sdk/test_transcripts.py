@@ -8,12 +8,12 @@ from pathlib import Path
 import assemblyai as aai
 import httpx
 import pytest
-from assemblyai.api import delete_transcript, get_transcript
+from assemblyai.prerecorded.v2.api import delete_transcript, get_transcript
 
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.emulator_api import wav
 
-# The client speaks an older dialect of its own data library.
+# The client uses an older interface of its own data library.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:assemblyai")
 
 

@@ -90,7 +90,8 @@ def test_a_client_that_does_not_trust_it_stays_away(
 
 def test_the_official_client_with_a_token(secure: Emulator) -> None:
     host = secure.url.removeprefix("https://")
-    wanted = RealTimeParameters(sample_rate=16_000, speech_model=SpeechModel.universal_3_5_pro)
+    chosen: dict[str, Any] = {"sample_rate": 16_000, "speech_model": SpeechModel.universal_3_5_pro}
+    wanted = RealTimeParameters(**chosen)
     texts: list[str] = []
 
     def on_turn(_: Any, turn: Any) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -89,14 +90,14 @@ def test_markers_combine_and_typing_errors_are_refused(api: Api) -> None:
     )
 
 
-def test_a_row_can_lag_behind_its_transcript(api: Api, emulator: Emulator) -> None:
+def test_a_transcript_can_appear_late_in_the_list(api: Api, emulator: Emulator) -> None:
     api.submit(f"{URL}lag:30")
     assert api.get("/v2/transcript").json()["transcripts"] == []
     emulator.advance(31)
     assert len(api.get("/v2/transcript").json()["transcripts"]) == 1
 
 
-def test_an_upload_is_heard_and_billed_by_its_length(api: Api, emulator: Emulator) -> None:
+def test_an_upload_is_transcribed_and_billed_by_its_length(api: Api, emulator: Emulator) -> None:
     sound = wav(3.5, channels=2)
     done = api.transcribe(api.upload(sound), multichannel=True)
     assert done["audio_duration"] == 4
@@ -127,12 +128,12 @@ def test_a_chunked_upload_arrives_whole(api: Api, emulator: Emulator) -> None:
         ({"data": wav(0.1)}, "Audio duration is too short."),
     ],
 )
-def test_a_wrong_upload_is_accepted_and_its_job_fails(api: Api, kwargs: dict[str, object], text: str) -> None:
+def test_a_wrong_upload_is_accepted_and_its_job_fails(api: Api, kwargs: dict[str, Any], text: str) -> None:
     url = api.call("POST", "/v2/upload", **kwargs).json()["upload_url"]
     assert api.transcribe(url)["error"] == text
 
 
-def test_nobody_reads_an_upload_and_other_projects_cannot_use_it(api: Api, other_project: Api) -> None:
+def test_no_client_reads_an_upload_and_other_projects_cannot_use_it(api: Api, other_project: Api) -> None:
     url = api.upload(wav(1))
     assert api.get(url).status_code == 403
     assert "AccessDenied" in api.get(url).text
@@ -159,7 +160,7 @@ def test_regions_share_nothing(api: Api) -> None:
         assert eu.counters()["accepted"] == 1
 
 
-def test_a_script_is_said_word_by_word(api: Api, emulator: Emulator) -> None:
+def test_a_text_that_is_set_is_the_transcript(api: Api, emulator: Emulator) -> None:
     emulator.set_transcript("The canary sings at noon.")
     assert api.transcribe()["text"] == "The canary sings at noon."
     api.call("POST", "/_emulator/transcript-text", json={"text": "Another one."})
