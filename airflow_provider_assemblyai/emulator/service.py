@@ -102,7 +102,7 @@ class Service:
             on_end=self._on_job_end,
         )
         self.gateway = Gateway(
-            settings.region, settings.gateway, self.clock, self.faults, self.understandable, settings.upstream
+            settings.region, settings.gateway, self.clock, self.faults, self.for_gateway, settings.upstream
         )
         self.streaming = StreamingManager(
             self.clock,
@@ -210,7 +210,7 @@ class Service:
         self.jobs.read(record)
         return record
 
-    def finished(self, project: str, transcript_id: str) -> tuple[Record, Results]:
+    def for_export(self, project: str, transcript_id: str) -> tuple[Record, Results]:
         """A completed transcript, for an export.
 
         :raises ApiError: 400 when it is not there, not completed or deleted.
@@ -224,7 +224,7 @@ class Service:
             raise ApiError(400, errors.NOT_COMPLETED)
         return record, results
 
-    def understandable(self, project: str, transcript_id: str) -> tuple[Record, Results]:
+    def for_gateway(self, project: str, transcript_id: str) -> tuple[Record, Results]:
         """A completed transcript, for the gateway.
 
         :raises GatewayError: 404 when it is not there or deleted, 400 when it is not completed.

@@ -11,25 +11,43 @@ import asyncio
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from airflow_provider_assemblyai.emulator.core.clock import http_date
 from airflow_provider_assemblyai.emulator.core.errors import JOB_ERRORS, SERVER_ERROR, TOO_MANY_REQUESTS
 from airflow_provider_assemblyai.emulator.core.llm_errors import REFUSALS
 from airflow_provider_assemblyai.emulator.faults import option_types as types
-from airflow_provider_assemblyai.emulator.faults import responses
 from airflow_provider_assemblyai.emulator.faults.held_requests import RESET
 from airflow_provider_assemblyai.emulator.faults.options import REQUIRED, FaultError, Option, OptionSet
-from airflow_provider_assemblyai.emulator.faults.responses import (
-    ConnectionBroken,
-    FaultedRequest,
-    HttpResponse,
-    error_body,
-    html_page,
-)
 
 STREAM_PREFIX = "stream_"
 _SERVICE_TEXT = types.or_null(types.TEXT, "for the service's own")
+
+
+_PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>nginx</body></html>\n"
+
+
+class ConnectionBroken(Exception):
+    """The connection has to be broken instead of a response."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultedRequest:
+    """A request that a fault meets.
+
+    :param response: of the service, when the request took effect before the fault.
+    :param api_key: the caller's ``Authorization`` value.
+    :param now: time of the emulator.
+    :param hold: stops the request, and returns what to do at its release.
+    """
+
+    response: Response | None
+    api_key: str
+    now: float
+    hold: Callable[[], Awaitable[str]]
 
 
 class Fault(OptionSet):
@@ -61,7 +79,7 @@ class Fault(OptionSet):
 class WireFault(Fault):
     """Requests (at most one of these meets a request)"""
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse | None:
+    async def respond(self, request: FaultedRequest) -> Response | None:
         """The response; ``None`` lets a request that took no effect yet go on to the service.
 
         :param request: that it meets.
@@ -77,13 +95,13 @@ class RateLimit(WireFault):
     retry_after = Option(types.RETRY_AFTER, 1)
     message = Option(_SERVICE_TEXT)
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse:
+    async def respond(self, request: FaultedRequest) -> Response:
         usual = "Rate limit exceeded, too many requests" if self.status == 403 else TOO_MANY_REQUESTS
-        headers = [responses.JSON]
+        headers = {}
         if self.retry_after is not None:
-            wait = http_date(request.now + 2) if self.retry_after == "date" else str(self.retry_after)
-            headers.append(("retry-after", wait))
-        return HttpResponse(self.status, headers, error_body(self.message or usual))
+            is_date = self.retry_after == "date"
+            headers["retry-after"] = http_date(request.now + 2) if is_date else str(self.retry_after)
+        return JSONResponse({"error": self.message or usual}, self.status, headers)
 
 
 class HttpStatus(WireFault):
@@ -97,17 +115,17 @@ class HttpStatus(WireFault):
     message = Option(_SERVICE_TEXT)
     headers = Option(types.HEADERS, {})
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse:
+    async def respond(self, request: FaultedRequest) -> Response:
         text = self.message or (SERVER_ERROR if self.status == 500 else f"Error {self.status}")
         # The real service has no body at all when its front end cannot reach it.
         form = self.body or ("empty" if self.status in {503, 504} else "json")
-        headers, body = {
-            "json": ([responses.JSON], error_body(text)),
-            "empty": ([], b""),
-            "html": ([responses.HTML], html_page(f"{self.status} {text}")),
-            "text": ([responses.TEXT], text.encode()),
-        }[form]
-        return HttpResponse(self.status, [*headers, *self.headers.items()], body)
+        if form == "json":
+            return JSONResponse({"error": text}, self.status, self.headers)
+        if form == "html":
+            return HTMLResponse(_PAGE.format(f"{self.status} {text}"), self.status, self.headers)
+        if form == "text":
+            return PlainTextResponse(text, self.status, self.headers)
+        return Response(None, self.status, self.headers)
 
 
 class DelayResponse(WireFault):
@@ -116,7 +134,7 @@ class DelayResponse(WireFault):
     seconds = Option(types.SECONDS, 1)
     when = Option(types.WHEN, "after")
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse | None:
+    async def respond(self, request: FaultedRequest) -> Response | None:
         await asyncio.sleep(self.seconds)
         return request.response
 
@@ -124,7 +142,7 @@ class DelayResponse(WireFault):
 class ResetConnection(WireFault):
     """The connection breaks before the request took effect."""
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse:
+    async def respond(self, request: FaultedRequest) -> Response:
         raise ConnectionBroken
 
 
@@ -133,7 +151,7 @@ class DropResponse(WireFault):
 
     when = "after"
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse:
+    async def respond(self, request: FaultedRequest) -> Response:
         raise ConnectionBroken
 
 
@@ -142,10 +160,10 @@ class TruncateResponse(WireFault):
 
     when = "after"
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse:
+    async def respond(self, request: FaultedRequest) -> Response:
         assert request.response is not None
-        body = request.response.body
-        return HttpResponse(200, request.response.headers, body[: len(body) // 2])
+        body = bytes(request.response.body)
+        return Response(body[: len(body) // 2], media_type=request.response.headers.get("content-type"))
 
 
 class CorruptResponse(WireFault):
@@ -154,14 +172,14 @@ class CorruptResponse(WireFault):
     when = "after"
     variant = Option(types.choice("html", "text", "no_id", "status"), "html")
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse:
+    async def respond(self, request: FaultedRequest) -> Response:
         assert request.response is not None
         if self.variant == "html":
-            return HttpResponse(200, [responses.HTML], html_page("Welcome"))
+            return HTMLResponse(_PAGE.format("Welcome"))
         if self.variant == "text":
-            return HttpResponse(200, [responses.JSON], b"OK, but this is not JSON")
+            return Response("OK, but this is not JSON", media_type="application/json")
         try:
-            body = json.loads(request.response.body)
+            body = json.loads(bytes(request.response.body))
         except ValueError:
             return request.response
         if isinstance(body, dict):
@@ -169,7 +187,7 @@ class CorruptResponse(WireFault):
                 body = {name: value for name, value in body.items() if name not in {"id", "upload_url"}}
             else:
                 body["status"] = "pondering"
-        return HttpResponse(200, [responses.JSON], json.dumps(body).encode())
+        return JSONResponse(body)
 
 
 class EchoKey(WireFault):
@@ -177,9 +195,8 @@ class EchoKey(WireFault):
 
     status = Option(types.HTTP_STATUS, 400)
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse:
-        body = error_body(f"Invalid API token: {request.api_key}")
-        return HttpResponse(self.status, [responses.JSON], body)
+    async def respond(self, request: FaultedRequest) -> Response:
+        return JSONResponse({"error": f"Invalid API token: {request.api_key}"}, self.status)
 
 
 class Hold(WireFault):
@@ -187,7 +204,7 @@ class Hold(WireFault):
 
     when = Option(types.WHEN, "before")
 
-    async def respond(self, request: FaultedRequest) -> HttpResponse | None:
+    async def respond(self, request: FaultedRequest) -> Response | None:
         if await request.hold() == RESET:
             raise ConnectionBroken
         return request.response

@@ -29,15 +29,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from airflow_provider_assemblyai.emulator.faults import kinds
 from airflow_provider_assemblyai.emulator.faults import option_types as types
-from airflow_provider_assemblyai.emulator.faults.kinds import (
-    KINDS,
-    STREAM_PREFIX,
-    Fault,
-    SessionFault,
-    WireFault,
-    find_kind,
-)
 from airflow_provider_assemblyai.emulator.faults.options import FaultError, Option, OptionSet, read_text
 from airflow_provider_assemblyai.emulator.faults.stream_faults import StreamFault, make_stream_fault
 
@@ -60,7 +53,7 @@ class Rule:
     :param selection: of the requests that it meets.
     """
 
-    def __init__(self, fault: Fault, selection: Selection) -> None:
+    def __init__(self, fault: kinds.Fault, selection: Selection) -> None:
         self.fault = fault
         self.options = fault.options
         self.selection = selection
@@ -122,10 +115,10 @@ class Faults:
         """All rules with their hits, spent ones included."""
         return [rule.shown() for rule in self._rules]
 
-    def on_wire(self, method: str, template: str, path: str) -> WireFault | None:
+    def on_wire(self, method: str, template: str, path: str) -> kinds.WireFault | None:
         """The fault that meets a request on the wire, if any."""
         for rule in self._rules:
-            if isinstance(rule.fault, WireFault) and rule.meets(method, template, path):
+            if isinstance(rule.fault, kinds.WireFault) and rule.meets(method, template, path):
                 return rule.fault
         return None
 
@@ -150,9 +143,9 @@ class Faults:
     def for_session(self) -> list[StreamFault]:
         """The faults that meet the session that is opened now."""
         return [
-            make_stream_fault(rule.fault.kind().removeprefix(STREAM_PREFIX), rule.options, rule.chance)
+            make_stream_fault(rule.fault.kind().removeprefix(kinds.STREAM_PREFIX), rule.options, rule.chance)
             for rule in self._rules
-            if isinstance(rule.fault, SessionFault) and rule.meets("GET", "/v3/ws", "/v3/ws")
+            if isinstance(rule.fault, kinds.SessionFault) and rule.meets("GET", "/v3/ws", "/v3/ws")
         ]
 
     def clock_skew(self, method: str, template: str, path: str) -> float:
@@ -165,7 +158,7 @@ class Faults:
 
 
 def _is(rule: Rule, kind: str) -> bool:
-    return isinstance(rule.fault, KINDS[kind])
+    return isinstance(rule.fault, kinds.KINDS[kind])
 
 
 def make_rule(rule: Mapping[str, Any]) -> Rule:
@@ -176,7 +169,7 @@ def make_rule(rule: Mapping[str, Any]) -> Rule:
     """
     if not isinstance(rule, Mapping):
         raise FaultError(f"a rule is an object, not {rule!r}")
-    kind = find_kind(rule.get("kind"))
+    kind = kinds.find_kind(rule.get("kind"))
     selection: dict[str, Any] = {"times": kind.times}
     options: dict[str, Any] = {}
     for name, value in rule.items():

@@ -8,18 +8,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_assemblyai.emulator.core.clock import http_date
 from airflow_provider_assemblyai.emulator.core.connections import Connections
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
-from airflow_provider_assemblyai.emulator.faults.kinds import WireFault
-from airflow_provider_assemblyai.emulator.faults.responses import (
-    ConnectionBroken,
-    FaultedRequest,
-    HttpResponse,
-)
+from airflow_provider_assemblyai.emulator.faults.kinds import ConnectionBroken, FaultedRequest, WireFault
 from airflow_provider_assemblyai.emulator.service import Service
 
 CONTROL = "/_emulator"
@@ -121,20 +117,17 @@ class RequestMiddleware:
         if response is None:
             await self._app(scope, receive, send)
         else:
-            await response.send(send)
+            await response(scope, receive, send)
 
-    async def _take_effect(self, scope: Scope, receive: Receive) -> HttpResponse:
+    async def _take_effect(self, scope: Scope, receive: Receive) -> Response:
         """Let the request take effect, and keep the response."""
-        response = HttpResponse(500)
+        response = Response()
 
         async def keep(message: Message) -> None:
             if message["type"] == "http.response.start":
-                response.status = message["status"]
-                response.headers = [
-                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]
-                ]
+                response.status_code, response.raw_headers = message["status"], message["headers"]
             else:
-                response.body += message.get("body", b"")
+                response.body = bytes(response.body) + message.get("body", b"")
 
         await self._app(scope, receive, keep)
         return response

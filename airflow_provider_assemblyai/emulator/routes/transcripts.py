@@ -145,21 +145,21 @@ async def _subtitles(
     export: Callable[[Results, int | None], str], service: Service, request: Request, project: str
 ) -> Response:
     chars = _integer(request.query_params.get("chars_per_caption"), "chars_per_caption", 0, 1, 1 << 31)
-    _, results = service.finished(project, request.path_params["id"])
+    _, results = service.for_export(project, request.path_params["id"])
     return PlainTextResponse(export(results, chars or None))
 
 
 async def _parts(
     export: Callable[[str, str, Results], dict[str, Any]], service: Service, request: Request, project: str
 ) -> Response:
-    record, results = service.finished(project, request.path_params["id"])
+    record, results = service.for_export(project, request.path_params["id"])
     model = model_used(record.fields.get("speech_models"), results.language)
     return JSONResponse(export(record.id, model, results))
 
 
 async def _word_search(service: Service, request: Request, project: str) -> Response:
     terms = request.query_params.get("words", "").split(",")
-    record, results = service.finished(project, request.path_params["id"])
+    record, results = service.for_export(project, request.path_params["id"])
     return JSONResponse(exports.word_search(record.id, results, terms))
 
 

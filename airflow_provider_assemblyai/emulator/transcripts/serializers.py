@@ -23,22 +23,24 @@ _DELETED_TEXT = "Deleted by user."
 # See the rule at the top of request_fields.
 _ECHO = {name: field.echo for name, field in FIELDS.items() if field.echo not in (IF_SENT, NEVER)}
 _ECHO_IF_SENT = [name for name, field in FIELDS.items() if field.echo is IF_SENT]
-_RESULTS: dict[str, Any] = {
-    "audio_duration": None,
-    "auto_highlights_result": None,
-    "chapters": None,
-    "confidence": None,
-    "content_safety_labels": None,
-    "entities": None,
-    "iab_categories_result": None,
-    "language_confidence": None,
-    "sentiment_analysis_results": None,
-    "summary": None,
-    "text": None,
-    "utterances": None,
-    "webhook_status_code": None,
-    "words": None,
-}
+_RESULTS: dict[str, Any] = dict.fromkeys(
+    (
+        "audio_duration",
+        "auto_highlights_result",
+        "chapters",
+        "confidence",
+        "content_safety_labels",
+        "entities",
+        "iab_categories_result",
+        "language_confidence",
+        "sentiment_analysis_results",
+        "summary",
+        "text",
+        "utterances",
+        "webhook_status_code",
+        "words",
+    )
+)
 # The booleans that a scrubbed transcript keeps, because their type has no null.
 _KEPT_AFTER_DELETE = ("auto_highlights", "redact_pii", "summarization")
 
@@ -53,16 +55,11 @@ def transcript_object(record: Record, results: Results | None) -> dict[str, Any]
         return _scrubbed(record, results)
     fields = record.fields
     shown: dict[str, Any] = {
-        "id": record.id,
-        "status": record.status,
+        **_common(record),
         "audio_url": record.audio_url,
-        "language_model": "assemblyai_default",
-        "acoustic_model": "assemblyai_default",
         **{name: fields.get(name, default) for name, default in _ECHO.items()},
         **{name: fields[name] for name in _ECHO_IF_SENT if name in fields},
         **_RESULTS,
-        "language_code": fields.get("language_code", ENGLISH),
-        "webhook_auth": record.webhook_secret is not None,
         "webhook_status_code": record.webhook_status_code,
     }
     if fields.get("redact_pii_audio"):
@@ -73,11 +70,23 @@ def transcript_object(record: Record, results: Results | None) -> dict[str, Any]
         shown["error"] = record.error
         shown["audio_duration"] = round(results.duration) if results else None
     if record.status == COMPLETED and results is not None:
-        _fill(shown, record, results)
+        _add_results(shown, record, results)
     return shown
 
 
-def _fill(shown: dict[str, Any], record: Record, results: Results) -> None:
+def _common(record: Record) -> dict[str, Any]:
+    """What a transcript shows, deleted or not."""
+    return {
+        "id": record.id,
+        "status": record.status,
+        "language_model": "assemblyai_default",
+        "acoustic_model": "assemblyai_default",
+        "language_code": record.fields.get("language_code", ENGLISH),
+        "webhook_auth": record.webhook_secret is not None,
+    }
+
+
+def _add_results(shown: dict[str, Any], record: Record, results: Results) -> None:
     fields = record.fields
     code = results.language
     shown["text"] = results.text
@@ -117,16 +126,11 @@ def _fill(shown: dict[str, Any], record: Record, results: Results) -> None:
 
 def _scrubbed(record: Record, results: Results | None) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "id": record.id,
-        "status": record.status,
-        "language_model": "assemblyai_default",
-        "acoustic_model": "assemblyai_default",
+        **_common(record),
         **dict.fromkeys(_ECHO),
         **_RESULTS,
         "topics": [],
         "redact_pii_sub": "hash",
-        "language_code": record.fields.get("language_code", ENGLISH),
-        "webhook_auth": record.webhook_secret is not None,
         **{name: bool(record.fields.get(name)) for name in _KEPT_AFTER_DELETE},
         "audio_url": DELETED_URL,
         "webhook_url": DELETED_URL,

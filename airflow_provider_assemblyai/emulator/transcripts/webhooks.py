@@ -31,7 +31,6 @@ class Webhooks:
         self._scale = scale
         self._background = Background()
         self.attempts = 0
-        self.delivered = 0
 
     def send(self, record: Record, body: Mapping[str, Any]) -> None:
         """Deliver a message for a job, if it has a webhook.
@@ -64,7 +63,7 @@ class Webhooks:
     def reset(self) -> None:
         """Cancel what is not delivered yet, and count from zero."""
         self._background.cancel()
-        self.attempts = self.delivered = 0
+        self.attempts = 0
 
     async def _deliver(
         self, url: str, body: Mapping[str, Any], headers: Mapping[str, str], record: Record | None = None
@@ -84,8 +83,5 @@ class Webhooks:
                     continue
                 if record is not None:
                     record.webhook_status_code = response.status_code
-                if response.is_success:
-                    self.delivered += 1
-                    return
-                if response.is_client_error:
+                if response.is_success or response.is_client_error:
                     return

@@ -39,9 +39,9 @@ def test_a_rate_limit_and_its_forms(api: Api, emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     ("rule", "body", "media_type"),
     [
-        ({"status": 500}, '{"error": "Internal Server Error"}', "application/json"),
+        ({"status": 500}, '{"error":"Internal Server Error"}', "application/json"),
         ({"status": 503}, "", None),
-        ({"status": 422, "message": "Upload failed"}, '{"error": "Upload failed"}', "application/json"),
+        ({"status": 422, "message": "Upload failed"}, '{"error":"Upload failed"}', "application/json"),
         (
             {"status": 502, "body": "text", "message": "bad gateway"},
             "bad gateway",
