@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.faults.rules import FaultError
+from airflow_provider_assemblyai.emulator.faults.options import FaultError
 from tests.support.emulator_api import Api
 from tests.support.gateway_api import CHAT, TAG, chat, errors_of, json_schema, tool
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, marked_audio
-from airflow_provider_assemblyai.emulator.faults.rules import FaultError
+from airflow_provider_assemblyai.emulator.faults.options import FaultError
 from tests.support.emulator_api import Api
 from tests.support.streams import FRAME, Stream, eventually
 
