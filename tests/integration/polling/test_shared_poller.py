@@ -259,7 +259,9 @@ def test_a_rate_limit_blocks_all(emulator: Emulator, connection: FakeConnection)
     assert min(later) - refused[0] >= 1
 
 
-@pytest.mark.parametrize("fault", ["http_status", "reset_connection", "corrupt_response", "truncate_response"])
+@pytest.mark.parametrize(
+    "fault", ["http_status", "reset_connection", "corrupt_response", "truncate_response"]
+)
 def test_faults_are_tolerated(emulator: Emulator, connection: FakeConnection, fault: str) -> None:
     emulator.fault(fault, method="GET", times=4)
     mine = submit(3, URL)
