@@ -228,39 +228,31 @@ def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
             yield block
 
 
+@dataclass
 class AudioSource:
     """
     The audio of one job; looked for at first use, because after a deferral it may be gone and not needed.
 
     :param audio: the user's argument.
-    :param transfer: the user's argument.
+    :param wanted_transfer: the user's argument.
     :param expiry: seconds that a signed URL works.
     :param send: sends a call.
     :param log: logs a sentence.
     """
 
-    def __init__(
-        self,
-        audio: object,
-        transfer: Transfer,
-        expiry: float,
-        *,
-        send: Callable[[Any], Any],
-        log: Callable[..., None],
-    ) -> None:
-        self._audio = audio
-        self._wanted_transfer: Transfer = transfer
-        self._expiry = expiry
-        self._send = send
-        self._log = log
+    audio: object
+    wanted_transfer: Transfer
+    expiry: float
+    send: Callable[[Any], Any]
+    log: Callable[..., None]
 
     @cached_property
     def located(self) -> Audio:
-        return locate(self._audio)
+        return locate(self.audio)
 
     @cached_property
     def transfer(self) -> Literal["url", "presign", "upload"]:
-        return choose_transfer(self.located, self._wanted_transfer)
+        return choose_transfer(self.located, self.wanted_transfer)
 
     def validate(self) -> None:
         """
@@ -277,12 +269,12 @@ class AudioSource:
             assert self.located.url is not None
             return self.located.url
         if self.transfer == "presign":
-            url = presign(self.located, self._expiry)
+            url = presign(self.located, self.expiry)
             mask_url_secrets(url)
             return url
         body = AudioBody(self.located)
-        uploaded: str = self._send(transcripts.upload(body))
-        self._log("Uploaded %s: %d bytes, SHA-256 %s.", self.located.shown, body.sent_bytes, body.sha256)
+        uploaded: str = self.send(transcripts.upload(body))
+        self.log("Uploaded %s: %d bytes, SHA-256 %s.", self.located.shown, body.sent_bytes, body.sha256)
         return uploaded
 
     def identity(self) -> str:

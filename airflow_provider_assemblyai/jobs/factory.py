@@ -160,4 +160,5 @@ class SubmissionFactory:
             policy=self.policy,
             may_submit=may_submit,
             control=self.control,
+            log=self.control.log.info,
         )

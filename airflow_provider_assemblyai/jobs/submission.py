@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
@@ -108,6 +109,7 @@ def newest_transcript_id(send: Callable[[Any], Any]) -> str | None:
     return rows[0]["id"] if rows else None
 
 
+@dataclass(kw_only=True)
 class Submission:
     """
     One job, from intent to result, resumed wherever an earlier try left it.
@@ -120,41 +122,29 @@ class Submission:
     :param source: the audio.
     :param config: what to ask for.
     :param policy: the user's choices.
-    :param may_submit: False if the job was resumed in a region that the connection has left.
     :param control: of the task.
-    :param log: logs a sentence; the task's ``log.info`` if it is not given.
+    :param log: logs a sentence.
+    :param may_submit: False if the job was resumed in a region that the connection has left.
     :ivar state: of the job, as it was written last.
     """
 
-    def __init__(
-        self,
-        *,
-        send: Callable[..., Any],
-        pages: Callable[[Any], Iterator[Page]],
-        newest_id: Callable[[], str | None],
-        store: StateStore,
-        identity: Mapping[str, Any],
-        source: AudioInput,
-        config: Mapping[str, Any],
-        policy: ReusePolicy,
-        control: TaskControl,
-        may_submit: bool = True,
-        log: Callable[..., None] | None = None,
-    ) -> None:
-        self._send = send
-        self._pages = pages
-        self._newest_id = newest_id
-        self._store = store
-        self._identity = identity
-        self._source = source
-        self._config = config
-        self._policy = policy
-        self._may_submit = may_submit
-        self._control = control
-        self._log = log or control.log.info
-        self._resumed = False
-        self._reused_upload = False
-        self.state: JobState = self._new_state()
+    send: Callable[..., Any]
+    pages: Callable[[Any], Iterator[Page]]
+    newest_id: Callable[[], str | None]
+    store: StateStore
+    identity: Mapping[str, Any]
+    source: AudioInput
+    config: Mapping[str, Any]
+    policy: ReusePolicy
+    control: TaskControl
+    log: Callable[..., None]
+    may_submit: bool = True
+    state: JobState = field(init=False)
+    _resumed: bool = field(default=False, init=False)
+    _reused_upload: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.state = self._new_state()
 
     # --- entering ----------------------------------------------------------------------------------------
 
@@ -169,13 +159,13 @@ class Submission:
             return self._submit()
         self.state["serial"] = found.get("serial", 0)
         if not can_resume(
-            found, self._identity["fingerprint"], self._identity["clear_generation"], self._policy
+            found, self.identity["fingerprint"], self.identity["clear_generation"], self.policy
         ):
-            self._log("Transcript %s of an earlier try is not used: a new job.", found.get("transcript_id"))
+            self.log("Transcript %s of an earlier try is not used: a new job.", found.get("transcript_id"))
             return self._submit()
-        if found.get("host") != self._identity["host"]:
+        if found.get("host") != self.identity["host"]:
             raise InvalidInput(
-                f"This job was begun at {found.get('host')}, and the connection leads to {self._identity['host']} "
+                f"This job was begun at {found.get('host')}, and the connection leads to {self.identity['host']} "
                 "now. Change it back; or remove the state to submit a new job."
             )
         self.state = found
@@ -183,9 +173,9 @@ class Submission:
         if phase == "intent":
             if not found.get("url_hashes"):
                 return self._submit()
-            self._log("An earlier try may have submitted this job: looking it up.")
+            self.log("An earlier try may have submitted this job: looking it up.")
             return self._find_submitted() or self._submit()
-        self._log(
+        self.log(
             "Re-attached to transcript %s of an earlier try: nothing is submitted.%s",
             found.get("transcript_id"),
             "" if phase == "submitted" else " A new job for every run: reuse=False.",
@@ -204,7 +194,7 @@ class Submission:
     def _recorded(self) -> Transcript | None:
         transcript_id = self.state.get("transcript_id") or ""
         try:
-            transcript: Transcript = self._send(transcripts.get(transcript_id))
+            transcript: Transcript = self.send(transcripts.get(transcript_id))
             if not transcript_status.is_deleted(transcript):
                 return transcript
             if self.state.get("phase") == "stored":
@@ -218,9 +208,9 @@ class Submission:
                 status=error.status,
                 request_id=error.request_id,
             )
-        if self._policy.on_missing == "fail":
+        if self.policy.on_missing == "fail":
             raise gone
-        self._log("%s A new job is submitted.", gone)
+        self.log("%s A new job is submitted.", gone)
         self.state = {**self._new_state(), "serial": self.state.get("serial", 0)}
         return self._submit()
 
@@ -230,7 +220,7 @@ class Submission:
         return {
             "version": VERSION,
             "phase": "intent",
-            **self._identity,  # type: ignore[typeddict-item]
+            **self.identity,  # type: ignore[typeddict-item]
             "anchor": None,
             "upload_url": None,
             "url_hashes": [],
@@ -242,22 +232,22 @@ class Submission:
 
     def _submit(self) -> Transcript:
         """Post, and look up what happened whenever that is in doubt."""
-        if not self._may_submit:
+        if not self.may_submit:
             raise InvalidInput(
-                f"The job was made in region {self._identity['region']}, which the connection has left: a new "
+                f"The job was made in region {self.identity['region']}, which the connection has left: a new "
                 "submission would cross regions."
             )
         for _ in range(MAX_LOST):
             url = self._address()
-            self.state["duration"] = self._source.duration(self._config)
+            self.state["duration"] = self.source.duration(self.config)
             if not self.state["url_hashes"]:
                 # While a job is in doubt its anchor does not move.
-                self.state["anchor"] = self._newest_id()
+                self.state["anchor"] = self.newest_id()
             if hash_of(url) not in self.state["url_hashes"]:
                 self.state["url_hashes"].append(hash_of(url))
-            call = transcripts.submit(url, self._config)
+            call = transcripts.submit(url, self.config)
             try:
-                return self._accepted(self._send(call, before=self._record_intent), shared=False)
+                return self._accepted(self.send(call, before=self._record_intent), shared=False)
             except (TransportError, UnexpectedReply) as error:
                 if isinstance(error, TransportError) and not error.sent:
                     raise
@@ -267,38 +257,38 @@ class Submission:
                     self._on_refused(error)
                     continue
                 doubt = error
-            self._log("It is not known whether the job was accepted (%s): looking it up.", doubt)
+            self.log("It is not known whether the job was accepted (%s): looking it up.", doubt)
             if (found := self._find_submitted()) is not None:
                 return found
-            self._log("The job was not accepted: submitting again.")
+            self.log("The job was not accepted: submitting again.")
         raise StateUnknown("The service does not take the job: its answers were lost again and again.")
 
     def _on_refused(self, error: ApiError) -> None:
         """Go on if the upload of an earlier try was the reason: another project's now, or too old."""
         if not self._reused_upload or error.retryable or error.status == 401:
             raise error
-        self._log("The upload of an earlier try is refused (%s): uploading again.", error)
+        self.log("The upload of an earlier try is refused (%s): uploading again.", error)
         self.state["upload_url"] = None
 
     def _address(self) -> str:
-        if self._source.transfer != "upload":
-            return self._source.address()
+        if self.source.transfer != "upload":
+            return self.source.address()
         kept = self.state.get("upload_url")
         self._reused_upload = bool(kept) and time.time() - self.state.get("uploaded_at", 0) < UPLOAD_LIFE
         if kept and self._reused_upload:
             return kept
         self._record_intent()
-        url = self._source.address()
+        url = self.source.address()
         self.state.update({"upload_url": url, "uploaded_at": time.time()})
         self._write()
         return url
 
     def _record_intent(self) -> None:
         """Run directly before every POST; a try that cannot write must not post."""
-        self._control.check()
+        self.control.check()
         self.state["phase"] = "intent"
         self._write()
-        self._control.check()
+        self.control.check()
 
     def _accepted(self, transcript: Transcript, *, shared: bool) -> Transcript:
         self.state.update({"phase": "submitted", "transcript_id": transcript["id"], "shared": shared})
@@ -309,7 +299,7 @@ class Submission:
         for _ in range(3):
             started = time.monotonic()
             self.state["serial"] = self.state.get("serial", 0) + 1
-            self._store.write(self.state)
+            self.store.write(self.state)
             if time.monotonic() - started < FRESH:
                 # A process that was stopped in between may have been superseded since: it asks once more.
                 return
@@ -320,22 +310,22 @@ class Submission:
         """Adopt the job if it exists; None if two looks, apart from each other, both show that it does not."""
         found = self._search_list()
         if found is None:
-            self._control.pause(self._policy.settle_time)
+            self.control.pause(self.policy.settle_time)
             found = self._search_list()
         if found is None:
             return None
-        self._log("Transcript %s is this job: it is adopted, nothing is submitted.", found["id"])
-        return self._accepted(found, shared=self._source.transfer == "url")
+        self.log("Transcript %s is this job: it is adopted, nothing is submitted.", found["id"])
+        return self._accepted(found, shared=self.source.transfer == "url")
 
     def _search_list(self) -> Transcript | None:
         sent = self.state["url_hashes"]
         candidates = [row for row in self._rows_since_intent() if hash_of(row.get("audio_url") or "") in sent]
         if not candidates:
             return None
-        if self._source.transfer == "url":
-            if self._policy.on_same_url == "resubmit":
+        if self.source.transfer == "url":
+            if self.policy.on_same_url == "resubmit":
                 return None
-            if self._policy.on_same_url == "fail":
+            if self.policy.on_same_url == "fail":
                 raise InvalidInput(
                     f"Transcript {candidates[0]['id']} of the same URL was made since this task meant to submit it. "
                     "on_same_url='fail' does not guess whose it is: adopt or resubmit."
@@ -344,13 +334,13 @@ class Submission:
         # The one next to our anchor: another task that submitted the same URL meanwhile has a later anchor, and
         # does not see ours. The newest would be the same for both.
         for row in reversed(alive):
-            transcript: Transcript = self._send(transcripts.get(row["id"]))
-            if self._source.transfer != "url" or self._asks_the_same(transcript):
+            transcript: Transcript = self.send(transcripts.get(row["id"]))
+            if self.source.transfer != "url" or self._asks_the_same(transcript):
                 return transcript
         return None
 
     def _rows_since_intent(self) -> Iterator[Row]:
-        for number, page in enumerate(self._pages(transcripts.list_page(limit=200)), start=1):
+        for number, page in enumerate(self.pages(transcripts.list_page(limit=200)), start=1):
             for row in page["transcripts"]:
                 if row["id"] == self.state.get("anchor"):
                     return
@@ -361,7 +351,7 @@ class Submission:
                 )
 
     def _asks_the_same(self, transcript: Mapping[str, Any]) -> bool:
-        sent = transcripts.submit("", self._config).json or {}
+        sent = transcripts.submit("", self.config).json or {}
         ignored = ("audio_url", *WEBHOOK_FIELDS)
         return all(
             transcript[name] == sent[name]
@@ -410,17 +400,17 @@ class Submission:
 
         :param failed: what it failed with; raised again if another submission makes no sense.
         """
-        unreadable = transcript_status.is_download_failure(failed.reason) and self._source.transfer != "url"
+        unreadable = transcript_status.is_download_failure(failed.reason) and self.source.transfer != "url"
         done = self.state.get("resubmits", 0)
         # Without a stored state nothing knows how often, so Airflow's own retries have to do.
-        uncounted = self._resumed and not self._store.durable
-        if uncounted or done >= self._policy.max_resubmits or not (failed.failure == "server" or unreadable):
+        uncounted = self._resumed and not self.store.durable
+        if uncounted or done >= self.policy.max_resubmits or not (failed.failure == "server" or unreadable):
             if not uncounted:
                 failed.retryable = False
             self.state["phase"] = "failed"
             self._write()
             raise failed
-        self._log("%s It is submitted again (%d of %d).", failed, done + 1, self._policy.max_resubmits)
+        self.log("%s It is submitted again (%d of %d).", failed, done + 1, self.policy.max_resubmits)
         again = self._new_state()
         again.update({"serial": self.state.get("serial", 0), "resubmits": done + 1})
         if not unreadable:
