@@ -54,7 +54,7 @@ with DAG(
         },
     )
     def summarize() -> str:
-        # The provider renders what a prompt function returns, so the mark for the service is quoted.
+        # The provider renders what a prompt function returns, so the marker for the service is quoted.
         return "Summarize this call:\n\n{{ '{{ transcript }}' }}"
 
     @task.agent(

@@ -33,7 +33,7 @@ with DAG(
         prompt="Summarize this recording:\n\n{{ transcript }}",
         model="{{ params.model }}",
         output_path="{{ params.output_path }}",
-        deferrable=True,  # all of them wait in one gate, and hold no worker slot there
+        deferrable=True,  # all of them wait at one rate limiter, and hold no worker slot there
     ).expand(transcript_id=find_transcripts())
 
     report(summarize.output)
