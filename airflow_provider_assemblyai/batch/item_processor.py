@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done with one item: submitted by the protocol that all submissions follow, fetched, recorded."""
+"""What is done with one item: it is submitted by the protocol of all submissions, fetched, and recorded."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -22,9 +22,9 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptFailed,
 )
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.batch.items import Item, with_version
+from airflow_provider_assemblyai.batch.items import Item, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
-from airflow_provider_assemblyai.batch.manifest import ItemOutcome, ManifestRow, failure
+from airflow_provider_assemblyai.batch.manifest import ItemError, ItemOutcome, ManifestRow
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
@@ -35,10 +35,10 @@ from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, finger
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
-#: Items that fail one after the other for reasons that pass: then it is not the items.
-_TOO_MANY: Final = 20
-#: Errors of items that one stay on a worker logs; the manifest has all.
-_TOLD: Final = 50
+#: Items in a row that fail for reasons that pass: then it is not the items.
+_MAX_FAILURES_IN_A_ROW: Final = 20
+#: Errors of items that one worker process logs; the manifest has all.
+_MAX_LOGGED_ERRORS: Final = 50
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class BatchSettings:
     What is the same for all items.
 
     :param conn_id: the connection.
-    :param run: what this run calls itself in the ledger.
-    :param cleared: see :class:`airflow_provider_assemblyai.jobs.state.JobState`.
+    :param run: the name of this run in the ledger.
+    :param clear_generation: see :class:`airflow_provider_assemblyai.jobs.state.JobState`.
     :param transfer: the user's argument.
     :param presign_expiry: seconds that a signed URL works.
     :param policy: the user's choices.
@@ -59,7 +59,7 @@ class BatchSettings:
 
     conn_id: str
     run: str
-    cleared: int
+    clear_generation: int
     transfer: Transfer
     presign_expiry: float
     policy: ReusePolicy
@@ -71,262 +71,266 @@ class BatchSettings:
 @dataclass
 class InFlightItem:
     """
-    An item whose job is not over.
+    An item whose job has not ended.
 
     :param item: the item.
-    :param record: of its job.
-    :param run: which run submitted it.
+    :param job_state: of its job; empty before there is one.
+    :param run: the run that submitted it.
     """
 
     item: Item
-    record: JobState
+    job_state: JobState
     run: str
 
     @property
     def transcript_id(self) -> str:
-        return self.record["transcript_id"] or ""
+        return self.job_state["transcript_id"] or ""
 
     def entry(self) -> Entry:
-        """Return what the ledger holds."""
-        place = {"i": self.item.place} if self.item.place is not None else {"p": self.item.audio}
+        """Return its open entry of the ledger."""
         return {
-            "k": self.item.key,
-            **place,
-            "s": self.item.shown,
-            "n": self.item.name,
-            "v": self.item.version,
-            "by": self.run,
-            "r": self.record,
+            **self.item.stored(),
+            "source": self.item.source,
+            "name": self.item.name,
+            "run": self.run,
+            "job_state": self.job_state,
         }
 
 
-class _Records:
-    """The record of one item, in the ledger that all share."""
+class _LedgerStateStore:
+    """The state of one item's job, in the ledger of all items."""
 
     durable = True
 
-    def __init__(self, ledger: Ledger, flight: InFlightItem, ours: str, before: str | None) -> None:
+    def __init__(self, ledger: Ledger, in_flight: InFlightItem, run: str) -> None:
         self._ledger = ledger
-        self._flight = flight
-        self._ours = ours
-        self._before = before
+        self._in_flight = in_flight
+        self._run = run
+        self._earlier_id = in_flight.job_state.get("transcript_id")
 
-    def read(self) -> JobState | None:
-        return None
-
-    def write(self, record: JobState) -> None:
-        self._flight.record = record
-        if record.get("transcript_id") != self._before:
-            self._flight.run = self._ours  # a job that was not there before this run
-        self._ledger.append(self._flight.entry())
+    def write(self, state: JobState) -> None:
+        self._in_flight.job_state = state
+        if state.get("transcript_id") != self._earlier_id:
+            self._in_flight.run = self._run  # a job that was not there before this run
+        self._ledger.append(self._in_flight.entry())
 
 
 class ItemProcessor:
     """
-    Works on items, each in whatever thread.
+    Works on items, in any thread.
 
-    :param order: what is the same for all.
-    :param account: sends calls.
-    :param ledger: remembers.
+    :param settings: what is the same for all items.
+    :param client: sends calls.
+    :param ledger: where everything is recorded.
     :param control: of the task.
+    :param submitted_minutes: that this run has submitted so far, as far as they are known.
     """
 
     def __init__(
         self,
-        order: BatchSettings,
-        account: SharedClient,
+        settings: BatchSettings,
+        client: SharedClient,
         ledger: Ledger,
-        *,
         control: TaskControl,
+        submitted_minutes: float,
     ) -> None:
-        self._order = order
-        self._account = account
+        self._settings = settings
+        self._client = client
         self._ledger = ledger
         self._control = control
-        self._log = control.log
+        self.submitted_minutes = submitted_minutes
         self._lock = threading.Lock()
-        self._failures = self._told = 0
-        #: Minutes that this run has submitted, as far as they are known.
-        self.minutes = 0.0
+        self._failures_in_a_row = self._errors = 0
 
-    def begin(self, item: Item, entry: Entry | None) -> InFlightItem | None:
+    def submit(self, item: Item, line: Mapping[str, Any]) -> InFlightItem | None:
         """
-        Submit an item, or go on with what an earlier try left; None if it is done with.
+        Submit an item, or go on with the job that an earlier try left; None if the item is done.
 
-        :param entry: what the plan says of it.
+        :param line: what the plan holds of it.
         """
-        found: JobState | None = (entry or {}).get("r")
+        found: JobState | None = line.get("job_state")
         if found is not None and found.get("phase") == "failed":
-            # Killed before its end was recorded: it is read once more, and not begun anew.
+            # Killed before its end was recorded: it is read once more, and not submitted anew.
             found["phase"] = "submitted"
-        flight = InFlightItem(item, found or {}, (entry or {}).get("by") or self._order.run)
+        in_flight = InFlightItem(item, found or {}, line.get("run") or self._settings.run)
         try:
-            item = flight.item = with_version(item)
+            item = in_flight.item = with_content_version(item)
             source = self._source(item)
-            job = self._job(flight, source, self._mark(item, source, found))
+            job = self._submission(in_flight, source, self._fingerprint(item, source, found))
             transcript = job.start(found)
             assert transcript is not None
             if transcript["id"] != (found or {}).get("transcript_id"):
-                self._add((job.state.get("duration") or 0.0) / 60)
-            return self._follow(flight, job, transcript)
+                self._add_minutes((job.state.get("duration") or 0.0) / 60)
+            return self._follow(in_flight, job, transcript)
         except AssemblyAIError as error:
-            self._failed(flight, error)
+            self._record_failure(in_flight, error)
             return None
 
-    def ended(self, flight: InFlightItem) -> InFlightItem | None:
-        """Fetch the result of a job that is over; it may have to be submitted again."""
+    def fetch(self, in_flight: InFlightItem) -> InFlightItem | None:
+        """Fetch the result of a job that has ended; it may have to be submitted again."""
         try:
-            job = self._job(flight, self._source(flight.item), flight.record["fingerprint"])
-            job.resume(flight.record, flight.transcript_id)
-            transcript = self._account.send(transcripts.get(flight.transcript_id))
-            return self._follow(flight, job, transcript)
+            job = self._submission(
+                in_flight, self._source(in_flight.item), in_flight.job_state["fingerprint"]
+            )
+            job.resume(in_flight.job_state, in_flight.transcript_id)
+            transcript = self._client.send(transcripts.get(in_flight.transcript_id))
+            return self._follow(in_flight, job, transcript)
         except AssemblyAIError as error:
-            self._failed(flight, error)
+            self._record_failure(in_flight, error)
             return None
 
-    def leave_out(self, item: Item, why: str) -> None:
+    def leave_out(self, item: Item, reason: str) -> None:
         """Record that an item was not submitted."""
-        flight = InFlightItem(item, {}, self._order.run)
-        self._ledger.append(self._done(flight, "not_submitted", error=("AudioMinutesCap", why, False)))
+        unsent = InFlightItem(item, {}, self._settings.run)
+        error = ItemError("AudioMinutesCap", reason, permanent=False)
+        self._ledger.append(self._result_entry(unsent, "not_submitted", error=error))
 
     # --- one job -----------------------------------------------------------------------------------------
 
     def _source(self, item: Item) -> AudioSource:
-        if item.wrong is not None:
-            raise InvalidInput(item.wrong)
+        if item.error is not None:
+            raise InvalidInput(item.error)
         return AudioSource(
             item.audio,
-            self._order.transfer,
-            self._order.presign_expiry,
-            send=self._account.send,
-            log=self._log.debug,
+            self._settings.transfer,
+            self._settings.presign_expiry,
+            send=self._client.send,
+            log=self._control.log.debug,
         )
 
-    def _mark(self, item: Item, source: AudioSource, found: JobState | None) -> str:
+    def _fingerprint(self, item: Item, source: AudioSource, found: JobState | None) -> str:
         try:
             source.validate()
-            return fingerprint_of(self._order.conn_id, source.identity(), item.config)
+            return fingerprint_of(self._settings.conn_id, source.identity(), item.config)
         except (InvalidInput, StorageError):
             # The audio may be gone. What it became is paid for and must not be lost.
             if found is None or not found.get("transcript_id"):
                 raise
             return found["fingerprint"]
 
-    def _job(self, flight: InFlightItem, source: AudioSource, mark: str) -> Submission:
-        hosts = self._account.hook.client.hosts
-        before = flight.record.get("transcript_id")
+    def _submission(self, in_flight: InFlightItem, source: AudioSource, fingerprint: str) -> Submission:
+        hosts = self._client.hook.client.hosts
         return Submission(
-            send=self._account.send,
-            pages=self._account.pages,
-            newest_id=self._account.newest_id,
-            store=_Records(self._ledger, flight, self._order.run, before),
+            send=self._client.send,
+            pages=self._client.pages,
+            newest_id=self._client.newest_id,
+            store=_LedgerStateStore(self._ledger, in_flight, self._settings.run),
             identity={
-                "fingerprint": mark,
-                "conn_id": self._order.conn_id,
+                "fingerprint": fingerprint,
+                "conn_id": self._settings.conn_id,
                 "host": hosts.speech,
                 "region": hosts.region,
-                "clear_generation": self._order.cleared,
+                "clear_generation": self._settings.clear_generation,
             },
             source=source,
-            config=flight.item.config,
-            policy=self._order.policy,
+            config=in_flight.item.config,
+            policy=self._settings.policy,
             control=self._control,
-            log=self._log.debug,
+            log=self._control.log.debug,
         )
 
-    def _follow(self, flight: InFlightItem, job: Submission, transcript: Transcript) -> InFlightItem | None:
+    def _follow(
+        self, in_flight: InFlightItem, job: Submission, transcript: Transcript
+    ) -> InFlightItem | None:
+        def keep_state(_: Transcript) -> None:
+            in_flight.job_state = job.state
+
         completed = job.follow(
             transcript,
-            lambda _: None,
+            lambda running: None,
+            on_job=keep_state,
             on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
         )
-        flight.record = job.state
         if completed is None:
-            return flight
-        self._finish(flight, completed)
+            return in_flight
+        self._record_completed(in_flight, completed)
         return None
 
     # --- the end of one ----------------------------------------------------------------------------------
 
-    def _finish(self, flight: InFlightItem, transcript: Transcript) -> None:
+    def _record_completed(self, in_flight: InFlightItem, transcript: Transcript) -> None:
         self._control.check()
-        self._ledger.confirm()  # whoever is not the live one any more writes no files
-        written = results.write_files(
-            self._account.send,
+        self._ledger.confirm()  # only the live attempt writes files
+        outputs = results.write_files(
+            self._client.send,
             transcript,
-            OutputFiles(self._order.output_path, flight.item.name),
-            self._order.formats,
-            chars_per_caption=self._order.chars_per_caption,
+            OutputFiles(self._settings.output_path, in_flight.item.name),
+            self._settings.formats,
+            chars_per_caption=self._settings.chars_per_caption,
         )
-        self._ledger.append(self._done(flight, "completed", transcript=transcript, outputs=written))
-        minutes = minutes_of(transcript, flight.record.get("duration"))
-        if flight.run == self._order.run:
+        self._ledger.append(
+            self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs)
+        )
+        duration = in_flight.job_state.get("duration")
+        minutes = minutes_of(transcript, duration)
+        if in_flight.run == self._settings.run:
             count_minutes("billed", minutes)
-            self._add(minutes - (flight.record.get("duration") or 0.0) / 60)
+            self._add_minutes(minutes - (duration or 0.0) / 60)
         else:
             count_minutes("reused", minutes)
         with self._lock:
-            self._failures = 0
+            self._failures_in_a_row = 0
 
-    def _failed(self, flight: InFlightItem, error: AssemblyAIError) -> None:
+    def _record_failure(self, in_flight: InFlightItem, error: AssemblyAIError) -> None:
         """Record an error of one item; raise one that is not the item's."""
         refused = isinstance(error, AuthenticationError | Superseded | TaskKilled)
         if refused or (isinstance(error, ApiError) and error.status in (402, 403) and not error.retryable):
             raise error
         self._control.check()
-        failed = failure(error)
+        failed = ItemError.of(error)
+        passing = not failed.permanent and not isinstance(error, TranscriptFailed)
         with self._lock:
-            self._failures = 0 if failed[2] or isinstance(error, TranscriptFailed) else self._failures + 1
-            too_many = self._failures >= _TOO_MANY
-            self._told += 1
-            tell = self._log.warning if self._told <= _TOLD else self._log.debug
-        tell("%s: %s", flight.item.shown, error)
-        if self._told == _TOLD:
-            self._log.warning("Further errors of items are in the manifest only.")
-        self._ledger.append(self._done(flight, "failed", error=failed))
+            self._failures_in_a_row = self._failures_in_a_row + 1 if passing else 0
+            too_many = self._failures_in_a_row >= _MAX_FAILURES_IN_A_ROW
+            self._errors += 1
+            number = self._errors
+        log = self._control.log
+        (log.warning if number <= _MAX_LOGGED_ERRORS else log.debug)("%s: %s", in_flight.item.source, error)
+        if number == _MAX_LOGGED_ERRORS:
+            log.warning("Further errors of items are in the manifest only.")
+        self._ledger.append(self._result_entry(in_flight, "failed", error=failed))
         if too_many:
             raise error
 
-    def _done(
+    def _result_entry(
         self,
-        flight: InFlightItem,
+        in_flight: InFlightItem,
         status: ItemOutcome,
         *,
         transcript: Transcript | None = None,
         outputs: dict[str, str] | None = None,
-        error: tuple[str, str, bool] | None = None,
+        error: ItemError | None = None,
     ) -> Entry:
-        record, given = flight.record, transcript or {}
-        known = record.get("duration")
-        # A job that exists, or may exist, is looked for by the next run, whatever became of this one. A refusal says
-        # that none was made.
-        refused = error is not None and error[0] == ApiError.__name__ and error[2]
-        kept = record.get("phase") in ("intent", "submitted") and status != "not_submitted"
-        kept = kept and (
-            bool(record.get("transcript_id"))
-            or (not refused and bool(record.get("url_hashes") or record.get("upload_url")))
+        state, reply = in_flight.job_state, transcript or {}
+        duration = state.get("duration")
+        # A job that exists, or may exist, is looked for by the next run, whatever became of this one. A refusal
+        # shows that none was made.
+        refused = error is not None and error.error_class == ApiError.__name__ and error.permanent
+        may_exist = bool(state.get("transcript_id")) or (
+            not refused and bool(state.get("url_hashes") or state.get("upload_url"))
         )
-        line: ManifestRow = {
-            "source": flight.item.shown,
-            "transcript_id": record.get("transcript_id"),
+        kept = may_exist and state.get("phase") in ("intent", "submitted") and status != "not_submitted"
+        row: ManifestRow = {
+            "source": in_flight.item.source,
+            "transcript_id": state.get("transcript_id"),
             "status": status,
-            "error_class": error[0] if error else None,
-            "error": error[1] if error else None,
-            "audio_duration": given.get("audio_duration"),
-            "minutes": round(minutes_of(given, known), 4) if status != "not_submitted" else 0.0,
-            "region": self._account.hook.region,
+            "error_class": error.error_class if error else None,
+            "error": error.message if error else None,
+            "audio_duration": reply.get("audio_duration"),
+            "minutes": round(minutes_of(reply, duration), 4) if status != "not_submitted" else 0.0,
+            "region": self._client.hook.region,
             "outputs": outputs or {},
         }
         return {
-            "k": flight.item.key,
-            "done": line,
-            "v": flight.item.version,
-            "by": flight.run,
-            "r": record if kept else None,
-            "p": bool(error and error[2]) and not kept,
-            "lost": round(record.get("resubmits", 0) * (known or 0.0) / 60, 4),
+            "key": in_flight.item.key,
+            "content_version": in_flight.item.content_version,
+            "run": in_flight.run,
+            "job_state": state if kept else None,
+            "result": row,
+            "permanent": error is not None and error.permanent and not kept,
+            "failed_minutes": round(state.get("resubmits", 0) * (duration or 0.0) / 60, 4),
         }
 
-    def _add(self, minutes: float) -> None:
+    def _add_minutes(self, minutes: float) -> None:
         with self._lock:
-            self.minutes += minutes
+            self.submitted_minutes += minutes

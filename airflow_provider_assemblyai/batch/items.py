@@ -15,7 +15,7 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import canonical_url, sanitize, strip_url
 from airflow_provider_assemblyai.jobs.state import fingerprint_of
-from airflow_provider_assemblyai.storage.listing import is_media_listing, list_media, listed_version_of
+from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
 from airflow_provider_assemblyai.storage.outputs import open_path, output_name
 
 
@@ -27,21 +27,30 @@ class Item:
     :param key: the same for the same recording, request and connection; 32 hex digits.
     :param audio: its address; empty if the list does not have it any more, and only its job is left.
     :param config: what to ask for, with the overrides of this item.
-    :param shown: the address as it may be shown.
+    :param source: the address without what opens it.
     :param name: what its files are named; unique and stable.
-    :param place: where it is in the list; None if it was found in a store.
-    :param version: changes with the content, where a store says so.
-    :param wrong: why it cannot be submitted.
+    :param index: its index in the list; None if it was found in a store.
+    :param content_version: changes with the content, where a store says so.
+    :param error: why it cannot be submitted.
     """
 
     key: str
     audio: str
     config: Mapping[str, Any]
-    shown: str
+    source: str
     name: str
-    place: int | None = None
-    version: str | None = None
-    wrong: str | None = None
+    index: int | None = None
+    content_version: str | None = None
+    error: str | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """Return what the plan and the ledger hold of it: never its address in a list, which may open it."""
+        stored = {"key": self.key, "content_version": self.content_version}
+        if self.index is not None:
+            return {**stored, "index": self.index}
+        if self.audio:
+            return {**stored, "path": self.audio}
+        return {**stored, "orphaned": True, "source": self.source, "name": self.name}
 
 
 class Items:
@@ -52,16 +61,16 @@ class Items:
         list as JSON text.
     :param config: what to ask for.
     :param conn_id: the connection.
-    :param results: where results go; nothing there is a recording.
+    :param output_path: where results go; nothing there is a recording.
     :raises InvalidInput: it is none of these.
     """
 
     def __init__(
-        self, audios: object, config: Mapping[str, Any], conn_id: str, results: ObjectStoragePath
+        self, audios: object, config: Mapping[str, Any], conn_id: str, output_path: ObjectStoragePath
     ) -> None:
         self._config = config
         self._conn_id = conn_id
-        self._results = results
+        self._output_path = output_path
         self._folder: str | None = None
         self._list: Sequence[Any] = ()
         if isinstance(audios, PathLike | ObjectStoragePath):
@@ -88,61 +97,78 @@ class Items:
 
     def __iter__(self) -> Iterator[Item]:
         if self._folder is not None:
-            for path, version in list_media(self._folder, self._results):
-                yield self.found(path, version)
+            for path, version in list_media(self._folder, self._output_path):
+                yield self._found(path, version)
             return
-        for place in range(len(self._list)):
-            yield self.at(place)
+        for index in range(len(self._list)):
+            yield self._at(index)
 
-    def at(self, place: int) -> Item:
-        """Return an item of the list."""
-        if place >= len(self._list):
-            raise InvalidInput("audios has become shorter since this task began: it must stay the same.")
-        given = self._list[place]
+    def restore(self, stored: Mapping[str, Any]) -> Item:
+        """
+        Return the item that :meth:`Item.stored` was called on.
+
+        :raises InvalidInput: the list is another one now.
+        """
+        version = stored["content_version"]
+        if stored.get("orphaned"):
+            return orphaned_item(stored)
+        if "path" in stored:
+            return self._found(stored["path"], version)
+        item = self._at(stored["index"]) if stored["index"] < len(self._list) else None
+        if item is None or item.key != stored["key"]:
+            raise InvalidInput(
+                "audios or config have changed since this task began: they must stay the same."
+            )
+        return replace(item, content_version=version)
+
+    def _at(self, index: int) -> Item:
+        given = self._list[index]
+        try:
+            return self._parse(given, index)
+        except InvalidInput as error:
+            key = fingerprint_of(self._conn_id, f"invalid:{given!r}", {})[:32]
+            url = isinstance(given, str) and "://" in given
+            source = strip_url(given) if url else sanitize(f"item {index}")
+            return Item(key, "", {}, source, f"item-{key[:12]}", index, None, str(error))
+
+    def _parse(self, given: Any, index: int) -> Item:
         config: Any = {}
         if isinstance(given, Mapping):
             config = given.get("config") or {}
-            extra = set(given) - {"audio", "config"}
-            if extra:
-                return self._wrong(
-                    given, place, f"audios: an item knows audio and config, not {sorted(extra)}."
-                )
+            if extra := set(given) - {"audio", "config"}:
+                raise InvalidInput(f"audios: an item knows audio and config, not {sorted(extra)}.")
             given = given.get("audio")
         if isinstance(given, PathLike | ObjectStoragePath):
             given = str(given)
         if not isinstance(given, str) or not given.strip():
-            return self._wrong(given, place, f"audios: item {place} has no audio.")
-        try:
-            merged = {**self._config, **transcripts.check_config(config)} if config else self._config
-            return self._item(given, merged, place)
-        except InvalidInput as error:
-            return self._wrong(self._list[place], place, str(error))
+            raise InvalidInput(f"audios: item {index} has no audio.")
+        merged = {**self._config, **transcripts.check_config(config)} if config else self._config
+        return self._item(given, merged, index)
 
-    def found(self, path: str, version: str | None) -> Item:
-        """Return an item of a store."""
+    def _found(self, path: str, version: str | None) -> Item:
         return self._item(path, self._config, None, version)
 
     def _item(
-        self, audio: str, config: Mapping[str, Any], place: int | None, version: str | None = None
+        self, audio: str, config: Mapping[str, Any], index: int | None, version: str | None = None
     ) -> Item:
         if audio.lower().startswith(("http://", "https://")):
-            source, shown = canonical_url(audio), strip_url(audio)
+            identity, source = canonical_url(audio), strip_url(audio)
         else:
             # In this thread: it may ask Airflow for the store's connection.
             path = open_path(audio, "audio")
-            source = shown = str(path) if "://" in str(path) else f"file://{path}"
-            shown = strip_url(shown) if "@" not in shown else shown
-        key = fingerprint_of(self._conn_id, source, config)[:32]
-        return Item(key, audio, config, shown, f"{output_name(audio)}-{key[:12]}", place, version)
-
-    def _wrong(self, given: object, place: int, why: str) -> Item:
-        key = fingerprint_of(self._conn_id, f"wrong:{given!r}", {})[:32]
-        shown = strip_url(given) if isinstance(given, str) and "://" in given else sanitize(f"item {place}")
-        return Item(key, "", {}, shown, f"item-{key[:12]}", place, None, why)
+            identity = source = str(path) if "://" in str(path) else f"file://{path}"
+            source = strip_url(source) if "@" not in source else source
+        key = fingerprint_of(self._conn_id, identity, config)[:32]
+        return Item(key, audio, config, source, f"{output_name(audio)}-{key[:12]}", index, version)
 
 
-def with_version(item: Item) -> Item:
-    """Return an item with its version, asking its store if that did not say so."""
-    if item.version is not None or item.wrong is not None or not item.audio:
+def orphaned_item(entry: Mapping[str, Any]) -> Item:
+    """Return the item of an open entry of the ledger whose recording is not in the list any more."""
+    return Item(entry["key"], "", {}, entry["source"], entry["name"], None, entry["content_version"])
+
+
+def with_content_version(item: Item) -> Item:
+    """Return an item with its content version, asking its store if that did not say so."""
+    if item.content_version is not None or item.error is not None or not item.audio:
         return item
-    return replace(item, version=listed_version_of(item.audio))
+    return replace(item, content_version=find_content_version(item.audio))

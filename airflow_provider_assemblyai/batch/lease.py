@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Who may work on an output path: one attempt of one task at a time.
+The lease of an output path: one attempt of one task works on it at a time.
 
-Whoever begins makes a claim, named by the next number and a token, and shows that it lives by rewriting its beat. The
-greatest name holds. Claims are never changed, so no late beat of a former holder can take one back. A holder asks
-after each write to the ledger whether there is a greater claim; if so it has been superseded, and all that it wrote
-before that claim is seen by whoever made it, because that one reads afterwards. So nothing is asked of a store but
-that it lists what was written; two claims at the same moment differ in their tokens.
+An attempt begins with a claim, a file named by its lease token: the next number and a random part. The greatest token
+holds the lease. The holder rewrites its heartbeat file to show that it lives. Claims are never changed, so no late
+heartbeat of a former holder can take one back. After each write to the ledger the holder asks whether there is a
+greater claim; if so it has been superseded. The new holder reads the ledger after its own claim, and so sees all that
+was written before. Nothing is asked of a store but that it lists what was written; two claims at the same moment
+differ in their tokens.
 
-No clock of another machine is believed: a beat is dead if it did not change while somebody else waited.
+No clock of another machine is believed: a holder is dead if its heartbeat did not change for its ttl, while the
+waiter counted the seconds.
 """
 
 from __future__ import annotations
@@ -22,125 +24,128 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, Superseded
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, Superseded
+from airflow_provider_assemblyai.batch.record_version import VERSION, parse_record
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two beats, and those without one after which a holder at work is taken for dead.
+#: Seconds between two heartbeats, and those without one after which a holder at work is taken for dead.
 HEARTBEAT_INTERVAL: Final = 15.0
 DEFAULT_TTL: Final = 90.0
-_CLAIM, _BEAT = ".claim.json", ".beat.json"
+_CLAIM, _HEARTBEAT = ".claim.json", ".heartbeat.json"
+_SUPERSEDED: Final = "Another attempt took this batch over; nothing more is done here."
 
 
 @dataclass(frozen=True)
 class LeaseHolder:
     """
-    Somebody else holds the lease.
+    The holder of a lease, as another task sees it.
 
-    :param owner: which task.
-    :param mark: changes as long as the holder lives.
-    :param lasts: seconds without a change after which it may be taken over.
+    :param owner: its task.
+    :param heartbeat: changes as long as the holder lives.
+    :param ttl: seconds without a change after which the lease may be taken over.
     """
 
     owner: str
-    mark: str
-    lasts: float
+    heartbeat: str
+    ttl: float
 
 
 class Lease:
     """
     The right to write below one output path.
 
-    :param folder: where claims are.
-    :param owner: which task this is; all its tries are one owner, and a later try takes over at once.
-    :param is_over: tells whether the task that an owner names has ended.
+    :param folder: where the claims are.
+    :param owner: the task; all its tries are one owner, and a later try takes over at once.
+    :param is_finished: whether the task that an owner names has ended for good.
+    :param ttl: seconds without a heartbeat after which a holder at work is taken for dead.
     """
 
-    def __init__(self, folder: ObjectFolder, owner: str, is_over: Callable[[str], bool]) -> None:
+    def __init__(
+        self, folder: ObjectFolder, owner: str, is_finished: Callable[[str], bool], ttl: float = DEFAULT_TTL
+    ) -> None:
         self._folder = folder
         self._owner = owner
-        self._is_over = is_over
-        self._beats = 0
+        self._is_finished = is_finished
+        self._ttl = ttl
+        self._heartbeats = 0
         self._stop = threading.Event()
         #: The claim of this attempt: later ones are greater.
-        self.mark = ""
-        #: Seconds for which it stays held after the work, when nobody shows that he lives.
-        self.lasts = 0.0
+        self.token = ""
+        #: Seconds for which the lease stays held when the work is done, without heartbeats.
+        self.ttl_after_work = 0.0
 
-    def held(self) -> LeaseHolder | None:
-        """Return who else holds it; None if it may be claimed."""
-        newest = self._newest()
+    def current_holder(self) -> LeaseHolder | None:
+        """Return the other task that holds the lease; None if it may be claimed."""
+        newest = self._newest_token()
         claim = self._read(newest, _CLAIM)
         if not claim or claim.get("owner") == self._owner:
             return None
-        beat = self._read(newest, _BEAT)
-        lasts = float(beat.get("lasts", DEFAULT_TTL))
-        if lasts <= 0 or self._is_over(claim["owner"]):
+        heartbeat = self._read(newest, _HEARTBEAT)
+        ttl = float(heartbeat.get("ttl", DEFAULT_TTL))
+        if ttl <= 0 or self._is_finished(claim["owner"]):
             return None
-        return LeaseHolder(claim["owner"], f"{newest}.{beat.get('n', 0)}", lasts)
+        return LeaseHolder(claim["owner"], f"{newest}.{heartbeat.get('number', 0)}", ttl)
 
     def claim(self, after: str | None = None) -> None:
         """
-        Claim it.
+        Claim the lease.
 
-        :param after: the claim that the same attempt held before; None begins an attempt.
-        :raises RecordRefused: somebody else claims it, or did so after that.
+        :param after: the token that the same attempt held before; None begins an attempt.
+        :raises Superseded: another attempt claims it now, or has claimed it since ``after``.
         """
-        newest = self._newest()
+        newest = self._newest_token()
         if after is not None and newest != after:
-            raise Superseded("Another attempt took this batch over; nothing more is done here.")
-        self.mark = f"{int(newest.partition('-')[0] or 0) + 1:08}-{uuid.uuid4().hex[:12]}"
-        self._folder.write(self.mark + _CLAIM, json.dumps({"owner": self._owner}))
-        self._beat(DEFAULT_TTL)
+            raise Superseded(_SUPERSEDED)
+        self.token = f"{int(newest.partition('-')[0] or 0) + 1:08}-{uuid.uuid4().hex[:12]}"
+        self._write(_CLAIM, {"owner": self._owner})
+        self._write_heartbeat(self._ttl)
         self.check()
-        self._folder.remove([name for name in self._folder.names() if name < self.mark])
+        self._folder.remove([name for name in self._folder.names() if name < self.token])
 
     def check(self) -> None:
         """
-        Return if this attempt still holds it.
+        Return if this attempt still holds the lease.
 
-        :raises RecordRefused: another attempt has claimed it.
+        :raises Superseded: another attempt has claimed it.
         """
-        if self._newest() != self.mark:
-            raise Superseded("Another attempt took this batch over; nothing more is done here.")
+        if self._newest_token() != self.token:
+            raise Superseded(_SUPERSEDED)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Show that the holder lives while something is done, and give the lease back then; see :attr:`lasts`."""
+    def heartbeat(self) -> Iterator[None]:
+        """Write heartbeats while the work is done, and give the lease back after it; see :attr:`ttl_after_work`."""
         self._stop.clear()
-        beating = threading.Thread(target=self._keep, name="lease", daemon=True)
-        beating.start()
+        thread = threading.Thread(target=self._write_heartbeats, name="lease heartbeat", daemon=True)
+        thread.start()
         try:
             yield
         finally:
             self._stop.set()
-            beating.join()
+            thread.join()
             with suppress(AssemblyAIError):  # the next holder waits a little longer then
-                self._beat(self.lasts)
+                self._write_heartbeat(self.ttl_after_work)
 
-    def _keep(self) -> None:
+    def _write_heartbeats(self) -> None:
         while not self._stop.wait(HEARTBEAT_INTERVAL):
             try:
-                self._beat(DEFAULT_TTL)
+                self._write_heartbeat(self._ttl)
             except AssemblyAIError as error:
-                # If this lasts, somebody else takes over, and the next write is refused.
+                # If this lasts, another task takes over, and the next write to the ledger is refused.
                 log.warning("The lease could not be renewed: %s", error)
 
-    def _beat(self, lasts: float) -> None:
-        self._beats += 1
-        self._folder.write(self.mark + _BEAT, json.dumps({"n": self._beats, "lasts": lasts}))
+    def _write_heartbeat(self, ttl: float) -> None:
+        self._heartbeats += 1
+        self._write(_HEARTBEAT, {"number": self._heartbeats, "ttl": ttl})
 
-    def _newest(self) -> str:
+    def _write(self, suffix: str, record: dict[str, Any]) -> None:
+        self._folder.write(self.token + suffix, json.dumps({"version": VERSION, **record}))
+
+    def _newest_token(self) -> str:
         claims = [name for name in self._folder.names() if name.endswith(_CLAIM)]
         return max(claims, default="").removesuffix(_CLAIM)
 
-    def _read(self, mark: str, kind: str) -> dict[str, Any]:
-        text = self._folder.read(mark + kind) if mark else None
-        try:
-            value = json.loads(text) if text else {}
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise StateUnknown(f"{self._folder.path}/{mark}{kind} cannot be read.")
-        return value
+    def _read(self, token: str, suffix: str) -> dict[str, Any]:
+        text = self._folder.read(token + suffix) if token else None
+        return parse_record(text, f"{self._folder.path}/{token}{suffix}") if text else {}

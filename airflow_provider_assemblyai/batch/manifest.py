@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of each item: lines of the manifest, and their sum."""
+"""What became of each item: the rows of the manifest, and their totals."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypedDict
+from itertools import repeat
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -19,8 +20,8 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.batch.ledger import Entry
+from airflow_provider_assemblyai.batch.record_version import VERSION
 
-#: Records of a job that is not over belong to a failed item, too: the next run goes on with it.
 ItemOutcome = Literal["completed", "failed", "not_submitted"]
 
 
@@ -94,22 +95,35 @@ class BatchSummary(TypedDict):
     manifest: str
 
 
-def failure(error: AssemblyAIError) -> tuple[str, str, bool]:
-    """Return the class of an error, a sentence, and whether the same item would fail again for the same reason."""
-    name = type(error).__name__
-    if isinstance(error, TranscriptFailed):
-        # The service's own faults pass, and so may a broken upload.
-        return f"{name}.{error.failure}", sanitize(str(error)), error.failure in ("source", "policy")
-    permanent = isinstance(error, InvalidInput | TranscriptDeleted | NotFoundError)
-    permanent = permanent or (isinstance(error, ApiError) and not error.retryable)
-    return name, sanitize(str(error)), permanent
+class ItemError(NamedTuple):
+    """
+    Why an item is not done.
+
+    :param error_class: see :class:`ManifestRow`.
+    :param message: what happened, in a sentence.
+    :param permanent: whether the same item would fail again for the same reason.
+    """
+
+    error_class: str
+    message: str
+    permanent: bool
+
+    @classmethod
+    def of(cls, error: AssemblyAIError) -> ItemError:
+        """Return what an error means for its item."""
+        name, message = type(error).__name__, sanitize(str(error))
+        if isinstance(error, TranscriptFailed):
+            # The service's own faults pass, and so may a broken upload.
+            return cls(f"{name}.{error.failure}", message, error.failure in ("source", "policy"))
+        permanent = isinstance(error, InvalidInput | TranscriptDeleted | NotFoundError)
+        return cls(name, message, permanent or (isinstance(error, ApiError) and not error.retryable))
 
 
 class ManifestTotals:
     """
-    Adds up the lines of a manifest while they are written.
+    Adds up the rows of a manifest while they are written.
 
-    :param run: what this run calls itself in the ledger.
+    :param run: the name of this run in the ledger.
     """
 
     def __init__(self, run: str) -> None:
@@ -120,26 +134,24 @@ class ManifestTotals:
         self.permanent = True
         self.minutes: Minutes = {"submitted": 0.0, "billed": 0.0, "failed": 0.0, "reused": 0.0}
 
-    def add(self, entry: Entry, times: int) -> Iterator[dict[str, Any]]:
-        """Yield the lines of an item, one for each time that it is in the list."""
-        line, ours = entry["done"], entry.get("by") == self._run
-        completed = line["status"] == "completed"
-        self.statuses[line["status"]] += times
+    def add(self, entry: Entry, times: int) -> dict[str, Any]:
+        """Add the last entry of an item that is in the list so many times, and return its line of the manifest."""
+        row, own = entry["result"], entry["run"] == self._run
+        completed = row["status"] == "completed"
+        self.statuses[row["status"]] += times
         self.repeated += times - 1
-        if line["error_class"]:
-            self.errors[line["error_class"]] += times
-            self.permanent = self.permanent and bool(entry.get("p"))
-        if ours:
-            kind: Literal["billed", "failed"] = "billed" if completed else "failed"
-            self.minutes[kind] += line["minutes"]
+        if row["error_class"]:
+            self.errors[row["error_class"]] += times
+            self.permanent = self.permanent and entry["permanent"]
+        if own:
             # A job that was submitted again has failed before.
-            self.minutes["failed"] += entry.get("lost", 0.0)
-            self.minutes["submitted"] += line["minutes"] + entry.get("lost", 0.0)
+            self.minutes["failed"] += entry["failed_minutes"]
+            self.minutes["billed" if completed else "failed"] += row["minutes"]
+            self.minutes["submitted"] += row["minutes"] + entry["failed_minutes"]
         elif completed:
             self.reused += times
-            self.minutes["reused"] += line["minutes"]
-        for _ in range(times):
-            yield {**line, "reused": completed and not ours}
+            self.minutes["reused"] += row["minutes"]
+        return {"version": VERSION, **row, "reused": completed and not own}
 
     def summary(self, region: str, manifest: str) -> BatchSummary:
         """Return what goes to XCom."""
@@ -158,31 +170,32 @@ class ManifestTotals:
         }
 
 
-def lines(
-    entries: Callable[[], Iterable[Entry]], wanted: Mapping[bytes, int], total: ManifestTotals
+def manifest_lines(
+    read_entries: Callable[[], Iterable[Entry]], wanted: Mapping[bytes, int], totals: ManifestTotals
 ) -> Iterator[bytes]:
     """
     Return the lines of the manifest, in the order in which items were finished.
 
-    :param entries: reads the ledger; it is read twice, so that nobody holds it.
+    :param read_entries: reads the ledger; it is read twice, so that it is never held whole.
     :param wanted: how often each item is in the list.
-    :param total: adds up while the lines are walked.
-    :raises CannotTell: an item has no end: the counts would not add up.
+    :param totals: adds up while the lines are walked.
+    :raises StateUnknown: an item has no result: the counts would not add up.
     """
     last: dict[bytes, int] = {}
-    for number, entry in enumerate(entries()):
-        key = bytes.fromhex(entry.get("k", ""))
+    for number, entry in enumerate(read_entries()):
+        key = bytes.fromhex(entry.get("key", ""))
         if key in wanted:
-            last[key] = number if "done" in entry else -1
+            last[key] = number if "result" in entry else -1
     missing = len(wanted) - sum(number >= 0 for number in last.values())
     if missing:
-        raise StateUnknown(f"{missing} items have no end in the ledger; the next try looks for them.")
+        raise StateUnknown(f"{missing} items have no result in the ledger; the next try looks for them.")
 
-    def walk() -> Iterator[bytes]:
-        for number, entry in enumerate(entries()):
-            key = bytes.fromhex(entry.get("k", ""))
+    def lines() -> Iterator[bytes]:
+        for number, entry in enumerate(read_entries()):
+            key = bytes.fromhex(entry.get("key", ""))
             if last.get(key) == number:
-                for line in total.add(entry, wanted[key]):
-                    yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
+                times = wanted[key]
+                line = json.dumps(totals.add(entry, times), ensure_ascii=False).encode() + b"\n"
+                yield from repeat(line, times)
 
-    return walk()
+    return lines()

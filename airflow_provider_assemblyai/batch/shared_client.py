@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the submissions of a batch ask the service together: the newest job, and walks of the account's list."""
+"""What the submissions of a batch ask the service together: the newest job, and listings of the account."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from airflow_provider_assemblyai.api.transcripts import Page
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.submission import newest_transcript_id
 
-#: Seconds for which one answer is the anchor of all: any job that was known before the first POST will do, and an
-#: older one only means a longer look-up.
+#: Seconds for which one answer is the anchor of all submissions: any job that was known before the first POST will
+#: do, and an older one only means a longer look-up.
 _ANCHOR_LIFE: Final = 20.0
-#: Seconds in which those who look something up come together.
+#: Seconds in which look-ups come together.
 _GATHER: Final = 0.1
 
 
@@ -24,22 +24,22 @@ class SharedClient:
     """
     Sends the calls of many threads.
 
-    :param make: makes a hook. Each call has one for itself, with connections of its own.
-    :param threads: how many call.
+    :param make_hook: makes a hook. Each call has one for itself, with connections of its own.
+    :param threads: how many send calls at the same time.
     """
 
-    def __init__(self, make: Callable[[], AssemblyAIHook], threads: int) -> None:
-        self.hook = make()
-        self._spare = [make() for _ in range(threads)]
+    def __init__(self, make_hook: Callable[[], AssemblyAIHook], threads: int) -> None:
+        self.hook = make_hook()
+        self._spare = [make_hook() for _ in range(threads)]
         for hook in self._spare:
             # Airflow is asked for the connection here and not in threads: 3.1 takes one question at a time.
             hook.get_conn()
         self._lock = threading.Lock()
         self._newest: tuple[float, str | None] | None = None
-        self._walk: _SharedListing | None = None
+        self._listing: _SharedListing | None = None
 
     def send(self, call: Call[Any], *, before: Callable[[], None] | None = None) -> Any:
-        """Send a call."""
+        """Send a call; see :meth:`airflow_provider_assemblyai.client.http.Client.send`."""
         hook = self._spare.pop()
         try:
             return hook.send(call, before=before)
@@ -55,12 +55,12 @@ class SharedClient:
             return self._newest[1]
 
     def pages(self, call: Call[Page]) -> Iterator[Page]:
-        """Yield the pages of the account's list, as they are from now on; who asks together walks together."""
+        """Yield the pages of the account's list, as they are from now on; look-ups at the same time share them."""
         with self._lock:
-            if self._walk is None or self._walk.begun:
-                self._walk = _SharedListing(self.hook.pages(call))
-            walk = self._walk
-        return walk.pages()
+            if self._listing is None or self._listing.begun:
+                self._listing = _SharedListing(self.hook.pages(call))
+            listing = self._listing
+        return listing.pages()
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -70,16 +70,16 @@ class SharedClient:
 
 class _SharedListing:
     """
-    One walk of the list for many.
+    One listing of the account for many look-ups.
 
-    :param pages: fetched one after the other, when somebody needs the next.
+    :param pages: fetched one after the other, when a look-up needs the next.
     """
 
     def __init__(self, pages: Iterator[Page]) -> None:
         self.begun = False
         self._rest = pages
         self._seen: list[Page] = []
-        self._broken: Exception | None = None
+        self._error: Exception | None = None
         self._lock = threading.Lock()
 
     def pages(self) -> Iterator[Page]:
@@ -88,10 +88,10 @@ class _SharedListing:
             with self._lock:
                 if not self.begun:
                     time.sleep(_GATHER)
-                    # Who comes after this must not see a page of before.
+                    # A look-up that comes after this must not see a page of before.
                     self.begun = True
                 if number == len(self._seen):
-                    page = self._next()
+                    page = self._next_page()
                     if page is None:
                         return
                     self._seen.append(page)
@@ -99,12 +99,12 @@ class _SharedListing:
             yield page
             number += 1
 
-    def _next(self) -> Page | None:
-        # A generator that has raised only says that it is at its end, and that would read as "surely not there".
-        if self._broken is not None:
-            raise self._broken
+    def _next_page(self) -> Page | None:
+        # A generator that has raised only shows its end afterwards, and that would read as "surely not there".
+        if self._error is not None:
+            raise self._error
         try:
             return next(self._rest, None)
         except Exception as error:
-            self._broken = error
+            self._error = error
             raise

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One stay on a worker: what has ended is fetched, and the window is filled again."""
+"""The bounded window of jobs at the service: results are fetched, and new items fill the room that is left."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from airflow_provider_assemblyai.batch.item_processor import InFlightItem, ItemProcessor
@@ -14,79 +14,84 @@ from airflow_provider_assemblyai.batch.ledger import Entry
 
 class WindowedExecutor:
     """
-    Works in threads until nothing is left to do but to wait.
+    Works in threads until only waiting is left to do.
 
-    :param crew: does the work of one item.
-    :param todo: items that have not begun, with what the plan says of them.
-    :param flights: transcript id -> item; those that are in flight, kept up to date.
-    :param window: how many may be.
+    :param processor: does the work of one item.
+    :param pending: items to do, with what the plan holds of them.
+    :param in_flight: transcript id -> item; kept up to date.
+    :param max_in_flight: jobs that may be at the service.
     :param threads: how many work.
-    :param stop: called when something breaks; after that no thread submits anything.
-    :param cap: minutes after which nothing more is submitted.
+    :param stop: called when something fails for good; after that no thread submits anything.
+    :param max_minutes: submitted minutes after which nothing more is submitted.
     """
 
     def __init__(
         self,
-        crew: ItemProcessor,
-        todo: Iterator[tuple[Item, Entry]],
-        flights: dict[str, InFlightItem],
+        processor: ItemProcessor,
+        pending: Iterator[tuple[Item, Entry]],
+        in_flight: dict[str, InFlightItem],
         *,
-        window: int,
+        max_in_flight: int,
         threads: int,
         stop: Callable[[], None],
-        cap: float | None,
+        max_minutes: float | None,
     ) -> None:
-        self._crew = crew
-        self._todo = todo
-        self._flights = flights
-        self._window = window
+        self._processor = processor
+        self._pending = pending
+        self._in_flight = in_flight
+        self._max_in_flight = max_in_flight
         self._threads = threads
         self._stop = stop
-        self._cap = cap
+        self._max_minutes = max_minutes
         self._next: tuple[Item, Entry] | None = None
-        self.taken = 0
+        #: Pending items that have been started.
+        self.started = 0
 
-    def go(self, ended: list[str]) -> None:
+    def run(self, ended: Sequence[str]) -> None:
         """
-        Work.
+        Fetch results and fill the window.
 
-        :param ended: ids of jobs that are over.
+        :param ended: ids of jobs that have ended.
         """
-        fetch = deque(self._flights.pop(one) for one in ended if one in self._flights)
+        to_fetch = deque(self._in_flight.pop(one) for one in ended if one in self._in_flight)
         running: set[Future[InFlightItem | None]] = set()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
             try:
                 while True:
-                    while len(running) < self._threads and (work := self._take(fetch, len(running))):
+                    while len(running) < self._threads and (work := self._next_work(to_fetch, len(running))):
                         running.add(pool.submit(work))
                     if not running:
                         return
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        if (flight := future.result()) is not None:
-                            self._flights[flight.transcript_id] = flight
+                        if (item := future.result()) is not None:
+                            self._in_flight[item.transcript_id] = item
             except BaseException:
                 # Threads look at this before each POST and each pause.
                 self._stop()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def more(self) -> bool:
-        """Tell whether there are items that have not begun."""
+    def has_pending(self) -> bool:
+        """Return whether there are items that have not been started."""
         if self._next is None:
-            self._next = next(self._todo, None)
+            self._next = next(self._pending, None)
         return self._next is not None
 
-    def _take(self, fetch: deque[InFlightItem], running: int) -> Callable[[], InFlightItem | None] | None:
-        if fetch:
-            flight = fetch.popleft()
-            return lambda: self._crew.ended(flight)
-        if len(self._flights) + running >= self._window or not self.more():
+    def _next_work(
+        self, to_fetch: deque[InFlightItem], running: int
+    ) -> Callable[[], InFlightItem | None] | None:
+        if to_fetch:
+            ended = to_fetch.popleft()
+            return lambda: self._processor.fetch(ended)
+        if len(self._in_flight) + running >= self._max_in_flight or not self.has_pending():
             return None
         assert self._next is not None
-        (item, entry), self._next = self._next, None
-        self.taken += 1
-        if self._cap is not None and self._crew.minutes >= self._cap and not entry.get("r"):
-            why = f"max_audio_minutes={self._cap:g} was reached before it was this item's turn."
-            return lambda: self._crew.leave_out(item, why)
-        return lambda: self._crew.begin(item, entry)
+        (item, line), self._next = self._next, None
+        self.started += 1
+        limit = self._max_minutes
+        if limit is not None and self._processor.submitted_minutes >= limit and not line.get("job_state"):
+            return lambda: self._processor.leave_out(
+                item, f"max_audio_minutes={limit:g} was reached before it was this item's turn."
+            )
+        return lambda: self._processor.submit(item, line)

@@ -14,11 +14,9 @@ from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
-    BaseOperator,
     Context,
     ObjectStoragePath,
     conf,
-    mask_secret,
 )
 
 from airflow_provider_assemblyai.api import transcripts
@@ -31,31 +29,30 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings, InFlightItem, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Items
-from airflow_provider_assemblyai.batch.lease import LeaseHolder
-from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, lines
+from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, manifest_lines
 from airflow_provider_assemblyai.batch.plan import Plan
-from airflow_provider_assemblyai.batch.session import BatchSession, is_owner_finished, run_of
+from airflow_provider_assemblyai.batch.session import BatchSession, run_of
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
-from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
+from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
 from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
-from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, open_path
 from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger, wait_for
 
-#: Seconds between two looks at a lease that somebody else holds.
-_LOOK = 15.0
-#: Of the window, what is left when a worker fills it up: with a window of three times the account's concurrency, as
-#: many again may end until the worker is there.
+#: Of what the trigger gives back to the worker.
+_STATE_VERSION = 1
+#: Of the window, what is left when a worker fills it: with a window of three times the account's concurrency, as many
+#: again may end until the worker is there.
 _LOW_WATER = 2 / 3
 
 
-class TranscribeBatchOperator(CancellationMixin, BaseOperator):
+class TranscribeBatchOperator(AssemblyAIOperator):
     """
     Transcribe many recordings in one task: files and a manifest are written, a small summary is returned.
 
@@ -73,7 +70,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     :param transfer: as in ``TranscribeOperator``: ``auto``, ``url``, ``presign`` or ``upload``.
     :param presign_expiry: seconds that a signed URL works; each is signed just before its submission.
     :param max_in_flight: jobs that are at the service at the same time. Three times the account's concurrency keeps
-        it busy while a worker fetches and fills up.
+        it busy while a worker fetches results and fills the window.
     :param upload_workers: threads that upload, submit and fetch.
     :param max_audio_minutes: refuse a list that is surely longer, before anything of it is submitted; and submit
         nothing more when so much was submitted.
@@ -83,15 +80,16 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     :param on_locked: what to do while another task works on the same output path: ``wait`` or ``fail``.
     :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
         default_deferrable`` of the Airflow configuration.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds for the whole batch. Jobs go on after that, and are billed; a retry fetches them.
+    :param poll_interval: seconds between two polls.
+    :param timeout: seconds for the whole batch; ``execution_timeout``, if it is shorter. Jobs go on after that, and
+        are billed; a retry fetches them.
     :param on_same_url: as in ``TranscribeOperator``, for items that are public URLs.
     :param on_missing: what to do if the service does not know a recorded id: ``fail`` or ``resubmit``.
     :param max_resubmits: submissions of an item after the first, when its jobs fail for the service's reasons.
-    :param settle_time: seconds between the two looks that must both find nothing before an answer that was lost
+    :param settle_time: seconds between the two look-ups that must both find nothing before an answer that was lost
         is taken for a job that was never made.
     :param assemblyai_conn_id: the connection to use (templated).
-    :param retries: as in every operator, but not 0 by default: a retry picks up what is in flight.
+    :param retries: as in every operator, but not 0 by default: a retry re-attaches to what is in flight.
     :param retry_delay: as in every operator.
     :return: a :class:`airflow_provider_assemblyai.batch.manifest.BatchSummary`, which is also pushed as ``summary``
         before the task fails or is skipped because of its items.
@@ -104,14 +102,16 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     template_fields: Sequence[str] = ("audios", "config", "output_path", "formats", "assemblyai_conn_id")
     template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
     ui_color = "#dbe9ff"
+    #: Seconds between two looks at a lease that another task holds.
+    lease_poll_interval = 15.0
 
     def __init__(
         self,
         *,
         audios: Sequence[str | ObjectStoragePath | Mapping[str, Any]] | str | ObjectStoragePath,
         output_path: str | ObjectStoragePath,
-        config: dict[str, Any] | None = None,
-        formats: Sequence[Format] | None = None,
+        config: dict[str, Any] | str | None = None,
+        formats: Sequence[Format] | str | None = None,
         chars_per_caption: int | None = None,
         transfer: Transfer = "auto",
         presign_expiry: float | timedelta = 24 * 3600,
@@ -128,12 +128,9 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
         on_missing: Literal["fail", "resubmit"] = "fail",
         max_resubmits: int = 2,
         settle_time: float | timedelta = 10.0,
-        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
-        retries: int = 2,
-        retry_delay: timedelta = timedelta(seconds=30),
         **kwargs: Any,
     ) -> None:
-        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        super().__init__(**kwargs)
         self.audios = audios
         self.config = config
         self.output_path = output_path
@@ -153,9 +150,8 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
         self.policy = ReusePolicy(
             True, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
         )
-        self.assemblyai_conn_id = assemblyai_conn_id
         self._in_flight = 0
-        self._broken = False
+        self._stopped = False
         check_choice("transfer", transfer, TRANSFERS)
         check_choice("on_partial_failure", on_partial_failure, ("fail", "skip", "succeed"))
         check_choice("retry_failed", retry_failed, ("transient", "all"))
@@ -170,113 +166,143 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         super()._do_render_template_fields(*args, **kwargs)
         # What opens an address must not get into logs and Airflow's pages.
-        for given in self.audios if isinstance(self.audios, list | tuple) else [self.audios]:
-            mask_url_secrets(given.get("audio") if isinstance(given, Mapping) else given)
-            self._mask_config(given.get("config") if isinstance(given, Mapping) else None)
         self._mask_config(self.config)
+        for given in self.audios if isinstance(self.audios, list | tuple) else [self.audios]:
+            if isinstance(given, Mapping):
+                mask_url_secrets(given.get("audio"))
+                self._mask_config(given.get("config"))
+            else:
+                mask_url_secrets(given)
 
     def _mask_config(self, config: object) -> None:
-        with suppress(InvalidInput):  # execute says what is wrong with it
-            checked = transcripts.check_config(config)
-            mask_url_secrets(checked.get("webhook_url"))
-            mask_secret(checked.get("webhook_auth_header_value"))
+        with suppress(InvalidInput):  # execute reports what is wrong with it
+            mask_webhook_secrets(transcripts.check_config(config))
 
     # --- the run of a task -------------------------------------------------------------------------------
 
-    def execute(self, context: Context) -> BatchSummary | None:
+    def execute(self, context: Context) -> BatchSummary:
         with fail_fast(), self._report_running_job(context):
-            return self._begin(context, time.time() + self._time_left())
+            return self._start(context, time.time() + self._time_limit(self.timeout))
 
-    def execute_complete(self, context: Context, event: Any) -> BatchSummary | None:
+    def execute_complete(self, context: Context, event: Any) -> BatchSummary:
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
             state = event.get("state") if isinstance(event, Mapping) else None
-            if not isinstance(state, Mapping) or "deadline" not in state:
+            if not isinstance(state, Mapping) or state.get("version") != _STATE_VERSION:
                 raise UnexpectedReply(f"The trigger ended without a usable event ({type(event).__name__}).")
-            if "locked" in state:
-                return self._begin(context, state["deadline"], state["locked"])
+            if "lease_wait" in state:
+                return self._start(context, state["deadline"], state["lease_wait"])
             return self._go_on(context, state, event["events"])
 
-    def _begin(self, context: Context, deadline: float, locked: Any = None) -> BatchSummary | None:
-        desk = self._desk(context)
-        OutputFiles(desk.order.output_path, "manifest").check_writable()
-        waited: dict[str, Any] = locked or {"mark": None, "seconds": 0.0}
-        while (held := desk.lease.held()) is not None:
-            if held.mark != waited["mark"]:
-                waited = {"mark": held.mark, "seconds": 0.0}
-            if waited["seconds"] > held.lasts:
-                self.log.warning("The holder of %s is gone: %s.", desk.order.output_path, held.owner)
-                break
-            self._wait_for_lease(desk, held, deadline, waited)
-        desk.lease.claim()
-        with desk.lease.kept():
-            plan, spent = desk.make_plan(self.retry_failed, self.max_audio_minutes)
-            return self._work(context, desk, plan, deadline, spent, 0, {}, [])
+    def _start(
+        self, context: Context, deadline: float, waited: Mapping[str, Any] | None = None
+    ) -> BatchSummary:
+        """
+        Begin an attempt when no other task works on the output path.
 
-    def _go_on(
-        self, context: Context, state: Mapping[str, Any], events: list[PollEvent]
-    ) -> BatchSummary | None:
-        desk = self._desk(context)
-        desk.lease.claim(after=state["claim"])
-        with desk.lease.kept():
-            saved, entries = desk.ledger.read_checkpoint(state["at"])
-            flights = desk.flights(entries)
-            ended = self._ended(events)
-            plan = desk.plan(state["plan"])
+        :param waited: how long for which heartbeat, before a deferral.
+        """
+        session = self._session(context)
+        OutputFiles(session.settings.output_path, "manifest").check_writable()
+        while (holder := session.lease.current_holder()) is not None:
+            # How long is counted, not read off a clock.
+            if waited is None or waited["heartbeat"] != holder.heartbeat:
+                waited = {"heartbeat": holder.heartbeat, "seconds": 0.0}
+            if waited["seconds"] > holder.ttl:
+                self.log.warning("The holder of %s is gone: %s.", session.settings.output_path, holder.owner)
+                break
+            if self.on_locked == "fail" or time.time() > deadline:
+                raise BatchLocked(str(session.settings.output_path), holder.owner)
+            self.log.info(
+                "Another task works on %s: %s. Waiting.", session.settings.output_path, holder.owner
+            )
+            waited = {**waited, "seconds": waited["seconds"] + self.lease_poll_interval}
+            if self.deferrable:
+                self._defer([], "", deadline, 0, {"lease_wait": waited}, self.lease_poll_interval)
+            self._control.pause(self.lease_poll_interval)
+        session.lease.claim()
+        with session.lease.heartbeat():
+            plan, minutes = session.make_plan(self.retry_failed, self.max_audio_minutes)
+            return self._work(context, session, plan, deadline, minutes)
+
+    def _go_on(self, context: Context, state: Mapping[str, Any], events: list[PollEvent]) -> BatchSummary:
+        """Go on after a deferral with what the checkpoint holds."""
+        session = self._session(context)
+        session.lease.claim(after=state["lease_token"])
+        with session.lease.heartbeat():
+            saved, entries = session.ledger.read_checkpoint(state["checkpoint"])
             return self._work(
-                context, desk, plan, state["deadline"], saved["minutes"], saved["taken"], flights, ended
+                context,
+                session,
+                session.plan(state["plan"]),
+                state["deadline"],
+                saved["submitted_minutes"],
+                saved["plan_position"],
+                session.in_flight(entries),
+                self._ended(events),
             )
 
     def _work(
         self,
         context: Context,
-        desk: BatchSession,
+        session: BatchSession,
         plan: Plan,
         deadline: float,
-        minutes: float,
-        taken: int,
-        flights: dict[str, InFlightItem],
-        ended: list[str],
-    ) -> BatchSummary | None:
-        """Fetch, fill up and wait, until nothing is in flight and nothing is left."""
-        account = SharedClient(
+        submitted_minutes: float,
+        plan_position: int = 0,
+        in_flight: dict[str, InFlightItem] | None = None,
+        ended: Sequence[str] = (),
+    ) -> BatchSummary:
+        """Fetch results, fill the window and wait, until nothing is in flight and nothing is pending."""
+        in_flight = {} if in_flight is None else in_flight
+        client = SharedClient(
             lambda: AssemblyAIHook(self.assemblyai_conn_id, pause=self._control.pause), self.upload_workers
         )
-        crew = ItemProcessor(desk.order, account, desk.ledger, control=self._control)
-        crew.minutes = minutes
-        rounds = WindowedExecutor(
-            crew,
-            desk.todo(plan, taken),
-            flights,
-            window=self.max_in_flight,
+        processor = ItemProcessor(session.settings, client, session.ledger, self._control, submitted_minutes)
+        executor = WindowedExecutor(
+            processor,
+            session.pending(plan, plan_position),
+            in_flight,
+            max_in_flight=self.max_in_flight,
             threads=self.upload_workers,
-            stop=self._break_off,
-            cap=self.max_audio_minutes,
+            stop=self._stop_submitting,
+            max_minutes=self.max_audio_minutes,
         )
-        with closing(account):
+        with closing(client):
+            region = client.hook.region
             while True:
-                rounds.go(ended)
-                desk.ledger.compact()
-                self._in_flight = len(flights)
-                if not flights:
-                    return self._finish(context, desk, plan, account.hook.region)
-                until = min(int(self.max_in_flight * _LOW_WATER), len(flights) - 1) if rounds.more() else 0
-                self.log.info("%d transcripts are in flight.", len(flights))
+                executor.run(ended)
+                session.ledger.compact()
+                self._in_flight = len(in_flight)
+                if not in_flight:
+                    return self._finish(context, session, plan, region)
+                low_water = min(int(self.max_in_flight * _LOW_WATER), len(in_flight) - 1)
+                max_remaining = low_water if executor.has_pending() else 0
+                self.log.info("%d transcripts are in flight.", len(in_flight))
                 if self.deferrable:
-                    saved = {"taken": taken + rounds.taken, "minutes": crew.minutes}
-                    at = desk.ledger.checkpoint(saved, (flight.entry() for flight in flights.values()))
-                    state = {"deadline": deadline, "claim": desk.lease.mark, "at": at, "plan": plan.name}
-                    desk.lease.lasts = max(0.0, deadline - time.time()) + 600
-                    self._defer(list(flights), account.hook.region, deadline, until, state)
-                ended = self._ended(self._wait(list(flights), account.hook.region, deadline, until))
+                    checkpoint = session.ledger.checkpoint(
+                        {
+                            "plan_position": plan_position + executor.started,
+                            "submitted_minutes": processor.submitted_minutes,
+                        },
+                        (item.entry() for item in in_flight.values()),
+                    )
+                    session.lease.ttl_after_work = max(0.0, deadline - time.time()) + 600
+                    state = {
+                        "lease_token": session.lease.token,
+                        "checkpoint": checkpoint,
+                        "plan": plan.name,
+                    }
+                    self._defer(list(in_flight), region, deadline, max_remaining, state)
+                ended = self._ended(self._wait(list(in_flight), region, deadline, max_remaining))
 
-    def _finish(self, context: Context, desk: BatchSession, plan: Plan, region: str) -> BatchSummary:
-        total = ManifestTotals(desk.order.run)
-        manifest = OutputFiles(desk.order.output_path, "manifest").write(
-            "jsonl", lines(desk.ledger.entries, plan.keys(), total)
+    def _finish(self, context: Context, session: BatchSession, plan: Plan, region: str) -> BatchSummary:
+        totals = ManifestTotals(session.settings.run)
+        manifest = OutputFiles(session.settings.output_path, "manifest").write(
+            "jsonl", manifest_lines(session.ledger.entries, plan.keys(), totals)
         )
-        summary = total.summary(region, manifest)
-        plan.drop()
+        summary = totals.summary(region, manifest)
+        plan.remove()
         self.log.info("Summary: %s", json.dumps(summary))
         missing = summary["failed"] + summary["not_submitted"]
         if not summary["items"]:
@@ -284,7 +310,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
         if missing and self.on_partial_failure != "succeed":
             context["ti"].xcom_push(key="summary", value=summary)
             failed = ItemsFailed(
-                missing, summary["items"], summary["errors"], manifest, retryable=not total.permanent
+                missing, summary["items"], summary["errors"], manifest, retryable=not totals.permanent
             )
             if self.on_partial_failure == "skip":
                 raise AirflowSkipException(str(failed))
@@ -293,7 +319,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
 
     # --- waiting -----------------------------------------------------------------------------------------
 
-    def _wait(self, ids: list[str], region: str, deadline: float, until: int) -> list[PollEvent]:
+    def _wait(self, ids: list[str], region: str, deadline: float, max_remaining: int) -> list[PollEvent]:
         async def wait() -> list[PollEvent]:
             waiting = asyncio.ensure_future(
                 wait_for(
@@ -302,7 +328,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
                     ids,
                     poll_interval=self.poll_interval,
                     deadline=deadline,
-                    max_remaining=until,
+                    max_remaining=max_remaining,
                     deferred=False,
                 )
             )
@@ -314,7 +340,7 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
         return asyncio.run(wait())
 
     def _ended(self, events: list[PollEvent]) -> list[str]:
-        """Return the jobs that are over, or that the service does not want to tell about: reading them says why."""
+        """Return the jobs that have ended, or that the service refuses to report: reading them shows why."""
         for event in events:
             if event.get("outcome") != "refused":
                 require_completed_event(event, "of the connection")
@@ -325,39 +351,32 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
         ids: list[str],
         region: str,
         deadline: float,
-        until: int,
-        state: dict[str, Any],
+        max_remaining: int,
+        state: Mapping[str, Any],
         pause: float = 0.0,
     ) -> None:
         self.defer(
             trigger=TranscriptBatchTrigger(
-                ids, self.assemblyai_conn_id, region, self.poll_interval, deadline, until, state, pause
+                ids,
+                self.assemblyai_conn_id,
+                region,
+                self.poll_interval,
+                deadline,
+                max_remaining,
+                {"version": _STATE_VERSION, "deadline": deadline, **state},
+                pause,
             ),
             method_name="execute_complete",
             # A backstop only: the trigger's own deadline ends with a better message.
             timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
         )
 
-    def _wait_for_lease(
-        self, desk: BatchSession, held: LeaseHolder, deadline: float, waited: dict[str, Any]
-    ) -> None:
-        """Wait a moment for whoever works on the same output path. How long is counted, not read off a clock."""
-        if self.on_locked == "fail" or time.time() > deadline:
-            raise BatchLocked(str(desk.order.output_path), held.owner)
-        self.log.info("Another task works on %s: %s. Waiting.", desk.order.output_path, held.owner)
-        waited["seconds"] += _LOOK
-        if self.deferrable:
-            self._defer([], "", deadline, 0, {"deadline": deadline, "locked": waited}, _LOOK)
-        self._control.pause(_LOOK)
-
     # --- arguments ---------------------------------------------------------------------------------------
 
-    def _desk(self, context: Context) -> BatchSession:
+    def _session(self, context: Context) -> BatchSession:
         path = open_path(self.output_path, "output_path")
-        formats = results.check_formats(
-            results.DEFAULT_FORMATS if self.formats is None else self.formats, results.FORMATS
-        )
-        order = BatchSettings(
+        formats = results.DEFAULT_FORMATS if self.formats is None else self.formats
+        settings = BatchSettings(
             self.assemblyai_conn_id,
             run_of(context),
             context["ti"].max_tries,
@@ -365,22 +384,17 @@ class TranscribeBatchOperator(CancellationMixin, BaseOperator):
             self.presign_expiry,
             self.policy,
             path,
-            formats,
+            results.check_formats(formats, results.FORMATS),
             self.chars_per_caption,
         )
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
-        return BatchSession(context, order, items, is_over=is_owner_finished, log=self.log)
+        return BatchSession(context, settings, items, self.log)
 
-    def _time_left(self) -> float:
-        if self.execution_timeout is None or self.deferrable:
-            return self.timeout
-        return min(self.timeout, self.execution_timeout.total_seconds())
-
-    def _break_off(self) -> None:
-        self._broken = True
+    def _stop_submitting(self) -> None:
+        self._stopped = True
 
     def _stop_reason(self) -> str | None:
-        return "This attempt is over" if self._broken else super()._stop_reason()
+        return "This attempt is over" if self._stopped else super()._stop_reason()
 
     def _log_running_job(self, why: str) -> None:
         if self._in_flight:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recordings below a prefix or a glob of any store, one after the other."""
+"""Recordings below a prefix or a glob of any store, and the names of files in a folder."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.storage.outputs import open_path, store_errors
 
-#: What is taken for a recording below a prefix; a glob says itself what it means.
+#: What counts as a recording below a prefix; a glob names its own.
 MEDIA: Final = re.compile(
     r".*\.(3ga|8svx|aac|ac3|aiff?|alac|amr|ape|au|dss|flac|flv|m2ts|m4[abprv]|mkv|mogg|mov|mp[234]|mpe?g|mpga|mts|mxf"
     r"|og[ag]|opus|qcp|ts|tta|voc|wav|webm|wma|wv)",
     re.IGNORECASE,
 )
 _GLOB: Final = re.compile(r"[*?\[]")
-#: Under which names stores give what changes with the content of an object.
 _ETAGS: Final = ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId")
 
 #: Objects that S3 lists at once.
-_PAGE: Final = 1000
-
-Found = tuple[str, str | None]
+_S3_PAGE: Final = 1000
+#: Path and content version.
+MediaFile = tuple[str, str | None]
 
 
 def is_media_listing(text: str) -> bool:
-    """Tell whether a text means many files: a glob, or a folder."""
+    """Return whether a text names many files: a glob, or a folder."""
     if text.lower().startswith(("http://", "https://")):
         return False
     if _GLOB.search(text):
@@ -47,112 +46,117 @@ def is_media_listing(text: str) -> bool:
     return False
 
 
-def list_media(text: str, without: ObjectStoragePath) -> Iterator[Found]:
+def list_media(text: str, excluding: ObjectStoragePath, page_size: int = _S3_PAGE) -> Iterator[MediaFile]:
     """
-    Yield the path and version of each recording, as they are listed; nobody holds them all.
+    Yield the path and content version of each recording, as they are listed; they are never held at once.
 
     :param text: a folder, or a glob: ``*`` and ``?`` within a name, ``**`` for folders.
-    :param without: results go there, and are no recordings.
+    :param excluding: results go there, and are no recordings.
+    :param page_size: objects that S3 lists at once.
     """
-    begin = _GLOB.search(text)
-    base_text = text[: begin.start()].rpartition("/")[0] if begin else text.rstrip("/")
+    glob = _GLOB.search(text)
+    base_text = text[: glob.start()].rpartition("/")[0] if glob else text.rstrip("/")
     base = open_path(base_text or ("/" if text.startswith("/") else "."), "audios")
-    shown = str(base).rstrip("/")
-    wanted = _pattern(text[len(base_text) :].lstrip("/")) if begin else None
-    results = _inside(base, without)
+    uri = str(base).rstrip("/")
+    wanted = glob_pattern(text[len(base_text) :].lstrip("/")) if glob else MEDIA
+    excluded = _path_within(base, excluding)
     with store_errors("audios", text):
-        for name, info in _files(base):
+        for name, info in _files(base, page_size=page_size):
             hidden = any(part.startswith(".") for part in name.split("/"))
-            if hidden or (results is not None and name.startswith(results)):
+            if hidden or (excluded is not None and name.startswith(excluded)):
                 continue
-            if (wanted or MEDIA).fullmatch(name):
-                yield f"{shown}/{name}", listed_version(info)
+            if wanted.fullmatch(name):
+                yield f"{uri}/{name}", _content_version(info)
 
 
-def names_in(folder: ObjectStoragePath) -> Iterator[str]:
+def list_names(folder: ObjectStoragePath) -> Iterator[str]:
     """Yield the names of the files right in a folder, as they are listed; none if it is not there."""
     with store_errors("output_path", str(folder)), suppress(FileNotFoundError):
-        for name, _ in _files(folder, deep=False):
+        for name, _ in _files(folder, recursive=False):
             if "/" not in name:
                 yield name
 
 
-def etag(info: Mapping[str, Any]) -> str | None:
-    """Return what a store says changes with the content of an object, or None."""
-    return next((str(info[name]) for name in _ETAGS if info.get(name)), None)
-
-
-def listed_version(info: Mapping[str, Any]) -> str:
-    """Return what changes with the content of a file, as far as its store says without reading it."""
-    changed_at = info.get("mtime") or info.get("last_modified") or info.get("updated")
-    return etag(info) or f"{info.get('size')}:{changed_at}"
-
-
-def listed_version_of(audio: str) -> str | None:
-    """Return the same of one file; None for a URL, and for a file that is not there."""
+def find_content_version(audio: str) -> str | None:
+    """Return what changes with the content of a file; None for a URL, and for a file that is not there."""
     if audio.lower().startswith(("http://", "https://")):
         return None
     path = open_path(audio, "audio")
     try:
-        return listed_version(path.fs.info(path.path))
+        return _content_version(path.fs.info(path.path))
     except OSError:
         return None
 
 
-def _files(base: ObjectStoragePath, *, deep: bool = True) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def etag(info: Mapping[str, Any]) -> str | None:
+    """Return what a store itself says changes with the content of a file; None if it does not say so."""
+    return next((str(info[name]) for name in _ETAGS if info.get(name)), None)
+
+
+def _content_version(info: Mapping[str, Any]) -> str:
+    changed_at = info.get("mtime") or info.get("last_modified") or info.get("updated")
+    return etag(info) or f"{info.get('size')}:{changed_at}"
+
+
+def _files(
+    base: ObjectStoragePath, *, recursive: bool = True, page_size: int = _S3_PAGE
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the files below a folder, by their path in it."""
     if base.protocol in ("", "file", "local"):
-        yield from _local(base.path, "", deep)
+        yield from _local_files(base.path, "", recursive)
     elif base.protocol in ("s3", "s3a"):
-        yield from _s3(base, deep)
+        yield from _s3_files(base, recursive, page_size)
     else:
         # One folder at a time; other stores give no smaller pages.
         base.fs.invalidate_cache()
         root = base.path.rstrip("/")
-        for folder, _, files in base.fs.walk(base.path, maxdepth=None if deep else 1, detail=True):
+        for folder, _, files in base.fs.walk(base.path, maxdepth=None if recursive else 1, detail=True):
             for name, info in files.items():
                 if info.get("size") != 0:
                     yield f"{folder}/{name}"[len(root) :].lstrip("/"), info
 
 
-def _local(folder: str, above: str, deep: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    inner = []
-    with os.scandir(folder) as found:
-        for entry in found:
+def _local_files(folder: str, prefix: str, recursive: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    folders = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
             if entry.is_dir():
-                inner.append(entry.name)
+                folders.append(entry.name)
             elif entry.is_file():
                 stat = entry.stat()
-                yield f"{above}{entry.name}", {"size": stat.st_size, "mtime": stat.st_mtime}
-    for name in sorted(inner) if deep else ():
+                yield f"{prefix}{entry.name}", {"size": stat.st_size, "mtime": stat.st_mtime}
+    for name in sorted(folders) if recursive else ():
         if not name.startswith("."):
-            yield from _local(f"{folder}/{name}", f"{above}{name}/", deep)
+            yield from _local_files(f"{folder}/{name}", f"{prefix}{name}/", recursive)
 
 
-def _s3(base: ObjectStoragePath, deep: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _s3_files(
+    base: ObjectStoragePath, recursive: bool, page_size: int
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     # Listing a folder with 100,000 objects by the usual way holds, and caches, all of them.
     bucket, key, _ = base.fs.split_path(base.path)
     prefix = f"{key.rstrip('/')}/" if key else ""
-    more: dict[str, Any] = {} if deep else {"Delimiter": "/"}
+    options: dict[str, Any] = {} if recursive else {"Delimiter": "/"}
     while True:
-        page = base.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more)
+        page = base.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=page_size, **options)
         for found in page.get("Contents", ()):
             if not found["Key"].endswith("/"):
                 yield found["Key"][len(prefix) :], {"ETag": found["ETag"], "size": found["Size"]}
         if not page.get("IsTruncated"):
             return
-        more |= {"ContinuationToken": page["NextContinuationToken"]}
+        options["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _inside(base: ObjectStoragePath, folder: ObjectStoragePath) -> str | None:
-    """Return the path of a folder within another, if it is there."""
+def _path_within(base: ObjectStoragePath, folder: ObjectStoragePath) -> str | None:
+    """Return the path of a folder within another; None if it is not in it."""
     if base.protocol.replace("file", "") != folder.protocol.replace("file", ""):
         return None
     outer, inner = base.path.rstrip("/"), folder.path.rstrip("/")
     return f"{inner[len(outer) + 1 :]}/" if inner.startswith(f"{outer}/") else None
 
 
-def _pattern(glob: str) -> re.Pattern[str]:
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """Return a glob as a regular expression."""
     parts = []
     for part in re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", glob):
         if part == "**/":

@@ -10,9 +10,9 @@ from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, store_errors
+from airflow_provider_assemblyai.storage.outputs import read_file, store_errors, write_file
 
-#: Stores whose listings are kept unless that is asked for.
+#: Stores whose listings are cached unless a fresh one is asked for.
 _CACHING: Final = ("s3", "s3a", "gs", "gcs")
 
 
@@ -30,7 +30,7 @@ class ObjectFolder:
     def is_local(self) -> bool:
         return self.path.protocol in ("", "file", "local")
 
-    def inside(self, name: str) -> ObjectFolder:
+    def subfolder(self, name: str) -> ObjectFolder:
         """Return a folder in this one."""
         return ObjectFolder(self.path / name)
 
@@ -51,13 +51,11 @@ class ObjectFolder:
 
     def write(self, name: str, content: str | Iterable[bytes]) -> None:
         """Write an object, whole or not at all."""
-        stem, _, suffix = name.rpartition(".")
-        OutputFiles(self.path, stem).write(suffix, content)
+        write_file(self.path / name, content)
 
     def read(self, name: str) -> str | None:
         """Return the text of an object, or None if it is not there."""
-        stem, _, suffix = name.rpartition(".")
-        return OutputFiles(self.path, stem).read(suffix)
+        return read_file(self.path / name)
 
     def lines(self, name: str) -> Iterator[bytes]:
         """Yield the lines of an object without holding it whole."""
@@ -77,7 +75,7 @@ class ObjectFolder:
                 with suppress(FileNotFoundError):
                     self.path.fs.rm(paths)
 
-    def drop(self) -> None:
+    def remove_all(self) -> None:
         """Remove this folder and all that is in it."""
         with store_errors("output_path", str(self.path)), suppress(FileNotFoundError):
             self.path.fs.invalidate_cache()

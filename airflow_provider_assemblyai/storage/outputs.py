@@ -148,25 +148,33 @@ class OutputFiles:
         :param suffix: its extension.
         :param content: text, or blocks of bytes.
         """
-        path = self._path(suffix)
-        with store_errors("output_path", _uri(path)):
-            _write(path, (content.encode(),) if isinstance(content, str) else content)
-        return _uri(path)
+        return write_file(self._path(suffix), content)
 
     def read(self, suffix: str) -> str | None:
         """Return the text of one file, or None if it is not there."""
-        path = self._path(suffix)
-        with store_errors("output_path", _uri(path)):
-            path.fs.invalidate_cache()  # another process may have written it
-            try:
-                with path.open("rb") as file:
-                    return bytes(file.read()).decode()
-            except FileNotFoundError:
-                return None
-        return None
+        return read_file(self._path(suffix))
 
     def _path(self, suffix: str) -> ObjectStoragePath:
         return self.prefix / f"{self.name}.{suffix}"
+
+
+def write_file(path: ObjectStoragePath, content: str | Iterable[bytes]) -> str:
+    """Write a file below the output path, whole or not at all, and return its address."""
+    with store_errors("output_path", _uri(path)):
+        _write(path, (content.encode(),) if isinstance(content, str) else content)
+    return _uri(path)
+
+
+def read_file(path: ObjectStoragePath) -> str | None:
+    """Return the text of a file below the output path, or None if it is not there."""
+    with store_errors("output_path", _uri(path)):
+        path.fs.invalidate_cache()  # another process may have written it
+        try:
+            with path.open("rb") as file:
+                return bytes(file.read()).decode()
+        except FileNotFoundError:
+            return None
+    return None
 
 
 def _uri(path: ObjectStoragePath) -> str:
