@@ -102,7 +102,7 @@ class TranscribeBatchOperator(AssemblyAIOperator):
     template_fields: Sequence[str] = ("audios", "config", "output_path", "formats", "assemblyai_conn_id")
     template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
     ui_color = "#dbe9ff"
-    #: Seconds between two looks at a lease that another task holds.
+    #: Seconds after which a lease that another task holds is read again.
     lease_poll_interval = 15.0
 
     def __init__(

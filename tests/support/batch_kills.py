@@ -21,8 +21,10 @@ from airflow_provider_assemblyai.emulator import Emulator, serve
 WORKER = Path(__file__).parent / "batch_worker.py"
 #: Of the items: those that the service cannot use, and those that are uploaded.
 BAD, UPLOADED = 20, 10
-#: An end comes in any case.
-_LONGEST = 600.0
+#: Requests after the moment of a kill: then the worker stops until it is killed, however slow this process is.
+_MARGIN = 8
+#: Seconds after which a worker has surely got stuck.
+_LONGEST = 3600.0
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Outcome:
 
 def batch(emulator: Emulator, folder: Path, items: int, kills: int, seed: int, **arguments: Any) -> Outcome:
     """
-    Run a batch and kill its process, each time that a random number of requests was made; then let it end.
+    Run a batch and kill its process, each time after a random number of requests; then let it end.
 
     :param kills: how often.
     :param seed: of the random moments.
@@ -75,12 +77,14 @@ def batch(emulator: Emulator, folder: Path, items: int, kills: int, seed: int, *
         "assemblyai_conn_id": "assemblyai_default",
         **arguments,
     }
-    chance = random.Random(seed)
+    random_moments = random.Random(seed)
     # Each item is submitted and fetched; later there is nothing to kill any more.
-    moments = sorted(chance.sample(range(10, 2 * items - items // 20), kills))
+    moments = sorted(random_moments.sample(range(10, 2 * items - items // 20), kills))
     began = time.monotonic()
     for moment in moments:
+        emulator.hold(skip=max(0, moment - _requests(emulator)) + _MARGIN, times=None)
         assert _run(emulator, given, moment) is None, "the worker was not killed"
+        emulator.clear_faults()
     summary = _run(emulator, given, None)
     assert summary is not None
     lines = (folder / "out" / "manifest.jsonl").read_text().splitlines()
@@ -112,7 +116,11 @@ def _audios(folder: Path, items: int) -> list[str]:
 
 
 def _run(emulator: Emulator, arguments: dict[str, Any], moment: int | None) -> dict[str, Any] | None:
-    """Return the summary of a worker, or None if it was killed after so many requests of all."""
+    """
+    Return the summary of a worker, or None if it was killed.
+
+    :param moment: number of requests, of all workers so far, at which it is killed; None lets it end.
+    """
     env = {**os.environ, "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT": emulator.connection_json}
     pause = threading.Event()
     end = time.monotonic() + _LONGEST
@@ -121,10 +129,11 @@ def _run(emulator: Emulator, arguments: dict[str, Any], moment: int | None) -> d
             [sys.executable, str(WORKER), json.dumps(arguments)], env=env, stdout=output, stderr=errors
         )
         while worker.poll() is None:
-            made = sum(emulator.counters()["requests"].values())
-            if (moment is not None and made >= moment) or time.monotonic() > end:
+            stuck = time.monotonic() > end
+            if stuck or (moment is not None and _requests(emulator) >= moment):
                 worker.kill()
                 worker.wait()
+                assert not stuck, f"no end after {_LONGEST:g} s"
                 return None
             pause.wait(0.002 if moment is not None else 0.05)
         output.seek(0)
@@ -134,6 +143,10 @@ def _run(emulator: Emulator, arguments: dict[str, Any], moment: int | None) -> d
                 summary: dict[str, Any] = json.loads(line)["summary"]
                 return summary
         raise RuntimeError(f"The worker ended with {worker.returncode}: {errors.read()[-4000:]}")
+
+
+def _requests(emulator: Emulator) -> int:
+    return sum(emulator.counters()["requests"].values())
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ class TaskInstance:
     map_index, max_tries = -1, 2
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Nobody asks for it here."""
+        """Not read here."""
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def test_look_ups_at_the_same_time_share_a_listing(emulator: Emulator, client: S
 def test_a_listing_that_fails_never_reads_as_its_end(emulator: Emulator, client: SharedClient) -> None:
     call = transcripts.list_page(limit=2)
     first, second = client.pages(call), client.pages(call)
-    emulator.fault("status", status=403, method="GET", path="/v2/transcript")
+    emulator.fault("http_status", status=403, method="GET", path="/v2/transcript")
     for pages in (first, second):
         with pytest.raises(ApiError):
             list(pages)
