@@ -49,7 +49,7 @@ def ours(audio: str, url: str, seconds: float) -> dict[str, Any]:
         spent = time.process_time() - before
         whole = json.loads(Path(summary["outputs"]["json"].removeprefix("file://")).read_text())
     ends = [turn["words"][-1]["end"] for turn in whole["utterances"]]
-    received = [turn["received"] for turn in whole["capture"]["turns"]]
+    received = [turn["received_ms"] for turn in whole["capture"]["turns"]]
     lags = [came - said for came, said in zip(received, ends, strict=True)]
     return {"cpu": spent, "lags": lags, "seconds": summary["captured_seconds"], "gaps": len(summary["gaps"])}
 
@@ -97,8 +97,10 @@ def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
     """A long capture in fast time: what it keeps is written to files, as the operator has it."""
     from airflow_provider_assemblyai.api import streaming
     from airflow_provider_assemblyai.capture.audio.sources import PcmSource
+    from airflow_provider_assemblyai.capture.config import CaptureConfig
     from airflow_provider_assemblyai.capture.output.segments import SegmentStore, SegmentWriter
-    from airflow_provider_assemblyai.capture.runner import CaptureConfig, CaptureProgress, CaptureRunner
+    from airflow_provider_assemblyai.capture.runner import CaptureProgress, CaptureRunner
+    from airflow_provider_assemblyai.client.task_control import TaskControl
     from airflow_provider_assemblyai.client.websocket import StreamingSocket
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
     from airflow_provider_assemblyai.storage.outputs import OutputFiles
@@ -112,30 +114,30 @@ def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
             for at in range(0, len(piece), 16_384):
                 yield piece[at : at + 16_384]
 
-    def connect(longest: float, _: object) -> StreamingSocket:
-        token = client.send(streaming.token(longest))
-        return StreamingSocket(streaming.address(client.hosts.streaming, {}, 30), token)
+    def connect(max_session: float, _: object) -> StreamingSocket:
+        token = client.send(streaming.token(max_session))
+        return StreamingSocket(streaming.session_url(client.hosts.streaming, {}, 30), token)
 
-    def tell(state: CaptureProgress) -> None:
-        at = state.spool.end / 1000
+    def measure(progress: CaptureProgress) -> None:
+        at = progress.spool.end / 1000
         if not memory or at - memory[-1][0] >= 20:
             memory.append((at, resident_mib()))
 
     with tempfile.TemporaryDirectory() as output:
-        segments = SegmentStore(OutputFiles.at(output, "long"), ("bench",), 1)
-        writer = SegmentWriter(segments, 1, 1, keep_sound=True, start=0, say=print)
-        state = CaptureRunner(
-            CaptureConfig(duration=seconds, speed=speed, keeps_sound=True),
+        config, control = CaptureConfig(duration=seconds, speed=speed, keep_audio=True), TaskControl()
+        writer = SegmentWriter(SegmentStore(OutputFiles.at(output, "long"), ("bench",), config), control.log)
+        writer.begin(1, 0)
+        progress = CaptureRunner(
+            config,
             PcmSource("loop", blocks),
+            control,
             connect=connect,
-            begin=lambda: 0,
-            keep=writer.keep,
-            prove=lambda: None,
-            halted=lambda: None,
-            tell=tell,
-            say=lambda text, *values: print(text % values, file=sys.stderr),
+            on_start=lambda: 0,
+            save_segment=writer.save,
+            check_fenced=lambda: None,
+            on_progress=measure,
         ).run()
-    return {"memory": memory, "turns": state.turns, "reconnects": state.reconnects}
+    return {"memory": memory, "turns": progress.turns, "reconnects": progress.reconnects}
 
 
 def main() -> None:

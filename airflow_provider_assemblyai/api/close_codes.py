@@ -14,14 +14,15 @@ from typing import Final, Literal
 
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
-#: ``done``: it ended well. ``again``: a new session at once. ``wait``: one after a while. ``fail``: none.
-CloseAction = Literal["done", "again", "wait", "fail"]
+#: ``done``: it ended well. ``reconnect``: open a new session at once. ``wait``: open one after a while.
+#: ``fail``: a new session would meet the same.
+CloseAction = Literal["done", "reconnect", "wait", "fail"]
 
-#: A connection that broke without a word.
+#: A connection that broke without a close frame.
 DROPPED: Final = 1006
 EXPIRED: Final = 3008
-#: Seconds before a new session is tried where there are too many; the service counts by the minute.
-ROOM_WAIT: Final = 15.0
+#: Seconds before a new session is tried where too many are open; the service counts by the minute.
+CAPACITY_WAIT: Final = 15.0
 
 _TOO_MANY = re.compile(r"too many|concurren|rate limit", re.IGNORECASE)
 _INACTIVE = re.compile(r"inactiv|idle|no audio", re.IGNORECASE)
@@ -29,94 +30,96 @@ _INACTIVE = re.compile(r"inactiv|idle|no audio", re.IGNORECASE)
 #: Close code -> what to do, and what it means in a sentence.
 CLOSE_CODES: Final[dict[int, tuple[CloseAction, str]]] = {
     1000: ("done", "The session ended as it should."),
-    DROPPED: ("again", "The connection was lost."),
+    DROPPED: ("reconnect", "The connection was lost."),
     1008: (
         "fail",
         "The service refused the session: check the API key, and that the account may stream and has funds.",
     ),
     1009: ("fail", "A message was larger than the 128 KB that the service takes."),
-    1011: ("again", "The service had an internal error."),
-    1013: ("again", "The service was overloaded for a moment."),
-    3005: ("again", "The service had an error."),
+    1011: ("reconnect", "The service had an internal error."),
+    1013: ("reconnect", "The service was overloaded for a moment."),
+    3005: ("reconnect", "The service had an error."),
     3006: ("fail", "The service did not accept a message or a parameter: check config."),
     3007: ("fail", "Audio was sent in frames of the wrong length, or faster than real time."),
-    EXPIRED: ("again", "The session reached its longest time."),
+    EXPIRED: ("reconnect", "The session reached its longest time."),
     3009: ("wait", "Too many sessions are open in this account."),
     4000: ("fail", "The service does not take this sample rate: check config."),
     4001: ("fail", "The API key was refused: check the connection."),
     4002: ("fail", "The account has no funds: top it up."),
     4003: ("fail", "This account may not stream: it needs a paid plan."),
-    4004: ("again", "The service does not know the session any more."),
-    4008: ("again", "The session expired."),
-    4010: ("again", "The session was closed before."),
+    4004: ("reconnect", "The service does not know the session any more."),
+    4008: ("reconnect", "The session expired."),
+    4010: ("reconnect", "The session was closed before."),
     4029: ("wait", "The service was asked too often."),
-    4030: ("again", "The session went on at another socket."),
-    4031: ("again", "The session was idle for too long."),
+    4030: ("reconnect", "The session went on at another socket."),
+    4031: ("reconnect", "The session was idle for too long."),
     4032: ("fail", "The pieces of audio were too short."),
     4033: ("fail", "The pieces of audio were too long."),
     4034: ("fail", "The pieces of audio were too small."),
     4100: ("fail", "The service could not read a message: it was not JSON."),
     4101: ("fail", "The service did not accept the form of a message: check config."),
     4102: ("wait", "The account has no more room for streams."),
-    4103: ("again", "Another connection took the session over."),
+    4103: ("reconnect", "Another connection took the session over."),
 }
 
 
 @dataclass(frozen=True)
 class CloseReason:
     """
-    The end of a session.
+    Why a session ended, and what to do about it.
 
     :param code: of the ``Error`` frame if there was one, else of the close frame; 1006 without either.
-    :param reply: what to do.
+    :param action: what to do.
     :param meaning: the code in a sentence.
-    :param said: the service's own words; empty if it had none.
+    :param detail: the service's own words; empty if it sent none.
     """
 
     code: int
-    reply: CloseAction
+    action: CloseAction
     meaning: str
-    said: str = ""
+    detail: str = ""
 
     @property
     def sentence(self) -> str:
-        """What to tell people: the code, what it means, and the service's own words."""
-        said = f" The service said: {self.said.rstrip('.')}." if self.said else ""
-        return f"{self.meaning.rstrip('.')}{f' (code {self.code})' if self.code else ''}.{said}"
+        """The code, what it means, and the service's own words, for logs and errors."""
+        detail = f" The service said: {self.detail.rstrip('.')}." if self.detail else ""
+        return f"{self.meaning.rstrip('.')}{f' (code {self.code})' if self.code else ''}.{detail}"
 
 
-def close_reason(code: int | None, said: str = "") -> CloseReason:
+def close_reason(code: int | None, detail: str = "") -> CloseReason:
     """
-    Judge the end of a session.
+    Classify the end of a session.
 
     :param code: of the ``Error`` frame, else of the close frame; None without either.
-    :param said: the text of the ``Error`` frame, else the reason of the close frame.
+    :param detail: the text of the ``Error`` frame, else the reason of the close frame.
     """
     code = DROPPED if code is None else code
-    said = sanitize(said)
-    reply, meaning = CLOSE_CODES.get(code, (_unlisted(code), "The session ended in a way that is not known."))
-    if code == 1008 and _TOO_MANY.search(said):
-        reply, meaning = "wait", "Too many new sessions were opened in this account."
-    if code == 3006 and _INACTIVE.search(said):
-        # No fault of what was sent: this process was stopped, or the line was dead.
-        reply, meaning = "again", "The session heard nothing for too long."
-    return CloseReason(code, reply, meaning, said)
+    detail = sanitize(detail)
+    action, meaning = CLOSE_CODES.get(
+        code, (_unlisted_action(code), "The session ended in a way that is not known.")
+    )
+    if code == 1008 and _TOO_MANY.search(detail):
+        action, meaning = "wait", "Too many new sessions were opened in this account."
+    if code == 3006 and _INACTIVE.search(detail):
+        # Nothing was wrong with what was sent: this process was stopped, or the connection was dead.
+        action, meaning = "reconnect", "The session received no audio for too long."
+    return CloseReason(code, action, meaning, detail)
 
 
-def _unlisted(code: int) -> CloseAction:
+def _unlisted_action(code: int) -> CloseAction:
     # Up to 1015 they are the protocol's own and say nothing about what was sent, but for these.
-    return "again" if 1000 < code < 1016 and code not in (1002, 1003, 1007, 1010) else "fail"
+    return "reconnect" if 1000 < code < 1016 and code not in (1002, 1003, 1007, 1010) else "fail"
 
 
-def refused_handshake(status: int, said: str = "") -> CloseReason:
+def refused_handshake(status: int, detail: str = "") -> CloseReason:
     """
-    Judge an HTTP answer in the place of a session.
+    Classify an HTTP answer in the place of a session.
 
     :param status: HTTP status code.
-    :param said: the body.
+    :param detail: the body.
     """
-    said = sanitize(said)
+    detail = sanitize(detail)
     meaning = f"The service answered HTTP {status} where a session was asked for."
-    if status == 429 or (status == 403 and _TOO_MANY.search(said)):
-        return CloseReason(status, "wait", meaning, said)
-    return CloseReason(status, "again" if status >= 500 or status == 408 else "fail", meaning, said)
+    if status == 429 or (status == 403 and _TOO_MANY.search(detail)):
+        return CloseReason(status, "wait", meaning, detail)
+    return CloseReason(status, "reconnect" if status >= 500 or status == 408 else "fail", meaning, detail)

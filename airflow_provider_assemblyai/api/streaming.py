@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Streaming speech to text, v3: addresses, messages, and one session as state. No socket, no clock.
+Streaming speech to text, v3: addresses, messages, and the state of one session. No socket, no clock.
 
-Messages stay dicts, and unknown ones are counted and left aside.
+Messages stay dicts; unknown and unreadable ones are ignored.
 https://www.assemblyai.com/docs/speech-to-text/universal-streaming
 """
 
@@ -11,33 +11,34 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Mapping
-from typing import Any, Final, TypedDict, get_type_hints
+from typing import Any, Final, TypedDict
 from urllib.parse import urlencode
 
 from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.validation import check_fields
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"
 #: Milliseconds of audio in one message; the service takes 50 to 1000.
 FRAME_MS: Final = 100
-LEAST_FRAME_MS: Final = 50
+MIN_FRAME_MS: Final = 50
 SAMPLE_RATE: Final = 16_000
 #: Bytes of one millisecond of one channel.
-BYTES_MS: Final = SAMPLE_RATE * 2 // 1000
+BYTES_PER_MS: Final = SAMPLE_RATE * 2 // 1000
 
-#: Seconds that a session may be limited to, and within which a token opens one.
-LEAST_SESSION: Final = 60
-LONGEST_SESSION: Final = 10_800
-TOKEN_LIFE: Final = 60
+#: Shortest and longest limit of a session, and the time within which a token opens one; all in seconds.
+MIN_SESSION_SECONDS: Final = 60
+MAX_SESSION_SECONDS: Final = 10_800
+TOKEN_LIFETIME: Final = 60
 
 FORCE_ENDPOINT: Final = '{"type": "ForceEndpoint"}'
 TERMINATE: Final = '{"type": "Terminate"}'
 
-#: What a capture decides itself.
-_OURS: Final = {
+#: Parameters that a capture sets itself.
+_RESERVED: Final = {
     "sample_rate": "audio is always sent with 16 kHz",
     "encoding": "audio is always sent as pcm_s16le",
     "token": "every session gets one of its own",
@@ -47,9 +48,9 @@ _OURS: Final = {
 
 class StreamingConfig(TypedDict, total=False):
     """
-    What can be asked for; one line per query parameter, passed through untouched.
+    The query parameters of a session, one a line; they are passed through untouched.
 
-    A value of another type is refused before it is sent. Parameters that are not listed pass unchecked.
+    A value of another type is refused before it is sent. Parameters that are not listed are not checked.
     """
 
     speech_model: str
@@ -99,7 +100,7 @@ class Word(TypedDict, total=False):
 
 
 class Turn(TypedDict, total=False):
-    """What somebody said until they paused; times are milliseconds from the start of the session."""
+    """Speech up to a pause; times are milliseconds from the start of the session."""
 
     turn_order: int
     turn_is_formatted: bool
@@ -127,56 +128,54 @@ def check_config(config: object) -> dict[str, Any]:
             config = json.loads(config)
         except ValueError:
             raise InvalidInput("config is text, but not JSON.") from None
-    if not isinstance(config, Mapping) or not all(isinstance(name, str) for name in config):
-        raise InvalidInput(f"config must be a dict with names as keys, not {type(config).__name__}.")
-    known = get_type_hints(StreamingConfig)
-    for name, value in config.items():
-        if name in _OURS:
-            raise InvalidInput(f"config: leave {name} out: {_OURS[name]}.")
-        if name in known and value is not None and not _fits(value, known[name]):
-            raise InvalidInput(f"config: {name} must be of type {_shown(known[name])}.")
+    if not isinstance(config, Mapping):
+        raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
+    for name in config:
+        if name in _RESERVED:
+            raise InvalidInput(f"config: leave {name} out: {_RESERVED[name]}.")
+    check_fields("config", config, StreamingConfig)
     return dict(config)
 
 
-def _fits(value: object, kind: Any) -> bool:
-    plain = getattr(kind, "__origin__", kind)
-    if plain is float:
-        plain = int | float
-    return isinstance(value, plain) and (plain is bool or not isinstance(value, bool))
-
-
-def _shown(kind: Any) -> str:
-    return str(getattr(getattr(kind, "__origin__", kind), "__name__", kind))
-
-
-def address(host: str, config: Mapping[str, Any], inactivity_timeout: float) -> str:
+def sees_partial_turns(config: Mapping[str, Any]) -> bool:
     """
-    Return the address of a new session; the token goes into a header and not into it.
+    Return whether the service reports turns that have not ended.
+
+    :param config: query parameters.
+    """
+    asked = config.get("include_partial_turns")
+    return not config.get("redact_pii") if asked is None else bool(asked)
+
+
+def session_url(host: str, config: Mapping[str, Any], inactivity_timeout: float) -> str:
+    """
+    Return the address of a new session; the token is sent in a header, not here.
 
     :param host: ``wss`` base URL of the region.
     :param config: query parameters; lists and objects become JSON text.
     :param inactivity_timeout: seconds without audio after which the service ends the session.
     """
-    asked = {
+    parameters = {
         "speech_model": DEFAULT_SPEECH_MODEL,
         **{name: value for name, value in config.items() if value is not None},
         "sample_rate": SAMPLE_RATE,
         "encoding": "pcm_s16le",
         "inactivity_timeout": round(inactivity_timeout),
     }
-    query = {name: value if isinstance(value, str) else json.dumps(value) for name, value in asked.items()}
+    query = {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()
+    }
     return f"{host}/v3/ws?{urlencode(query)}"
 
 
-def token(max_session: float, *, life: int = TOKEN_LIFE) -> Call[str]:
+def token(max_session: float) -> Call[str]:
     """
     Ask for a temporary token, which opens one session of limited length.
 
-    :param max_session: seconds that the session may last; brought into the 60 to 10,800 of the service.
-    :param life: seconds within which the session must be opened, 1 to 600.
+    :param max_session: seconds that the session may last; moved into the range of the service, 60 to 10,800.
     """
-    limit = min(LONGEST_SESSION, max(LEAST_SESSION, round(max_session)))
-    query = {"expires_in_seconds": life, "max_session_duration_seconds": limit}
+    limit = min(MAX_SESSION_SECONDS, max(MIN_SESSION_SECONDS, round(max_session)))
+    query = {"expires_in_seconds": TOKEN_LIFETIME, "max_session_duration_seconds": limit}
     return Call(Product.TOKEN, "GET", "/v3/token", _read_token, query=query)
 
 
@@ -188,55 +187,58 @@ def _read_token(reply: Reply) -> str:
 
 
 class TimeMap:
-    """From the time of a session, which has only what was sent, to the time of the recording, which may have holes."""
+    """
+    Maps the time of a session to the time of the recording.
+
+    A session counts only the audio that was sent to it; a recording may have gaps.
+    """
 
     def __init__(self) -> None:
-        self._sent: list[int] = []
-        self._recorded: list[int] = []
+        self._session_ms: list[int] = []
+        self._recording_ms: list[int] = []
 
-    def add(self, sent: int, recorded: int) -> None:
+    def add(self, session_ms: int, recording_ms: int) -> None:
         """
-        Note that what is sent next was recorded then.
+        Note when the audio that is sent next was recorded.
 
-        :param sent: milliseconds of audio in this session so far.
-        :param recorded: milliseconds from the begin of the recording.
+        :param session_ms: audio that was sent in this session so far.
+        :param recording_ms: from the start of the recording.
         """
-        self._sent.append(sent)
-        self._recorded.append(recorded)
+        self._session_ms.append(session_ms)
+        self._recording_ms.append(recording_ms)
 
-    def recorded(self, at: int) -> int:
-        """Return when in the recording something was said."""
-        found = max(0, bisect_right(self._sent, at) - 1)
-        return self._recorded[found] + at - self._sent[found]
+    def to_recording(self, session_ms: int) -> int:
+        """Return the time of the recording for a time of the session."""
+        index = max(0, bisect_right(self._session_ms, session_ms) - 1)
+        return self._recording_ms[index] + session_ms - self._session_ms[index]
 
 
 class SessionState:
     """
-    One session: takes text frames, and knows what was said in it so far.
+    One session: takes its text frames, and knows what was heard in it so far.
 
-    Of every turn the last message counts, in both families of models. What has ended is handed over by
-    :meth:`take`, so that a session of hours needs no more memory than one of minutes.
+    Of every turn the last message counts, in both families of models. Turns that have ended are returned
+    by :meth:`take`, so that a session of hours needs no more memory than one of minutes.
 
-    :ivar times: from the time of the session to that of the recording.
-    :ivar settled: millisecond of the recording up to which everything said is in an ended turn.
+    :ivar time_map: from the time of the session to that of the recording.
+    :ivar finalized_ms: time of the recording up to which all speech is in turns that have ended.
+    :ivar last_speech_ms: time of the recording at which the last speech was heard.
+    :ivar billed_seconds: what the service bills; None until it has confirmed the end.
     """
 
     def __init__(self) -> None:
-        self.times = TimeMap()
+        self.time_map = TimeMap()
         self.id: str | None = None
-        self.expires_at: float | None = None
         self.configuration: dict[str, Any] = {}
-        self.settled = 0
-        self.last_heard = 0
-        self._open: Turn | None = None
+        self.finalized_ms = 0
+        self.last_speech_ms = 0
         self.turns = 0
-        self.billed: float | None = None
+        self.billed_seconds: float | None = None
         self.error: tuple[int | None, str] | None = None
-        self.unknown = 0
-        self.unread = 0
+        self._open_turn: Turn | None = None
         self._last_ended = -1
-        self._ended: dict[int, Turn] = {}
-        self._other: list[dict[str, Any]] = []
+        self._ended_turns: dict[int, Turn] = {}
+        self._other_messages: list[dict[str, Any]] = []
 
     @property
     def begun(self) -> bool:
@@ -244,19 +246,19 @@ class SessionState:
 
     @property
     def open_turn(self) -> Turn | None:
-        """The turn that is being said, in times of the recording."""
-        return None if self._open is None else self._in_recording({**self._open, "type": "Turn"})
+        """The turn that has not ended, in times of the recording."""
+        return None if self._open_turn is None else self._in_recording({**self._open_turn, "type": "Turn"})
 
-    def forget_open_turn(self) -> None:
-        """Somebody else keeps it."""
-        self._open = None
+    def discard_open_turn(self) -> None:
+        """Forget the turn that has not ended: the caller has kept it."""
+        self._open_turn = None
 
     @property
     def terminated(self) -> bool:
         """Whether the service has confirmed the end."""
-        return self.billed is not None
+        return self.billed_seconds is not None
 
-    def feed(self, text: str | bytes) -> str:
+    def receive(self, text: str | bytes) -> str:
         """
         Take one frame, and return the type of its message.
 
@@ -267,120 +269,118 @@ class SessionState:
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            self.unread += 1
             return ""
         kind = str(message.get("type", ""))
         match kind:
             case "Begin":
                 self.id = sanitize(str(message.get("id") or "unknown"))
-                self.expires_at = _number(message.get("expires_at"))
-                found = message.get("configuration")
-                self.configuration = found if isinstance(found, dict) else {}
+                configuration = message.get("configuration")
+                self.configuration = configuration if isinstance(configuration, dict) else {}
             case "Turn":
-                self._turn(message)  # type: ignore[arg-type]
+                self._receive_turn(message)  # type: ignore[arg-type]
             case "SpeechStarted":
-                self.last_heard = max(self.last_heard, self.times.recorded(_ms(message.get("timestamp"))))
+                self._heard_until(self.time_map.to_recording(_milliseconds(message.get("timestamp"))))
             case "LLMGatewayResponse" | "SpeakerRevision" | "Warning":
-                self._other.append(self._in_recording(message))
+                self._other_messages.append(self._in_recording(message))
             case "Termination":
-                self.billed = _number(message.get("session_duration_seconds")) or 0.0
+                self.billed_seconds = _number(message.get("session_duration_seconds")) or 0.0
             case "Error":
                 code = message.get("error_code")
                 self.error = (code if isinstance(code, int) else None, str(message.get("error") or ""))
-            case "Heartbeat" | "Silence":
-                pass
-            case _:
-                self.unknown += 1
         return kind
 
-    def _turn(self, message: Turn) -> None:
+    def _receive_turn(self, message: Turn) -> None:
         order = message.get("turn_order")
         if not isinstance(order, int):
-            self.unread += 1
             return
         if not message.get("end_of_turn"):
             # Most messages are of this kind, and the next one replaces it: nothing is converted yet.
             if order > self._last_ended:
-                said = message.get("words")
-                self._open = message if said or message.get("transcript") else None
-                if isinstance(said, list) and said and isinstance(said[-1], dict):
-                    self.last_heard = max(self.last_heard, self._moved(said[-1])["end"])
+                words = message.get("words")
+                self._open_turn = message if words or message.get("transcript") else None
+                if isinstance(words, list) and words and isinstance(words[-1], dict):
+                    self._heard_until(self._word_in_recording(words[-1])["end"])
             return
         turn = self._in_recording(message)
-        words = turn.get("words") or []
-        end = max((word["end"] for word in words), default=0)
-        self.last_heard = max(self.last_heard, end)
+        end = max((word["end"] for word in turn.get("words") or []), default=0)
+        self._heard_until(end)
         if order > self._last_ended:
             self.turns += 1
             self._last_ended = order
-        if self._open is not None and self._open["turn_order"] <= order:
-            self._open = None
-        self.settled = max(self.settled, end)
-        self._ended[order] = turn
+        if self._open_turn is not None and self._open_turn["turn_order"] <= order:
+            self._open_turn = None
+        self.finalized_ms = max(self.finalized_ms, end)
+        self._ended_turns[order] = turn
+
+    def _heard_until(self, recording_ms: int) -> None:
+        self.last_speech_ms = max(self.last_speech_ms, recording_ms)
 
     def _in_recording(self, message: Any) -> Any:
         """Return a message with the times of the recording."""
         moved = {name: value for name, value in message.items() if name != "type"}
         if isinstance(moved.get("words"), list):
-            moved["words"] = [self._moved(word) for word in moved["words"] if isinstance(word, dict)]
+            moved["words"] = [
+                self._word_in_recording(word) for word in moved["words"] if isinstance(word, dict)
+            ]
         if isinstance(moved.get("revisions"), list):
             moved["revisions"] = [
-                self._in_recording(each) for each in moved["revisions"] if isinstance(each, dict)
+                self._in_recording(revision) for revision in moved["revisions"] if isinstance(revision, dict)
             ]
         if message.get("type") != "Turn" and "type" in message:
             moved["type"] = message["type"]
         return moved
 
-    def _moved(self, word: Mapping[str, Any]) -> dict[str, Any]:
-        start, end = _ms(word.get("start")), _ms(word.get("end"))
-        # What ends exactly before a hole has not gone on after it.
-        return {**word, "start": self.times.recorded(start), "end": self.times.recorded(max(0, end - 1)) + 1}
+    def _word_in_recording(self, word: Mapping[str, Any]) -> dict[str, Any]:
+        start, end = _milliseconds(word.get("start")), _milliseconds(word.get("end"))
+        # A word that ends exactly before a gap does not go on after it.
+        end = self.time_map.to_recording(max(0, end - 1)) + 1
+        return {**word, "start": self.time_map.to_recording(start), "end": end}
 
     def take(self) -> tuple[list[Turn], list[dict[str, Any]]]:
         """Return the turns that have ended and the other messages worth keeping, each only once."""
-        turns, other = list(self._ended.values()), self._other
-        self._ended, self._other = {}, []
+        turns, other = list(self._ended_turns.values()), self._other_messages
+        self._ended_turns, self._other_messages = {}, []
         return turns, other
 
-    def over(self, code: int | None, reason: str = "") -> CloseReason:
+    def closed(self, code: int | None, detail: str = "") -> CloseReason:
         """
-        Judge how the session ended.
+        Return why the session ended.
 
         :param code: of the close frame, or None if the connection just broke.
-        :param reason: of the close frame.
+        :param detail: the reason in the close frame.
         """
         if self.error is not None:
             return close_reason(self.error[0] or code, self.error[1])
         if self.terminated:
             return close_reason(1000)
-        # Ended politely but unasked for: nothing was wrong with what was sent.
-        return close_reason(None if code == 1000 else code, reason)
+        # A normal end that was not asked for: nothing was wrong with what was sent.
+        return close_reason(None if code == 1000 else code, detail)
 
-    def resume_at(self, sent: int, *, partials: bool) -> int:
+    def resume_at(self, received_ms: int, *, partials: bool) -> int:
         """
-        Return where a new session has to begin, in milliseconds of the recording, so that no word is lost.
+        Return where a new session has to begin, as a time of the recording, so that no word is lost.
 
-        :param sent: up to where the service has surely received the audio of this one.
-        :param partials: whether unfinished turns were to be seen here.
+        :param received_ms: up to where the service has surely received the audio of this session.
+        :param partials: whether the service reports turns that have not ended.
         """
         if not partials:
-            return max(self.settled, sent - _BLIND_REWIND_MS)
+            return max(self.finalized_ms, received_ms - _REWIND_WITHOUT_PARTIALS_MS)
         words = (self.open_turn or {}).get("words") or []
         if words:
-            return max(self.settled, min(sent, words[0]["start"] - _ONSET_MS))
-        return max(self.settled, sent - _UNSEEN_MS)
+            return max(self.finalized_ms, min(received_ms, words[0]["start"] - _ONSET_MS))
+        return max(self.finalized_ms, received_ms - _REWIND_MS)
 
 
-#: What may have been said and not been seen yet when a session breaks.
-_UNSEEN_MS: Final = 5_000
+#: Speech of which nothing may have been reported yet when a session breaks.
+_REWIND_MS: Final = 5_000
 _ONSET_MS: Final = 500
-#: Where nothing is seen before a turn has ended, this much may be open.
-_BLIND_REWIND_MS: Final = 60_000
+#: Where nothing is reported before a turn has ended, this much may be in an open one.
+_REWIND_WITHOUT_PARTIALS_MS: Final = 60_000
 
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _ms(value: object) -> int:
+def _milliseconds(value: object) -> int:
     return round(_number(value) or 0)

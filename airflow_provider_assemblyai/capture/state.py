@@ -2,8 +2,9 @@
 """
 When a capture began, and whether this process may still go on with it: durable over the tries of a task.
 
-The record lives where those of jobs do, see ``records.py``. A retry goes on with the box that is open, and
-rebuilds the result of one that has closed; it never opens a box again.
+The state lies where that of jobs does, see :mod:`airflow_provider_assemblyai.jobs.state_store`. A retry goes
+on with the recording while its duration lasts, and makes the result of one that is over; it never begins a
+recording anew.
 """
 
 from __future__ import annotations
@@ -23,112 +24,118 @@ from airflow_provider_assemblyai.jobs.state_store import (
 )
 
 _KEY: Final = "assemblyai_capture"
-#: Seconds; with less than that left a box is as good as closed.
-_LEAST: Final = 1.0
+#: Seconds; with less than that left a recording is as good as over.
+_MIN_REST: Final = 1.0
 
 
 class CaptureState(State, total=False):
     """
-    What is durable. ``began`` and ``closed_at`` are epoch seconds, ``ended`` says what closed the box.
+    What is durable of a capture.
 
-    ``phase``: ``open`` until the last sound was recorded, then ``closed``, and ``stored`` once all files are
-    written; ``summary`` is what the task returned then, without text.
+    ``phase``: ``recording`` until the last audio was recorded, then ``recorded``, and ``published`` once all
+    files are written. ``started_at``: epoch seconds. ``duration``: seconds. ``tries``: how many have recorded.
+    ``summary``: what the task returned, without text.
     """
 
-    phase: Literal["open", "closed", "stored"]
-    began: float
+    phase: Literal["recording", "recorded", "published"]
+    started_at: float
     duration: float
-    closed_at: float
-    ended: str
     tries: int
     summary: dict[str, Any]
 
 
 class CaptureStateStore:
     """
-    Reads and writes the record of one capture.
+    Reads and writes the state of one capture.
 
     :param context: of the task.
-    :param file: the record beside the output.
+    :param file: the state beside the output.
     """
 
     def __init__(self, context: Context, file: FileBackend) -> None:
-        self._store = task_state_backend(context, _KEY)
-        self._file = file
-        self._homes: ReplicatedStateStore[CaptureState] = state_store(self._store, file)
-        self.record: CaptureState | None = None
+        self._backend, self._file = task_state_backend(context, _KEY), file
+        self._store: ReplicatedStateStore[CaptureState] = state_store(self._backend, file)
+        self.state: CaptureState | None = None
 
     def read(self) -> CaptureState | None:
         """
-        Return the record of an earlier try.
+        Return the state that an earlier try has written.
 
-        :raises CannotTell: it cannot be read; a retry may help.
+        :raises StateUnknown: it cannot be read; a retry may help.
         """
-        found = self._homes.read()
-        self.record = found
-        return found
+        self.state = self._store.read()
+        return self.state
 
-    def is_open(self, now: float) -> bool:
-        """Tell whether there is something left to record in the box that an earlier try has opened."""
-        found = self.record
+    @property
+    def started(self) -> CaptureState:
+        """The state, once a try has begun to record."""
+        assert self.state is not None
+        return self.state
+
+    def can_continue(self, now: float) -> bool:
+        """Return whether an earlier try has begun a recording whose duration is not over."""
+        state = self.state
         return (
-            found is not None
-            and found["phase"] == "open"
-            and now < found["began"] + found["duration"] - _LEAST
+            state is not None
+            and state["phase"] == "recording"
+            and now < state["started_at"] + state["duration"] - _MIN_REST
         )
 
-    def begin(self, duration: float) -> int:
+    def begin_try(self, duration: float) -> int:
         """
-        Record that a try begins, directly before it does, and return the milliseconds of the box that are over.
+        Write that a try begins, directly before it does, and return the milliseconds that are over.
 
-        :param duration: seconds of the box; those of an open one do not change.
+        :param duration: seconds of the recording; those of one that has begun do not change.
         """
         now = time.time()
-        if self.record is None:
-            self.record = {
+        if self.state is None:
+            self.state = {
                 "version": VERSION,
                 "serial": 0,
-                "phase": "open",
-                "began": now,
+                "phase": "recording",
+                "started_at": now,
                 "duration": duration,
                 "tries": 0,
             }
-        self.record["tries"] += 1
+        self.state["tries"] += 1
         self._write()
-        return round((now - self.record["began"]) * 1000)
+        return round((now - self.state["started_at"]) * 1000)
 
-    def prove(self) -> str | None:
-        """Return why this try has to end, or None while it is the living one."""
-        assert self.record is not None
+    def check_fenced(self) -> str | None:
+        """Return why this try has to end, or None while no other has taken over."""
+        state = self.started
         try:
-            if self._store is not None:
-                self.record["serial"] += 1
-                self._store.write(self.record)
+            if self._backend is not None:
+                state["serial"] += 1
+                self._backend.write(state)
             else:
                 found = self._file.read()
-                if found is not None and found.get("serial", 0) > self.record["serial"]:
-                    return "another try of this task has taken over"
+                if found is not None and found.get("serial", 0) > state["serial"]:
+                    return "Another try of this task has taken over"
         except Superseded as error:
-            if not _passing(error.__cause__):
-                return "its record was refused, so another try may have taken over, or its supervisor is gone"
+            if not _is_transient(error.__cause__):
+                return "The state of this capture was refused, as it is when another try has taken over"
         except AssemblyAIError:
             return None  # a store with a bad moment proves nothing
         return None
 
-    def close(self, phase: Literal["closed", "stored"], **facts: Any) -> None:
-        """Record that there is nothing more to capture, or that all files are written."""
-        assert self.record is not None
-        self.record.update({"phase": phase, **facts})  # type: ignore[typeddict-item]
+    def mark_recorded(self) -> None:
+        """Write that there is nothing more to record."""
+        self.started["phase"] = "recorded"
+        self._write()
+
+    def mark_published(self, summary: dict[str, Any]) -> None:
+        """Write that all files are written."""
+        self.started.update({"phase": "published", "summary": summary})
         self._write()
 
     def _write(self) -> None:
-        assert self.record is not None
-        self.record["serial"] = self.record.get("serial", 0) + 1
-        self._homes.write(self.record)
+        self.started["serial"] += 1
+        self._store.write(self.started)
 
 
-def _passing(cause: BaseException | None) -> bool:
-    """Tell whether Airflow could not be asked, as opposed to having refused."""
+def _is_transient(cause: BaseException | None) -> bool:
+    """Return whether Airflow could not be asked, as opposed to having refused."""
     detail = getattr(getattr(cause, "error", None), "detail", None)
     if not isinstance(detail, dict) or "status_code" not in detail:
         return False

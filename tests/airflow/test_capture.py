@@ -103,7 +103,7 @@ def test_radio_every_hour(
     with wave.open(str(files["wav"])) as file:
         recorded = file.getnframes() / file.getframerate()
     assert abs(recorded - seconds) <= 1
-    assert (summary["captured_seconds"], summary["ended_by"]) == (recorded, "box")
+    assert (summary["captured_seconds"], summary["ended_by"]) == (recorded, "duration")
     assert (summary["status"], summary["transcript_id"], summary["text"]) == ("completed", None, None)
     assert [session["state"] for session in sessions()] == ["terminated"]
     assert summary["session_ids"] == [session["id"] for session in sessions()]

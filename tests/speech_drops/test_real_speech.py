@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.capture.audio.sources import open_source, silence
+from airflow_provider_assemblyai.capture.audio.pcm import silence
+from airflow_provider_assemblyai.capture.audio.sources import open_source
 from airflow_provider_assemblyai.emulator import Emulator, serve
-from tests.support.captures import Tape, capture, none_left
+from tests.support.captures import StoredCapture, capture, end_session, none_left
 from tests.support.sample import SAMPLE, SPOKEN, errors, words
 
 SECONDS = 600
@@ -47,18 +48,18 @@ def sound(once: bytes) -> bytes:
 
 def heard(emulator: Emulator, sound: bytes, drops: Sequence[float] = ()) -> list[dict[str, Any]]:
     """Return the words of a capture, whose sound must be whole."""
-    waiting, tape = sorted(drops), Tape()
-
-    def tell(state: Any) -> None:
-        while waiting and state.spool.end / 1000 >= waiting[0]:
-            waiting.pop(0)
-            emulator.inject_stream_fault("drop")
-
-    capture(emulator, sound, tape, speed=SPEED, tell=tell)
+    stored = StoredCapture()
+    capture(
+        emulator,
+        sound,
+        stored,
+        speed=SPEED,
+        events=[(at, lambda: end_session(emulator)) for at in drops],
+    )
     none_left(emulator)
-    assert tape.sound == sound, "no audio second is missing"
-    assert tape.material.gaps(SECONDS * 1000, 1) == []
-    return [word for turn in tape.material.turns() for word in turn["words"]]
+    assert stored.audio == sound, "no second of audio is missing"
+    assert stored.data.gaps(SECONDS * 1000, 1) == []
+    return [word for turn in stored.data.turns() for word in turn["words"]]
 
 
 def plain(said: list[dict[str, Any]]) -> list[str]:
@@ -77,8 +78,7 @@ def test_words_outside_two_seconds_around_each_drop_stay(
     assert errors(first) <= 0.1
     hearing.reset()
     broken = heard(hearing, sound, drops)
-    # Two at nearly the same time may hit one session.
-    assert DROPS / 2 <= hearing.counters()["streaming"]["ended"]["dropped"] <= DROPS
+    assert hearing.counters()["streaming"]["ended"]["dropped"] == DROPS
 
     matched = SequenceMatcher(None, plain(calm), plain(broken), autojunk=False)
     kept = {block.a + offset for block in matched.get_matching_blocks() for offset in range(block.size)}

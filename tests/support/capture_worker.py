@@ -19,7 +19,7 @@ class TaskInstance:
 def main() -> None:
     arguments = json.loads(sys.argv[1])
     operator = StreamingCaptureOperator(task_id="a_task", **arguments)
-    # As Airflow does: the handler only tells the operator, and the code goes on.
+    # As Airflow does: the handler only calls the operator, and the code goes on.
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     context: Any = {"ti": TaskInstance()}
     operator.execute(context)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of captures share: sound that says which words it holds, and a capture at any speed."""
+"""What the tests of captures share: audio that says which words it holds, and a capture at any speed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ import sys
 import threading
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.regions import hosts_for
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource
+from airflow_provider_assemblyai.capture.config import CaptureConfig
 from airflow_provider_assemblyai.capture.output.merge import CaptureData
-from airflow_provider_assemblyai.capture.runner import CaptureConfig, CaptureProgress, CaptureRunner
+from airflow_provider_assemblyai.capture.runner import CaptureProgress, CaptureRunner
 from airflow_provider_assemblyai.client.http import Client
+from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.engines.marked_audio import PITCH_MS, marked_audio
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 
 WORKER = Path(__file__).parent / "capture_worker.py"
-#: The word of every 400 ms of marked sound; a turn every twelve words.
+#: The word of every 400 ms of marked audio; a turn every twelve words.
 WORDS = [f"w{number}{'.' if number % 12 == 0 else ''}" for number in range(1, 2001)]
+#: Bytes of a second.
+SECOND = 32_000
+_BLOCK = 8_192
+
+#: Something to do when a source has delivered so many seconds, before it delivers more.
+Event = tuple[float, Callable[[], object]]
 
 
 def marked(seconds: float) -> bytes:
@@ -38,9 +46,9 @@ def words_of(seconds: float) -> list[str]:
     return WORDS[: round(seconds * 1000 / PITCH_MS)]
 
 
-def listens(emulator: Emulator, **rules: Any) -> Emulator:
-    """Have the emulator say the words that marked sound holds."""
-    emulator.set_streaming_limits(marked_audio=True, new_sessions=None, **rules)
+def listens(emulator: Emulator) -> Emulator:
+    """Have the emulator hear the words that marked audio holds."""
+    emulator.set_streaming_limits(marked_audio=True, new_sessions=None)
     emulator.set_transcript(" ".join(WORDS))
     return emulator
 
@@ -49,92 +57,109 @@ def bare(words: list[str]) -> list[str]:
     return [word.strip(".") for word in words]
 
 
-def said(transcript: dict[str, Any]) -> list[str]:
+def words_in(transcript: dict[str, Any]) -> list[str]:
     return [word["text"] for word in transcript["words"]]
 
 
-class Tape:
-    """What a capture keeps, in memory."""
+class StoredCapture:
+    """What a capture stores, in memory."""
 
     def __init__(self) -> None:
-        self.material = CaptureData()
-        self.sound = bytearray()
-        self._until = 0
+        self.data = CaptureData()
+        self.audio = bytearray()
+        self._stored_ms = 0
 
-    def keep(self, state: CaptureProgress) -> None:
-        recorded = state.spool.runs(self._until)
+    def save(self, progress: CaptureProgress) -> None:
+        recorded = progress.spool.spans(self._stored_ms)
         for start, end in recorded:
             while start < end:
-                _, sound = state.spool.read(start, min(1000, end - start))
-                self.sound += sound
-                start += len(sound) // streaming.BYTES_MS
-            self._until = end
-        self.material.add(
+                _, audio = progress.spool.read(start, min(1000, end - start))
+                self.audio += audio
+                start += len(audio) // streaming.BYTES_PER_MS
+            self._stored_ms = end
+        self.data.add(
             {
-                "things": state.take(),
-                "sessions": state.notes,
+                "messages": progress.take_messages(),
+                "sessions": progress.sessions,
                 "recorded": recorded,
-                "ended": state.ended,
-                "reconnects": state.reconnects,
+                "audio_files": [],
+                "ended_by": progress.ended_by,
+                "failure": str(progress.failure or ""),
             }
         )
-        state.spool.done_with("keep", self._until)
+        progress.spool.release_before("segments", self._stored_ms)
 
     @property
     def words(self) -> list[str]:
-        return [word["text"] for turn in self.material.turns() for word in turn["words"]]
+        return [word["text"] for turn in self.data.turns() for word in turn["words"]]
+
+
+class LogLines:
+    """A log that keeps its lines."""
+
+    def __init__(self, lines: list[str] | None = None) -> None:
+        self.lines = [] if lines is None else lines
+
+    def warning(self, text: str, *values: object) -> None:
+        self.lines.append(text % values)
+
+
+def delivered(audio: bytes, events: Sequence[Event], *, then_silence: bool = False) -> Iterator[bytes]:
+    """
+    Deliver audio in blocks; what is to happen at a time happens before the next block.
+
+    So it happens at that place of the recording, however late the threads of the capture are.
+    """
+    waiting = sorted(events, key=lambda event: event[0])
+    for at in range(0, len(audio), _BLOCK):
+        while waiting and at >= waiting[0][0] * SECOND:
+            waiting.pop(0)[1]()
+        yield audio[at : at + _BLOCK]
+    while then_silence:
+        yield bytes(_BLOCK)
 
 
 def capture(
     emulator: Emulator,
-    sound: bytes,
-    tape: Tape,
+    audio: bytes,
+    stored: StoredCapture,
     *,
     speed: float = 1.0,
-    tell: Callable[[CaptureProgress], None] = lambda state: None,
-    config: dict[str, Any] | None = None,
-    inactivity: float = 30.0,
-    said: list[str] | None = None,
-    pause: tuple[float, float] | None = None,
-    **box: Any,
+    events: Sequence[Event] = (),
+    then_silence: bool = False,
+    lines: list[str] | None = None,
+    **config: Any,
 ) -> CaptureProgress:
     """
-    Capture sound from memory; with a speed, the emulator's clock runs as fast.
+    Capture audio from memory; with a speed, the emulator's clock runs as fast.
 
-    ``pause``: the second at which the source gives nothing, and for how many.
+    No limit of the service or of the capture is near, unless the test sets one: on a busy machine all of this
+    may be late.
     """
     emulator.set_speed(speed)
+    emulator.set_streaming_limits(pace_slack=60.0)
     hosts = hosts_for("us", override=emulator.url)
-    messages = said if said is not None else []
-
-    def blocks(skip: int) -> Iterator[bytes]:
-        pauses = [pause] if pause else []
-        for at in range(skip * streaming.BYTES_MS, len(sound), 8192):
-            if pauses and at >= pauses[0][0] * 32_000:
-                threading.Event().wait(pauses.pop()[1] / speed)
-            yield sound[at : at + 8192]
+    defaults = {"duration": len(audio) / SECOND, "inactivity_timeout": 3_600.0, "drain_timeout": 7_200.0}
+    capture_config = CaptureConfig(**{**defaults, **config}, speed=speed)
 
     with Client(emulator.api_key, hosts) as client:
 
-        def connect(longest: float, patience: Callable[[float], None]) -> StreamingSocket:
-            token = client.send(streaming.token(longest))
-            return StreamingSocket(streaming.address(hosts.streaming, config or {}, inactivity), token)
+        def connect(max_session: float, pause: Callable[[float], None]) -> StreamingSocket:
+            token = client.send(streaming.token(max_session))
+            url = streaming.session_url(
+                hosts.streaming, capture_config.streaming, capture_config.inactivity_timeout
+            )
+            return StreamingSocket(url, token)
 
         return CaptureRunner(
-            CaptureConfig(
-                duration=box.pop("duration", len(sound) / 32_000),
-                inactivity_timeout=inactivity,
-                speed=speed,
-                **box,
-            ),
-            PcmSource("tape", blocks),
+            capture_config,
+            PcmSource("memory", lambda _: delivered(audio, events, then_silence=then_silence)),
+            TaskControl(log=LogLines(lines)),
             connect=connect,
-            begin=lambda: 0,
-            keep=tape.keep,
-            prove=lambda: None,
-            halted=lambda: None,
-            tell=tell,
-            say=lambda text, *values: messages.append(text % values),
+            on_start=lambda: 0,
+            save_segment=stored.save,
+            check_fenced=lambda: None,
+            on_progress=lambda progress: None,
         ).run()
 
 
@@ -152,16 +177,13 @@ class Worker:
             command = [sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"]
         self.process = subprocess.Popen(command, env=environment)
 
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
 
 
-def operator(source: Any, out: Path, **kwargs: Any) -> StreamingCaptureOperator:
+def operator(source: Any, out: Path | str, **kwargs: Any) -> StreamingCaptureOperator:
     kwargs = {"duration": 2.4, "segment": 1.0, **kwargs}
     return StreamingCaptureOperator(task_id="a_task", source=source, output_path=str(out), **kwargs)
 
@@ -171,6 +193,17 @@ def streams(emulator: Emulator) -> dict[str, Any]:
     return counted
 
 
+def sessions_ended(emulator: Emulator) -> int:
+    return sum(streams(emulator)["ended"].values())
+
+
+def end_session(emulator: Emulator, kind: str = "drop", **options: Any) -> None:
+    """Let something happen to the open session that ends it, and wait for that end."""
+    before = sessions_ended(emulator)
+    until(lambda: emulator.inject_stream_fault(kind, **options))
+    until(lambda: sessions_ended(emulator) > before)
+
+
 def none_left(emulator: Emulator) -> None:
     counted = streams(emulator)
     assert (counted["open"], counted["left_open"], counted["ever_left_open"]) == (0, 0, 0), (
@@ -178,7 +211,8 @@ def none_left(emulator: Emulator) -> None:
     )
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """Look again until there is something, and return it."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not happen"
@@ -189,4 +223,4 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 def pcm_of(path: Path) -> bytes:
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getsampwidth()) == (16_000, 2)
-        return file.readframes(file.getnframes())
+        return bytes(file.readframes(file.getnframes()))

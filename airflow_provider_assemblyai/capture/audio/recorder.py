@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recording at the pace of life: the thread that takes sound from its source and puts it into the spool."""
+"""Recording in real time: the thread that takes audio from its source and puts it into the spool."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.streaming import FRAME_MS
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource
 from airflow_provider_assemblyai.capture.audio.spool import Spool
+from airflow_provider_assemblyai.capture.config import CaptureConfig
 
 #: Seconds between attempts to open a source that broke; doubles up to the last.
 _REOPEN = (1.0, 15.0)
-#: A shorter break is no hole: what the source has buffered meanwhile comes after it.
-_HOLE_MS = 1_000
+#: Seconds. A shorter break is no gap: what the source has buffered meanwhile comes after it.
+_MIN_BREAK = 1.0
 
 
 class CaptureClock:
     """
-    The time in the box: milliseconds since it was opened, by the first try.
+    The time of the recording: milliseconds since the first try began to record.
 
     :param speed: above 1 only against an emulator that runs as fast.
     :param at_ms: what it shows until it is started.
@@ -29,78 +31,69 @@ class CaptureClock:
 
     def __init__(self, speed: float = 1.0, at_ms: float = 0.0) -> None:
         self.speed = speed
-        self._zero: float | None = None
+        self._started: float | None = None
         self._offset = at_ms
 
     def start(self, at_ms: float) -> None:
         """Start running."""
-        self._zero, self._offset = time.monotonic(), at_ms
+        self._started, self._offset = time.monotonic(), at_ms
 
     def now(self) -> float:
         """Return the milliseconds; none pass before the start."""
-        if self._zero is None:
+        if self._started is None:
             return self._offset
-        return self._offset + (time.monotonic() - self._zero) * 1000 * self.speed
+        return self._offset + self.milliseconds(time.monotonic() - self._started)
 
-    def real(self, milliseconds: float) -> float:
-        """Return how many seconds to wait for that long."""
+    def milliseconds(self, seconds: float) -> float:
+        """Return the milliseconds of the recording that pass in so many real seconds."""
+        return seconds * 1000 * self.speed
+
+    def real_seconds(self, milliseconds: float) -> float:
+        """Return the real seconds in which so many milliseconds of the recording pass."""
         return milliseconds / 1000 / self.speed
 
 
 class Recorder(threading.Thread):
     """
-    Records until the box is full, the source ends, or somebody calls :meth:`stop`.
+    Records until the duration is over, the source ends, or :meth:`stop` is called.
 
-    :param sound: the source.
-    :param spool: where to.
-    :param clock: of the box; nothing is recorded before :meth:`go`.
-    :param end_ms: when the box is full.
-    :param bytes_ms: bytes of one millisecond.
-    :param say: logs a sentence.
-    :ivar primed: set when the source has given something, or has failed.
+    :param source: of the audio.
+    :param spool: where it goes.
+    :param clock: of the recording; nothing is recorded before :meth:`begin`.
+    :param config: of the capture.
+    :param log: of the task.
+    :ivar primed: set when the source has delivered something, or has failed.
+    :ivar exhausted: whether the source ended by itself, before the duration was over.
     :ivar failure: why nothing more came, if that was no end.
     """
 
     def __init__(
-        self,
-        sound: PcmSource,
-        spool: Spool,
-        clock: CaptureClock,
-        *,
-        end_ms: int,
-        bytes_ms: int,
-        say: Callable[..., None],
+        self, source: PcmSource, spool: Spool, clock: CaptureClock, config: CaptureConfig, log: Any
     ) -> None:
         super().__init__(name="assemblyai-recorder", daemon=True)
-        self._sound, self._spool, self._clock, self._say = sound, spool, clock, say
-        self._end, self._bytes_ms = end_ms, bytes_ms
+        self._source, self._spool, self._clock, self._log = source, spool, clock, log
+        self._end_ms, self._bytes_per_ms = config.end_ms, config.bytes_per_ms
         self._position = 0
-        self._go = threading.Event()
-        self._stopped = False
+        self._begun, self._stopped = threading.Event(), threading.Event()
         self.primed = threading.Event()
+        self.exhausted = False
         self.failure: AssemblyAIError | None = None
         self.reopened = 0
-        #: Whether the source ended by itself, before the box was full.
-        self.ran_dry = False
 
-    def go(self, at: int) -> None:
+    def begin(self, at_ms: int) -> None:
         """
         Begin to record; the clock has just been started.
 
-        :param at: milliseconds of the box.
+        :param at_ms: time of the recording.
         """
-        self._position = at
-        self._go.set()
+        self._position = at_ms
+        self._begun.set()
 
     def stop(self) -> None:
         """Record nothing more, at once."""
-        self._stopped = True
-        self._go.set()
+        self._stopped.set()
+        self._begun.set()
         self._spool.close()
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped
 
     def run(self) -> None:
         try:
@@ -108,8 +101,8 @@ class Recorder(threading.Thread):
         except AssemblyAIError as error:
             self.failure = error
         except Exception as error:
-            # Whatever a callable of the user raises: its text may hold anything, its type does not.
-            self.failure = SourceFailed(f"source: {self._sound.shown} failed with {type(error).__name__}.")
+            # A callable of the user may raise anything: the text may hold secrets, the type does not.
+            self.failure = SourceFailed(f"source: {self._source.label} failed with {type(error).__name__}.")
             self.failure.__cause__ = error
         finally:
             self.primed.set()
@@ -120,74 +113,75 @@ class Recorder(threading.Thread):
         while True:
             before = self._position
             try:
-                since = round(self._clock.now())
-                if self._keep(self._sound.blocks(since), since):
+                opened_at = round(self._clock.now())
+                if self._record_blocks(self._source.blocks(opened_at), opened_at):
                     return
-                if not self._sound.goes_on:
-                    self.ran_dry = True
+                if not self._source.endless:
+                    self.exhausted = True
                     return
-                self._say("The source has ended and is opened again.")
+                self._log.warning("The source has ended and is opened again.")
             except SourceFailed as error:
-                if not self._go.is_set() or not self._sound.goes_on:
+                if not self._begun.is_set() or not self._source.endless:
                     raise
-                self._say("%s It is opened again.", sanitize(str(error)))
+                self._log.warning("%s It is opened again.", sanitize(str(error)))
             if self._position > before:
                 pause = _REOPEN[0]
-            end = time.monotonic() + pause
-            while time.monotonic() < end:
-                if self._stopped or self._clock.now() >= self._end:
-                    return
-                time.sleep(0.1)
+            if not self._wait(pause):
+                return
             pause = min(_REOPEN[1], pause * 2)
             self.reopened += 1
 
-    def _keep(self, blocks: Iterator[bytes], since: int) -> bool:
+    def _wait(self, seconds: float) -> bool:
+        """Wait, and return whether there is still something to record."""
+        left = self._clock.real_seconds(self._end_ms - self._clock.now())
+        return not self._stopped.wait(max(0.0, min(seconds, left))) and self._clock.now() < self._end_ms
+
+    def _record_blocks(self, blocks: Iterator[bytes], opened_at: int) -> bool:
         """
-        Put what comes into the spool, and return whether the box is full.
+        Put the blocks of one opening into the spool, and return whether the recording is over.
 
         :param blocks: from the source.
-        :param since: the time for which the source was opened.
+        :param opened_at: time of the recording for which the source was opened.
         """
-        size = FRAME_MS * self._bytes_ms
-        held = bytearray()
-        fresh, late = True, 0
+        frame = FRAME_MS * self._bytes_per_ms
+        pending = bytearray()
+        first, outdated = True, 0
         for block in blocks:
-            if not self.primed.is_set():
-                self.primed.set()
-            if not self._go.is_set():
-                self._go.wait()
-            if self._stopped:
+            self.primed.set()
+            self._begun.wait()
+            if self._stopped.is_set():
                 return True
-            if fresh:
-                fresh = False
+            if first:
+                first = False
                 missed = round(self._clock.now()) - self._position
-                if missed > _HOLE_MS:
+                if missed > self._clock.milliseconds(_MIN_BREAK):
                     self._position += missed
-                if self._sound.seeks:
-                    # Opening the session took a moment, and what was playing then is over.
-                    late = max(0, self._position - since) * self._bytes_ms
-            held += block
-            if late:
-                late -= (cut := min(late, len(held)))
-                del held[:cut]
-            while len(held) >= size:
-                if self._put(bytes(held[:size])):
+                if self._source.seekable:
+                    # Opening the session took a moment, and the audio of that moment is not wanted.
+                    outdated = max(0, self._position - opened_at) * self._bytes_per_ms
+            pending += block
+            if outdated:
+                cut = min(outdated, len(pending))
+                outdated -= cut
+                del pending[:cut]
+            while len(pending) >= frame:
+                if self._append(bytes(pending[:frame])):
                     return True
-                del held[:size]
-        whole = len(held) - len(held) % self._bytes_ms
-        return bool(whole) and self._put(bytes(held[:whole]))
+                del pending[:frame]
+        whole = len(pending) - len(pending) % self._bytes_per_ms
+        return bool(whole) and self._append(bytes(pending[:whole]))
 
-    def _put(self, sound: bytes) -> bool:
-        """Record one piece when its time has come: a source may be faster than life, a recording is not."""
-        sound = sound[: max(0, self._end - self._position) * self._bytes_ms]
-        length = len(sound) // self._bytes_ms
-        if length == 0 or self._stopped:
+    def _append(self, audio: bytes) -> bool:
+        """Record one piece when its time has come: a source may be faster than real time, a recording is not."""
+        audio = audio[: max(0, self._end_ms - self._position) * self._bytes_per_ms]
+        length = len(audio) // self._bytes_per_ms
+        if length == 0 or self._stopped.is_set():
             return True
-        wait = self._position + length - self._clock.now()
-        if wait > 0:
-            time.sleep(self._clock.real(wait))
-        if self._stopped:
+        early = self._position + length - self._clock.now()
+        if early > 0:
+            time.sleep(self._clock.real_seconds(early))
+        if self._stopped.is_set():
             return True
-        self._spool.append(self._position, sound)
+        self._spool.append(self._position, audio)
         self._position += length
-        return self._position >= self._end
+        return self._position >= self._end_ms

@@ -1,55 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subtitles out of words, in the form in which the service hands them out."""
+"""Captions made of words, in the format in which the service returns them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-#: What the service puts into a caption at most, if nobody says otherwise.
+Words = Sequence[Mapping[str, Any]]
+
+#: The longest caption of the service, where no other length is asked for.
 DEFAULT_CHARS: Final = 128
-_STOPS: Final = (".", "?", "!", "…")
-#: Milliseconds of silence that end a caption: it would stand there long after it was said.
-_PAUSE: Final = 1_500
+_SENTENCE_ENDS: Final = (".", "?", "!", "…")
+#: Milliseconds of silence that end a caption: it would be shown for too long.
+_PAUSE_MS: Final = 1_500
 
 
-def srt(turns: Iterable[Sequence[Mapping[str, Any]]], chars: int | None = None) -> str:
+def srt(turns: Iterable[Words], chars: int | None = None) -> str:
     """
-    Return SubRip subtitles.
+    Return SubRip captions.
 
     :param turns: the words of each.
     :param chars: characters in a caption at most.
     """
-    cues = [
-        f"{number}\n{_time(words[0]['start'], ',', hours=True)} --> {_time(words[-1]['end'], ',', hours=True)}\n"
-        f"{_text(words)}\n"
-        for number, words in enumerate(_cues(turns, chars or DEFAULT_CHARS), start=1)
-    ]
-    return "\n".join(cues)
+    cues = _cues(turns, chars, separator=",", hours=True)
+    return "\n".join(f"{number}\n{cue}" for number, cue in enumerate(cues, start=1))
 
 
-def vtt(turns: Iterable[Sequence[Mapping[str, Any]]], chars: int | None = None) -> str:
+def vtt(turns: Iterable[Words], chars: int | None = None) -> str:
     """
-    Return WebVTT subtitles.
+    Return WebVTT captions.
 
     :param turns: the words of each.
     :param chars: characters in a caption at most.
     """
-    cues = [
-        f"{_time(words[0]['start'], '.', hours=False)} --> {_time(words[-1]['end'], '.', hours=False)}\n"
-        f"{_text(words)}\n"
-        for words in _cues(turns, chars or DEFAULT_CHARS)
-    ]
-    return "\n".join(["WEBVTT\n", *cues])
+    return "\n".join(["WEBVTT\n", *_cues(turns, chars, separator=".", hours=False)])
 
 
-def _cues(turns: Iterable[Sequence[Mapping[str, Any]]], chars: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+def _cues(turns: Iterable[Words], chars: int | None, *, separator: str, hours: bool) -> Iterator[str]:
+    for words in _split(turns, chars or DEFAULT_CHARS):
+        start = _time(words[0]["start"], separator, hours=hours)
+        end = _time(words[-1]["end"], separator, hours=hours)
+        text = " ".join(str(word["text"]) for word in words)
+        yield f"{start} --> {end}\n{text}\n"
+
+
+def _split(turns: Iterable[Words], chars: int) -> Iterator[Words]:
     for turn in turns:
         cue: list[Mapping[str, Any]] = []
         length = 0
         for word in turn:
             full = length + 1 + len(word["text"]) > chars
-            if cue and (full or cue[-1]["text"].endswith(_STOPS) or word["start"] - cue[-1]["end"] > _PAUSE):
+            if cue and (
+                full or cue[-1]["text"].endswith(_SENTENCE_ENDS) or word["start"] - cue[-1]["end"] > _PAUSE_MS
+            ):
                 yield cue
                 cue, length = [], 0
             length += len(word["text"]) + (1 if cue else 0)
@@ -58,13 +61,9 @@ def _cues(turns: Iterable[Sequence[Mapping[str, Any]]], chars: int) -> Iterator[
             yield cue
 
 
-def _text(words: Sequence[Mapping[str, Any]]) -> str:
-    return " ".join(str(word["text"]) for word in words)
-
-
-def _time(milliseconds: int, mark: str, *, hours: bool) -> str:
+def _time(milliseconds: int, separator: str, *, hours: bool) -> str:
     seconds, thousandths = divmod(int(milliseconds), 1000)
     minutes, seconds = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
-    front = f"{hour:02}:" if hours or hour else ""
-    return f"{front}{minute:02}:{seconds:02}{mark}{thousandths:03}"
+    prefix = f"{hour:02}:" if hours or hour else ""
+    return f"{prefix}{minute:02}:{seconds:02}{separator}{thousandths:03}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text for a recording that the service could not hear live: the kept sound becomes a pre-recorded job."""
+"""Text for a recording that the service could not hear live: the stored audio becomes a pre-recorded job."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _MAX_WAIT: Final = 6 * 3600.0
 
 
 def transcribe(
-    factory: SubmissionFactory, context: Context, named: Callable[[str, str], None]
+    factory: SubmissionFactory, context: Context, on_job: Callable[[str, str], None]
 ) -> tuple[AssemblyAIHook, Transcript]:
     """
-    Have the kept sound transcribed, by the protocol that never pays twice.
+    Have the stored audio transcribed, by the protocol that never pays twice.
 
-    :param factory: makes the job: its audio is the kept sound.
+    :param factory: of the job; its audio is the stored one.
     :param context: of the task.
-    :param named: called with the id and the region of every job, as soon as they are known.
+    :param on_job: called with the id and the region of every job, as soon as they are known.
     :raises TranscriptFailed: the service could not do it.
     """
     hook, job, found = factory.for_new_try(context)
     transcript = job.start(found)
     if transcript is None:
-        raise StateUnknown("The transcript of the kept sound was deleted from the service.")
+        raise StateUnknown("The transcript of the stored audio was deleted from the service.")
 
     def wait(running: Transcript) -> Transcript:
         return wait_until_done(
             hook.client, running["id"], _POLL, time.time() + _MAX_WAIT, factory.control.pause
         )
 
-    completed = job.follow(transcript, wait, on_job=lambda one: named(one["id"], hook.region))
+    completed = job.follow(transcript, wait, on_job=lambda found: on_job(found["id"], hook.region))
     assert completed is not None
     return hook, completed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The result of a capture, made from what its tries have written: as often as it takes, and without streaming."""
+"""The result of a capture, made from what its tries have stored: as often as needed, and without streaming."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.capture.output import fallback
+from airflow_provider_assemblyai.capture.config import CaptureConfig
+from airflow_provider_assemblyai.capture.output import captions, fallback
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, CaptureSummary, Gap, transcript
-from airflow_provider_assemblyai.capture.output.segments import SegmentStore, write_texts
+from airflow_provider_assemblyai.capture.output.segments import SegmentStore
 from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
@@ -32,37 +33,33 @@ from airflow_provider_assemblyai.jobs.state import ReusePolicy
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, open_path, store_errors
 
 _POLICY: Final = ReusePolicy(True, "adopt", "fail", 2, 10.0)
-_SIGNED_FOR: Final = 24 * 3600.0
+_PRESIGN_EXPIRY: Final = 24 * 3600.0
+
+#: A pre-recorded job that is completed, and a hook for its region.
+_Job = tuple[AssemblyAIHook, Transcript]
 
 
 @dataclass(frozen=True)
 class ResultPublisher:
     """
-    What the result is made of; the parameters that are not named here are the operator's.
+    Writes the files of a capture, and makes its summary.
 
-    :param keeper: the record of the box.
+    :param config: of the capture.
+    :param conn_id: the connection.
+    :param state_store: of the capture.
     :param segments: of all tries.
     :param outputs: where the files go.
-    :param fallback_config: None if there is no fallback.
     :param control: of the task.
-    :param named: called with id and region of the job that the fallback submits.
+    :param on_job: called with id and region of the job that the fallback submits.
     """
 
-    keeper: CaptureStateStore
+    config: CaptureConfig
+    conn_id: str
+    state_store: CaptureStateStore
     segments: SegmentStore
     outputs: OutputFiles
-    formats: tuple[str, ...]
-    chars_per_caption: int | None
-    channels: int
-    keep_audio: bool
-    push_text: bool
-    on_partial: str
-    config: Mapping[str, Any]
-    conn_id: str
-    fallback_config: dict[str, Any] | None
     control: TaskControl
-    named: Callable[[str, str], None]
-    log: Any
+    on_job: Callable[[str, str], None]
 
     def publish(
         self, context: Context, failure: AssemblyAIError | None = None, *, unfinished: bool = False
@@ -74,173 +71,179 @@ class ResultPublisher:
         :param unfinished: whether a retry will capture more: nothing is closed and nothing is submitted.
         :raises SourceFailed: nothing was recorded.
         :raises StreamingError: the service refused to stream, and there is no other text.
-        :raises CaptureIncomplete: something is missing, and ``on_partial`` is ``fail``.
+        :raises CaptureIncomplete: something is missing, and that is to be a failure.
         """
-        record = self.keeper.record
-        assert record is not None
-        material = self.segments.read(record["tries"])
-        if not material.recorded:
+        config, data = self.config, self.segments.read(self.state_store.started["tries"])
+        if not data.recorded:
             if unfinished:
-                return self._summary(material, {}, [], None, {})
-            error = SourceFailed("Nothing was recorded before the box closed.")
+                return self._summary(data, {}, [], None, {})
+            error = SourceFailed("Nothing was recorded before the duration was over.")
             error.retryable = False
             raise failure or error
-        gaps = self._gaps(material)
-        missing = any(gap["missing"] == "text" for gap in gaps)
-        wav = self._sound(material, wanted=self.keep_audio or missing) if not unfinished else None
-        job = self._earlier()
-        if job is None and missing and wav is not None and self.fallback_config is not None:
-            job = self._fallback(context, wav)
-        turns = material.turns()
-        live = transcript(material, turns, self.channels)
-        whole: dict[str, Any] = {**(job[1] if job else live), "capture": self._capture(material, turns, gaps)}
-        whole["audio_url"] = wav
-        written = self._write(whole, job)
-        if wav is not None and (self.keep_audio or (missing and job is None)):
+        gaps = self._gaps(data)
+        text_missing = any(gap["missing"] == "text" for gap in gaps)
+        wav = None if unfinished else self._wav(data, wanted=config.keep_audio or text_missing)
+        job = self._published_job()
+        if job is None and text_missing and wav is not None and config.fallback_config is not None:
+            job = self._submit_fallback(context, wav, config.fallback_config)
+        turns = data.turns()
+        whole: dict[str, Any] = {
+            **(job[1] if job else transcript(data, turns, config.channels)),
+            "capture": self._capture_details(data, turns, gaps),
+            "audio_url": wav,
+        }
+        written = self._write_live(whole) if job is None else self._write_job(job, whole)
+        if wav is not None and (config.keep_audio or (text_missing and job is None)):
             written["wav"] = wav
-        summary = self._summary(material, whole, gaps, job and str(job[1]["id"]), written)
+        summary = self._summary(data, whole, gaps, job and str(job[1]["id"]), written)
         if not unfinished:
-            self.keeper.close("stored", summary={**summary, "text": None})
-            self.segments.forget_sound(material)
+            self.state_store.mark_published({**summary, "text": None})
+            self.segments.delete_audio(data)
             if wav is not None and "wav" not in written:
-                self._remove(wav)
-            self._judge(summary, failure, healed=job is not None)
+                self._delete(wav)
+            self._raise_if_incomplete(summary, failure, has_fallback=job is not None)
         return summary
 
-    def _gaps(self, material: CaptureData) -> list[Gap]:
-        record = self.keeper.record or {}
-        whole = material.ended in (None, "box", "failed")
-        until = round(record["duration"] * 1000) if whole else material.end
-        return material.gaps(until, self.channels)
+    def _gaps(self, data: CaptureData) -> list[Gap]:
+        expected = self.config.end_ms if data.ended_by in (None, "duration", "failure") else data.end_ms
+        return data.gaps(expected, self.config.channels)
 
-    def _sound(self, material: CaptureData, *, wanted: bool) -> str | None:
-        record = self.keeper.record or {}
-        before = (record.get("summary") or {}).get("outputs", {}).get("wav")
-        if record.get("phase") == "stored":
-            return str(before) if before else None
-        return self.segments.merged_sound(material) if wanted and material.sounds else None
+    def _published_summary(self) -> dict[str, Any]:
+        return self.state_store.started.get("summary") or {}
 
-    def _earlier(self) -> tuple[AssemblyAIHook, Transcript] | None:
-        """Return the job whose text the result had the last time; the sound may be gone since."""
-        summary = (self.keeper.record or {}).get("summary") or {}
+    def _wav(self, data: CaptureData, *, wanted: bool) -> str | None:
+        if self.state_store.started["phase"] == "published":
+            published = self._published_summary().get("outputs", {}).get("wav")
+            return str(published) if published else None
+        return self.segments.merge_audio(data) if wanted and data.audio_files else None
+
+    def _published_job(self) -> _Job | None:
+        """Return the job whose text the result had the last time; the audio may be gone since."""
+        summary = self._published_summary()
         if not summary.get("transcript_id"):
             return None
         hook = AssemblyAIHook(self.conn_id, summary["region"], pause=self.control.pause)
         return hook, hook.send(transcripts.get(summary["transcript_id"]))
 
-    def _fallback(self, context: Context, wav: str) -> tuple[AssemblyAIHook, Transcript]:
-        self.log.warning("Text is missing: the kept sound is submitted as a pre-recorded job.")
-        config = dict(self.fallback_config or {})
-        if self.channels == 2:
-            config.setdefault("multichannel", True)
-        opening = SubmissionFactory(
+    def _submit_fallback(self, context: Context, wav: str, asked: Mapping[str, Any]) -> _Job:
+        self.control.log.warning("Text is missing: the stored audio is submitted as a pre-recorded job.")
+        config = {**({"multichannel": True} if self.config.channels == 2 else {}), **asked}
+        factory = SubmissionFactory(
             self.conn_id,
             wav,
             "auto",
-            _SIGNED_FOR,
+            _PRESIGN_EXPIRY,
             config,
             self.outputs.prefix,
             _POLICY,
             self.control,
         )
-        return fallback.transcribe(opening, context, self.named)
+        return fallback.transcribe(factory, context, self.on_job)
 
-    def _write(self, whole: dict[str, Any], job: tuple[AssemblyAIHook, Transcript] | None) -> dict[str, str]:
-        if job is None:
-            return write_texts(self.outputs, self.formats, whole, chars_per_caption=self.chars_per_caption)
+    def _write_live(self, whole: dict[str, Any]) -> dict[str, str]:
+        words = [utterance["words"] for utterance in whole["utterances"]]
+        chars = self.config.chars_per_caption
+        content: dict[str, Callable[[], str]] = {
+            "json": lambda: as_json(whole),
+            "txt": lambda: f"{whole.get('text') or ''}\n",
+            "srt": lambda: captions.srt(words, chars),
+            "vtt": lambda: captions.vtt(words, chars),
+        }
+        return {name: self.outputs.write(name, content[name]()) for name in self.config.formats}
+
+    def _write_job(self, job: _Job, whole: dict[str, Any]) -> dict[str, str]:
         hook, made = job
-        texts: Any = [name for name in self.formats if name != "json"]
-        written = results.write_files(
-            hook.send,
-            made,
-            self.outputs,
-            texts,
-            chars_per_caption=self.chars_per_caption,
-        )
-        if "json" in self.formats:
+        formats, chars = self.config.formats, self.config.chars_per_caption
+        others = [name for name in formats if name != "json"]
+        written = results.write_files(hook.send, made, self.outputs, others, chars_per_caption=chars)
+        if "json" in formats:
             written["json"] = self.outputs.write("json", as_json(whole))
         return written
 
-    def _capture(self, material: CaptureData, turns: list[dict[str, Any]], gaps: list[Gap]) -> dict[str, Any]:
+    def _capture_details(
+        self, data: CaptureData, turns: list[dict[str, Any]], gaps: list[Gap]
+    ) -> dict[str, Any]:
         """Return what only a live transcript has."""
-        numbers = {(turn["session"], turn["session_turn_order"]): turn["turn_order"] for turn in turns}
-        webhook = self.config.get("webhook_url")
+        numbers = {(turn["session_id"], turn["session_turn_order"]): turn["turn_order"] for turn in turns}
+        webhook = self.config.streaming.get("webhook_url")
         return {
-            "sessions": list(material.sessions.values()),
+            "sessions": list(data.sessions.values()),
             "turns": [
                 {name: value for name, value in turn.items() if name not in ("words", "kind")}
                 for turn in turns
             ],
             "gaps": gaps,
             "llm_gateway": [
-                {**answer, "turn_order": numbers.get((answer["session"], answer.get("turn_order")))}
-                for answer in material.others("LLMGatewayResponse")
+                {**answer, "turn_order": numbers.get((answer["session_id"], answer.get("turn_order")))}
+                for answer in data.messages_of("LLMGatewayResponse")
             ],
-            "warnings": material.others("Warning"),
-            # It is sent there when a session has ended, with the id of that.
+            "warnings": data.messages_of("Warning"),
+            # The service calls it when a session has ended, with the id of that session.
             "webhook_url": strip_url(webhook) if isinstance(webhook, str) else None,
         }
 
     def _summary(
         self,
-        material: CaptureData,
+        data: CaptureData,
         whole: Mapping[str, Any],
         gaps: list[Gap],
         transcript_id: str | None,
         written: dict[str, str],
     ) -> CaptureSummary:
-        record = self.keeper.record
-        assert record is not None
-        warnings = [material.failure] if material.failure else []
-        said = material.others("Warning")
-        if said:
-            warnings.append(f"The service gave {len(said)} warnings: see 'capture' in the json file.")
-        if any(note["estimated"] for note in material.sessions.values()):
-            warnings.append("Not all sessions were ended by the service's word: their seconds are our own.")
+        warnings = [data.failure] if data.failure else []
+        if from_service := data.messages_of("Warning"):
+            warnings.append(f"The service gave {len(from_service)} warnings: see 'capture' in the json file.")
+        if any(session["billing_estimated"] for session in data.sessions.values()):
+            warnings.append(
+                "The service did not confirm the end of all sessions: some seconds are measured here."
+            )
         if transcript_id is not None:
             warnings.append(
                 f"Not all of it could be heard live: the text is that of transcript {transcript_id}."
             )
-        text = whole.get("text") if self.push_text else None
+        text = whole.get("text") if self.config.push_text else None
         if text is not None and len(text.encode()) > MAX_XCOM_TEXT:
             warnings.append("The text is too long for XCom: it is in the files.")
             text = None
-        began = pendulum.from_timestamp(record["began"], tz="UTC")
+        started = pendulum.from_timestamp(self.state_store.started["started_at"], tz="UTC")
         return {
             "status": "partial" if gaps and transcript_id is None else "completed",
             "region": AssemblyAIHook(self.conn_id).region,
-            "session_ids": list(material.sessions),
-            "started": began.to_iso8601_string(),
-            "ended": began.add(seconds=material.end / 1000).to_iso8601_string(),
-            "ended_by": material.ended or "failed",
-            "captured_seconds": round(material.captured_ms / 1000, 3),
+            "session_ids": list(data.sessions),
+            "started": started.to_iso8601_string(),
+            "ended": started.add(seconds=data.end_ms / 1000).to_iso8601_string(),
+            "ended_by": data.ended_by or "failure",
+            "captured_seconds": round(data.captured_ms / 1000, 3),
             "turns": len(whole.get("capture", {}).get("turns", ())),
             "words": len(whole.get("words") or ()),
-            "reconnects": material.reconnects,
+            "reconnects": data.reconnects,
             "gaps": gaps,
-            "billed_session_seconds": material.billed,
+            "billed_session_seconds": data.billed_seconds,
             "transcript_id": transcript_id,
             "text": text,
             "warnings": warnings,
             "outputs": written,
         }
 
-    def _remove(self, wav: str) -> None:
+    def _delete(self, wav: str) -> None:
         path = open_path(wav, "output_path")
         with store_errors("output_path", wav):
             path.fs.rm(path.path)
 
-    def _judge(self, summary: CaptureSummary, failure: AssemblyAIError | None, *, healed: bool) -> None:
+    def _raise_if_incomplete(
+        self, summary: CaptureSummary, failure: AssemblyAIError | None, *, has_fallback: bool
+    ) -> None:
         """Raise if the result is not what was asked for; its files are written by now."""
+        log = self.control.log
         for warning in summary["warnings"]:
-            self.log.warning(warning)
+            log.warning(warning)
         where = ", ".join(summary["outputs"].values())
-        if isinstance(failure, StreamingError) and not failure.retryable and not healed:
+        if isinstance(failure, StreamingError) and not failure.retryable and not has_fallback:
             raise StreamingError(f"{failure} What was captured is kept: {where}.", code=failure.code)
         if summary["gaps"]:
-            shown = "; ".join(
+            missing = "; ".join(
                 f"{gap['missing']} {gap['start']:.1f}-{gap['end']:.1f} s" for gap in summary["gaps"]
             )
-            self.log.warning("Something is missing: %s.", shown)
-            if self.on_partial == "fail" and summary["status"] == "partial":
-                raise CaptureIncomplete(f"The capture is incomplete: {shown}. What there is: {where}.")
+            log.warning("Something is missing: %s.", missing)
+            if self.config.fail_if_partial and summary["status"] == "partial":
+                raise CaptureIncomplete(f"The capture is incomplete: {missing}. What there is: {where}.")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A capture on disk: rolling segments while it goes on, one transcript and one sound file at its end.
+A capture on disk while it goes on: rolling segments, and one audio file at its end.
 
 Object stores cannot append, so every segment is a whole object: a JSON file with the turns that ended since the
 last one, and WAV files of at most a minute. A process that is killed loses what came after the last of them.
@@ -12,40 +12,22 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StateUnknown, StorageError
-from airflow_provider_assemblyai.api.streaming import BYTES_MS
-from airflow_provider_assemblyai.capture.audio.pcm import header
-from airflow_provider_assemblyai.capture.audio.sources import silence
-from airflow_provider_assemblyai.capture.output import captions
-from airflow_provider_assemblyai.capture.output.merge import CaptureData
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, StorageError
+from airflow_provider_assemblyai.capture.audio.pcm import silence, wav_header
+from airflow_provider_assemblyai.capture.config import MAX_SEGMENT, CaptureConfig
+from airflow_provider_assemblyai.capture.output.merge import CaptureData, Segment
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
+from airflow_provider_assemblyai.jobs.state import VERSION
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, store_errors
 
-FORMATS: Final = ("json", "txt", "srt", "vtt")
-LONGEST: Final = 60.0
-_VERSION: Final = 1
 _BLOCK: Final = 1 << 20
 _BLOCK_MS: Final = 1_000
-_HEADER: Final = len(header(0, 1))
+_HEADER_SIZE: Final = len(wav_header(0, 1))
 #: The last segment is written again after these seconds if the store has a bad moment.
-_AGAIN: Final = (1.0, 4.0)
-
-
-def check_formats(formats: object) -> tuple[str, ...]:
-    """
-    Return the formats, without repeats.
-
-    :raises InvalidInput: for one that a capture does not have, or an empty list.
-    """
-    if isinstance(formats, str) or not isinstance(formats, Sequence) or not formats:
-        raise InvalidInput("formats must be a list with at least one format.")
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise InvalidInput(f"formats: {unknown}: choose from {', '.join(FORMATS)}.")
-    return tuple(dict.fromkeys(formats))
+_RETRY_AFTER: Final = (1.0, 4.0)
 
 
 class SegmentStore:
@@ -54,67 +36,67 @@ class SegmentStore:
 
     :param outputs: where the results go.
     :param owner: whose capture it is: a task instance.
-    :param channels: 1 or 2.
+    :param config: of the capture.
     """
 
-    def __init__(self, outputs: OutputFiles, owner: Sequence[object], channels: int) -> None:
+    def __init__(self, outputs: OutputFiles, owner: Sequence[object], config: CaptureConfig) -> None:
         digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
         self._folder = outputs.prefix / ".assemblyai" / f"{outputs.name}.{digest[:16]}"
         self._outputs = outputs
-        self._channels = channels
+        self.config = config
 
     def file(self, name: str) -> OutputFiles:
         return OutputFiles(self._folder, name)
 
     def read(self, tries: int) -> CaptureData:
         """
-        Return everything that was written.
+        Return everything that was stored.
 
         :param tries: how many there were.
-        :raises CannotTell: a segment cannot be read; a retry may help.
+        :raises StateUnknown: a segment cannot be read; a retry may help.
         """
-        material = CaptureData()
+        data = CaptureData()
         for number in range(1, tries + 1):
             reconnects = index = 0
             while (text := self.file(_name(number, index)).read("json")) is not None:
                 try:
-                    segment = json.loads(text)
-                    material.add(segment)
+                    segment: Segment = json.loads(text)
+                    data.add(segment)
+                    reconnects = segment["reconnects"]
                 except (ValueError, KeyError, TypeError, AttributeError):
                     where = self.file(_name(number, index)).uri("json")
                     raise StateUnknown(f"The segment {where} cannot be read.") from None
-                reconnects = segment.get("reconnects", 0)
                 index += 1
-            material.reconnects += reconnects
-        return material
+            data.reconnects += reconnects
+        return data
 
-    def merged_sound(self, material: CaptureData) -> str:
+    def merge_audio(self, data: CaptureData) -> str:
         """Write the whole recording as one WAV file, with silence where nothing was recorded."""
-        return self._outputs.write("wav", self._blocks(material))
+        return self._outputs.write("wav", self._merged_blocks(data))
 
-    def _blocks(self, material: CaptureData) -> Iterator[bytes]:
-        step = BYTES_MS * self._channels
-        sounds = sorted(material.sounds)
+    def _merged_blocks(self, data: CaptureData) -> Iterator[bytes]:
+        channels, bytes_per_ms = self.config.channels, self.config.bytes_per_ms
+        files = sorted(data.audio_files, key=lambda file: (file["start_ms"], file["end_ms"]))
         at = 0
-        yield header(max((end for _, end, _ in sounds), default=0) * step, self._channels)
-        for start, end, name in sounds:
-            while at < start:
-                pause = min(_BLOCK_MS, start - at)
-                yield silence(pause, self._channels)
+        yield wav_header(max((file["end_ms"] for file in files), default=0) * bytes_per_ms, channels)
+        for stored in files:
+            while at < stored["start_ms"]:
+                pause = min(_BLOCK_MS, stored["start_ms"] - at)
+                yield silence(pause, channels)
                 at += pause
-            if at >= end:
+            if at >= stored["end_ms"]:
                 continue
-            path = self._folder / f"{name}.wav"
+            path = self._folder / f"{stored['name']}.wav"
             with store_errors("output_path", str(path)), path.open("rb") as file:
-                file.seek(_HEADER + (at - start) * step)
+                file.seek(_HEADER_SIZE + (at - stored["start_ms"]) * bytes_per_ms)
                 while block := file.read(_BLOCK):
                     yield block
-            at = end
+            at = stored["end_ms"]
 
-    def forget_sound(self, material: CaptureData) -> None:
-        """Remove the pieces of sound; they are in the merged file."""
-        for _, _, name in material.sounds:
-            path = self._folder / f"{name}.wav"
+    def delete_audio(self, data: CaptureData) -> None:
+        """Delete the audio files of the segments: the merged file holds them."""
+        for stored in data.audio_files:
+            path = self._folder / f"{stored['name']}.wav"
             with store_errors("output_path", str(path)):
                 if path.fs.exists(path.path):
                     path.fs.rm(path.path)
@@ -129,108 +111,81 @@ class SegmentWriter:
     Writes the segments of one try.
 
     :param segments: of the capture.
-    :param number: of the try, from 1.
-    :param channels: 1 or 2.
-    :param keep_sound: whether the sound is written, too.
-    :param start: milliseconds of the box at which the try begins.
-    :param say: logs a sentence.
+    :param log: of the task.
     """
 
-    def __init__(
-        self,
-        segments: SegmentStore,
-        number: int,
-        channels: int,
-        *,
-        keep_sound: bool,
-        start: int,
-        say: Callable[..., None],
-    ) -> None:
-        self._segments, self._number, self._channels = segments, number, channels
-        self._keep_sound, self._say = keep_sound, say
-        self._until = start
-        self._index = 0
-        self._pending: dict[str, list[Any]] = {"things": [], "recorded": [], "sounds": []}
+    def __init__(self, segments: SegmentStore, log: Any) -> None:
+        self._segments, self._config, self._log = segments, segments.config, log
+        self._number = self._index = self._written_ms = 0
+        self._pending = _empty()
 
-    def keep(self, state: CaptureProgress) -> None:
+    def begin(self, number: int, start_ms: int) -> None:
+        """
+        Note which try has begun.
+
+        :param number: of the try, from 1.
+        :param start_ms: time of the recording at which it begins.
+        """
+        self._number, self._written_ms = number, start_ms
+
+    def save(self, progress: CaptureProgress) -> None:
         """
         Write what is new.
 
         :raises StorageError: at the very end, if the store did not take it in several attempts.
         """
-        for wait in (*_AGAIN, None) if state.ended is not None else (None,):
+        final = progress.ended_by is not None
+        for wait in (*_RETRY_AFTER, None) if final else (None,):
             try:
-                self._keep(state)
+                return self._save(progress)
             except AssemblyAIError as error:
-                if state.ended is not None and wait is None:
+                if final and wait is None:
                     raise
-                self._say("A segment could not be written, and will be with the next one: %s", error)
-                time.sleep(wait or 0.0)
-            else:
-                return
+                self._log.warning("A segment could not be written, and will be with the next one: %s", error)
+            time.sleep(wait or 0.0)
+        return None
 
-    def _keep(self, state: CaptureProgress) -> None:
-        self._pending["things"] += state.take()
-        for start, end in state.spool.runs(self._until):
-            if self._keep_sound:
-                self._write_sound(state, start, end)
+    def _save(self, progress: CaptureProgress) -> None:
+        pending = self._pending
+        pending["messages"] += progress.take_messages()
+        for start, end in progress.spool.spans(self._written_ms):
+            if self._config.stores_audio:
+                self._write_audio(progress, start, end)
             else:
-                self._pending["recorded"].append((start, end))
-                self._until = end
-        content = {
-            "v": _VERSION,
-            **self._pending,
-            "sessions": state.notes,
-            "reconnects": state.reconnects,
-            "ended": state.ended,
-            "failure": str(state.failure or ""),
+                pending["recorded"].append((start, end))
+                self._written_ms = end
+        content: Segment = {
+            **pending,
+            "version": VERSION,
+            "sessions": progress.sessions,
+            "reconnects": progress.reconnects,
+            "ended_by": progress.ended_by,
+            "failure": str(progress.failure or ""),
         }
-        name = _name(self._number, self._index)
-        self._segments.file(name).write("json", as_json(content))
+        self._segments.file(_name(self._number, self._index)).write("json", as_json(content))
         self._index += 1
-        self._pending = {"things": [], "recorded": [], "sounds": []}
-        state.spool.done_with("keep", self._until)
+        self._pending = _empty()
+        progress.spool.release_before("segments", self._written_ms)
 
-    def _write_sound(self, state: CaptureProgress, start: int, end: int) -> None:
+    def _write_audio(self, progress: CaptureProgress, start: int, end: int) -> None:
         while start < end:
-            stop = min(end, start + round(LONGEST * 1000))
+            stop = min(end, start + round(MAX_SEGMENT * 1000))
             name = f"{_name(self._number, self._index)}-{start}"
-            self._segments.file(name).write("wav", self._cut(state, start, stop))
-            self._pending["sounds"].append((start, stop, name))
+            self._segments.file(name).write("wav", self._wav_blocks(progress, start, stop))
+            self._pending["audio_files"].append({"name": name, "start_ms": start, "end_ms": stop})
             self._pending["recorded"].append((start, stop))
-            self._until = start = stop
+            self._written_ms = start = stop
 
-    def _cut(self, state: CaptureProgress, start: int, stop: int) -> Iterator[bytes]:
-        step = BYTES_MS * self._channels
-        yield header((stop - start) * step, self._channels)
+    def _wav_blocks(self, progress: CaptureProgress, start: int, stop: int) -> Iterator[bytes]:
+        bytes_per_ms = self._config.bytes_per_ms
+        yield wav_header((stop - start) * bytes_per_ms, self._config.channels)
         while start < stop:
-            _, sound = state.spool.read(start, min(_BLOCK_MS, stop - start))
-            if not sound:
-                raise StorageError("The recorded sound is not there any more.")
-            yield sound
-            start += len(sound) // step
+            _, audio = progress.spool.read(start, min(_BLOCK_MS, stop - start))
+            if not audio:
+                raise StorageError("The recorded audio is not there any more.")
+            yield audio
+            start += len(audio) // bytes_per_ms
 
 
-def write_texts(
-    outputs: OutputFiles,
-    formats: Sequence[str],
-    whole: dict[str, Any],
-    *,
-    chars_per_caption: int | None,
-) -> dict[str, str]:
-    """
-    Write the files of a transcript, and return format -> URI.
-
-    :param outputs: where to.
-    :param formats: of :data:`FORMATS`.
-    :param whole: the transcript.
-    :param chars_per_caption: characters that a caption may have.
-    """
-    words = [each["words"] for each in whole["utterances"]]
-    made: dict[str, Callable[[], str]] = {
-        "json": lambda: as_json(whole),
-        "txt": lambda: f"{whole.get('text') or ''}\n",
-        "srt": lambda: captions.srt(words, chars_per_caption),
-        "vtt": lambda: captions.vtt(words, chars_per_caption),
-    }
-    return {name: outputs.write(name, made[name]()) for name in formats}
+def _empty() -> Segment:
+    return {"messages": [], "recorded": [], "audio_files": []}

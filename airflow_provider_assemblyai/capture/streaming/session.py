@@ -2,7 +2,7 @@
 """
 One streaming session from its begin to its end, over one socket, in one thread.
 
-It never sends faster than life, whatever was missed, and whatever happens it ends with ``Terminate``.
+It never sends faster than real time, whatever was missed, and on every way out it sends ``Terminate``.
 """
 
 from __future__ import annotations
@@ -17,68 +17,46 @@ from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
-from airflow_provider_assemblyai.api.streaming import BYTES_MS, FRAME_MS, LEAST_FRAME_MS, SessionState
-from airflow_provider_assemblyai.capture.audio.pcm import channel_of
+from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, SessionState
+from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
-from airflow_provider_assemblyai.capture.audio.sources import silence
 from airflow_provider_assemblyai.capture.audio.spool import Spool
+from airflow_provider_assemblyai.capture.config import CaptureConfig
+from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.client.websocket import ConnectionLost, StreamingSocket
 
-#: Milliseconds that may be caught up after this process was late; what is more stays a backlog.
-_CATCH_UP: Final = 300.0
-_EARLY: Final = 20.0
-#: Seconds of life, between two looks whether anybody still wants this.
+#: Seconds that may be caught up after this process was late; more than that stays a backlog.
+_CATCH_UP: Final = 0.3
+_EARLY_MS: Final = 20.0
+#: Real seconds between two checks whether the session has to end.
 _TICK: Final = 0.25
-_PING: Final = 2.0
-#: Seconds without a sign of the other side after which the connection is given up.
+_PING_MS: Final = 2_000
+#: Seconds without a message of the service after which the connection is given up.
 _DEAD: Final = 20.0
 _BEGIN: Final = 10.0
-#: Seconds to wait for the last turn, and for ``Termination``; the second of each when being killed.
-_LAST_TURN: Final = (2.0, 0.0)
+#: Wait for the last turn, and for ``Termination``; the second value of each when the task is being killed.
+#: With a tick and :data:`_CLOSING` the waits of a kill stay below the five seconds that Airflow leaves.
+_LAST_TURN_MS: Final = (2_000, 0)
 _TERMINATION: Final = (10.0, 2.0)
 _CLOSING: Final = 0.5
 
 
 class SessionInfo(TypedDict):
     """
-    What is kept of a session; times are milliseconds of the recording.
+    What is stored of a session; times are milliseconds of the recording.
 
-    ``billed_seconds`` is the service's own number, or what we measured if it did not tell (``estimated``).
+    ``billed_seconds`` is the service's own number, or what was measured here if the service sent none
+    (``billing_estimated``).
     """
 
     id: str
     channel: int
-    begin: int
-    heard: int
-    billed_seconds: float
-    estimated: bool
-    model: str | None
-    end: str
-
-
-@dataclass(frozen=True)
-class ChannelConfig:
-    """
-    What a line has to do.
-
-    :param channel: from 0.
-    :param channels: in the spool.
-    :param start_ms: the begin of this try.
-    :param end_ms: of the box.
-    :param max_reconnects: new sessions after connections that broke.
-    :param drain: milliseconds after the end of the recording, within which the backlog is sent.
-    :param idle: milliseconds without sound after which the session is ended; a new one begins with new sound.
-    :param partials: whether unfinished turns are to be seen.
-    """
-
-    channel: int
-    channels: int
     start_ms: int
-    end_ms: int
-    max_reconnects: int
-    drain: float
-    idle: float
-    partials: bool
+    heard_until_ms: int
+    billed_seconds: float
+    billing_estimated: bool
+    speech_model: str | None
+    close_reason: str
 
 
 @dataclass
@@ -86,278 +64,281 @@ class ChannelState:
     """
     What the sessions of one channel share.
 
-    :param plan: what to do.
-    :param spool: the sound.
-    :param clock: of the box.
-    :param halted: tells why everything has to end now; None if it has not.
-    :param say: logs a sentence.
-    :ivar position: milliseconds of the recording that were sent.
-    :ivar last_heard: when in the recording the last word was.
-    :ivar things: turns and other messages, to be taken away by whoever writes them down.
-    :ivar notes: session id -> what is known of it.
-    :ivar leftover: session and unfinished turn that no later session has heard yet.
+    :param config: of the capture.
+    :param index: of the channel, from 0.
+    :param spool: the audio.
+    :param clock: of the recording.
+    :param control: of the task.
+    :param position_ms: up to where the recording was sent; at first the start of this try.
+    :ivar last_speech_ms: time of the recording at which the last speech was heard.
+    :ivar messages: turns and other messages that were not stored yet.
+    :ivar sessions: session id -> what is known of it.
+    :ivar unheard_turn: session id and open turn of a broken session, until a later one begins.
+    :ivar begun: set when the first session has begun.
     """
 
-    plan: ChannelConfig
+    config: CaptureConfig
+    index: int
     spool: Spool
     clock: CaptureClock
-    halted: Callable[[], str | None]
-    say: Callable[..., None]
-    position: int = 0
-    last_heard: int = 0
+    control: TaskControl
+    position_ms: int
     turns: int = 0
-    notes: dict[str, SessionInfo] = field(default_factory=dict)
-    things: deque[dict[str, Any]] = field(default_factory=deque)
-    leftover: tuple[str, streaming.Turn] | None = None
+    sessions: dict[str, SessionInfo] = field(default_factory=dict)
+    messages: deque[dict[str, Any]] = field(default_factory=deque)
+    unheard_turn: tuple[str, streaming.Turn] | None = None
+    begun: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.position = self.last_heard = self.plan.start_ms
-        self.news = self.spool.listen()
-        self.began = threading.Event()
-        self._closed_at: float | None = None
-        self.needs_from(0)
+        self.last_speech_ms = self.position_ms
+        self.wakeup = self.spool.wakeup_pipe()
+        self._recorded_at: float | None = None
+        self.release_before(0)
 
-    def needs_from(self, at: int) -> None:
+    def release_before(self, at: int) -> None:
         """Note that nothing from before a time has to be sent again."""
-        self.spool.done_with(f"line-{self.plan.channel}", at)
+        self.spool.release_before(f"channel-{self.index}", at)
 
     def must_stop(self) -> bool:
-        """Tell whether everything has to end, or it is too late for what was not sent yet."""
-        if self.halted() is not None:
+        """Return whether everything has to end, or it is too late for what was not sent yet."""
+        if self.control.stop_reason() is not None:
             return True
         if not self.spool.closed:
             return False
-        if self._closed_at is None:
-            self._closed_at = time.monotonic()
-        return time.monotonic() - self._closed_at > self.clock.real(self.plan.drain)
+        if self._recorded_at is None:
+            self._recorded_at = time.monotonic()
+        drained_for = time.monotonic() - self._recorded_at
+        return drained_for > self.clock.real_seconds(self.config.drain_timeout * 1000)
 
-    def keep(self, kind: str, session: str, message: Any) -> None:
-        """Keep a message for the output, and when it came."""
-        self.things.append(
+    def keep(self, kind: str, session_id: str, message: Any) -> None:
+        """Keep a message for the output, with the time at which it came."""
+        self.messages.append(
             {
                 **message,
                 "kind": kind,
-                "session": session,
-                "channel": self.plan.channel + 1,
-                "received": round(self.clock.now()),
+                "session_id": session_id,
+                "channel": self.index + 1,
+                "received_ms": round(self.clock.now()),
             }
         )
+
+    def keep_unfinished(self, session_id: str, turn: streaming.Turn) -> None:
+        """Keep a turn that did not end; it is marked with ``cut``."""
+        self.keep("turn", session_id, {**turn, "cut": True})
 
 
 class StreamingSession:
     """
     One session over one socket.
 
-    :param channel: whose sound it is.
+    :param channel: whose audio is sent.
     :param socket: open; its session has not begun.
     """
 
     def __init__(self, channel: ChannelState, socket: StreamingSocket) -> None:
         self._channel, self._socket = channel, socket
-        self._plan, self._spool, self._clock = channel.plan, channel.spool, channel.clock
-        self._session = SessionState()
-        self._session.times.add(0, channel.position)
-        self._session.settled = self._begin = self._received = channel.position
-        self._sent = 0
+        self._config, self._spool, self._clock = channel.config, channel.spool, channel.clock
+        self._state = SessionState()
+        self._state.time_map.add(0, channel.position_ms)
+        self._state.finalized_ms = self._start_ms = self._received_ms = channel.position_ms
+        self._sent_ms = 0
         self._turns_before = channel.turns
-        self._opened = self._sign = self._pinged = time.monotonic()
-        self._over: CloseReason | None = None
+        self._opened = self._last_message = self._last_ping = time.monotonic()
+        self._closed: CloseReason | None = None
 
     @property
-    def lasted(self) -> float | None:
-        """Seconds in the box, or None if the session never began."""
-        if not self._session.begun:
+    def seconds(self) -> float | None:
+        """How long it has lasted, as seconds of the recording; None if it never began."""
+        if not self._state.begun:
             return None
         return (time.monotonic() - self._opened) * self._clock.speed
 
     def run(self) -> CloseReason | None:
-        """Return how the session ended, or None if that was our wish."""
+        """Return why the session ended, or None if it was ended here and the service has confirmed it."""
         try:
-            self._wait(_BEGIN, lambda: self._session.begun)
-            if not self._session.begun and self._over is None:
-                self._hang_up(quick=True)
-                return self._over or CloseReason(0, "again", "The service did not begin the session.")
-            if self._over is None:
-                self._channel.leftover = None
-                self._channel.began.set()
-                self._speak()
+            self._receive_until(_BEGIN, lambda: self._state.begun)
+            if not self._state.begun and self._closed is None:
+                self._terminate(quick=True)
+                return self._closed or CloseReason(0, "reconnect", "The service did not begin the session.")
+            if self._closed is None:
+                self._channel.unheard_turn = None
+                self._channel.begun.set()
+                self._send_audio()
         except ConnectionLost:
-            self._over = self._session.over(None)
+            self._closed = self._state.closed(None)
         except BaseException:
-            # Whatever it is: a session that is left open goes on being billed.
-            self._hang_up(quick=True)
+            # Whatever the error is: a session that is left open goes on being billed.
+            self._terminate(quick=True)
             raise
         finally:
-            self._note()
-        if self._over is None or self._over.reply == "done":
+            self._update_info()
+        if self._closed is None or self._closed.action == "done":
             return None
-        if self._session.begun:
+        if self._state.begun:
             self._rewind()
-        return self._over
+        return self._closed
 
-    def _speak(self) -> None:
-        """Send what is recorded, at the pace of life, until there is no more or nobody wants it."""
+    def _send_audio(self) -> None:
+        """Send what is recorded, in real time, until there is no more or the capture has to stop."""
         due = idle_since = self._now()
-        while self._over is None:
+        while self._closed is None:
             now = self._now()
             if self._channel.must_stop():
-                return self._hang_up(quick=self._channel.halted() is not None)
-            if now >= due - _EARLY:
-                sent = self._frame()
+                return self._terminate(quick=self._channel.control.stop_reason() is not None)
+            if now >= due - _EARLY_MS:
+                sent = self._send_frame()
                 if sent:
-                    # Never more than a moment of what was missed: the service ends what comes faster than life.
-                    due = max(due, now - _CATCH_UP) + sent
+                    # Never much of what was missed at once: the service ends what is faster than real time.
+                    due = max(due, now - self._clock.milliseconds(_CATCH_UP)) + sent
                     idle_since = now
-                elif self._spool.closed and not self._spool.after(self._channel.position):
-                    return self._hang_up(quick=False)
-                elif now - idle_since > self._plan.idle:
-                    self._channel.say("No sound is coming: the session is ended until there is.")
-                    return self._hang_up(quick=False)
-            self._signs()
-            if (rest := due - self._now()) > _EARLY:
-                self._listen(min(_TICK, self._clock.real(rest)))
-            elif self._lacks_sound():
-                self._await_sound()
+                elif self._spool.closed and not self._spool.has_audio_after(self._channel.position_ms):
+                    return self._terminate(quick=False)
+                elif now - idle_since > self._config.idle_ms:
+                    self._channel.control.log.warning(
+                        "No audio is coming: the session is ended until there is."
+                    )
+                    return self._terminate(quick=False)
+            self._check_connection()
+            if (early := due - self._now()) > _EARLY_MS:
+                self._receive(min(_TICK, self._clock.real_seconds(early)))
+            elif self._lacks_audio():
+                self._await_audio()
         return None
 
-    def _lacks_sound(self) -> bool:
-        return self._spool.end - self._channel.position < LEAST_FRAME_MS and not self._spool.closed
+    def _lacks_audio(self) -> bool:
+        return self._spool.end - self._channel.position_ms < MIN_FRAME_MS and not self._spool.closed
 
-    def _await_sound(self) -> None:
-        bell = self._channel.news
-        descriptor = bell.want()
-        if self._lacks_sound():
-            self._listen(min(_TICK, self._clock.real(1000)), descriptor)
-        bell.done()
+    def _await_audio(self) -> None:
+        wakeup = self._channel.wakeup
+        descriptor = wakeup.arm()
+        if self._lacks_audio():
+            self._receive(min(_TICK, self._clock.real_seconds(1000)), descriptor)
+        wakeup.disarm()
 
     def _now(self) -> float:
-        # Not the time in the box, which may not run yet.
-        return time.monotonic() * 1000 * self._clock.speed
+        # Not the time of the recording, which may not have begun yet.
+        return self._clock.milliseconds(time.monotonic())
 
-    def _frame(self) -> int:
-        """Send one frame, and return its milliseconds; 0 if there is not enough yet."""
-        channel, plan = self._channel, self._plan
-        at, sound = self._spool.read(channel.position, FRAME_MS)
-        step = BYTES_MS * plan.channels
-        length = len(sound) // step
+    def _send_frame(self) -> int:
+        """Send one frame, and return its milliseconds; 0 if there is not enough audio yet."""
+        channel, config = self._channel, self._config
+        at, audio = self._spool.read(channel.position_ms, FRAME_MS)
+        length = len(audio) // config.bytes_per_ms
         if length == 0:
             return 0
-        whole = length >= LEAST_FRAME_MS
-        if not whole and at + length == self._spool.end and not self._spool.closed:
+        padding = max(0, MIN_FRAME_MS - length)
+        if padding and at + length == self._spool.end and not self._spool.closed:
             return 0  # the rest of it is being recorded
-        if at != channel.position:
-            self._session.times.add(self._sent, at)
-        frame = channel_of(sound, plan.channel, plan.channels)
-        padding = 0 if whole else LEAST_FRAME_MS - length
+        if at != channel.position_ms:
+            self._state.time_map.add(self._sent_ms, at)
+        frame = extract_channel(audio, channel.index, config.channels)
         self._socket.audio(frame + silence(padding) if padding else frame)
-        channel.position = at + length
-        self._sent += length + padding
+        channel.position_ms = at + length
+        self._sent_ms += length + padding
         if padding:
-            self._session.times.add(self._sent, channel.position)
+            self._state.time_map.add(self._sent_ms, channel.position_ms)
         return length + padding
 
-    def _signs(self) -> None:
-        """Ask for a sign of life, and give up what is dead."""
+    def _check_connection(self) -> None:
+        """Ping the service, and give up a connection that is dead."""
         now = time.monotonic()
-        if now - self._pinged >= self._clock.real(_PING * 1000):
-            self._pinged = now
-            self._socket.ping(str(self._channel.position).encode())
-            self._channel.needs_from(self._resume())
-            self._note()
-        if now - self._sign > _DEAD and not self._socket.wait(0):
-            raise ConnectionLost("no sign of life")
+        if now - self._last_ping >= self._clock.real_seconds(_PING_MS):
+            self._last_ping = now
+            self._socket.ping(str(self._channel.position_ms).encode())
+            self._channel.release_before(self._resume_at())
+            self._update_info()
+        if now - self._last_message > _DEAD and not self._socket.wait(0):
+            raise ConnectionLost("the service does not answer")
 
-    def _listen(self, seconds: float, also: int | None = None) -> None:
-        if not self._socket.wait(seconds, also):
+    def _receive(self, seconds: float, wakeup: int | None = None) -> None:
+        if not self._socket.wait(seconds, wakeup):
             return
         frame = self._socket.receive()
         if frame is None:
             return
-        self._sign = time.monotonic()
+        self._last_message = time.monotonic()
         if frame.kind == "pong":
             with suppress(ValueError):
-                self._received = max(self._received, int(frame.data))
+                self._received_ms = max(self._received_ms, int(frame.data))
         elif frame.kind == "close":
-            self._over = self._session.over(frame.code, frame.data.decode(errors="replace"))
+            self._closed = self._state.closed(frame.code, frame.data.decode(errors="replace"))
         else:
-            self._take(self._session.feed(frame.data))
+            self._keep_messages(self._state.receive(frame.data))
 
-    def _take(self, kind: str) -> None:
-        channel, session = self._channel, self._session
+    def _keep_messages(self, kind: str) -> None:
+        channel, state = self._channel, self._state
         if kind == "Turn":
-            channel.last_heard = max(channel.last_heard, session.last_heard)
+            channel.last_speech_ms = max(channel.last_speech_ms, state.last_speech_ms)
         if kind == "Begin":
-            self._note()
-        turns, other = session.take()
+            self._update_info()
+        turns, other = state.take()
         for turn in turns:
-            channel.keep("turn", str(session.id), turn)
+            channel.keep("turn", str(state.id), turn)
         for message in other:
-            channel.keep(str(message.get("type")), str(session.id), message)
-        channel.turns = self._turns_before + session.turns
+            channel.keep(str(message.get("type")), str(state.id), message)
+        channel.turns = self._turns_before + state.turns
         if kind == "Warning":
-            channel.say("The service warns of session %s; see the output.", session.id)
+            channel.control.log.warning("The service warns of session %s; see the output.", state.id)
 
-    def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
-        """Listen until something has happened, at most so long."""
+    def _receive_until(self, seconds: float, done: Callable[[], bool]) -> None:
+        """Receive until a condition holds, at most so long."""
         end = time.monotonic() + seconds
-        while self._over is None and not done() and (left := end - time.monotonic()) > 0:
-            if self._channel.halted() is not None:
+        while self._closed is None and not done() and (left := end - time.monotonic()) > 0:
+            if self._channel.control.stop_reason() is not None:
                 left = min(left, _TICK)
                 end = min(end, time.monotonic() + _TERMINATION[1])
-            self._listen(min(_TICK, left))
+            self._receive(min(_TICK, left))
 
     # --- ending -------------------------------------------------------------------------------------------
 
-    def _hang_up(self, *, quick: bool) -> None:
+    def _terminate(self, *, quick: bool) -> None:
         """Force the last turn out, and end the session; the service confirms it."""
-        session, index = self._session, int(quick)
-        before = session.turns
+        state, index = self._state, int(quick)
+        before = state.turns
         try:
             self._socket.text(streaming.FORCE_ENDPOINT)
-            patience = self._clock.real(_LAST_TURN[index] * 1000)
-            self._wait(patience, lambda: session.open_turn is None or session.turns > before)
-            if self._over is not None:
+            seconds = self._clock.real_seconds(_LAST_TURN_MS[index])
+            self._receive_until(seconds, lambda: state.open_turn is None or state.turns > before)
+            if self._closed is not None:
                 return
             self._socket.text(streaming.TERMINATE)
-            self._wait(_TERMINATION[index], lambda: session.terminated)
-            self._wait(_CLOSING, lambda: not session.terminated)
+            self._receive_until(_TERMINATION[index], lambda: state.terminated)
+            self._receive_until(_CLOSING, lambda: not state.terminated)
         except ConnectionLost:
-            self._over = session.over(None)
-        if session.terminated:
-            self._over = close_reason(1000)
-        elif self._over is None:
-            self._over = CloseReason(0, "done", "The service did not confirm the end of the session.")
+            self._closed = state.closed(None)
+        if state.terminated:
+            self._closed = close_reason(1000)
+        elif self._closed is None:
+            self._closed = CloseReason(0, "done", "The service did not confirm the end of the session.")
 
-    def _resume(self) -> int:
-        resume = self._session.resume_at(
-            min(self._received, self._channel.position), partials=self._plan.partials
-        )
-        return max(self._begin, resume)
+    def _resume_at(self) -> int:
+        received_ms = min(self._received_ms, self._channel.position_ms)
+        return max(self._start_ms, self._state.resume_at(received_ms, partials=self._config.partials))
 
     def _rewind(self) -> None:
-        channel = self._channel
-        if self._session.open_turn is not None:
-            channel.leftover = (str(self._session.id), self._session.open_turn)
-        channel.position = self._resume()
+        if self._state.open_turn is not None:
+            self._channel.unheard_turn = (str(self._state.id), self._state.open_turn)
+        self._channel.position_ms = self._resume_at()
 
-    def _note(self) -> None:
+    def _update_info(self) -> None:
         """Keep what is known of the session."""
-        session = self._session
-        if session.id is None:
+        state = self._state
+        if state.id is None:
             return
         # What was sent is surely heard only once the session has ended well.
-        well = self._over is not None and self._over.reply == "done"
-        if well and session.open_turn is not None:
-            self._channel.keep("turn", session.id, {**session.open_turn, "cut": True})
-            session.forget_open_turn()
-        model = session.configuration.get("model")
-        self._channel.notes[session.id] = {
-            "id": session.id,
-            "channel": self._plan.channel + 1,
-            "begin": self._begin,
-            "heard": self._channel.position if well else self._resume(),
-            "billed_seconds": round(session.billed if session.billed is not None else self.lasted or 0.0, 1),
-            "estimated": session.billed is None,
-            "model": str(model) if model else None,
-            "end": self._over.sentence if self._over is not None else "",
+        ended_well = self._closed is not None and self._closed.action == "done"
+        if ended_well and state.open_turn is not None:
+            self._channel.keep_unfinished(state.id, state.open_turn)
+            state.discard_open_turn()
+        billed = state.billed_seconds
+        model = state.configuration.get("model")
+        self._channel.sessions[state.id] = {
+            "id": state.id,
+            "channel": self._channel.index + 1,
+            "start_ms": self._start_ms,
+            "heard_until_ms": self._channel.position_ms if ended_well else self._resume_at(),
+            "billed_seconds": round(billed if billed is not None else self.seconds or 0.0, 1),
+            "billing_estimated": billed is None,
+            "speech_model": str(model) if model else None,
+            "close_reason": self._closed.sentence if self._closed is not None else "",
         }

@@ -24,91 +24,121 @@ from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from tests.support.captures import (
+    SECOND,
     Worker,
     bare,
     marked,
     none_left,
     operator,
     pcm_of,
-    said,
     streams,
     until,
+    words_in,
     words_of,
 )
+
+#: Seconds of the captures that are ended before: far more than a test may take.
+LONG = 600
+
+
+@pytest.fixture
+def long_tape(tmp_path: Path) -> Path:
+    path = tmp_path / "show.pcm"
+    path.write_bytes(marked(LONG))
+    return path
+
+
+def when_streaming(emulator: Emulator, action: Callable[[], object]) -> threading.Thread:
+    """Do something in a thread of its own as soon as a session receives audio."""
+
+    def wait() -> None:
+        until(lambda: any(session["audio_seconds"] > 0 for session in emulator.sessions()))
+        action()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
 
 # --- every way out ----------------------------------------------------------------------------------------
 
 
-def test_execution_timeout_ends_the_session(listening: Emulator, context: Any, tape: Path, out: Path) -> None:
-    capturing = operator(str(tape), out, duration=60)
-    with pytest.raises(AirflowTaskTimeout), timeout(12):
-        capturing.execute(context)
+def test_execution_timeout_ends_the_session(
+    listening: Emulator, context: Any, long_tape: Path, out: Path
+) -> None:
+    # The timer of Airflow raises this signal as well.
+    alarm = when_streaming(listening, lambda: signal.raise_signal(signal.SIGALRM))
+    with pytest.raises(AirflowTaskTimeout), timeout(LONG):
+        operator(str(long_tape), out, duration=LONG).execute(context)
+    alarm.join()
     none_left(listening)
     assert [session["state"] for session in listening.sessions()] == ["terminated"]
 
 
-def test_a_record_that_is_refused_later_ends_the_session(
-    listening: Emulator, context: Any, tape: Path, out: Path
+def test_a_state_that_is_refused_later_ends_the_session(
+    listening: Emulator, context: Any, long_tape: Path, out: Path
 ) -> None:
-    capturing = operator(str(tape), out, duration=60)
-
-    def supersede() -> None:
-        until(lambda: streams(listening)["open"])
-        context["task_state_store"].refuses = True
-
-    other = threading.Thread(target=supersede)
-    other.start()
-    began = time.monotonic()
+    superseding = when_streaming(listening, lambda: setattr(context["task_state_store"], "refuses", True))
     with pytest.raises(TaskKilled, match="refused"):
-        capturing.execute(context)
-    assert time.monotonic() - began < 15
-    other.join()
+        operator(str(long_tape), out, duration=LONG).execute(context)
+    superseding.join()
     none_left(listening)
 
 
 def test_an_airflow_that_cannot_be_asked_for_a_moment_ends_nothing(
-    listening: Emulator, context: Any, tape: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    listening: Emulator, context: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Unreachable(Exception):
         class error:
             detail = {"status_code": None, "message": "connection refused"}  # noqa: RUF012
 
-    store = context["task_state_store"]
+    store, asked = context["task_state_store"], threading.Event()
     write = store.set
 
     def set(key: str, value: Any, *, retention: Any = None) -> None:
         if value["serial"] == 2:
+            asked.set()
             raise Unreachable
         write(key, value, retention=retention)
 
+    def until_asked() -> Iterator[bytes]:
+        audio, after = marked(LONG), 0
+        for at in range(0, len(audio), SECOND // 10):
+            yield audio[at : at + SECOND // 10]
+            after += asked.is_set()
+            if after == 20:
+                return
+
     monkeypatch.setattr(store, "set", set)
-    summary = operator(str(tape), out, duration=6).execute(context)
-    assert summary["captured_seconds"] == 6
+    summary = operator(until_asked, out, duration=LONG).execute(context)
+    assert asked.is_set()
+    assert (summary["ended_by"], store.history[-1]["phase"]) == ("source", "published")
+    assert summary["gaps"] == []
 
 
 @pytest.fixture
-def worker(listening: Emulator, tape: Path, out: Path) -> Iterator[Callable[..., Worker]]:
-    made: list[Worker] = []
+def worker(listening: Emulator, long_tape: Path, out: Path) -> Iterator[Callable[..., Worker]]:
+    """Starts a process that captures, and waits until it has stored two segments."""
+    workers: list[Worker] = []
 
     def start(*, supervised: bool = False, **arguments: Any) -> Worker:
-        settings = {"source": str(tape), "output_path": str(out), "duration": 25, "segment": 1.0, **arguments}
-        made.append(Worker(listening, settings, supervised=supervised))
-        until(lambda: list(out.rglob("001-00001.json")), 60)
-        return made[-1]
+        defaults = {"source": str(long_tape), "output_path": str(out), "duration": LONG, "segment": 1.0}
+        workers.append(Worker(listening, {**defaults, **arguments}, supervised=supervised))
+        until(lambda: list(out.rglob("001-00001.json")))
+        return workers[-1]
 
     yield start
-    for each in made:
-        each.__exit__()
+    for each in workers:
+        each.close()
 
 
-def test_a_kill_ends_the_session_within_four_seconds(listening: Emulator, worker: Any) -> None:
+def test_a_kill_ends_the_session(listening: Emulator, worker: Any) -> None:
     killed = worker()
-    began = time.monotonic()
     killed.process.send_signal(signal.SIGTERM)
-    until(lambda: not streams(listening)["open"], 4)
-    assert time.monotonic() - began < 4
+    until(lambda: not streams(listening)["open"])
     assert [session["state"] for session in listening.sessions()] == ["terminated"]
-    assert killed.process.wait(10) != 0
+    assert killed.process.wait(60) != 0
+    none_left(listening)
 
 
 def test_sigkill_loses_one_segment_and_the_limits_end_the_session(
@@ -118,18 +148,21 @@ def test_sigkill_loses_one_segment_and_the_limits_end_the_session(
     until(lambda: list(out.rglob("001-00003.json")))
     killed.process.kill()
     killed.process.wait()
-    at = time.time() - listening.sessions()[0]["opened"]
     until(lambda: streams(listening)["left_open"] == 1)
     listening.advance(5)
     assert (streams(listening)["left_open"], streams(listening)["ended"]) == (0, {"inactive": 1})
-    record = next((out / ".assemblyai").glob("show.*.json"))
-    closed = {**json.loads(record.read_text()), "duration": 4.0}
-    record.write_text(json.dumps(closed))
-    until(lambda: time.time() > closed["began"] + 4)
+    segments = [json.loads(path.read_text()) for path in sorted(out.rglob("001-*.json"))]
+    stored_ms = max(end for segment in segments for _, end in segment["recorded"])
+    state_file = next((out / ".assemblyai").glob("show.*.json"))
+    state = {**json.loads(state_file.read_text()), "duration": 4.0}
+    state_file.write_text(json.dumps(state))
+    until(lambda: time.time() > state["started_at"] + 4)
     summary = operator(str(tape), out, keep_audio=True).execute(old_context)
-    assert summary["captured_seconds"] >= at - 2.5
+    assert len(segments) >= 4
+    assert summary["captured_seconds"] == stored_ms / 1000, "all but what came after the last segment"
     whole = pcm_of(out / "show.wav")
-    assert whole == marked(30)[: len(whole)]
+    assert whole == marked(LONG)[: len(whole)]
+    assert len(whole) == stored_ms * 32
     assert len(summary["session_ids"]) == 1
     assert streams(listening)["opened"] == 1
 
@@ -137,24 +170,24 @@ def test_sigkill_loses_one_segment_and_the_limits_end_the_session(
 def test_a_supervisor_that_is_gone_ends_the_session(listening: Emulator, worker: Any) -> None:
     supervised = worker(supervised=True)
     supervised.process.kill()
-    began = time.monotonic()
-    until(lambda: not streams(listening)["open"], 10)
-    assert time.monotonic() - began < 10
+    until(lambda: not streams(listening)["open"])
     assert [session["state"] for session in listening.sessions()] == ["terminated"]
+    assert listening.sessions()[0]["audio_seconds"] < LONG
 
 
-def test_a_process_that_was_stopped_does_not_send_faster_than_life(
+def test_a_process_that_was_stopped_does_not_send_faster_than_real_time(
     listening: Emulator, worker: Any, out: Path
 ) -> None:
-    listening.set_streaming_limits(pace_slack=0.5)
+    # The service ends what is two seconds ahead; without its own limit the process would be four.
+    listening.set_streaming_limits(pace_slack=2.0)
     stopped = worker(duration=12)
     stopped.process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(3)
+    threading.Event().wait(4)
     stopped.process.send_signal(signal.SIGCONT)
-    assert stopped.process.wait(60) == 0
+    assert stopped.process.wait(120) == 0
     assert [(session["state"], session["code"]) for session in listening.sessions()] == [("terminated", 1000)]
     whole = json.loads((out / "show.json").read_text())
-    assert bare(said(whole)) == bare(words_of(12)), "what came meanwhile is sent afterwards"
+    assert bare(words_in(whole)) == bare(words_of(12)), "what came meanwhile is sent afterwards"
 
 
 # --- what is refused --------------------------------------------------------------------------------------
@@ -198,19 +231,19 @@ def test_bad_input_costs_nothing(
     assert emulator.requests == []
 
 
-def test_a_source_without_sound_costs_nothing(
+def test_a_source_without_audio_costs_nothing(
     listening: Emulator, context: Any, out: Path, tmp_path: Path
 ) -> None:
     empty = tmp_path / "empty.pcm"
     empty.touch()
-    with pytest.raises(SourceFailed, match="no sound"):
+    with pytest.raises(SourceFailed, match="no audio"):
         operator(str(empty), out).execute(context)
     assert listening.requests == []
 
 
 def test_a_temporary_token_from_the_hook(listening: Emulator) -> None:
     hook = AssemblyAIHook()
-    url = streaming.address(hook.client.hosts.streaming, {}, 30)
+    url = streaming.session_url(hook.client.hosts.streaming, {}, 30)
     socket = StreamingSocket(url, hook.streaming_token(90))
     until(lambda: streams(listening)["open"])
     socket.text(streaming.TERMINATE)

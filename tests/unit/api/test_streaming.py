@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streaming as data: addresses, messages, times over several sessions, and what the end of one means."""
+"""Streaming as data: addresses, messages, times over several sessions, and why a session ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_parameters_pass_untouched_and_lists_are_json() -> None:
         "something_new": "1,5",
         "prompt": None,
     }
-    asked = query(streaming.address("wss://streaming.example", config, 30.0))
+    asked = query(streaming.session_url("wss://streaming.example", config, 30.0))
     assert asked == {
         "speech_model": "universal-streaming-english",
         "format_turns": "true",
@@ -43,25 +43,25 @@ def test_parameters_pass_untouched_and_lists_are_json() -> None:
 
 
 def test_a_model_is_always_sent() -> None:
-    assert query(streaming.address("wss://x", {}, 30))["speech_model"] == streaming.DEFAULT_SPEECH_MODEL
+    assert query(streaming.session_url("wss://x", {}, 30))["speech_model"] == streaming.DEFAULT_SPEECH_MODEL
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"sample_rate": 8000}, "sample_rate"),
         ({"token": "x"}, "token"),
         ({"inactivity_timeout": 5}, "argument of the operator"),
-        ({"format_turns": "yes"}, "format_turns must be of type bool"),
-        ({"min_turn_silence": True}, "min_turn_silence must be of type int"),
-        ({"keyterms_prompt": "a"}, "keyterms_prompt must be of type list"),
-        ({1: 2}, "names as keys"),
+        ({"format_turns": "yes"}, "format_turns must be a Boolean"),
+        ({"min_turn_silence": True}, "min_turn_silence must be an integer"),
+        ({"keyterms_prompt": "a"}, "keyterms_prompt must be a list"),
+        ({1: 2}, "is not a string"),
         ("{", "not JSON"),
         ([], "must be a dict"),
     ],
 )
-def test_what_cannot_work_is_refused(config: Any, said: str) -> None:
-    with pytest.raises(InvalidInput, match=said):
+def test_what_cannot_work_is_refused(config: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
         streaming.check_config(config)
 
 
@@ -85,7 +85,7 @@ def test_an_answer_without_a_token() -> None:
 
 
 def turn(order: int, words: str, start: int = 0, *, ended: bool = False, **more: Any) -> str:
-    said = [
+    spoken = [
         {"text": text, "start": start + 400 * index, "end": start + 400 * index + 300, "confidence": 0.9}
         for index, text in enumerate(words.split())
     ]
@@ -95,18 +95,18 @@ def turn(order: int, words: str, start: int = 0, *, ended: bool = False, **more:
             "turn_order": order,
             "transcript": words,
             "end_of_turn": ended,
-            "words": said,
+            "words": spoken,
             **more,
         }
     )
 
 
 def session(at: int = 0) -> SessionState:
-    made = SessionState()
-    made.times.add(0, at)
-    made.settled = at
-    made.feed('{"type": "Begin", "id": "s", "expires_at": 5, "configuration": {"model": "m"}}')
-    return made
+    state = SessionState()
+    state.time_map.add(0, at)
+    state.finalized_ms = at
+    state.receive('{"type": "Begin", "id": "s", "configuration": {"model": "m"}}')
+    return state
 
 
 def texts(of: SessionState) -> list[str]:
@@ -115,53 +115,53 @@ def texts(of: SessionState) -> list[str]:
 
 def test_of_every_turn_the_last_message_counts() -> None:
     heard = session()
-    heard.feed(turn(0, "hello"))
-    heard.feed(turn(0, "hello world"))
+    heard.receive(turn(0, "hello"))
+    heard.receive(turn(0, "hello world"))
     assert heard.take() == ([], [])
-    heard.feed(turn(0, "hello word", ended=True))
-    heard.feed(turn(0, "Hello, word.", ended=True, turn_is_formatted=True))
-    heard.feed(turn(1, "and"))
+    heard.receive(turn(0, "hello word", ended=True))
+    heard.receive(turn(0, "Hello, word.", ended=True, turn_is_formatted=True))
+    heard.receive(turn(1, "and"))
     assert texts(heard) == ["Hello, word."]
     assert heard.turns == 1
     assert heard.open_turn is not None
     assert heard.open_turn["transcript"] == "and"
 
 
-def test_what_was_handed_over_is_not_kept_and_a_later_formatting_is_handed_over_again() -> None:
+def test_turns_are_returned_once_and_a_later_formatting_is_returned_again() -> None:
     heard = session()
-    heard.feed(turn(0, "hello", ended=True))
+    heard.receive(turn(0, "hello", ended=True))
     assert texts(heard) == ["hello"]
-    heard.feed(turn(0, "Hello.", ended=True, turn_is_formatted=True))
+    heard.receive(turn(0, "Hello.", ended=True, turn_is_formatted=True))
     assert texts(heard) == ["Hello."]
     assert heard.turns == 1
 
 
 def test_a_late_partial_does_not_open_an_ended_turn_again() -> None:
     heard = session()
-    heard.feed(turn(0, "hello", ended=True))
-    heard.feed(turn(0, "hello"))
+    heard.receive(turn(0, "hello", ended=True))
+    heard.receive(turn(0, "hello"))
     assert heard.open_turn is None
 
 
-def test_times_are_those_of_the_recording_over_holes() -> None:
-    line = TimeMap()
-    line.add(0, 60_000)
-    line.add(1_000, 90_000)
-    assert [line.recorded(at) for at in (0, 999, 1_000, 1_500)] == [60_000, 60_999, 90_000, 90_500]
+def test_times_are_those_of_the_recording_over_gaps() -> None:
+    times = TimeMap()
+    times.add(0, 60_000)
+    times.add(1_000, 90_000)
+    assert [times.to_recording(at) for at in (0, 999, 1_000, 1_500)] == [60_000, 60_999, 90_000, 90_500]
 
 
 def test_words_have_the_times_of_the_recording() -> None:
     heard = session(60_000)
-    heard.feed(turn(0, "a b", 200, ended=True))
+    heard.receive(turn(0, "a b", 200, ended=True))
     words = heard.take()[0][0]["words"]
     assert [(word["start"], word["end"]) for word in words] == [(60_200, 60_500), (60_600, 60_900)]
-    assert heard.settled == 60_900
+    assert heard.finalized_ms == 60_900
 
 
-def test_what_ends_at_a_hole_ends_there() -> None:
+def test_a_word_that_ends_at_a_gap_ends_there() -> None:
     heard = session()
-    heard.times.add(300, 20_000)
-    heard.feed(turn(0, "a", ended=True))
+    heard.time_map.add(300, 20_000)
+    heard.receive(turn(0, "a", ended=True))
     assert heard.take()[0][0]["words"][0]["end"] == 300
 
 
@@ -169,7 +169,7 @@ def test_what_ends_at_a_hole_ends_there() -> None:
     ("frames", "sent", "partials", "resume"),
     [
         ([], 30_000, True, 25_000),  # silence: only what cannot have been seen yet
-        ([turn(0, "a", 1_000, ended=True)], 3_000, True, 1_300),  # never back into what is settled
+        ([turn(0, "a", 1_000, ended=True)], 3_000, True, 1_300),  # never back into what is final
         ([turn(0, "a", 1_000, ended=True), turn(1, "b c", 9_000)], 20_000, True, 8_500),
         ([turn(0, "a", 1_000, ended=True), turn(1, "b c", 1_500)], 20_000, True, 1_300),
         ([turn(0, "a", 1_000, ended=True)], 20_000, False, 1_300),  # anything may have been said since
@@ -181,33 +181,33 @@ def test_a_new_session_begins_where_no_word_is_lost(
 ) -> None:
     heard = session()
     for frame in frames:
-        heard.feed(frame)
+        heard.receive(frame)
     assert heard.resume_at(sent, partials=partials) == resume
 
 
-def test_other_messages_are_kept_or_counted() -> None:
+def test_other_messages_are_kept_or_ignored() -> None:
     heard = session()
-    heard.feed('{"type": "LLMGatewayResponse", "turn_order": 0, "data": {"choices": []}}')
-    heard.feed('{"type": "Warning", "warning_code": 1, "warning": "w"}')
-    heard.feed(
+    heard.receive('{"type": "LLMGatewayResponse", "turn_order": 0, "data": {"choices": []}}')
+    heard.receive('{"type": "Warning", "warning_code": 1, "warning": "w"}')
+    heard.receive(
         '{"type": "SpeakerRevision", "revisions": [{"turn_order": 0, "speaker_label": "A", "words": []}]}'
     )
-    heard.feed('{"type": "SpeechStarted", "timestamp": 700}')
-    heard.feed('{"type": "Heartbeat"}')
-    heard.feed('{"type": "TomorrowsMessage"}')
-    heard.feed("no json")
-    heard.feed("[1]")
-    heard.feed('{"type": "Turn"}')
+    heard.receive('{"type": "SpeechStarted", "timestamp": 700}')
+    heard.receive('{"type": "Heartbeat"}')
+    heard.receive('{"type": "TomorrowsMessage"}')
+    heard.receive("no json")
+    heard.receive("[1]")
+    heard.receive('{"type": "Turn"}')
     assert [each["type"] for each in heard.take()[1]] == ["LLMGatewayResponse", "Warning", "SpeakerRevision"]
-    assert (heard.unknown, heard.unread, heard.last_heard) == (1, 3, 700)
+    assert (heard.turns, heard.open_turn, heard.last_speech_ms) == (0, None, 700)
 
 
 def test_a_session_knows_its_facts() -> None:
     heard = session()
-    assert (heard.id, heard.expires_at, heard.configuration, heard.begun) == ("s", 5, {"model": "m"}, True)
+    assert (heard.id, heard.configuration, heard.begun) == ("s", {"model": "m"}, True)
     assert not heard.terminated
-    heard.feed('{"type": "Termination", "audio_duration_seconds": 3, "session_duration_seconds": 4}')
-    assert (heard.terminated, heard.billed) == (True, 4)
+    heard.receive('{"type": "Termination", "audio_duration_seconds": 3, "session_duration_seconds": 4}')
+    assert (heard.terminated, heard.billed_seconds) == (True, 4)
 
 
 # --- ends -------------------------------------------------------------------------------------------------
@@ -215,40 +215,40 @@ def test_a_session_knows_its_facts() -> None:
 #: Code -> what to do; the sentences are in the table itself.
 WHAT_TO_DO = {
     1000: "done",
-    1006: "again",
+    1006: "reconnect",
     1008: "fail",
     1009: "fail",
-    1011: "again",
-    1013: "again",
-    3005: "again",
+    1011: "reconnect",
+    1013: "reconnect",
+    3005: "reconnect",
     3006: "fail",
     3007: "fail",
-    3008: "again",
+    3008: "reconnect",
     3009: "wait",
     4000: "fail",
     4001: "fail",
     4002: "fail",
     4003: "fail",
-    4004: "again",
-    4008: "again",
-    4010: "again",
+    4004: "reconnect",
+    4008: "reconnect",
+    4010: "reconnect",
     4029: "wait",
-    4030: "again",
-    4031: "again",
+    4030: "reconnect",
+    4031: "reconnect",
     4032: "fail",
     4033: "fail",
     4034: "fail",
     4100: "fail",
     4101: "fail",
     4102: "wait",
-    4103: "again",
+    4103: "reconnect",
 }
 
 
 @pytest.mark.parametrize("code", sorted(CLOSE_CODES))
-def test_every_code_has_its_reply_and_its_sentence(code: int) -> None:
+def test_every_code_has_its_action_and_its_sentence(code: int) -> None:
     found = close_reason(code, "Our own words.")
-    assert found.reply == WHAT_TO_DO[code]
+    assert found.action == WHAT_TO_DO[code]
     assert found.sentence.startswith(found.meaning.rstrip("."))
     assert f"(code {code})." in found.sentence
     assert found.sentence.endswith("The service said: Our own words.")
@@ -260,54 +260,54 @@ def test_no_code_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "reply"),
+    ("code", "detail", "action"),
     [
         (1008, "Unauthorized connection: Too many concurrent sessions", "wait"),
         (1008, "Unauthorized Connection: missing Authorization header", "fail"),
-        (3006, "Session closed due to inactivity", "again"),
+        (3006, "Session closed due to inactivity", "reconnect"),
         (3006, "Invalid JSON", "fail"),
-        (None, "", "again"),
-        (1001, "", "again"),
+        (None, "", "reconnect"),
+        (1001, "", "reconnect"),
         (1002, "", "fail"),
         (4999, "", "fail"),
     ],
 )
-def test_the_words_of_the_service_decide(code: int | None, said: str, reply: str) -> None:
-    assert close_reason(code, said).reply == reply
+def test_the_words_of_the_service_decide(code: int | None, detail: str, action: str) -> None:
+    assert close_reason(code, detail).action == action
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "reply"),
+    ("status", "detail", "action"),
     [
         (401, "", "fail"),
         (404, "", "fail"),
         (429, "", "wait"),
         (403, "rate limit", "wait"),
-        (502, "", "again"),
+        (502, "", "reconnect"),
     ],
 )
-def test_an_http_answer_in_the_place_of_a_session(status: int, said: str, reply: str) -> None:
-    found = refused_handshake(status, said)
-    assert (found.reply, found.code) == (reply, status)
+def test_an_http_answer_in_the_place_of_a_session(status: int, detail: str, action: str) -> None:
+    found = refused_handshake(status, detail)
+    assert (found.action, found.code) == (action, status)
     assert f"HTTP {status}" in found.sentence
 
 
 def test_the_error_frame_counts_before_the_close_frame() -> None:
     heard = session()
-    heard.feed('{"type": "Error", "error_code": 3005, "error": "Server error"}')
-    found = heard.over(1008, "See Error message for details")
-    assert (found.code, found.reply, found.said) == (3005, "again", "Server error")
+    heard.receive('{"type": "Error", "error_code": 3005, "error": "Server error"}')
+    found = heard.closed(1008, "See Error message for details")
+    assert (found.code, found.action, found.detail) == (3005, "reconnect", "Server error")
 
 
 def test_an_error_frame_without_a_code_takes_that_of_the_close_frame() -> None:
     heard = session()
-    heard.feed('{"type": "Error", "error": "Unauthorized connection: Too many concurrent sessions"}')
-    assert heard.over(1008).reply == "wait"
-    assert heard.over(None).code == 1006
+    heard.receive('{"type": "Error", "error": "Unauthorized connection: Too many concurrent sessions"}')
+    assert heard.closed(1008).action == "wait"
+    assert heard.closed(None).code == 1006
 
 
-def test_a_polite_end_that_nobody_asked_for_is_a_drop() -> None:
+def test_a_normal_end_that_was_not_asked_for_is_a_drop() -> None:
     heard = session()
-    assert heard.over(1000).reply == "again"
-    heard.feed('{"type": "Termination", "session_duration_seconds": 4}')
-    assert heard.over(1000).reply == heard.over(None).reply == "done"
+    assert heard.closed(1000).action == "reconnect"
+    heard.receive('{"type": "Termination", "session_duration_seconds": 4}')
+    assert heard.closed(1000).action == heard.closed(None).action == "done"

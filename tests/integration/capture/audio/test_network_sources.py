@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stations: RTMP, RTSP, and Icecast with its titles between the sound."""
+"""Stations: RTMP, RTSP, and Icecast with its titles between the audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECOND = 32_000
 
 
 def heard(address: str, seconds: float) -> bytes:
-    """So much of a station; whoever listens goes away in the middle."""
+    """So much of a station; the listener leaves in the middle."""
     found = bytearray()
     for block in open_source(address, 1).blocks(0):
         found += block
@@ -56,7 +56,7 @@ def _number(value: float) -> bytes:
 
 
 class _Station(socketserver.StreamRequestHandler):
-    """Speaks just enough RTMP to play the sound of an FLV file."""
+    """Speaks just enough RTMP to play the audio of an FLV file."""
 
     flv = b""
 
@@ -65,19 +65,19 @@ class _Station(socketserver.StreamRequestHandler):
         self.wfile.write(b"\x03" + bytes(1536) + hello[1:])
         self.rfile.read(1536)
         # One chunk for any message, so that none has to be cut.
-        self._say(1, (1 << 24).to_bytes(4, "big"))
+        self._send(1, (1 << 24).to_bytes(4, "big"))
         self._until(b"connect")
         code = b"\x03" + _named("code") + _string("NetConnection.Connect.Success") + b"\x00\x00\x09"
-        self._say(20, _string("_result") + _number(1) + b"\x05" + code)
+        self._send(20, _string("_result") + _number(1) + b"\x05" + code)
         sequence = struct.unpack(">d", self._until(b"createStream", 9)[1:])[0]
-        self._say(20, _string("_result") + _number(sequence) + b"\x05" + _number(1))
+        self._send(20, _string("_result") + _number(sequence) + b"\x05" + _number(1))
         self._until(b"play")
         code = b"\x03" + _named("code") + _string("NetStream.Play.Start") + b"\x00\x00\x09"
-        self._say(20, _string("onStatus") + _number(0) + b"\x05" + code, stream=1)
+        self._send(20, _string("onStatus") + _number(0) + b"\x05" + code, stream=1)
         at = 13
         while at < len(self.flv):
             kind, size = self.flv[at], int.from_bytes(self.flv[at + 1 : at + 4], "big")
-            self._say(kind, self.flv[at + 11 : at + 11 + size], stream=1, time=self.flv[at + 4 : at + 7])
+            self._send(kind, self.flv[at + 11 : at + 11 + size], stream=1, time=self.flv[at + 4 : at + 7])
             at += 11 + size + 4
         with suppress(OSError):
             self.rfile.read()
@@ -89,7 +89,7 @@ class _Station(socketserver.StreamRequestHandler):
             seen += self.rfile.read(1)
         return self.rfile.read(more)
 
-    def _say(self, kind: int, body: bytes, stream: int = 0, time: bytes = bytes(3)) -> None:
+    def _send(self, kind: int, body: bytes, stream: int = 0, time: bytes = bytes(3)) -> None:
         head = b"\x03" + time + len(body).to_bytes(3, "big") + bytes([kind]) + stream.to_bytes(4, "little")
         with suppress(OSError):
             self.wfile.write(head + body)
@@ -98,8 +98,8 @@ class _Station(socketserver.StreamRequestHandler):
 def test_rtmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Station, "flv", encoded(tmp_path / "a.flv", tone(12), "aac").read_bytes())
     with _serving(_Station) as port:
-        sound = heard(f"rtmp://127.0.0.1:{port}/live/show", 3)
-    assert abs(pitch_of(sound) - 400) < 4
+        audio = heard(f"rtmp://127.0.0.1:{port}/live/show", 3)
+    assert abs(pitch_of(audio) - 400) < 4
 
 
 # --- RTSP -------------------------------------------------------------------------------------------------
@@ -133,16 +133,16 @@ class _Camera(socketserver.StreamRequestHandler):
         self.wfile.write(f"RTSP/1.0 {status}\r\nCSeq: {named['cseq']}\r\n{more}\r\n{body}".encode())
 
     def _play(self) -> None:
-        sound = tone(4)
+        audio = tone(4)
         size = 640
-        for number, at in enumerate(range(0, len(sound), size)):
-            swapped = bytearray(sound[at : at + size])
+        for number, at in enumerate(range(0, len(audio), size)):
+            swapped = bytearray(audio[at : at + size])
             swapped[::2], swapped[1::2] = swapped[1::2], swapped[::2]
             rtp = b"\x80\x61" + number.to_bytes(2, "big") + (at // 2).to_bytes(4, "big") + b"\x00\x00\x00\x01"
             try:
                 self.wfile.write(b"$\x00" + (len(rtp) + len(swapped)).to_bytes(2, "big") + rtp + swapped)
             except OSError:
-                return  # nobody listens any more
+                return  # the listener has left
 
 
 @pytest.fixture
@@ -152,8 +152,8 @@ def camera() -> Iterator[str]:
 
 
 def test_rtsp(camera: str) -> None:
-    sound = heard(camera, 3)
-    assert abs(pitch_of(sound) - 400) < 4
+    audio = heard(camera, 3)
+    assert abs(pitch_of(audio) - 400) < 4
 
 
 def test_a_camera_that_stops_has_failed(camera: str) -> None:
@@ -166,9 +166,9 @@ def test_a_camera_that_stops_has_failed(camera: str) -> None:
 
 
 class _Icecast(socketserver.StreamRequestHandler):
-    """Puts a title into the sound after every 4,000 bytes, as listeners ask for."""
+    """Puts a title into the audio after every 4,000 bytes, as listeners ask for."""
 
-    sound = b""
+    audio = b""
 
     def handle(self) -> None:
         asked = b""
@@ -182,15 +182,15 @@ class _Icecast(socketserver.StreamRequestHandler):
         )
         title = b"StreamTitle='Something to see here';"
         title += bytes(-len(title) % 16)
-        for at in range(0, len(self.sound), 4000):
-            piece = self.sound[at : at + 4000]
+        for at in range(0, len(self.audio), 4000):
+            piece = self.audio[at : at + 4000]
             self.wfile.write(piece)
             if wants and len(piece) == 4000:
                 self.wfile.write(bytes([len(title) // 16]) + title)
 
 
 def test_icecast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_Icecast, "sound", encoded(tmp_path / "a.aac", tone(4), "aac").read_bytes())
+    monkeypatch.setattr(_Icecast, "audio", encoded(tmp_path / "a.aac", tone(4), "aac").read_bytes())
     with _serving(_Icecast) as port:
-        sound = heard(f"http://127.0.0.1:{port}/live", 3)
-    assert abs(pitch_of(sound) - 400) < 4
+        audio = heard(f"http://127.0.0.1:{port}/live", 3)
+    assert abs(pitch_of(audio) - 400) < 4

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where sound comes from: files, pipes, callables and addresses, with PyAV and without."""
+"""Where audio comes from: files, pipes, callables and addresses, with PyAV and without."""
 
 from __future__ import annotations
 
 import http.server
 import json
+import logging
 import math
 import os
 import sys
@@ -25,8 +26,9 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock, Recorder
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource, open_source
 from airflow_provider_assemblyai.capture.audio.spool import Spool
+from airflow_provider_assemblyai.capture.config import CaptureConfig
 from airflow_provider_assemblyai.emulator import Emulator
-from tests.support.captures import bare, marked, none_left, operator, said, words_of
+from tests.support.captures import bare, marked, none_left, operator, until, words_in, words_of
 from tests.support.sample import SAMPLE
 
 SECOND = 32_000
@@ -40,21 +42,22 @@ def tone(seconds: float, rate: int = 16_000, channels: int = 1, pitch: float = 4
     return samples.tobytes()
 
 
-def wav(path: Path, sound: bytes, rate: int = 16_000, channels: int = 1) -> Path:
+def wav(path: Path, audio: bytes, rate: int = 16_000, channels: int = 1) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setparams((channels, 2, rate, 0, "NONE", ""))
-        file.writeframes(sound)
+        file.writeframes(audio)
     return path
 
 
-def encoded(path: Path, sound: bytes, codec: str) -> Path:
-    """The same sound, compressed, in the container of the path's extension."""
+def encoded(path: Path, audio: bytes, codec: str) -> Path:
+    """The same audio, compressed, in the container of the path's extension."""
     options = {"hls_time": "1", "hls_list_size": "0"} if path.suffix == ".m3u8" else {}
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=16_000, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         resampler = av.AudioResampler(stream.format, "mono", stream.rate, stream.frame_size or 1152)
-        frame = av.AudioFrame(format="s16", layout="mono", samples=len(sound) // 2)
-        frame.planes[0].update(sound)
+        frame = av.AudioFrame(format="s16", layout="mono", samples=len(audio) // 2)
+        frame.planes[0].update(audio)
         frame.rate = 16_000
         for part in (*resampler.resample(frame), *resampler.resample(None)):
             container.mux(stream.encode(part))
@@ -62,20 +65,20 @@ def encoded(path: Path, sound: bytes, codec: str) -> Path:
     return path
 
 
-def pitch_of(sound: bytes) -> float:
+def pitch_of(audio: bytes) -> float:
     """Of the middle of it, by counting."""
-    samples = array("h", sound)
+    samples = array("h", audio)
     middle = samples[len(samples) // 4 : 3 * len(samples) // 4]
     crossings = sum(1 for one, other in pairwise(middle) if one < 0 <= other)
     return crossings / (len(middle) / 16_000)
 
 
-def strength(sound: bytes) -> int:
-    return max(array("h", sound))
+def strength(audio: bytes) -> int:
+    return max(array("h", audio))
 
 
-def whole(sound: PcmSource, skip: int = 0) -> bytes:
-    return b"".join(sound.blocks(skip))
+def whole(source: PcmSource, skip: int = 0) -> bytes:
+    return b"".join(source.blocks(skip))
 
 
 @pytest.fixture(params=[True, False], ids=["av", "plain"])
@@ -91,10 +94,10 @@ def with_av(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
 def test_plain_wav_of_any_rate(with_av: bool, tmp_path: Path, rate: int) -> None:
     path = wav(tmp_path / "a.wav", tone(2, rate, 2), rate, 2)
-    sound = whole(open_source(str(path), 1))
-    assert abs(len(sound) / SECOND - 2) < 0.05
-    assert abs(pitch_of(sound) - 400) < 4
-    assert 5_000 < strength(sound) < 9_500, "mixed"
+    audio = whole(open_source(str(path), 1))
+    assert abs(len(audio) / SECOND - 2) < 0.05
+    assert abs(pitch_of(audio) - 400) < 4
+    assert 5_000 < strength(audio) < 9_500, "mixed"
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
@@ -112,22 +115,22 @@ def test_the_sample_is_whole(with_av: bool) -> None:
     assert abs(len(whole(open_source(str(SAMPLE), 1))) / SECOND - seconds) < 0.1
 
 
-def test_a_file_is_entered_where_life_is(tmp_path: Path) -> None:
-    sound = marked(10)
+def test_a_file_is_entered_at_the_time_of_the_recording(tmp_path: Path) -> None:
+    audio = marked(10)
     raw = tmp_path / "a.pcm"
-    raw.write_bytes(sound)
-    path = wav(tmp_path / "a.wav", sound)
+    raw.write_bytes(audio)
+    path = wav(tmp_path / "a.wav", audio)
     for each in (raw, path, Path(f"file://{path}")):
-        assert whole(open_source(str(each).replace("file:/", "file:///", 1), 1), 4_000) == sound[4 * SECOND :]
+        assert whole(open_source(str(each).replace("file:/", "file:///", 1), 1), 4_000) == audio[4 * SECOND :]
     flac = encoded(tmp_path / "a.flac", tone(10), "flac")
     assert abs(len(whole(open_source(str(flac), 1), 4_000)) / SECOND - 6) < 0.5
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.flac", "flac"), ("a.aac", "aac"), ("a.m4a", "aac")])
 def test_compressed_files(tmp_path: Path, name: str, codec: str) -> None:
-    sound = whole(open_source(str(encoded(tmp_path / name, tone(3), codec)), 1))
-    assert abs(len(sound) / SECOND - 3) < 0.2
-    assert abs(pitch_of(sound) - 400) < 4
+    audio = whole(open_source(str(encoded(tmp_path / name, tone(3), codec)), 1))
+    assert abs(len(audio) / SECOND - 3) < 0.2
+    assert abs(pitch_of(audio) - 400) < 4
 
 
 def test_what_needs_pyav_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +154,7 @@ def test_what_is_no_source(source: Any) -> None:
         open_source(source, 1)
 
 
-def test_a_file_without_sound(tmp_path: Path) -> None:
+def test_a_file_without_audio(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("<html></html>")
     with pytest.raises(SourceFailed):
@@ -162,13 +165,13 @@ def test_a_file_without_sound(tmp_path: Path) -> None:
 
 
 def test_a_callable_may_yield_pieces_of_any_length() -> None:
-    sound = tone(1)
+    audio = tone(1)
 
     def odd() -> Iterator[bytes]:
-        for at in range(0, len(sound), 777):
-            yield sound[at : at + 777]
+        for at in range(0, len(audio), 777):
+            yield audio[at : at + 777]
 
-    assert whole(open_source(odd, 1)) == sound
+    assert whole(open_source(odd, 1)) == audio
 
 
 def test_a_callable_that_yields_something_else() -> None:
@@ -188,30 +191,30 @@ def written(path: Path, content: bytes) -> threading.Thread:
 
 @pytest.mark.parametrize("form", ["raw", "wav", "flac"])
 def test_named_pipes(tmp_path: Path, form: str) -> None:
-    sound = tone(3)
+    audio = tone(3)
     content = {
-        "raw": lambda: sound,
-        "wav": lambda: wav(tmp_path / "a.wav", sound).read_bytes(),
-        "flac": lambda: encoded(tmp_path / "a.flac", sound, "flac").read_bytes(),
+        "raw": lambda: audio,
+        "wav": lambda: wav(tmp_path / "a.wav", audio).read_bytes(),
+        "flac": lambda: encoded(tmp_path / "a.flac", audio, "flac").read_bytes(),
     }[form]()
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = written(pipe, content)
     heard = whole(open_source(str(pipe), 1))
     writer.join()
-    assert heard == sound if form != "flac" else abs(pitch_of(heard) - 400) < 4
+    assert heard == audio if form != "flac" else abs(pitch_of(heard) - 400) < 4
     assert abs(len(heard) / SECOND - 3) < 0.2
 
 
-def test_a_pipe_without_a_writer_is_left_when_nobody_listens(tmp_path: Path) -> None:
+def test_a_pipe_without_a_writer_is_left_when_the_capture_stops(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     stopped = threading.Event()
-    sound = open_source(str(pipe), 1, stopped.is_set)
-    waiting = threading.Thread(target=whole, args=(sound,))
+    audio = open_source(str(pipe), 1, stopped.is_set)
+    waiting = threading.Thread(target=whole, args=(audio,))
     waiting.start()
     stopped.set()
-    waiting.join(5)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 
@@ -246,9 +249,9 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 def test_a_file_behind_an_address_ends(site: str, tmp_path: Path) -> None:
     encoded(tmp_path / "a.flac", tone(3), "flac")
-    sound = open_source(f"{site}/a.flac", 1)
-    assert sound.goes_on
-    assert abs(len(whole(sound)) / SECOND - 3) < 0.2
+    audio = open_source(f"{site}/a.flac", 1)
+    assert audio.endless
+    assert abs(len(whole(audio)) / SECOND - 3) < 0.2
 
 
 def test_hls(site: str, tmp_path: Path) -> None:
@@ -277,37 +280,39 @@ def test_an_address_that_leads_nowhere(site: str) -> None:
     assert "secret" not in str(failed.value)
 
 
-def recorded(sound: PcmSource, seconds: float, speed: float = 10.0) -> tuple[Recorder, Spool]:
-    spool, clock = Spool(32), CaptureClock(speed)
-    spool.done_with("test", 0)
-    recorder = Recorder(sound, spool, clock, end_ms=round(seconds * 1000), bytes_ms=32, say=lambda *_: None)
+def start_recording(source: PcmSource, seconds: float, speed: float = 10.0) -> tuple[Recorder, Spool]:
+    config = CaptureConfig(duration=seconds, speed=speed)
+    spool, clock = Spool(config.bytes_per_ms), CaptureClock(speed)
+    spool.release_before("test", 0)
+    recorder = Recorder(source, spool, clock, config, logging.getLogger("test"))
     recorder.start()
-    assert recorder.primed.wait(10)
+    assert recorder.primed.wait(60)
     clock.start(0)
-    recorder.go(0)
-    recorder.join(30)
-    assert not recorder.is_alive()
+    recorder.begin(0)
     return recorder, spool
 
 
-def test_a_station_is_opened_again_and_the_hole_is_known(site: str, tmp_path: Path) -> None:
+def test_a_station_is_opened_again_and_the_gap_is_known(site: str, tmp_path: Path) -> None:
     encoded(tmp_path / "a.aac", tone(2), "aac")
-    recorder, spool = recorded(open_source(f"{site}/station/a.aac", 1), 15, speed=4)
+    recorder, spool = start_recording(open_source(f"{site}/station/a.aac", 1), 3_600, speed=4)
+    until(lambda: len(spool.spans(0)) >= 3)
+    recorder.stop()
+    recorder.join(60)
+    assert not recorder.is_alive()
     assert recorder.failure is None
-    assert recorder.reopened >= 1
-    runs = spool.runs(0)
-    assert len(runs) >= 2
-    assert all(second[0] - first[1] > 1_000 for first, second in pairwise(runs))
-    assert spool.end <= 15_000
+    assert recorder.reopened >= 2
+    assert all(second[0] - first[1] > 1_000 for first, second in pairwise(spool.spans(0)))
 
 
-def test_nothing_is_recorded_faster_than_life_and_not_more_than_the_box() -> None:
+def test_nothing_is_recorded_faster_than_real_time_and_not_more_than_the_duration() -> None:
     endless = PcmSource("endless", lambda _: iter(partial(bytes, 9_999), b""))
     began = time.monotonic()
-    recorder, spool = recorded(endless, 10, speed=10)
-    assert spool.recorded == spool.end == 10_000
-    assert 0.9 <= time.monotonic() - began < 5
-    assert not recorder.ran_dry
+    recorder, spool = start_recording(endless, 10)
+    recorder.join(60)
+    assert not recorder.is_alive()
+    assert spool.spans(0) == [(0, 10_000)]
+    assert time.monotonic() - began >= 0.9
+    assert not recorder.exhausted
 
 
 def test_what_a_callable_raises_is_named_without_its_text() -> None:
@@ -315,14 +320,15 @@ def test_what_a_callable_raises_is_named_without_its_text() -> None:
         yield bytes(3200)
         raise RuntimeError("a secret")
 
-    recorder, _ = recorded(open_source(broken, 1), 10)
+    recorder, _ = start_recording(open_source(broken, 1), 10)
+    recorder.join(60)
     assert isinstance(recorder.failure, SourceFailed)
     assert "RuntimeError" in str(recorder.failure)
     assert "secret" not in str(recorder.failure)
 
 
 def test_from_a_pipe_to_words(listening: Emulator, context: Any, tmp_path: Path, out: Path) -> None:
-    pipe = tmp_path / "desk"
+    pipe = tmp_path / "studio"
     os.mkfifo(pipe)
     writer = written(pipe, marked(2))
     summary = operator(str(pipe), out, duration=10, push_text=True).execute(context)
@@ -337,5 +343,5 @@ def test_from_a_callable_to_words(listening: Emulator, context: Any, out: Path) 
         yield from (marked(4)[at : at + 1000] for at in range(0, 4 * SECOND, 1000))
 
     operator(microphone, out).execute(context)
-    assert bare(said(json.loads((out / "a_task.json").read_text()))) == bare(words_of(2.4))
+    assert bare(words_in(json.loads((out / "a_task.json").read_text()))) == bare(words_of(2.4))
     none_left(listening)

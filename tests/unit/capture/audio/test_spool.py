@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was recorded is read again as it was, wherever it lies."""
+"""Recorded audio is read again as it was, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import pytest
 
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 
-BYTES_MS = 32
+BYTES_PER_MS = 32
 MINUTES_3 = 180_000
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_part_is_read_as_it_was_recorded(seed: int) -> None:
     chance = random.Random(seed)
-    with Spool(BYTES_MS) as spool:
+    with Spool(BYTES_PER_MS) as spool:
         known: dict[int, bytes] = {}
         at = 0
         while at < MINUTES_3:
             if chance.random() < 0.002:
                 at += chance.randrange(1, 5_000)
             length = chance.choice([20, 100, 100, 100, 700])
-            sound = chance.randbytes(length * BYTES_MS)
-            spool.append(at, sound)
+            audio = chance.randbytes(length * BYTES_PER_MS)
+            spool.append(at, audio)
             known.update(
-                (at + each, sound[each * BYTES_MS : (each + 1) * BYTES_MS]) for each in range(length)
+                (at + each, audio[each * BYTES_PER_MS : (each + 1) * BYTES_PER_MS]) for each in range(length)
             )
             at += length
             asked, most = chance.randrange(at + 200), chance.choice([1, 100, 5_000])
@@ -37,37 +37,36 @@ def test_any_part_is_read_as_it_was_recorded(seed: int) -> None:
                 assert asked >= at
                 continue
             assert start == min(each for each in known if each >= asked) if asked not in known else asked
-            count = len(got) // BYTES_MS
+            count = len(got) // BYTES_PER_MS
             assert got == b"".join(known[start + each] for each in range(count))
             assert count == most or start + count not in known
-        assert spool.recorded == len(known)
-        assert sum(end - begin for begin, end in spool.runs(0)) == len(known)
+        assert sum(end - begin for begin, end in spool.spans(0)) == len(known)
 
 
-def test_what_nobody_needs_any_more_takes_no_file() -> None:
+def test_what_no_reader_needs_takes_no_file() -> None:
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = descriptors()
-    with Spool(BYTES_MS) as spool:
-        spool.done_with("keep", 0)
+    with Spool(BYTES_PER_MS) as spool:
+        spool.release_before("segments", 0)
         for minute in range(10):
             for second in range(60):
-                spool.append((minute * 60 + second) * 1000, bytes(1000 * BYTES_MS))
-            spool.done_with("keep", minute * 60_000)
+                spool.append((minute * 60 + second) * 1000, bytes(1000 * BYTES_PER_MS))
+            spool.release_before("segments", minute * 60_000)
         assert descriptors() - before <= 3
     assert descriptors() == before
 
 
-def test_a_disk_that_takes_only_half_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_writes_only_half_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = os.pwrite
 
-    def half(descriptor: int, sound: bytes, at: int) -> int:
-        return whole(descriptor, sound[: len(sound) // 2], at)
+    def half(descriptor: int, audio: bytes, at: int) -> int:
+        return whole(descriptor, audio[: len(audio) // 2], at)
 
     monkeypatch.setattr(os, "pwrite", half)
-    sound = random.Random(1).randbytes(30_000 * BYTES_MS)
-    with Spool(BYTES_MS) as spool:
+    audio = random.Random(1).randbytes(30_000 * BYTES_PER_MS)
+    with Spool(BYTES_PER_MS) as spool:
         for at in range(0, 30_000, 100):
-            spool.append(at, sound[at * BYTES_MS : (at + 100) * BYTES_MS])
-        assert spool.read(0, 30_000) == (0, sound)
+            spool.append(at, audio[at * BYTES_PER_MS : (at + 100) * BYTES_PER_MS])
+        assert spool.read(0, 30_000) == (0, audio)
