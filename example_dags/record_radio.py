@@ -35,7 +35,7 @@ with DAG(
         output_path="{{ params.output_path }}/{{ dag_run.run_after | ts_nodash }}",
         formats=["json", "txt", "srt"],
         keep_audio=True,
-        fallback="transcribe",  # if the live text breaks off: the kept sound becomes a pre-recorded job
+        fallback="transcribe",  # if the live text breaks off: the stored audio becomes a pre-recorded job
         start_within=300,  # a run that comes later than this would record something else
     ).expand(source=stations())
 
