@@ -69,7 +69,6 @@ check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks samples scripts tests/airflow
 
 chaos: install .venv/.installed-chaos ## kill a real Airflow at every point, five times each, and count what it costs
 	$(BIN)/python -m tests.chaos

@@ -34,11 +34,13 @@ def count_words(words: list[str]) -> dict[str, int]:
 with DAG(
     "assemblyai_common_ai",
     schedule=None,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "audio": Param("https://assembly.ai/wildfires.mp3", type="string", description="URL or path"),
         "model": Param("claude-sonnet-4-6", type="string", description="a model of the LLM Gateway"),
     },
-) as dag:
+):
     transcribe = TranscribeOperator(
         task_id="transcribe", audio="{{ params.audio }}", push_text=False, deferrable=True
     )
@@ -63,7 +65,7 @@ with DAG(
         system_prompt="You answer questions about a call. Look words up before you say anything about them.",
         toolsets=[FunctionToolset([count_words], id="call")],
     )
-    def answer(summary: dict[str, Any]) -> str:
+    def answer(summary: Any) -> str:
         return "How often do they speak of coffee, and how often of a parcel?"
 
     summary = summarize()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whenever a transcript of the account is completed, whoever submitted it, write its text to a file."""
+"""Whenever a transcript of the account is completed, write its text to a file: also if another client submitted it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ with DAG(
     "assemblyai_on_transcript",
     schedule=[transcripts],
     is_paused_upon_creation=True,  # a paused DAG watches nothing
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={"output_path": Param("/tmp/transcripts", type="string", description="where files go")},
-) as dag:
+):
 
     @task
-    def completed(triggering_asset_events: Any) -> list[dict[str, Any]]:
+    def completed(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
         # One run may be for many transcripts.
         return [event.extra["payload"] for event in triggering_asset_events[transcripts]]
 
     TranscriptExportOperator.partial(
-        task_id="export", formats=["txt"], output_path="{{ params.output_path }}"
+        task_id="export",
+        formats=["txt"],
+        output_path="{{ params.output_path }}",
+        map_index_template="{{ task.transcript_id['transcript_id'] }}",
     ).expand(transcript_id=completed())  # a payload names the id and the region
 # [END on_transcript]

@@ -15,6 +15,8 @@ with DAG(
     schedule="@hourly",
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "stations": Param(
             ["https://radio.example/news.aac"], type="array", description="addresses of streams"
@@ -23,10 +25,10 @@ with DAG(
         "output_path": Param("/tmp/radio", type="string", description="where files go"),
         "model": Param("claude-sonnet-4-6", type="string", description="a model of the LLM Gateway"),
     },
-) as dag:
+):
     # [START record_radio]
     @task
-    def stations(params: dict[str, Any]) -> list[str]:
+    def stations(params: Any = None) -> list[str]:
         return list(params["stations"])
 
     record = StreamingCaptureOperator.partial(
@@ -37,6 +39,7 @@ with DAG(
         keep_audio=True,
         fallback="transcribe",  # if the live text breaks off: the stored audio becomes a pre-recorded job
         start_within=300,  # a run that comes later than this would record something else
+        map_index_template="{{ task.source }}",
     ).expand(source=stations())
 
     @task.llm_gateway(
@@ -44,6 +47,7 @@ with DAG(
         system_prompt="You write for busy people: three sentences at most.",
         output_path="{{ params.output_path }}/{{ dag_run.run_after | ts_nodash }}/summaries",
         deferrable=True,
+        map_index_template="{{ task.op_kwargs['recorded']['outputs']['txt'] }}",
     )
     def summarize(recorded: dict[str, Any]) -> str:
         # Read here, so that the text is in no database: what a task returns to Airflow stays there.

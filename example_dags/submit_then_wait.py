@@ -15,11 +15,13 @@ from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 with DAG(
     "assemblyai_submit_then_wait",
     schedule=None,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "audio": Param("https://assembly.ai/wildfires.mp3", type="string", description="URL or path"),
         "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },
-) as dag:
+):
     # [START submit_then_wait]
     submit = TranscribeOperator(
         task_id="submit",
@@ -28,7 +30,7 @@ with DAG(
     )
     wait = TranscriptSensor(
         task_id="wait",
-        transcript_id=submit.output,  # an id will do as well; this also carries the region
+        transcript_id=submit.output,  # or an id alone; this also carries the region
         push_text=False,
         deferrable=True,
     )

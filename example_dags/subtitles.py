@@ -12,11 +12,13 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 with DAG(
     "assemblyai_subtitles",
     schedule=None,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "audio": Param("s3://my_aws_conn@recordings/show.mp4", type="string", description="URL or path"),
         "output_path": Param("s3://my_aws_conn@subtitles/shows", type="string", description="where files go"),
     },
-) as dag:
+):
     # [START subtitles]
     subtitles = TranscribeOperator(
         task_id="subtitles",
@@ -28,7 +30,7 @@ with DAG(
     )
 
     @task
-    def count_captions(summary: dict[str, Any]) -> int:
+    def count_captions(summary: Any) -> int:
         with ObjectStoragePath(summary["outputs"]["srt"]).open("r") as file:
             return sum(" --> " in line for line in file)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Summarize many transcripts by dynamic task mapping, at the pace that the service allows."""
+"""Summarize many transcripts by dynamic task mapping, at the rate that the service allows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 with DAG(
     "assemblyai_summarize_many",
     schedule=None,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "transcripts": Param([], type="array", description="ids of completed transcripts"),
         "model": Param("claude-sonnet-4-6", type="string", description="a model of the LLM Gateway"),
         "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },
-) as dag:
+):
     # [START summarize_many]
     @task
-    def find_transcripts(params: dict[str, Any]) -> list[str]:
+    def find_transcripts(params: Any = None) -> list[str]:
         return list(params["transcripts"])
 
     @task
-    def report(summaries: list[dict[str, Any]]) -> list[str]:
+    def report(summaries: Any) -> list[str]:
         return [summary["output"] for summary in summaries]
 
     summarize = LLMGatewayOperator.partial(
@@ -34,6 +36,7 @@ with DAG(
         model="{{ params.model }}",
         output_path="{{ params.output_path }}",
         deferrable=True,  # all of them wait at one rate limiter, and hold no worker slot there
+        map_index_template="{{ task.transcript_id }}",
     ).expand(transcript_id=find_transcripts())
 
     report(summarize.output)

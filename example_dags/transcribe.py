@@ -8,7 +8,7 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 
 PARAMS = {"audio": "https://assembly.ai/wildfires.mp3", "output_path": "/tmp/transcripts", "config": {}}
 
-with DAG("assemblyai_transcribe", schedule=None, params=PARAMS):
+with DAG("assemblyai_transcribe", schedule=None, params=PARAMS, tags=["assemblyai"], doc_md=__doc__):
     TranscribeOperator(
         task_id="transcribe",
         audio="{{ params.audio }}",  # a URL, a path, s3://conn@bucket/key, gs://...

@@ -12,11 +12,13 @@ from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBat
 with DAG(
     "assemblyai_transcribe_folder",
     schedule=None,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "audios": Param("s3://my_aws_conn@recordings/calls", type="string", description="a folder or a glob"),
         "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },
-) as dag:
+):
     # [START transcribe_folder]
     transcribe = TranscribeBatchOperator(
         task_id="transcribe",
@@ -30,7 +32,7 @@ with DAG(
     )
 
     @task
-    def report(summary: dict[str, Any]) -> str:
+    def report(summary: Any) -> str:
         minutes = summary["minutes"]["billed"]
         return f"{summary['completed']} of {summary['items']} are done, {minutes:.1f} minutes are billed."
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transcribe many recordings by dynamic task mapping, then add up what they have in common."""
+"""Transcribe many recordings by dynamic task mapping, then add up their durations."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 with DAG(
     "assemblyai_transcribe_many",
     schedule=None,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "audios": Param(["https://assembly.ai/wildfires.mp3"], type="array", description="URLs or paths"),
         "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },
-) as dag:
+):
     # [START transcribe_many]
     @task
-    def find_recordings(params: dict[str, Any]) -> list[str]:
+    def find_recordings(params: Any = None) -> list[str]:
         return list(params["audios"])
 
     @task
-    def report(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    def report(summaries: Any) -> dict[str, Any]:
         done = list(summaries)
         return {"transcripts": len(done), "seconds": sum(item["audio_duration"] or 0 for item in done)}
 
@@ -32,6 +34,7 @@ with DAG(
         config={"language_code": "en_us"},
         output_path="{{ params.output_path }}",
         deferrable=True,
+        map_index_template="{{ task.audio.partition('?')[0] }}",  # without a signature
     ).expand(audio=find_recordings())
 
     report(transcribe.output)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a recording to a checked summary in a file. Between the tasks goes an id, and no word of the recording."""
+"""From a recording to a checked summary in a file. Only an id passes between the tasks, no word of the recording."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 
 PROMPT = (
-    "Summarize this call for somebody who was not there. Action items are what somebody promised to do:\n\n"
+    "Summarize this call for a reader who was not there. Action items are what a speaker promised to do:\n\n"
 )
 
 SUMMARY = {
@@ -27,13 +27,15 @@ SUMMARY = {
 with DAG(
     "assemblyai_transcript_to_summary",
     schedule=None,
+    tags=["assemblyai"],
+    doc_md=__doc__,
     params={
         "audio": Param("https://assembly.ai/wildfires.mp3", type="string", description="URL or path"),
         "config": Param({}, type="object", description="such as {'speaker_labels': true}"),
         "model": Param("claude-sonnet-4-6", type="string", description="a model of the LLM Gateway"),
         "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },
-) as dag:
+):
     # [START transcript_to_summary]
     transcribe = TranscribeOperator(
         task_id="transcribe",
@@ -44,10 +46,10 @@ with DAG(
     )
     summarize = LLMGatewayOperator(
         task_id="summarize",
-        transcript_id=transcribe.output,  # the service puts the text in, where the prompt says so
+        transcript_id=transcribe.output,  # the service puts its text in place of {{ transcript }}
         prompt=PROMPT + "{{ transcript }}",
         model="{{ params.model }}",
-        response_format=SUMMARY,  # or a pydantic model; an answer that does not fit fails the task
+        response_format=SUMMARY,  # or a pydantic model; an answer that does not match fails the task
         output_path="{{ params.output_path }}",
         deferrable=True,
     )
