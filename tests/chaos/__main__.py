@@ -2,7 +2,7 @@
 """`make chaos`: kill a real Airflow at every point of the protocol, and count what that costs.
 
 Exit code 0: every row of the table holds. 1: one does not, or a secret was found. The table goes to the
-standard output and to build/chaos.md; what Airflow wrote stays in build/chaos until the next run.
+standard output and to build/chaos.md; Airflow's own files stay in build/chaos until the next run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import NoReturn
 
 from airflow.sdk.execution_time import context as execution_context
 
-from tests.chaos import points
+from tests.chaos import kill_points
 from tests.chaos.canary import Canary
 from tests.chaos.cluster import Cluster
 from tests.chaos.report import document
-from tests.chaos.rounds import Fifty, Rounds
+from tests.chaos.scenarios import MappedScenario, Scenarios
 from tests.support.postgres import Postgres
 
 HAS_STORE = hasattr(execution_context, "TaskStateStoreAccessor")
@@ -32,10 +32,10 @@ BUILD = Path(__file__).parents[2] / "build"
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     started = time.monotonic()
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
 
     folder = BUILD / "chaos"
@@ -44,46 +44,47 @@ def main() -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        print("Another run of this is going on in this directory.", file=sys.stderr)
+        print("Another run uses this directory.", file=sys.stderr)
         return 2
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     hits = options.hits or (1 if options.quick else 5)
-    cases = [case for case in points.plan(hits) if _wanted(options, case.letter)]
+    cases = [case for case in kill_points.plan(hits) if _wanted(options, case.letter)]
     if not HAS_STORE:
-        # Without a store the record lives beside the results, so there have to be some.
+        # Without a store the job's state is kept beside the results, so there have to be some.
         cases = [replace(case, output="files") if case.output == "xcom" else case for case in cases]
-    kills: tuple[points.Kill, ...] = ("node",) if options.quick else ("node", "scheduler")
-    # Each round has projects of its own.
-    free = 1 + max((case.connection for case in cases), default=0)
-    struck = []
+    kills: tuple[kill_points.Kill, ...] = ("node",) if options.quick else ("node", "scheduler")
+    # Each scenario has projects of its own.
+    next_free = 1 + max((case.connection for case in cases), default=0)
+    scheduler_cases = []
     for kill in kills:
-        struck.append((kill, points.scheduler_plan(3 if options.quick else max(3, hits - 2), free, kill)))
-        free += len(struck[-1][1])
+        plan = kill_points.scheduler_plan(3 if options.quick else max(3, hits - 2), next_free, kill)
+        scheduler_cases.append((kill, plan))
+        next_free += len(plan)
     modes = (True,) if options.quick else (False, True)
-    fifties = [Fifty(mode, hits, free + mode) for mode in modes if _wanted(options, "j")]
+    mapped = [MappedScenario(mode, hits, next_free + mode) for mode in modes if _wanted(options, "j")]
 
-    with Postgres() as database, Cluster(folder, database, free + 3) as cluster:
-        say("Airflow is up")
+    with Postgres() as database, Cluster(folder, database, next_free + 3) as cluster:
+        log("Airflow is up")
         canary = Canary(cluster)
-        rounds = Rounds(cluster, canary, say)
-        if cases or fifties:
-            rounds.tasks(cases, fifties)
-            say("every task has been killed")
-        for kill, under in struck:
+        scenarios = Scenarios(cluster, canary, log)
+        if cases or mapped:
+            scenarios.tasks(cases, mapped)
+            log("every task has been killed")
+        for kill, plan in scheduler_cases:
             if _wanted(options, "h"):
-                rounds.scheduler(under, kill)
+                scenarios.scheduler(plan, kill)
         if _wanted(options, "storm"):
-            rounds.storm(options.storm or (20 if options.quick else 200), free + 2, options.seed)
-        canary.look_everywhere()
-        remarks = rounds.remarks()
-    rows = sorted(rounds.rows.values(), key=lambda row: (row.point == "storm", row.point, row.mode))
-    broken = [text for row in rows for text in row.broken()] + sorted(canary.finds)
+            scenarios.storm(options.storm or (20 if options.quick else 200), next_free + 2, options.seed)
+        canary.search_everywhere()
+        remarks = scenarios.remarks()
+    rows = sorted(scenarios.rows.values(), key=lambda row: (row.point == "storm", row.point, row.mode))
+    broken = [text for row in rows for text in row.broken()] + sorted(canary.found)
     notes = [
-        *(f"{letter}: {title}." for letter, title in points.TITLES.items()),
+        *(f"{letter}: {title}." for letter, title in kill_points.TITLES.items()),
         "",
         *remarks,
-        f"Took {time.monotonic() - started:.0f} s. Looked for secrets in {canary.triggers_read} triggers, "
+        f"Took {time.monotonic() - started:.0f} s. Searched for secrets in {canary.triggers_read} triggers, "
         f"{canary.rows_read} rows of the database and {canary.files_read} files.",
     ]
     text = document(rows, notes, broken)
@@ -106,7 +107,7 @@ def _wanted(options: argparse.Namespace, letter: str) -> bool:
     return options.only is None or letter in options.only.split(",")
 
 
-def _leave(number: int, frame: object) -> NoReturn:
+def _exit_on_signal(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Airflow that gets killed: PostgreSQL, LocalExecutor, and limits low enough to notice a death soon."""
+"""The Airflow of the chaos tests: PostgreSQL, LocalExecutor, and limits that are low, so that a crash is noticed soon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.chaos.emulator import Control, command
+from tests.chaos.emulator import command
 from tests.support.postgres import Postgres
 from tests.support.processes import free_port
 from tests.support.running_airflow import Airflow, JsonDict
@@ -20,12 +20,12 @@ from tests.support.session_reaper import session_members
 
 DAGS = Path(__file__).parent / "dags"
 
-#: Seconds without a sign of life after which a task counts as dead.
+#: Seconds without a heartbeat after which a task counts as dead.
 HEARTBEAT_TIMEOUT = 15
 
-_HASTE = {
-    # A LocalExecutor whose workers are all dead or stopped blocks its scheduler for good once 64 KiB of work
-    # are queued, which is some forty tasks: new workers are started only after queueing. So fewer are let in.
+_SETTINGS = {
+    # A LocalExecutor whose workers are all dead or stopped blocks its scheduler for ever once 64 KiB of work
+    # are queued, which is some forty tasks: it starts new workers only after queueing. So fewer are queued.
     "core": {"parallelism": "12", "default_pool_task_slot_count": "24"},
     "scheduler": {
         "task_instance_heartbeat_timeout": str(HEARTBEAT_TIMEOUT),
@@ -43,7 +43,7 @@ class Cluster(Airflow):
     """
     An Airflow with one connection for each of the emulator's projects.
 
-    :param folder: everything that is written ends up in here.
+    :param folder: for everything that is written.
     :param connections: how many projects.
     """
 
@@ -56,10 +56,9 @@ class Cluster(Airflow):
         for name in ("cases", "barriers", "out", "audio"):
             (folder / name).mkdir(parents=True)
         port = free_port()
-        self.control = Control(f"http://127.0.0.1:{port}")
         settings = {
             f"AIRFLOW__{section.upper()}__{name.upper()}": value
-            for section, options in _HASTE.items()
+            for section, options in _SETTINGS.items()
             for name, value in options.items()
         }
         settings |= database.airflow_settings
@@ -101,7 +100,7 @@ class Cluster(Airflow):
         family = (_state_and_parent(pid) for pid in session_members({scheduler}))
         return sum(parent == scheduler and state != "T" for state, parent in family)
 
-    # Force
+    # Kills
 
     def is_ours(self, pid: int) -> bool:
         """Whether this living process was started by one of our schedulers."""
@@ -135,7 +134,7 @@ def connection_id(number: int) -> str:
 
 
 def parent_of(pid: int) -> int:
-    """The process that supervises this one; 0 when it has gone."""
+    """The process that supervises this one; 0 when it has ended."""
     return _state_and_parent(pid)[1]
 
 

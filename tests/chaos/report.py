@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table: what was hit, what it cost, and what it broke."""
+"""The table: what was killed, what it cost, and what it broke."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADINGS: Final = (
     "hanging",
     "uploads repeated",
     "submissions repeated",
-    "looks at the list",
+    "list requests",
     "other tries",
     "mismatch tries",
 )
@@ -32,15 +32,16 @@ class Row:
 
     :param wanted: hits that were planned.
     :param delivered: tasks with a right result.
-    :param excess: jobs that the service accepted and bills, and no result was made of.
+    :param excess: jobs that the service bills, and that no result came from.
     :param lost: tasks without a right result.
-    :param hanging: tasks that had not ended when the time was over.
-    :param uploads: files that arrived whole, beyond one a task that uploads.
-    :param submissions: submissions that were sent, beyond one a task.
-    :param tries: tries beyond the first and beyond one for each hit and each mismatch: the product asked for
-        them, or Airflow did, such as a busy scheduler that takes its own tasks for orphans.
-    :param mismatches: tries that Airflow took because it mistook its own late news for a failure. It notices
-        every killed worker as such a "state mismatch", so those that we caused are not counted here.
+    :param hanging: tasks that had not ended at the deadline.
+    :param uploads: complete uploads beyond one for each task that uploads.
+    :param submissions: submissions beyond one for each task.
+    :param lists: requests of the list of transcripts.
+    :param tries: tries beyond the first and beyond one for each hit and each mismatch: from the product, or from
+        Airflow, such as a busy scheduler that takes its own tasks for orphans.
+    :param mismatches: tries because Airflow mistook its own late report for a failure. It reports every killed
+        worker as such a "state mismatch" as well; those are not counted here.
     """
 
     point: str
@@ -65,7 +66,7 @@ class Row:
         return (self.delivered + self.excess) / max(1, self.delivered)
 
     def broken(self) -> list[str]:
-        """Which bounds do not hold."""
+        """The bounds that do not hold."""
         bounds = {
             f"only {self.hits} of {self.wanted} hits": self.hits < self.wanted,
             f"{self.excess} paid for nothing": self.excess > 0,
@@ -97,7 +98,7 @@ def table(rows: Iterable[Row]) -> str:
 
 def document(rows: Sequence[Row], notes: Sequence[str], broken: Sequence[str]) -> str:
     complaints = [complaint for row in rows for complaint in row.complaints]
-    parts = ["# Killed, and what became of it", "", table(rows), "", *notes]
+    parts = ["# Kills and their outcome", "", table(rows), "", *notes]
     if complaints:
         parts += ["", "## Wrong results", "", *(f"- {complaint}" for complaint in complaints)]
     verdict = [f"- {line}" for line in broken] or ["Every row holds."]

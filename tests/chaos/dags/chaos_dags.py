@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks that get killed. Ordinary operators: only `pre_execute` is not what a user would write."""
+"""The tasks that are killed. Ordinary operators: only `pre_execute` is not what a user would write."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OUTPUTS: dict[str, dict[str, Any]] = {
     "files": {"output_path": "{{ case(dag_run.conf['case'])['output'] }}"},
     "delete": {"output_path": "{{ case(dag_run.conf['case'])['output'] }}", "delete_after": True},
 }
-FIFTY = 50
+MAPPED_TASKS = 50
 STORMS = (20, 200)
 
 # Short delays only: nothing here changes what is done.
-HASTE: dict[str, Any] = {"poll_interval": 1, "retries": 12, "retry_delay": timedelta(seconds=1)}
+FAST: dict[str, Any] = {"poll_interval": 1, "retries": 12, "retry_delay": timedelta(seconds=1)}
 KNOWN = inspect.signature(TranscribeOperator.__init__).parameters
 SETTLE: dict[str, Any] = {"settle_time": 2} if "settle_time" in KNOWN else {}
 CONNECTION = "{{ case(dag_run.conf['case'])['connection'] }}"
@@ -50,21 +50,21 @@ for mode, deferrable in MODES.items():
                 assemblyai_conn_id=CONNECTION,
                 deferrable=deferrable,
                 pre_execute=arm,
-                **HASTE,
+                **FAST,
                 **SETTLE,
                 **arguments,
             )
 
-    with new_dag(f"chaos_{mode}_fifty"):
+    with new_dag(f"chaos_{mode}_mapped"):
         TranscribeOperator.partial(
             task_id="transcribe",
             assemblyai_conn_id=CONNECTION,
             deferrable=deferrable,
             pre_execute=arm,
-            **HASTE,
+            **FAST,
             **SETTLE,
             **OUTPUTS["files"],
-        ).expand(audio=[f"https://example.com/fifty/{index}.wav" for index in range(FIFTY)])
+        ).expand(audio=[f"https://example.com/mapped/{index}.wav" for index in range(MAPPED_TASKS)])
 
 for count in STORMS:
     with new_dag(f"chaos_storm_{count}"):
@@ -73,7 +73,7 @@ for count in STORMS:
             task_id="transcribe",
             assemblyai_conn_id=CONNECTION,
             deferrable=True,
-            **HASTE,
+            **FAST,
             **OUTPUTS["files"],
         ).expand(
             audio=[

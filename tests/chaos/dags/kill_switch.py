@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stops a task at an exact place, outside the product, so that the harness can kill it there.
+"""Stops a task at an exact site, outside the product, so that the harness can kill it there.
 
-`arm` is given to the operators as `pre_execute`. It puts a wrapper around what the product calls at the
-place that the case names: Airflow's store and deferral, the HTTP library, the operating system. The first
-attempt that gets there says so in a file and waits for another file, or for its death; later attempts pass.
+`arm` is given to the operators as `pre_execute`. It wraps what the product calls at the site that the case names:
+Airflow's store and deferral, the HTTP library, the operating system. The first attempt that reaches the site writes a
+file and waits for another file, or to be killed; later attempts pass.
 
     before-post     POST /v2/transcript is about to be made: no connection yet, no intent
     after-intent    the connection is made and the intent is recorded: nothing is left to do but to send
-    after-post      its answer has arrived, nobody has looked at it
+    after-post      its response has arrived, and the product has not read it
     recorded        the id is recorded: before deferring, or before the first look
     poll            the second look of a blocking wait
     fetch           the trigger has fired, the transcript has just been fetched
@@ -33,14 +33,14 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.execution_time import context as execution_context
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
-# Far longer than the harness needs; a harness that is gone must not leave a task here for ever.
-PATIENCE = 180.0
+# Far longer than the harness needs; but a task must not wait for ever for a harness that has ended.
+LONGEST_STOP = 180.0
 
 _ONE = re.compile(r"/v2/transcript/[^/]+")
 
 
 def read_case(name: str) -> dict[str, Any]:
-    """What a run is about; from a file, because `conf` of a run is shown to everybody."""
+    """The case of a run; from a file, because the `conf` of a run is visible in Airflow."""
     found: dict[str, Any] = json.loads((FOLDER / "cases" / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
@@ -53,7 +53,7 @@ def arm(context: Context) -> None:
     index = context["ti"].map_index
     site = case["sites"].get(str(index))
     if site is not None:
-        # What is about to be called is bound already, so a wrapper around `resume_execution` would come late.
+        # The method to call is bound already, so a wrapper around `resume_execution` would come too late.
         started = context["ti"]._ti_context_from_server  # type: ignore[attr-defined]
         resumed = bool(started and started.next_method)
         _Switch(f"{case['name']}.{-1 if index is None else index}", site, resumed).install()
@@ -65,7 +65,7 @@ class _Switch:
         self._site, _, nth = site.partition("*")
         self._left = int(nth or 1)
         self._resumed = resumed
-        self._looks = 0
+        self._polls = 0
 
     def install(self) -> None:
         _wrap(requests.Session, "request", self._request)
@@ -88,30 +88,30 @@ class _Switch:
             os.close(os.open(barriers / f"{self._token}.claimed", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return  # an earlier attempt was stopped here
-        said = barriers / f"{self._token}.partial"
-        said.write_text(json.dumps({"pid": os.getpid(), "site": site}), encoding="utf-8")
-        said.rename(barriers / f"{self._token}.reached")
-        go = barriers / f"{self._token}.go"
-        deadline = time.monotonic() + PATIENCE
-        never = threading.Event()
-        while not go.exists() and time.monotonic() < deadline:
-            never.wait(0.02)
+        report = barriers / f"{self._token}.partial"
+        report.write_text(json.dumps({"pid": os.getpid(), "site": site}), encoding="utf-8")
+        report.rename(barriers / f"{self._token}.reached")
+        resume = barriers / f"{self._token}.go"
+        deadline = time.monotonic() + LONGEST_STOP
+        never_set = threading.Event()
+        while not resume.exists() and time.monotonic() < deadline:
+            never_set.wait(0.02)
 
     def _request(self, call: Callable[..., Any], session: object, method: str, url: str, **rest: Any) -> Any:
         path = urlsplit(url).path
         posts = method == "POST" and path == "/v2/transcript"
-        looks = method == "GET" and _ONE.fullmatch(path) is not None
+        polls = method == "GET" and _ONE.fullmatch(path) is not None
         if posts:
             self._reached("before-post")
-        elif looks and not self._resumed:
-            self._looks += 1
-            self._reached("recorded" if self._looks == 1 else "poll")
+        elif polls and not self._resumed:
+            self._polls += 1
+            self._reached("recorded" if self._polls == 1 else "poll")
         elif method == "DELETE":
             self._reached("before-delete")
         answer = call(session, method, url, **rest)
         if posts:
             self._reached("after-post")
-        elif looks and self._resumed:
+        elif polls and self._resumed:
             self._reached("fetch")
         return answer
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.chaos.points import HOLDS, POINTS, plan, scheduler_plan
+from tests.chaos.kill_points import HOLDS, KILL_POINTS, plan, scheduler_plan
 from tests.chaos.report import HEADINGS, Row, table
 
 
@@ -38,7 +38,7 @@ def test_a_row_that_breaks_its_bound(changes: dict[str, int], complaint: str) ->
     assert _row(**changes).broken() == [f"a blocking: {complaint}"]
 
 
-def test_a_job_that_nobody_got_is_in_the_rate() -> None:
+def test_a_job_without_a_result_is_in_the_rate() -> None:
     assert _row(delivered=4, excess=1).billed_per_transcript == 1.25
     assert _row(delivered=0, excess=2).billed_per_transcript == 2.0
 
@@ -54,7 +54,7 @@ def test_the_columns_of_the_table_line_up() -> None:
 def test_every_point_is_hit_in_every_mode_it_has(hits: int) -> None:
     planned = Counter((case.letter, case.deferrable) for case in plan(hits))
 
-    for point in POINTS:
+    for point in KILL_POINTS:
         for deferrable in (False, True):
             assert planned[point.letter, deferrable] >= (hits if point.sites(deferrable) else 0)
 
@@ -76,6 +76,6 @@ def test_an_upload_is_stopped_only_where_there_is_one() -> None:
     assert {case.source for case in plan(5) if case.site == "hold:upload"} == {"upload"}
 
 
-def test_what_dies_with_the_scheduler_waits_outside_the_emulator() -> None:
-    # A request that is held would be let go by its client's death, before the others got to their places.
+def test_tasks_that_are_killed_with_the_scheduler_wait_outside_the_emulator() -> None:
+    # A held request ends with its client, so a task could go on before the others have reached their sites.
     assert not {case.site for case in scheduler_plan(5, 0, "node")} & set(HOLDS)

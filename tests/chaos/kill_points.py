@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is killed where, as data: the points of the protocol, and the cases that hit them."""
+"""The points of the protocol at which something is killed, and the cases that hit them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final, Literal
 
-#: ``stop``: it goes on as soon as a second attempt lives; ``stop for long``: once that one is finished.
+#: ``stop``: the task continues as soon as a second attempt runs; ``stop for long``: once that one has finished.
 Kill = Literal["task", "supervisor", "both", "stop", "stop for long", "triggerer", "scheduler", "node"]
 Source = Literal["upload", "shared URL", "signed URL", "signing store"]
 Output = Literal["xcom", "files", "delete"]
 
-#: Requests that the emulator stops, as (method, path, before or after it took effect).
+#: Requests that the emulator holds, as (method, path, before or after it took effect).
 HOLDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "hold:upload": ("POST", "/v2/upload", "before"),
     "hold:submitted": ("POST", "/v2/transcript", "after"),
     "hold:deleted": ("DELETE", "/v2/transcript/{id}", "after"),
 }
-#: No stop at all: the harness waits until the task is deferred.
+#: Nothing is stopped: the harness waits until the task is deferred.
 DEFERRED: Final = "deferred"
 
-#: Sites that need a job which takes this many seconds; only an address can ask the emulator for one.
+#: Site -> seconds that its job must take at least; only a URL can set that in the emulator.
 SLOW: Final[Mapping[str, int]] = {DEFERRED: 40, "poll": 8}
 
 _WORKER: Final[tuple[Kill, ...]] = ("task", "supervisor", "both")
@@ -32,16 +32,16 @@ _SOURCES: Final[tuple[Source, ...]] = ("upload", "signed URL", "signing store")
 
 
 @dataclass(frozen=True)
-class Point:
+class KillPoint:
     """
-    One kind of death.
+    One point of the protocol.
 
-    :param letter: how the table calls it.
+    :param letter: its name in the table.
     :param title: what is killed when.
-    :param blocking: where a blocking task is stopped for it; several are taken in turns.
+    :param blocking: sites at which a blocking task is stopped, in turns.
     :param deferrable: the same for a deferrable task. Empty: the point does not exist in that mode.
-    :param kills: who dies, in turns.
-    :param outputs: what is asked for, in turns.
+    :param kills: what is killed, in turns.
+    :param outputs: outputs of the task, in turns.
     """
 
     letter: str
@@ -59,25 +59,25 @@ def _both(*sites: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return sites, sites
 
 
-POINTS: Final = (
-    Point("a", "worker before send", *_both("after-intent", "before-post")),
-    Point("b", "worker after acceptance, before the answer", *_both("hold:submitted")),
-    Point("c", "worker with the answer, id not recorded", *_both("after-post")),
-    Point("d", "worker with the id recorded", *_both("recorded")),
-    Point("e", "triggerer while deferred", (), (DEFERRED,), kills=("triggerer",)),
-    Point("f", "worker in the fetch after the trigger", (), ("fetch",)),
-    Point("g", "worker while writing files", *_both("write", "write*2"), outputs=("files",)),
-    Point("i", "worker during upload", *_both("hold:upload")),
-    Point("k1", "worker before DELETE", *_both("before-delete"), outputs=("delete",)),
-    Point("k2", "worker after DELETE took effect", *_both("hold:deleted"), outputs=("delete",)),
-    Point(
+KILL_POINTS: Final = (
+    KillPoint("a", "worker before send", *_both("after-intent", "before-post")),
+    KillPoint("b", "worker after acceptance, before the answer", *_both("hold:submitted")),
+    KillPoint("c", "worker with the answer, id not recorded", *_both("after-post")),
+    KillPoint("d", "worker with the id recorded", *_both("recorded")),
+    KillPoint("e", "triggerer while deferred", (), (DEFERRED,), kills=("triggerer",)),
+    KillPoint("f", "worker in the fetch after the trigger", (), ("fetch",)),
+    KillPoint("g", "worker while writing files", *_both("write", "write*2"), outputs=("files",)),
+    KillPoint("i", "worker during upload", *_both("hold:upload")),
+    KillPoint("k1", "worker before DELETE", *_both("before-delete"), outputs=("delete",)),
+    KillPoint("k2", "worker after DELETE took effect", *_both("hold:deleted"), outputs=("delete",)),
+    KillPoint(
         "l",
         "supervisor while its task lives on",
         ("recorded", "after-intent", "poll"),
         ("recorded", "after-intent", "fetch"),
         kills=("supervisor",),
     ),
-    Point(
+    KillPoint(
         "m",
         "SIGSTOP past the heartbeat limit, SIGCONT",
         ("after-intent", "poll", "hold:upload", "before-post", "write"),
@@ -86,8 +86,8 @@ POINTS: Final = (
         outputs=("files",),
     ),
 )
-#: Hit last and on their own, because they hit everything that runs.
-SCHEDULER: Final = Point(
+#: Comes last and alone, because it hits everything that runs.
+SCHEDULER_POINT: Final = KillPoint(
     "h",
     "scheduler, workers with it or living on",
     ("after-intent", "after-post", "recorded", "poll", "write"),
@@ -96,13 +96,13 @@ SCHEDULER: Final = Point(
     outputs=("files",),
 )
 #: Cases of a mapped task, with the sites taken in turns.
-MAPPED: Final = Point(
+MAPPED_POINT: Final = KillPoint(
     "j",
     "worker of a mapped task among fifty",
     ("after-intent", "after-post", "recorded", "write"),
     ("after-intent", "after-post", "recorded", "write", "fetch"),
 )
-TITLES: Final = {point.letter: point.title for point in (*POINTS, SCHEDULER, MAPPED)}
+TITLES: Final = {point.letter: point.title for point in (*KILL_POINTS, SCHEDULER_POINT, MAPPED_POINT)}
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Case:
     One task that is to be hit once.
 
     :param name: also that of its files.
-    :param connection: number of the key, so of the emulator's project; tasks that share a URL share it.
+    :param connection: number of the key, and so of the emulator's project; tasks that share a URL share it.
     """
 
     name: str
@@ -140,8 +140,8 @@ def plan(hits: int) -> list[Case]:
     """
     connections, turns = count(), count()
     cases: list[Case] = []
-    for point in POINTS:
-        # Two at least where the money is, so that a URL used by two tasks at once is always among them.
+    for point in KILL_POINTS:
+        # At least two where a job can be paid twice, so that two tasks that use one URL are always among them.
         wanted = max(hits, 2) if point.letter == "b" else hits
         for deferrable in (False, True):
             if point.sites(deferrable):
@@ -152,17 +152,17 @@ def plan(hits: int) -> list[Case]:
 def scheduler_plan(hits: int, first_connection: int, kill: Kill) -> list[Case]:
     """Cases that are in the middle of something when the scheduler dies."""
     connections, turns = count(first_connection), count()
-    cases = []
+    cases: list[Case] = []
     for deferrable in (False, True):
         cases.extend(
             replace(case, kill=kill, name=f"{case.name}-{kill}")
-            for case in _of(SCHEDULER, deferrable, hits, connections, turns)
+            for case in _of(SCHEDULER_POINT, deferrable, hits, connections, turns)
         )
     return cases
 
 
 def _of(
-    point: Point, deferrable: bool, hits: int, connections: Iterator[int], turns: Iterator[int]
+    point: KillPoint, deferrable: bool, hits: int, connections: Iterator[int], turns: Iterator[int]
 ) -> Iterator[Case]:
     sites = point.sites(deferrable)
     shared: int | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the runs: writes what they are about, and says who of them is to be hit where."""
+"""Starts the runs: writes the case of each, and names the tasks that are to be hit."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from tests.chaos.cluster import Cluster, connection_id
-from tests.chaos.conductor import Target
-from tests.chaos.points import MAPPED, SLOW, Case, Output
+from tests.chaos.kill_controller import Target
+from tests.chaos.kill_points import MAPPED_POINT, SLOW, Case, Output
 from tests.support.running_airflow import Run
 
-FIFTY = 50
+MAPPED_TASKS = 50
 _UPLOAD_SECONDS = 90
 
 
 @dataclass
-class Job:
+class StartedRun:
     """
     One run of a DAG.
 
     :param letter: the point it belongs to.
     :param uploads: how many of its tasks have to upload.
-    :param shared: whether another task uses the same public URL in the same project, so that each may
-        adopt the other's job.
+    :param shared: whether another run uses the same public URL in the same project, so that each may adopt the
+        other's job.
     """
 
     letter: str
@@ -42,44 +42,44 @@ class Job:
     targets: list[Target] = field(default_factory=list)
 
 
-class Starter:
+class RunStarter:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def case(self, case: Case) -> Job:
+    def case(self, case: Case) -> StartedRun:
         audio = self._audio(case)
         run = self._trigger(case.name, case.dag_id, case.connection, audio, {"-1": case.site})
         shared = case.source == "shared URL"
         target = Target(
             *(f"{case.name}.-1", case.connection, case.site, case.kill, run), together=2 if shared else 1
         )
-        return Job(
+        return StartedRun(
             *(case.letter, case.mode, run, case.connection, case.output),
             uploads=int(case.source == "upload"),
             shared=shared,
             targets=[target],
         )
 
-    def fifty(self, *, deferrable: bool, hits: int, connection: int) -> Job:
+    def mapped(self, *, deferrable: bool, hits: int, connection: int) -> StartedRun:
         mode = "deferrable" if deferrable else "blocking"
-        name = f"{MAPPED.letter}-{mode}"
+        name = f"{MAPPED_POINT.letter}-{mode}"
         indices = [3 + 9 * number for number in range(hits)]
-        sites = list(islice(cycle(MAPPED.sites(deferrable)), hits))
-        kills = list(islice(cycle(MAPPED.kills), hits))
+        sites = list(islice(cycle(MAPPED_POINT.sites(deferrable)), hits))
+        kills = list(islice(cycle(MAPPED_POINT.kills), hits))
         by_index = {str(index): site for index, site in zip(indices, sites, strict=True)}
-        run = self._trigger(name, f"chaos_{mode}_fifty", connection, "", by_index)
+        run = self._trigger(name, f"chaos_{mode}_mapped", connection, "", by_index)
         targets = [
             Target(f"{name}.{index}", connection, site, kill, run, index)
             for index, site, kill in zip(indices, sites, kills, strict=True)
         ]
-        return Job(MAPPED.letter, mode, run, connection, "files", FIFTY, targets=targets)
+        return StartedRun(MAPPED_POINT.letter, mode, run, connection, "files", MAPPED_TASKS, targets=targets)
 
-    def storm(self, size: int, connection: int) -> Job:
+    def storm(self, size: int, connection: int) -> StartedRun:
         uploads = range(0, size, 5)
         for index in uploads:
             self._recording(f"storm-{index}", seconds=1)
         run = self._trigger(f"storm-{size}", f"chaos_storm_{size}", connection, "", {})
-        return Job("storm", "deferrable", run, connection, "files", size, len(uploads))
+        return StartedRun("storm", "deferrable", run, connection, "files", size, len(uploads))
 
     def _trigger(self, name: str, dag_id: str, connection: int, audio: str, sites: Mapping[str, str]) -> Run:
         folder = self._cluster.folder
@@ -91,10 +91,10 @@ class Starter:
             "sites": dict(sites),
         }
         (folder / "cases" / f"{name}.json").write_text(json.dumps(case), encoding="utf-8")
-        return self._cluster.trigger(dag_id, {"case": name}, parse_timeout=120)
+        return self._cluster.trigger(dag_id, {"case": name})
 
     def _audio(self, case: Case) -> str:
-        # Markers ask the emulator for a job that takes long.
+        # The marker makes the emulator's job take longer.
         slow = SLOW.get(case.site)
         marker = f"emulator=processing:{slow}&" if slow else ""
         match case.source:
