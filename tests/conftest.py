@@ -8,13 +8,12 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 pytest_plugins = ["airflow_provider_assemblyai.emulator.pytest_plugin"]
 
-
-#: Of the tests in a real Airflow those that wait longest: a second one runs them, beside the others.
+#: Of the tests in a real Airflow those that wait longest: they have a second Airflow, beside that of the others.
 LONG_WAITS = ("test_capture", "test_events", "test_gateway_gate", "test_llm_gateway")
 
 
-class Processes(LoadScopeScheduling):
-    """Tests that share a running Airflow share a process; of all others each goes wherever there is room."""
+class AirflowScheduling(LoadScopeScheduling):
+    """Tests that share a running Airflow share a process; every other test goes to any free process."""
 
     def _split_scope(self, nodeid: str) -> str:
         folder, _, name = nodeid.partition("tests/airflow/")
@@ -23,5 +22,6 @@ class Processes(LoadScopeScheduling):
         return "airflow, long waits" if name.startswith(LONG_WAITS) else "airflow"
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Processes:
-    return Processes(config, log)
+@pytest.hookimpl(optionalhook=True)  # `-p no:xdist` does not know it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> AirflowScheduling:
+    return AirflowScheduling(config, log)

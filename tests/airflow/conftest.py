@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
-import requests
 
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
 
-#: Calls a route of the emulator's own: method, path, body.
+#: Calls a control route of the emulator: method, path, body.
 Control = Callable[..., Any]
+#: How much a counter of the emulator has grown since the test began.
+CounterDelta = Callable[[str], int]
 
 HERE = Path(__file__).parent
 EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
@@ -24,6 +26,17 @@ def object_store() -> Iterator[str]:
     """An S3 of this machine; the connection `my_aws_conn` of the example DAGs leads to it."""
     with s3() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def s3_client(object_store: str) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=object_store,
+        region_name="us-east-1",
+        aws_access_key_id="moto",
+        aws_secret_access_key="moto-secret",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -44,29 +57,23 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
 
 
 @pytest.fixture
-def spent(airflow: Airflow) -> Callable[[str], int]:
-    """What the test cost so far, from the emulator's books: `spent("accepted")`, `spent("billed")`..."""
-
-    def counters() -> dict[str, Any]:
-        counted: dict[str, Any] = requests.get(
-            f"{airflow.emulator_url}/_emulator/counters", timeout=30
-        ).json()
-        return counted
-
-    before = counters()
-    return lambda name: int(counters()[name]) - int(before[name])
+def counted(airflow: Airflow) -> CounterDelta:
+    """What the test has cost so far: `counted("accepted")`, `counted("billed")`..."""
+    before = airflow.emulator.counters()
+    return lambda name: int(airflow.emulator.counters()[name]) - int(before[name])
 
 
 @pytest.fixture
 def control(airflow: Airflow) -> Iterator[Control]:
-    """Calls of the emulator's own routes; what was changed is put right at the end."""
+    """The emulator's control routes; the emulator's settings are restored at the end."""
+    call = airflow.emulator.call
+    yield call
+    call("DELETE", "/faults")
+    call("POST", "/release", {})
+    call("POST", "/llm-answers", {"answers": []})
+    call("POST", "/transcript-text", {"text": None})
 
-    def ask(method: str, path: str, body: object = None) -> Any:
-        answer = requests.request(method, f"{airflow.emulator_url}/_emulator{path}", json=body, timeout=90)
-        answer.raise_for_status()
-        return answer.json()
 
-    yield ask
-    ask("DELETE", "/faults")
-    ask("POST", "/llm-answers", {"answers": []})
-    ask("POST", "/transcript-text", {"text": None})
+def local_path(uri: str) -> Path:
+    """The path of a `file://` URI."""
+    return Path(uri.removeprefix("file://"))

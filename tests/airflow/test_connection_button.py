@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Test button of the connection form, as the UI presses it: in the api-server, with what was typed."""
+"""The Test button of the connection form, as the UI presses it: in the api-server, with the values of the form."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.support.running_airflow import Airflow
 
 @pytest.fixture(scope="module")
 def answers(airflow: Airflow) -> dict[str, tuple[bool, str]]:
-    typed: dict[str, dict[str, Any]] = {
+    forms: dict[str, dict[str, Any]] = {
         "right": {},
-        "wrong key": {"password": "not-the-key-of-anybody"},
+        "wrong key": {"password": "not-a-key-of-this-account"},
         "wrong host": {"host": f"http://127.0.0.1:{free_port()}"},
         "another service": {"host": airflow.url},
     }
-    return {case: airflow.test_connection(airflow.connection(**changes)) for case, changes in typed.items()}
+    return {case: airflow.test_connection(airflow.connection(**changes)) for case, changes in forms.items()}
 
 
 def test_each_case_gets_a_sentence_of_its_own(answers: dict[str, tuple[bool, str]]) -> None:
@@ -41,11 +41,11 @@ def test_the_sentences_name_what_to_look_at(answers: dict[str, tuple[bool, str]]
 def test_no_sentence_shows_a_key(airflow: Airflow, answers: dict[str, tuple[bool, str]]) -> None:
     for _status, message in answers.values():
         assert airflow.api_key not in message
-        assert "not-the-key-of-anybody" not in message
+        assert "not-a-key-of-this-account" not in message
 
 
 def test_no_log_shows_a_key(airflow: Airflow, answers: dict[str, tuple[bool, str]]) -> None:
     logs = airflow.all_log_text()
 
     assert airflow.api_key not in logs
-    assert "not-the-key-of-anybody" not in logs
+    assert "not-a-key-of-this-account" not in logs

@@ -9,14 +9,12 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from tests.airflow.conftest import Control
+from tests.airflow.conftest import Control, local_path
 from tests.airflow.dags.events import PREFIX
 from tests.support.processes import until
 from tests.support.running_airflow import Airflow, Run
@@ -26,50 +24,44 @@ Submit = Callable[..., str]
 
 @pytest.fixture
 def submit(airflow: Airflow, control: Control) -> Submit:
-    # There is no sound at these addresses.
-    control("POST", "/transcript-text", {"text": "Nothing that anybody said."})
-    http = requests.Session()
-    http.headers["Authorization"] = airflow.api_key
+    # There is no audio at these addresses.
+    control("POST", "/transcript-text", {"text": "A fixed text."})
 
     def submit(name: str, marker: str = "processing:0") -> str:
-        body = {"audio_url": f"{PREFIX}{name}.wav?emulator={marker}"}
-        answer = http.post(f"{airflow.emulator_url}/v2/transcript", json=body, timeout=60)
-        answer.raise_for_status()
-        transcript_id: str = answer.json()["id"]
-        return transcript_id
+        return airflow.submit(f"{PREFIX}{name}.wav?emulator={marker}")
 
     return submit
 
 
 @pytest.fixture(scope="module")
-def watching(airflow: Airflow) -> Iterator[Callable[[str], None]]:
+def watch(airflow: Airflow) -> Iterator[Callable[[str], None]]:
     """
-    Unpauses a DAG and waits for its assets' first look; in the end all are paused again.
+    Unpauses a DAG and waits for the first poll for its assets; at the end all are paused again.
 
-    Not in between: SQLite gives the number of a trigger that is gone to the next one, and a triggerer that has not yet
+    Not in between: SQLite gives the number of a deleted trigger to the next one, and a triggerer that has not yet
     noticed takes the new one for the old.
     """
     unpaused: set[str] = set()
 
-    def looks() -> int:
-        answer = requests.get(f"{airflow.emulator_url}/_emulator/requests", timeout=60)
-        return sum(one["method"] == "GET" and one["path"] == "/v2/transcript" for one in answer.json())
+    def polls() -> int:
+        requests = airflow.emulator.requests()
+        return sum(one["method"] == "GET" and one["path"] == "/v2/transcript" for one in requests)
 
     def watch(dag_id: str) -> None:
         if dag_id in unpaused:
             return
-        before = looks()
+        before = polls()
         unpaused.add(dag_id)
         _pause(airflow, dag_id, paused=False)
-        until(lambda: looks() > before, timeout=120, what=f"a look for {dag_id}")
+        until(lambda: polls() > before, what=f"a poll for {dag_id}")
 
     yield watch
     for dag_id in unpaused:
         _pause(airflow, dag_id, paused=True)
-    until(lambda: not _at_work(airflow), timeout=180, what="the end of watching")
+    until(lambda: not _watchers_run(airflow), what="the end of all watchers")
 
 
-def _at_work(airflow: Airflow) -> bool:
+def _watchers_run(airflow: Airflow) -> bool:
     """Whether an asset has a trigger, or a triggerer still runs one."""
     # The second is its name in Airflow 3.1.
     (table,) = {"asset_watcher", "asset_trigger"} & set(airflow.tables())
@@ -78,25 +70,25 @@ def _at_work(airflow: Airflow) -> bool:
     outputs = [
         process.read_output() for name, process in airflow.processes.items() if name.startswith("triggerer")
     ]
-    # Of what a process had before its restart nothing is left.
+    # A restart has ended all triggers of the process before it.
     outputs = [text.rpartition("Starting the triggerer")[2] for text in outputs]
     began, ended = r"trigger ID \d+ starting", r"trigger completed .*name='ID \d+'"
     return any(len(re.findall(began, text)) > len(re.findall(ended, text)) for text in outputs)
 
 
 def _pause(airflow: Airflow, dag_id: str, *, paused: bool) -> None:
-    """As a click on the switch, and a reading of the file right then instead of in a while."""
+    """Pause or unpause as the switch of the UI does, and have the file parsed at once."""
 
     def known() -> dict[str, Any] | None:
         found = airflow.request("GET", "/dags", params={"limit": 100})["dags"]
         return next((dag for dag in found if dag["dag_id"] == dag_id), None)
 
-    dag = until(known, timeout=120, what=f"DAG {dag_id} to be read")
+    dag = until(known, what=f"DAG {dag_id} to be parsed")
     airflow.request("PATCH", f"/dags/{dag_id}", body={"is_paused": paused})
     airflow.request("PUT", f"/parseDagFile/{dag['file_token']}")
 
 
-def told(airflow: Airflow, asset: str) -> list[str]:
+def events_of(airflow: Airflow, asset: str) -> list[str]:
     """Ids of the transcripts that became events of an asset, in their order."""
     rows = airflow.query(
         "select asset_event.extra as extra from asset_event join asset on asset.id = asset_event.asset_id"
@@ -107,34 +99,34 @@ def told(airflow: Airflow, asset: str) -> list[str]:
 
 
 def wait_for(airflow: Airflow, asset: str, *transcripts: str) -> list[str]:
-    def heard() -> bool:
-        return set(transcripts) <= set(told(airflow, asset))
+    def arrived() -> bool:
+        return set(transcripts) <= set(events_of(airflow, asset))
 
-    until(heard, timeout=120, what=f"{len(transcripts)} events of {asset}")
-    return told(airflow, asset)
+    until(arrived, what=f"{len(transcripts)} events of {asset}")
+    return events_of(airflow, asset)
 
 
-def begin(airflow: Airflow, submit: Submit, watching: Callable[[str], None]) -> None:
-    """Unpause the DAG, and go on when both of its assets hear."""
+def watch_both_assets(airflow: Airflow, submit: Submit, watch: Callable[[str], None]) -> None:
+    """Unpause the DAG, and go on when both of its assets get events."""
     assets = ("ended_transcripts", "failed_transcripts")
-    before = {asset: len(told(airflow, asset)) for asset in assets}
-    watching("hears_of_transcripts")
+    before = {asset: len(events_of(airflow, asset)) for asset in assets}
+    watch("on_any_transcript")
 
     probes: list[str] = []
 
-    def hear() -> bool:
+    def both_have_events() -> bool:
         probes.append(submit("probe", "error:server"))
-        return all(len(told(airflow, asset)) > before[asset] for asset in assets)
+        return all(len(events_of(airflow, asset)) > before[asset] for asset in assets)
 
-    until(hear, timeout=180, what="events of both assets", interval=2)
+    until(both_have_events, what="events of both assets", interval=2)
     for asset in assets:
         wait_for(airflow, asset, probes[-1])
 
 
 def test_an_example_scheduled_on_transcripts(
-    airflow: Airflow, submit: Submit, watching: Callable[[str], None]
+    airflow: Airflow, submit: Submit, watch: Callable[[str], None]
 ) -> None:
-    watching("assemblyai_on_transcript")
+    watch("assemblyai_on_transcript")
     transcript_id = submit("example")
     (event,) = wait_for(airflow, "assemblyai_transcripts", transcript_id)
     assert event == transcript_id
@@ -143,23 +135,24 @@ def test_an_example_scheduled_on_transcripts(
         runs = airflow.request("GET", "/dags/assemblyai_on_transcript/dagRuns")["dag_runs"]
         return Run("assemblyai_on_transcript", runs[0]["dag_run_id"]) if runs else None
 
-    run = until(started, timeout=120, what="a run")
-    assert airflow.wait(run, timeout=180) == "success", airflow.describe(run)
+    run = until(started, what="a run")
+    assert airflow.wait(run) == "success", airflow.describe(run)
     (payload,) = airflow.xcom(run, "completed")
     assert payload["transcript_id"] == transcript_id
     assert payload["audio_url"] == f"{PREFIX}example.wav", "no query"
+    assert airflow.task_instance(run, "export", 0)["rendered_map_index"] == transcript_id
     written = airflow.xcom(run, "export", map_index=0)["outputs"]["txt"]
-    text = Path(written.removeprefix("file://"))
+    text = local_path(written)
     assert text.stem == transcript_id
     assert text.read_text().strip()
     text.unlink()
 
 
 def test_events_come_once_and_out_of_order(
-    airflow: Airflow, control: Control, submit: Submit, watching: Callable[[str], None]
+    airflow: Airflow, control: Control, submit: Submit, watch: Callable[[str], None]
 ) -> None:
-    begin(airflow, submit, watching)
-    before = {asset: len(told(airflow, asset)) for asset in ("ended_transcripts", "failed_transcripts")}
+    watch_both_assets(airflow, submit, watch)
+    before = {asset: len(events_of(airflow, asset)) for asset in ("ended_transcripts", "failed_transcripts")}
     long = submit("long", "processing:3600")
     short = [submit(f"short{number}") for number in range(3)]
     bad = submit("bad", "error:server")
@@ -174,19 +167,19 @@ def test_events_come_once_and_out_of_order(
 if AIRFLOW_V_3_3_PLUS:
 
     def test_two_triggerers_and_their_restarts(
-        airflow: Airflow, control: Control, submit: Submit, watching: Callable[[str], None]
+        airflow: Airflow, control: Control, submit: Submit, watch: Callable[[str], None]
     ) -> None:
-        """What Airflow has stored is told once; it is asked to take leave between, not in, two seconds."""
+        """A transcript whose position Airflow has stored is reported once, whichever triggerer is stopped."""
         airflow.start_component("triggerer", instance="-2")
-        begin(airflow, submit, watching)
-        before = Counter(told(airflow, "ended_transcripts"))
+        watch_both_assets(airflow, submit, watch)
+        before = Counter(events_of(airflow, "ended_transcripts"))
         long = submit("long", "processing:3600")
         expected = {long}
         for name in ("triggerer", "triggerer-2"):
             first, second = submit(f"before-{name}"), submit(f"before-{name}-2")
             wait_for(airflow, "ended_transcripts", first, second)
-            until(lambda: remembers(airflow, first, second), timeout=60, what="the position")  # noqa: B023
-            leave(airflow, name)
+            wait_until_stored(airflow, "ended_transcripts", first, second)
+            stop_triggerer(airflow, name)
             if name == "triggerer":
                 airflow.start_component("triggerer")
             meanwhile = submit(f"after-{name}")
@@ -194,16 +187,24 @@ if AIRFLOW_V_3_3_PLUS:
             expected |= {first, second, meanwhile}
         control("POST", "/clock", {"advance": 3_700})
         wait_for(airflow, "ended_transcripts", long)
-        now = Counter(told(airflow, "ended_transcripts"))
+        now = Counter(events_of(airflow, "ended_transcripts"))
         now.subtract(before)
         assert {id_: times for id_, times in now.items() if times} == dict.fromkeys(expected, 1)
 
-    def remembers(airflow: Airflow, *transcripts: str) -> bool:
-        stored = airflow.query("select value from asset_state_store")
-        return all(any(id_ in str(row["value"]) for row in stored) for id_ in transcripts)
+    def wait_until_stored(airflow: Airflow, asset: str, *transcripts: str) -> None:
+        """Each asset has a position of its own: that of another one may be stored earlier."""
 
-    def leave(airflow: Airflow, name: str) -> None:
-        """End a triggerer as a deployment does."""
+        def stored() -> bool:
+            rows = airflow.query(
+                "select value from asset_state_store join asset on asset.id = asset_id where asset.name = ?",
+                asset,
+            )
+            return any(all(id_ in str(row["value"]) for id_ in transcripts) for row in rows)
+
+        until(stored, what="the stored position")
+
+    def stop_triggerer(airflow: Airflow, name: str) -> None:
+        """Stop a triggerer as a deployment does."""
         process = airflow.processes.pop(name)
         os.kill(process.pid, signal.SIGTERM)
-        until(lambda: process.exit_code is not None, timeout=90, what=f"the end of {name}")
+        until(lambda: process.exit_code is not None, what=f"the end of {name}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The harness proves itself: what the other tests rely on is true of a DAG that has nothing to do with us."""
+"""The harness itself: what the other tests rely on holds for a DAG without any code of this package."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Fleet, until
+from tests.support.processes import DEADLINE, ProcessSet, until
 from tests.support.running_airflow import Airflow
 from tests.support.session_reaper import session_members
 
 REPOSITORY = Path(__file__).parents[2]
 
-# A process that will not go when asked, with a child in a process group of its own.
+# A process that ignores SIGTERM, with a child in a process group of its own.
 STUBBORN = """
 import os, signal, threading
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -29,57 +29,59 @@ print("up", flush=True)
 threading.Event().wait()
 """
 
-# Starts a fleet, then dies without a chance to clean up.
-DOOMED = f"""
+# Starts a process, then is killed without a chance to clean up.
+KILLED = f"""
 import os, pathlib, signal, sys
-from tests.support.processes import Fleet, until
-fleet = Fleet(pathlib.Path(sys.argv[1]), grace=1)
-child = fleet.start("child", [sys.executable, "-c", {STUBBORN!r}], os.environ)
-until(lambda: child.read_output().count("up") == 2, timeout=30, what="the child")
+from tests.support.processes import ProcessSet, until
+processes = ProcessSet(pathlib.Path(sys.argv[1]), grace=1)
+child = processes.start("child", [sys.executable, "-c", {STUBBORN!r}], os.environ)
+until(lambda: child.read_output().count("up") == 2, what="the child")
 print(child.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_all_components_are_healthy(airflow: Airflow) -> None:
-    health = airflow.health()
-
-    assert {health[name] for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")} == {
-        "healthy"
-    }
+    until(airflow.is_healthy, what="healthy components")
 
 
-def test_a_run_its_deferral_its_logs_and_its_results(airflow: Airflow) -> None:
-    word = secrets.token_hex(8)
+def test_a_run_its_deferral_its_logs_and_its_results(airflow: Airflow, tmp_path: Path) -> None:
+    word, file = secrets.token_hex(8), tmp_path / "go"
 
-    run = airflow.trigger("harness_deferral", {"word": word})
+    run = airflow.trigger("harness_deferral", {"word": word, "file": str(file)})
 
-    airflow.wait_for_state(run, "pause", "deferred")
-    assert airflow.wait(run, timeout=120) == "success", airflow.describe(run)
-    assert airflow.was_deferred(run, "pause")
-    # Not "one": a starved Airflow may take its own late news for a failure, and tries again.
-    assert airflow.deferrals(run, "pause") >= 1
-    assert not airflow.was_deferred(run, "say")
-    assert airflow.xcom(run, "say") == word
-    assert airflow.xcom(run, "pause").startswith("paused until ")
+    airflow.wait_for_state(run, "wait", "deferred")
+    file.touch()
+    assert airflow.wait(run) == "success", airflow.describe(run)
+    assert airflow.was_deferred(run, "wait")
+    # A busy Airflow may take its own late report for a failure, and try again.
+    assert airflow.deferrals(run, "wait") >= 1
+    assert airflow.used_tries(run, "wait") == 1
+    assert not airflow.was_deferred(run, "echo")
+    assert airflow.xcom(run, "echo") == word
+    assert airflow.xcom(run, "wait") == f"{file} exists"
     assert [airflow.xcom(run, "double", map_index=index) for index in (0, 1)] == [2, 4]
-    assert f"the word is {word}" in airflow.task_logs(run, "say")
+    assert f"the word is {word}" in airflow.task_logs(run, "echo")
     assert f"the word is {word}" in airflow.all_log_text()
     states = airflow.query("select distinct state from task_instance where run_id = ?", run.run_id)
     assert states == [{"state": "success"}]
 
 
-def test_clear_runs_a_task_again_and_mark_ends_a_deferred_one(airflow: Airflow) -> None:
-    run = airflow.trigger("harness_deferral")
-    assert airflow.wait(run, timeout=120) == "success", airflow.describe(run)
-    before = airflow.deferrals(run, "pause")
+def test_clear_runs_a_task_again_and_mark_ends_a_deferred_one(airflow: Airflow, tmp_path: Path) -> None:
+    file = tmp_path / "go"
+    run = airflow.trigger("harness_deferral", {"file": str(file)})
+    airflow.wait_for_state(run, "wait", "deferred")
+    file.touch()
+    assert airflow.wait(run) == "success", airflow.describe(run)
+    before = airflow.deferrals(run, "wait")
+    file.unlink()
 
-    airflow.clear(run, "pause")
-    airflow.wait_for_state(run, "pause", "deferred")
-    airflow.mark(run, "pause", "failed")
+    airflow.clear(run, "wait")
+    airflow.wait_for_state(run, "wait", "deferred")
+    airflow.mark(run, "wait", "failed")
 
-    assert airflow.wait(run, timeout=60) == "failed"
-    assert airflow.deferrals(run, "pause") > before
+    assert airflow.wait(run) == "failed"
+    assert airflow.deferrals(run, "wait") > before
 
 
 def test_the_database_cannot_be_written(airflow: Airflow) -> None:
@@ -87,31 +89,31 @@ def test_the_database_cannot_be_written(airflow: Airflow) -> None:
         airflow.query("delete from dag_run")
 
 
-def test_an_unknown_dag_is_a_timeout_that_says_so(airflow: Airflow) -> None:
-    with pytest.raises(TimeoutError, match="DAG 'no_such_dag' to be read"):
+def test_an_unknown_dag_is_a_timeout_that_names_it(airflow: Airflow) -> None:
+    with pytest.raises(TimeoutError, match="DAG 'no_such_dag' to be parsed"):
         airflow.trigger("no_such_dag", parse_timeout=0)
 
 
-def test_stop_leaves_nobody_even_when_asked_nicely_does_not_help(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path, grace=1)
-    child = fleet.start("child", [sys.executable, "-c", STUBBORN], os.environ)
-    until(lambda: child.read_output().count("up") == 2, timeout=30, what="the child")
-    assert len(fleet.survivors()) == 2
+def test_stop_leaves_no_process_that_ignores_sigterm(tmp_path: Path) -> None:
+    processes = ProcessSet(tmp_path, grace=1)
+    child = processes.start("child", [sys.executable, "-c", STUBBORN], os.environ)
+    until(lambda: child.read_output().count("up") == 2, what="the child")
+    assert len(processes.survivors()) == 2
 
-    fleet.stop()
+    processes.stop()
 
-    assert fleet.survivors() == []
+    assert processes.survivors() == []
 
 
-def test_sudden_death_leaves_nobody(tmp_path: Path) -> None:
-    doomed = subprocess.run(
-        [sys.executable, "-c", DOOMED, str(tmp_path)],
+def test_sigkill_leaves_no_process(tmp_path: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
         capture_output=True,
         cwd=REPOSITORY,
-        timeout=60,
+        timeout=DEADLINE,
         check=False,
     )
 
-    assert doomed.returncode == -signal.SIGKILL, doomed.stderr
-    session = int(doomed.stdout)
-    until(lambda: not session_members({session}), timeout=60, what="the end of the child")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    session = int(killed.stdout)
+    until(lambda: not session_members({session}), what="the end of the child")

@@ -9,7 +9,7 @@ from tests.support.running_airflow import Airflow
 
 def test_signatures_are_shown_nowhere(airflow: Airflow) -> None:
     run = airflow.trigger("secrets_in_fields")
-    assert airflow.wait(run, timeout=180) == "failed"  # there is nothing to download
+    assert airflow.wait(run) == "failed"  # there is nothing to download
 
     instances = (airflow.task_instance(run, "plain"), airflow.task_instance(run, "mapped", map_index=0))
     fields = json.dumps([instance["rendered_fields"] for instance in instances])

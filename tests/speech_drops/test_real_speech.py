@@ -14,7 +14,7 @@ from airflow_provider_assemblyai.capture.audio.pcm import silence
 from airflow_provider_assemblyai.capture.audio.sources import open_source
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from tests.support.captures import StoredCapture, capture, end_session, none_left
-from tests.support.sample import SAMPLE, SPOKEN, errors, words
+from tests.support.sample import SAMPLE, SPOKEN, word_error_rate, words
 
 SECONDS = 600
 #: Bytes of sound in a millisecond.
@@ -75,7 +75,7 @@ def test_words_outside_two_seconds_around_each_drop_stay(
     calm = heard(hearing, sound)
     assert len(calm) > 0.9 * len(SPOKEN) * len(sound) / len(once + PAUSE)
     first = " ".join(word["text"] for word in calm if word["start"] < len(once) / RATE)
-    assert errors(first) <= 0.1
+    assert word_error_rate(first) <= 0.1
     hearing.reset()
     broken = heard(hearing, sound, drops)
     assert hearing.counters()["streaming"]["ended"]["dropped"] == DROPS

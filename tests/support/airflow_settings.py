@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration of the Airflow under test, all of it in one place.
 
-What differs from Airflow's defaults is there for one of three reasons, named at each group. None of it
-changes what a task does: no task is run in another way than a user's would be.
+Each group says why it differs from Airflow's defaults. Nothing here changes what a task does: every task runs as a
+user's task would.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ EMULATOR_COMMAND = (
 
 _LOOPBACK = ("--host", "127.0.0.1", "--port")
 
-# Component -> arguments of `airflow`. Log servers are left out: they have fixed ports, so that two test runs
-# could not go side by side, and the api-server reads the same files. Users and tasks have a server each: the
-# one for users writes its audit log in its event loop, and if SQLite's lock belongs to a task's heartbeat
-# of the same process, that waits for the same loop to commit. Both then stand still until the lock's timeout.
+# Component -> arguments of `airflow`. Log servers are left out: they have fixed ports, so two test runs could not go
+# side by side, and the api-server reads the same files. Users and tasks have a server each: the one for users writes
+# its audit log in its event loop, and if a task's heartbeat in the same process holds SQLite's lock, the heartbeat
+# waits for that loop to commit. Both then wait until the lock's timeout.
 COMPONENTS = {
     "api-server": ("api-server", "--apps", "core", *_LOOPBACK, "{port}"),
     "execution-api": ("api-server", "--apps", "execution", *_LOOPBACK, "{execution_port}"),
@@ -38,13 +38,13 @@ COMPONENTS = {
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours without anything that would steer Airflow, reach a real account, or detour the loopback."""
-    kept = {
+    """This process's environment without what would configure Airflow, reach a real account, or add a proxy."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.upper().startswith(("AIRFLOW", "ASSEMBLYAI", "PYTEST")) and name.upper() != "NO_PROXY"
     }
-    return kept | {
+    return inherited | {
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "PYTHONUNBUFFERED": "1",
@@ -73,14 +73,16 @@ def airflow_environment(
             "simple_auth_manager_all_admins": "True",
             "test_connection": "Enabled",
             "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            "dagbag_import_timeout": "120",  # patience, as below
+            # A busy machine must be slow, not wrong: so here and wherever a limit below is higher than by default.
+            "dagbag_import_timeout": "300",
+            "task_success_overtime": "300",
         },
-        # Patience: a write that finds the file locked waits this many seconds (5 by default), then it is an error.
+        # A write that finds the file locked waits for this many seconds (5 by default), then it is an error.
         "database": {"sql_alchemy_conn": f"sqlite:///{home}/airflow.db?timeout=60"},
         "api": {"secret_key": secrets.token_hex(16), "base_url": f"http://127.0.0.1:{port}"},
         "api_auth": {"jwt_secret": secrets.token_hex(32)},
-        # Haste: the scheduler looks for work more often, and files that do not change are not read again and
-        # again, which on two cores is the largest cost of an idle Airflow. A new file is seen at once.
+        # The scheduler looks for work more often. Files that do not change are not read again and again, which on
+        # two cores is the largest cost of an idle Airflow; a new file is seen at once.
         "scheduler": {
             "scheduler_idle_sleep_time": "0.3",
             "scheduler_health_check_threshold": "90",
@@ -90,16 +92,19 @@ def airflow_environment(
             "refresh_interval": "5",
             "min_file_process_interval": "600",
             "parsing_processes": "1",
-            "dag_file_processor_timeout": "180",
+            "dag_file_processor_timeout": "600",
+            "stale_dag_threshold": "600",
             "health_check_threshold": "90",
         },
-        # Patience: a starved machine must be slow, not wrong.
+        # A triggerer that dies is replaced after so long.
         "triggerer": {"triggerer_health_check_threshold": "90", "runner_health_check_threshold": "90"},
         "workers": {
-            "execution_api_timeout": "30",
-            # Haste again: whoever supervises a task can miss the moment of its end, and then looks again
-            # after this many seconds (5 by default). If the trigger fires before that, the scheduler takes
-            # the late news of the first half for a failure of the second, and the task is tried again.
+            # Longer than a write may wait for SQLite's lock: a request that is sent twice can be refused.
+            "execution_api_timeout": "180",
+            "max_failed_heartbeats": "20",
+            # A task's supervisor can miss the moment of its end, and then looks again after this many seconds (5 by
+            # default). If the trigger fires before that, the scheduler takes the late report of the first half for
+            # a failure of the second, and the task is tried again.
             "min_heartbeat_interval": "1",
         },
     }

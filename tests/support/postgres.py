@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL of our own, from the package index, for as long as a `with` block lasts.
+"""A PostgreSQL for the tests, from the package index, for as long as a `with` block lasts.
 
-It refuses to run as root, and whoever it runs as must be able to read its programs: so root gives it to
-`nobody`, with a copy of the programs in a directory that `nobody` may enter. Nothing in it is worth
-keeping, so it neither waits for the disk nor takes leave.
+It refuses to run as root, and its user must be able to read its programs. So root starts it as the unprivileged user,
+with a copy of the programs in a directory that this user may enter. Its data is not kept, so it neither syncs to disk
+nor shuts down in order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import psycopg2  # type: ignore[import-untyped]
 import psycopg2.extras  # type: ignore[import-untyped]
 
 from tests.support.airflow_settings import clean_environment
-from tests.support.processes import Fleet, Process, free_port, until
+from tests.support.processes import DEADLINE, Process, ProcessSet, free_port, until
 
 UNPRIVILEGED = "nobody"
 
@@ -39,15 +39,14 @@ _SERVER_OPTIONS = {
 class Postgres:
     """`with Postgres() as database: connect(database.dsn)`."""
 
-    def __init__(self, *, startup_timeout: float = 60) -> None:
-        self._startup_timeout = startup_timeout
+    def __init__(self) -> None:
         self._user = UNPRIVILEGED if os.geteuid() == 0 else None
         self._port = free_port()
         self._password = secrets.token_hex(16)
 
     @property
     def dsn(self) -> str:
-        """As psycopg2 takes it."""
+        """The address in the form that psycopg2 takes."""
         return self.url("postgresql")
 
     @property
@@ -58,7 +57,7 @@ class Postgres:
         }
 
     def url(self, scheme: str) -> str:
-        """The same for SQLAlchemy, whose `scheme` names the driver."""
+        """The address for SQLAlchemy, whose `scheme` names the driver."""
         return f"{scheme}://airflow:{self._password}@127.0.0.1:{self._port}/postgres"
 
     @cached_property
@@ -68,14 +67,14 @@ class Postgres:
         return connection
 
     def query(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
-        """Read; writing is not possible."""
+        """Read only."""
         with self._reader.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
             cursor.execute(sql, parameters)
             return [dict(row) for row in cursor.fetchall()]
 
     def __enter__(self) -> Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="chaos-postgres-"))
-        self._fleet: Fleet | None = None
+        self._process_set: ProcessSet | None = None
         try:
             self._start()
         except BaseException:
@@ -89,33 +88,33 @@ class Postgres:
     def _start(self) -> None:
         programs = _programs()
         if self._user is not None:
-            programs = _copied(programs, self._folder)
+            programs = _copy(programs, self._folder)
         secret, data = self._folder / "password", self._folder / "data"
         secret.write_text(self._password, encoding="utf-8")
         data.mkdir(mode=0o700)
         if self._user is not None:
             for path in (self._folder, secret, data):
                 shutil.chown(path, self._user)
-        self._fleet = Fleet(self._folder / "output", grace=5)
+        self._process_set = ProcessSet(self._folder / "output", grace=5)
         self._run(
             "initdb",
             [
                 *(str(programs / "initdb"), "--pgdata", str(data), "--username", "airflow"),
                 *("--pwfile", str(secret), "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-sync"),
             ],
-        ).finish(self._startup_timeout)
+        ).finish(DEADLINE)
         secret.unlink()
         options = [f"--{name}={value}" for name, value in _SERVER_OPTIONS.items()]
         self._server = self._run(
             "postgres", [str(programs / "postgres"), "-D", str(data), f"--port={self._port}", *options]
         )
-        until(self._answers, timeout=self._startup_timeout, what="an answer of PostgreSQL")
+        until(self._accepts, what="a connection to PostgreSQL")
 
     def _run(self, name: str, command: Sequence[str]) -> Process:
-        assert self._fleet is not None
-        return self._fleet.start(name, command, clean_environment(), self._folder, user=self._user)
+        assert self._process_set is not None
+        return self._process_set.start(name, command, clean_environment(), self._folder, user=self._user)
 
-    def _answers(self) -> bool:
+    def _accepts(self) -> bool:
         self._server.require_running()
         try:
             psycopg2.connect(self.dsn).close()
@@ -124,10 +123,10 @@ class Postgres:
         return True
 
     def _stop(self) -> None:
-        if self._fleet is not None:
+        if self._process_set is not None:
             if hasattr(self, "_server"):
                 self._server.kill()
-            self._fleet.stop()
+            self._process_set.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -138,7 +137,7 @@ def _programs() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def _copied(programs: Path, folder: Path) -> Path:
+def _copy(programs: Path, folder: Path) -> Path:
     """Copy the programs, with the libraries where they look for them."""
     package = programs.parents[1]
     shutil.copytree(package / "pginstall", folder / package.name / "pginstall", symlinks=True)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start processes, wait for them, and leave none behind, however this process ends.
 
-Each process gets a session of its own, because Airflow's components make process groups of their own for
-their children, so that a group is not enough to find them all; nobody leaves the session. Ending them is
-the work of one small helper process, `keeper.py`: it waits for its standard input to close, which the
-kernel does for us even after a SIGKILL, and then ends every session it was told of.
+Each process gets a session of its own. Airflow's components make process groups of their own for their
+children, so a group is not enough to find them all, but none of them leaves the session. One small helper process,
+`session_reaper.py`, ends them: it waits for its standard input to close, which the kernel does even after a
+SIGKILL, and then ends every session whose id it has read.
 """
 
 from __future__ import annotations
@@ -26,19 +26,24 @@ from tests.support.session_reaper import GRACE, session_members
 
 T = TypeVar("T")
 
-_never = threading.Event()
+#: Seconds until a test gives up waiting. Only a failure takes so long, so a busy machine has all the time it needs.
+DEADLINE = 600.0
+
+_never_set = threading.Event()
 
 
-def until(probe: Callable[[], T | None], *, timeout: float, what: str, interval: float = 0.25) -> T:
-    """Ask until there is an answer that is neither None nor False; a TimeoutError says what was awaited."""
+def until(
+    probe: Callable[[], T | None], *, what: str, timeout: float = DEADLINE, interval: float = 0.25
+) -> T:
+    """Probe until the result is neither None nor False; a TimeoutError names what was awaited."""
     deadline = time.monotonic() + timeout
     while True:
-        answer = probe()
-        if answer is not None and answer is not False:
-            return answer
+        found = probe()
+        if found is not None and found is not False:
+            return found
         if time.monotonic() >= deadline:
             raise TimeoutError(f"not within {timeout:g} s: {what}")
-        _never.wait(interval)
+        _never_set.wait(interval)
 
 
 def free_port() -> int:
@@ -75,7 +80,7 @@ class Process:
             raise RuntimeError(f"{self.name} ended with exit code {self.exit_code}\n{self.tail()}")
 
     def finish(self, timeout: float) -> None:
-        """Wait for a command that ends by itself, and insist on success."""
+        """Wait for a command that ends by itself; anything but success is an error."""
         try:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -89,26 +94,26 @@ class Process:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def kill(self, timeout: float = 10) -> None:
-        """As a power cut would: no process of the session gets to clean up."""
+    def kill(self) -> None:
+        """As a power cut would: no process of the session can clean up."""
 
         def gone() -> bool:
             self.signal(signal.SIGKILL)
             self._popen.poll()
             return not session_members({self.pid})
 
-        until(gone, timeout=timeout, what=f"the death of {self.name}")
+        until(gone, what=f"the end of {self.name}")
 
 
-class Fleet:
-    """Everything started by one test run; `stop()` ends it all, and so does our own death."""
+class ProcessSet:
+    """All processes of one test run; `stop()` ends them, and so does the end of this process."""
 
     def __init__(self, output_folder: Path, *, grace: float = GRACE) -> None:
         output_folder.mkdir(parents=True, exist_ok=True)
         self._output_folder = output_folder
         self._grace = grace
         self._started: list[Process] = []
-        self._keeper = subprocess.Popen(
+        self._reaper = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("session_reaper.py")), str(grace)],
             stdin=subprocess.PIPE,
             start_new_session=True,
@@ -138,9 +143,9 @@ class Fleet:
                 group=None if user is None else pwd.getpwnam(user).pw_gid,
                 extra_groups=None if user is None else [],
             )
-        assert self._keeper.stdin is not None
-        self._keeper.stdin.write(f"{popen.pid}\n".encode())
-        self._keeper.stdin.flush()
+        assert self._reaper.stdin is not None
+        self._reaper.stdin.write(f"{popen.pid}\n".encode())
+        self._reaper.stdin.flush()
         process = Process(name, popen, output)
         self._started.append(process)
         return process
@@ -151,8 +156,8 @@ class Fleet:
         return session_members({process.pid for process in self._started})
 
     def stop(self) -> None:
-        assert self._keeper.stdin is not None
-        self._keeper.stdin.close()
-        self._keeper.wait(timeout=2 * self._grace + 30)
+        assert self._reaper.stdin is not None
+        self._reaper.stdin.close()
+        self._reaper.wait(timeout=2 * self._grace + DEADLINE)
         if left := self.survivors():
             raise RuntimeError(f"still running after the end: process ids {left}")

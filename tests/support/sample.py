@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recording that real speech tests use, what is said in it, and how far a transcript is from that."""
+"""The recording of the tests with real speech, its words, and the word error rate of a transcript."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def words(text: str) -> list[str]:
 SPOKEN = words(re.sub(r"^\w+: ", "", SAMPLE_TEXT, flags=re.MULTILINE))
 
 
-def errors(said: str) -> float:
+def word_error_rate(text: str) -> float:
     """The share of the sample's words that are wrong, missing or too many."""
-    heard = words(said)
+    heard = words(text)
     row = list(range(len(heard) + 1))
     for number, word in enumerate(SPOKEN, 1):
         previous, row[0] = row[0], number

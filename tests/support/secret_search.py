@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks for words wherever an Airflow leaves something behind: every table, every log, every trigger's arguments."""
+"""Searches every table, every log and every trigger's arguments of an Airflow for words that must not be there."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from typing import Any
 from tests.support.running_airflow import Airflow
 
 
-class Leaks:
+class SecretSearch:
     """
-    A search. Finds are kept as sentences without the words themselves.
+    One search; `found` holds sentences that name the place and the secret, not the secret itself.
 
-    :param airflow: where to look.
-    :param needles: what must not be seen anywhere, by what it is called.
+    :param airflow: where to search.
+    :param needles: name -> the secret.
     """
 
     def __init__(self, airflow: Airflow, needles: Mapping[str, str]) -> None:
         self._airflow = airflow
         self._needles = {name: needle.lower() for name, needle in needles.items()}
-        self.finds: set[str] = set()
+        self.found: set[str] = set()
         self.triggers_read = 0
         self.files_read = 0
         self.rows_read = 0
 
-    def look_into_triggers(self) -> None:
-        """Their arguments are encrypted and short-lived: read while tasks are deferred."""
+    def search_triggers(self) -> None:
+        """The arguments of triggers: they are encrypted, and gone when tasks are no longer deferred."""
         for row in self._airflow.query("select id, classpath, kwargs from trigger"):
             self.triggers_read += 1
-            self._look(self._airflow.decrypt(row["kwargs"]), f"the arguments of trigger {row['classpath']}")
+            self._search(self._airflow.decrypt(row["kwargs"]), f"the arguments of trigger {row['classpath']}")
 
-    def look_into_tables(self) -> None:
-        """All rows that there are now."""
-        self.look_into_triggers()
+    def search_tables(self) -> None:
+        """All rows of the database."""
+        self.search_triggers()
         for table in self._airflow.tables():
             for row in self._airflow.query(f'select * from "{table}"'):
                 self.rows_read += 1
-                self._look(json.dumps(row, default=_text, ensure_ascii=False), f"table {table}")
+                self._search(json.dumps(row, default=_text, ensure_ascii=False), f"table {table}")
 
-    def look_into_files(self, folders: Mapping[str, Path]) -> None:
+    def search_files(self, folders: Mapping[str, Path]) -> None:
         """
         All files below some folders.
 
-        :param folders: by what they are called.
+        :param folders: name -> folder.
         """
         for name, folder in folders.items():
             for path in sorted(folder.rglob("*")):
-                # The emulator is the service: it may say what it was sent.
+                # The emulator is the service: its output may hold what it was sent.
                 if path.is_file() and path.name != "emulator.log":
                     self.files_read += 1
                     text = path.read_bytes().decode("utf-8", "replace")
-                    self._look(text, f"{name}/{_place(path, folder)}")
+                    self._search(text, f"{name}/{_short_path(path, folder)}")
 
-    def _look(self, text: str, where: str) -> None:
+    def _search(self, text: str, where: str) -> None:
         lowered = text.lower()
         for name, needle in self._needles.items():
             if needle in lowered:
-                self.finds.add(f"{name} is in {where}")
+                self.found.add(f"{name} is in {where}")
 
 
 def _text(value: Any) -> str:
@@ -68,6 +68,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _place(path: Path, folder: Path) -> str:
+def _short_path(path: Path, folder: Path) -> str:
     parts = path.relative_to(folder).parts
     return "/".join(part for part in parts if not part.startswith("run_id="))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many recordings in one task, to be killed and tried again; and two tasks that want the same output path."""
+"""Many recordings in one task, to be killed and tried again; and two tasks with the same output path."""
 
 from __future__ import annotations
 

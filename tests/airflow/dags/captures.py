@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A capture that somebody ends: from outside, or by Airflow's own limit."""
+"""Captures that are ended from outside, or by Airflow's own limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ with DAG("capture_long", schedule=None, params={"source": "", "output_path": ""}
         duration=600,
         output_path="{{ params.output_path }}",
         segment=1,
-        inactivity_timeout=5,
         retries=0,
     )
 
@@ -26,11 +25,11 @@ with DAG("capture_timeout", schedule=None, params={"source": "", "output_path": 
         source="{{ params.source }}",
         duration=600,
         output_path="{{ params.output_path }}",
-        execution_timeout=timedelta(seconds=6),
+        execution_timeout=timedelta(seconds=30),
         retries=0,
     )
 
-with DAG("capture_retried", schedule=None, params={"source": "", "output_path": "", "duration": 30}):
+with DAG("capture_retried", schedule=None, params={"source": "", "output_path": "", "duration": 90}):
     StreamingCaptureOperator(
         task_id="record",
         source="{{ params.source }}",
@@ -38,7 +37,7 @@ with DAG("capture_retried", schedule=None, params={"source": "", "output_path": 
         output_path="{{ params.output_path }}",
         segment=1,
         keep_audio=True,
-        inactivity_timeout=5,
+        inactivity_timeout=15,
         retries=2,
         retry_delay=timedelta(seconds=1),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hears of every transcript of the account that ends, in order or not. Unpaused by its tests only."""
+"""Events for every transcript of the account that ends, in order or not. Unpaused by its tests only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ended = Asset(
         )
     ],
 )
-# Shares the poll of the other one, and hears of failures only.
+# Shares the poll of the other one, and gets events of failures only.
 failed = Asset(
     "failed_transcripts",
     watchers=[
@@ -29,10 +29,10 @@ failed = Asset(
     ],
 )
 
-with DAG("hears_of_transcripts", schedule=[ended, failed], is_paused_upon_creation=True):
+with DAG("on_any_transcript", schedule=[ended, failed], is_paused_upon_creation=True):
 
     @task
-    def hear() -> None:
+    def nothing() -> None:
         """Only the assets' events matter."""
 
-    hear()
+    nothing()

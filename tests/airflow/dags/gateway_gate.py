@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hundred mapped calls of one model, all of which wait for their turn."""
+"""A hundred mapped calls of one model, all of which wait for the rate limiter."""
 
 from __future__ import annotations
 

@@ -3,32 +3,37 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.providers.standard.triggers.file import FileTrigger
 from airflow.sdk import BaseOperator, Context, dag, task
 
 
-class Pause(BaseOperator):
-    """Waits off the worker. Some seconds at least: an event that comes at once can beat the deferral."""
+class WaitForFile(BaseOperator):
+    """Waits in the triggerer until the test writes a file."""
 
-    def __init__(self, *, seconds: float, **kwargs: Any) -> None:
+    template_fields = ("file",)
+
+    def __init__(self, *, file: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.seconds = seconds
+        self.file = file
 
     def execute(self, context: Context) -> None:
-        moment = datetime.now(UTC) + timedelta(seconds=self.seconds)
-        self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
+        self.defer(trigger=FileTrigger(self.file, poke_interval=0.5), method_name="resume")
 
     def resume(self, context: Context, event: Any) -> str:
-        return f"paused until {event}"
+        return f"{self.file} exists"
 
 
-@dag(schedule=None, params={"word": "none"}, default_args={"retries": 2, "retry_delay": timedelta(seconds=1)})
+@dag(
+    schedule=None,
+    params={"word": "none", "file": ""},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=1)},
+)
 def harness_deferral() -> None:
     @task
-    def say(params: dict[str, Any] | None = None) -> str:
+    def echo(params: dict[str, Any] | None = None) -> str:
         word = str((params or {})["word"])
         print(f"the word is {word}")
         return word
@@ -37,8 +42,8 @@ def harness_deferral() -> None:
     def double(number: int) -> int:
         return 2 * number
 
-    say()
-    Pause(task_id="pause", seconds=4)
+    echo()
+    WaitForFile(task_id="wait", file="{{ params.file }}")
     double.expand(number=[1, 2])
 
 

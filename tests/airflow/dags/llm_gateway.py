@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models asked in every way: about a transcript by its id, about texts out of XCom, mapped and not."""
+"""Calls of models in every way: about a transcript by its id, about texts out of XCom, mapped and not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 
-#: What somebody may have said: data, which must come out as it went in.
+#: Spoken text is data: it must come out as it went in.
 SPOKEN = "She said {{ 1 + 1 }} and {{ nonsense.name }} today."
 
 
@@ -37,7 +37,7 @@ with DAG("llm_by_id", schedule=None, params={"audio": "", "output_path": ""}):
     )
     # [END by_id]
 
-with DAG("llm_texts", schedule=None, params={"who": "Ada"}):
+with DAG("llm_texts", schedule=None, params={"name": "Ada"}):
 
     @task(show_return_value_in_logs=False)
     def questions() -> list[dict[str, Any]]:
@@ -48,17 +48,17 @@ with DAG("llm_texts", schedule=None, params={"who": "Ada"}):
         return [SPOKEN, SPOKEN]
 
     # [START decorator]
-    @task.llm_gateway(model="gpt-5-mini", system_prompt="Be brief, {{ params.who }}.", deferrable=True)
-    def ask(text: str, who: str) -> str:
-        return f"For {who}. {text}"
+    @task.llm_gateway(model="gpt-5-mini", system_prompt="Be brief, {{ params.name }}.", deferrable=True)
+    def ask(text: str, name: str) -> str:
+        return f"For {name}. {text}"
 
     # [END decorator]
 
     LLMGatewayOperator.partial(task_id="mapped", model="gpt-5-mini", deferrable=True).expand_kwargs(
         cast(Any, questions())
     )
-    ask.partial(who="{{ params.who }}").expand(text=cast(Any, texts()))
-    ask.override(task_id="single", deferrable=False)("She said so.", who="{{ params.who }}")
+    ask.partial(name="{{ params.name }}").expand(text=cast(Any, texts()))
+    ask.override(task_id="single", deferrable=False)("She said so.", name="{{ params.name }}")
 
 with DAG("llm_refused", schedule=None):
     LLMGatewayOperator(task_id="no_such_model", model="gpt-55", prompt="Hello.")

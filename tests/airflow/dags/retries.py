@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One task a DAG, to be killed and tried again: it waits here or there, with and without files."""
+"""One task a DAG, to be killed and tried again: blocking and deferrable, with and without files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {
     "xcom": {},
 }
 
-for wait, way in WAITS.items():
+for wait, transfer in WAITS.items():
     for output, arguments in OUTPUTS.items():
         with DAG(f"retries_{wait}_{output}", schedule=None, params={"audio": "", "output_path": ""}):
             TranscribeOperator(
@@ -29,6 +29,6 @@ for wait, way in WAITS.items():
                 poll_interval=1,
                 settle_time=2,
                 retry_delay=timedelta(seconds=1),
-                **way,
+                **transfer,
                 **arguments,
             )

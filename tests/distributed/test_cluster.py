@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.distributed.dags.machines import ITEMS, PROMPTS, TRANSCRIPTS
-from tests.distributed.machines import TRIGGERERS, WORKERS, Machines
+from tests.distributed.cluster import TRIGGERERS, WORKERS, Machines
+from tests.distributed.dags.distributed import ITEMS, PROMPTS, TRANSCRIPTS
 from tests.support.postgres import Postgres
 from tests.support.processes import until
 from tests.support.redis_server import Redis

@@ -88,7 +88,9 @@ class Machines(Airflow):
             *("celery", "worker", "--celery-hostname", f"{name}@%h", "--pid", str(self.home / f"{name}.pid")),
             *("--concurrency", str(CONCURRENCY), "--skip-serve-logs", "--without-mingle", "--without-gossip"),
         )
-        process = self._fleet.start(name, [sys.executable, "-m", "airflow", *arguments], self._env, self.home)
+        process = self._process_set.start(
+            name, [sys.executable, "-m", "airflow", *arguments], self._env, self.home
+        )
         self.processes[name] = process
         return process
 
@@ -134,7 +136,7 @@ class Machines(Airflow):
         for number in (signal.SIGSTOP, signal.SIGKILL):
             # Stopped first, so that none of its processes sees another one die.
             process.signal(number)
-        process.kill(timeout=30)
+        process.kill()
 
     def states(self, run: Run) -> dict[str, dict[str, int]]:
         """Task -> state -> how many."""
