@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.chaos.emulator import command
+from tests.support.airflow_settings import emulator_command, option_variables
 from tests.support.postgres import Postgres
 from tests.support.processes import free_port
 from tests.support.running_airflow import Airflow, JsonDict
@@ -41,7 +41,7 @@ _SETTINGS = {
 
 class Cluster(Airflow):
     """
-    An Airflow with one connection for each of the emulator's projects.
+    An Airflow with one connection for each of the emulator's projects: each case is billed on its own.
 
     :param folder: for everything that is written.
     :param connections: how many projects.
@@ -53,15 +53,11 @@ class Cluster(Airflow):
         self.signature = f"5167{secrets.token_hex(14)}"
         self.keys = [f"{self.canary}{number}" for number in range(connections)]
         self.fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        accepted = [part for key in self.keys for part in ("--api-key", key)]
         for name in ("cases", "barriers", "out", "audio"):
             (folder / name).mkdir(parents=True)
         port = free_port()
-        settings = {
-            f"AIRFLOW__{section.upper()}__{name.upper()}": value
-            for section, options in _SETTINGS.items()
-            for name, value in options.items()
-        }
-        settings |= database.airflow_settings
+        settings = option_variables(_SETTINGS) | database.airflow_settings
         settings["AIRFLOW__CORE__FERNET_KEY"] = self.fernet_key
         settings |= {"CHAOS_FOLDER": str(folder), "CHAOS_SIGNATURE": self.signature}
         for number, key in enumerate(self.keys):
@@ -73,8 +69,7 @@ class Cluster(Airflow):
             folder / "airflow",
             dag_folders={"chaos": DAGS},
             settings=settings,
-            emulator_command=command(port, self.keys),
-            startup_timeout=240,
+            emulator=emulator_command("scripted", "--job-seconds", "2", *accepted, port=port),
         )
         self._sessions: list[int] = []
 
@@ -131,6 +126,11 @@ class Cluster(Airflow):
 
 def connection_id(number: int) -> str:
     return f"chaos_{number}"
+
+
+def project(number: int) -> str:
+    """The name that the emulator gives to the project of the key with this number, from 0."""
+    return f"project-{number + 1}"
 
 
 def parent_of(pid: int) -> int:

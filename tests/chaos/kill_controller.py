@@ -17,8 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.cluster import Cluster, parent_of
-from tests.chaos.emulator import project
+from tests.chaos.cluster import Cluster, parent_of, project
 from tests.chaos.kill_points import DEFERRED, HOLDS, Kill
 from tests.support.running_airflow import FINISHED, JsonDict, Run
 

@@ -13,8 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 
-from tests.chaos.cluster import Cluster
-from tests.chaos.emulator import project
+from tests.chaos.cluster import Cluster, project
 from tests.chaos.kill_points import Output
 from tests.support.running_airflow import JsonDict, Run
 

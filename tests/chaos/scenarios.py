@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos import outcome_checks
 from tests.chaos.canary import Canary
-from tests.chaos.cluster import Cluster
-from tests.chaos.emulator import project
+from tests.chaos.cluster import Cluster, project
 from tests.chaos.kill_controller import KillController
 from tests.chaos.kill_points import DEFERRED, Case, Kill
 from tests.chaos.report import Row

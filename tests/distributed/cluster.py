@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An Airflow of many machines on one: PostgreSQL, Redis, two Celery workers and two triggerers."""
+"""A distributed Airflow on one machine: PostgreSQL, Redis, two Celery workers and two triggerers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.airflow_settings import emulator_command, option_variables
 from tests.support.postgres import Postgres
 from tests.support.processes import Process
 from tests.support.redis_server import Redis
@@ -19,68 +20,53 @@ DAGS = Path(__file__).parent / "dags"
 WORKERS = ("worker-1", "worker-2")
 TRIGGERERS = ("triggerer", "triggerer-2")
 CONCURRENCY = 3
-EMULATOR = (
-    sys.executable,
-    "-m",
-    "airflow_provider_assemblyai.emulator",
-    "--engine",
-    "scripted",
-    "--port",
-    "0",
-)
 
 _SETTINGS = {
-    # Little more than there are slots: what waits in a queue for long is taken for lost.
+    # Little more than there are slots: a task that waits long in a queue counts as lost.
     "core": {"executor": "CeleryExecutor", "parallelism": "8"},
-    # Whoever dies is missed soon, and whoever is only slow, because this machine is, is not.
+    # A process that is killed is noticed soon; one that is only slow, because the machine is, does not count as dead.
     "scheduler": {
-        "task_instance_heartbeat_timeout": "40",
+        "task_instance_heartbeat_timeout": "60",
         "task_instance_heartbeat_timeout_detection_interval": "3",
         "task_queued_timeout": "150",
         "task_queued_timeout_check_interval": "5",
         "max_tis_per_query": "64",
     },
-    "triggerer": {"job_heartbeat_sec": "2", "triggerer_health_check_threshold": "20"},
+    "triggerer": {"job_heartbeat_sec": "2", "triggerer_health_check_threshold": "40"},
     "celery": {
         "worker_concurrency": str(CONCURRENCY),
         "worker_prefetch_multiplier": "1",
         "worker_enable_remote_control": "False",
     },
-    # What a worker had taken and not finished when it died is given to another after so long.
+    # A task that a worker had taken when it was killed goes to another worker after so many seconds.
     "celery_broker_transport_options": {"visibility_timeout": "90"},
 }
 
 
-class Machines(Airflow):
-    """Everything of one deployment, each process with its own session, so that one of them can die as a machine does."""
+class DistributedAirflow(Airflow):
+    """A deployment in which each component can be killed alone, as if its machine had lost power."""
 
     def __init__(self, home: Path, database: Postgres, broker: Redis, connections: Mapping[str, Any]) -> None:
         self._database = database
-        settings = {
-            f"AIRFLOW__{section.upper()}__{name.upper()}": value
-            for section, options in _SETTINGS.items()
-            for name, value in options.items()
-        }
-        settings |= database.airflow_settings
+        settings = option_variables(_SETTINGS) | database.airflow_settings
         settings |= {
             "AIRFLOW__CELERY__BROKER_URL": broker.url,
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database.url('postgresql+psycopg2')}",
-            "MACHINES_OUTPUT": str(home / "out"),
+            "DISTRIBUTED_OUTPUT": str(home / "out"),
         }
         super().__init__(
             home,
-            dag_folders={"machines": DAGS},
+            dag_folders={"distributed": DAGS},
             settings=settings,
             connections=connections,
-            emulator_command=EMULATOR,
-            startup_timeout=420,
+            emulator=emulator_command("scripted"),
         )
 
     def _start(self) -> None:
         super()._start()
         for name in WORKERS:
             self.start_worker(name)
-        # Its row in the database comes after that of the first one: so they can be told apart.
+        # Its row in the database comes after that of the first one, which tells them apart.
         self.start_component("triggerer", instance="-2")
 
     def start_worker(self, name: str) -> Process:
@@ -98,7 +84,7 @@ class Machines(Airflow):
         return self._database.query(sql, *parameters)
 
     def tables(self) -> list[str]:
-        raise NotImplementedError("nobody asks for them here")
+        raise NotImplementedError("not needed here")
 
     def running_on(self, worker: str) -> dict[tuple[str, str], int]:
         """The tasks whose process is one of this worker's: (DAG, task) -> how many."""
@@ -117,7 +103,7 @@ class Machines(Airflow):
         number: int = rows[0]["number"]
         return number
 
-    def watcher(self) -> str | None:
+    def watching_triggerer(self) -> str | None:
         """The triggerer that has the trigger of an asset."""
         rows = self.query(
             "select triggerer_id from trigger join asset_watcher on asset_watcher.trigger_id = trigger.id"
@@ -127,14 +113,14 @@ class Machines(Airflow):
 
     def _job(self, triggerer: str) -> int:
         jobs = self.query("select id from job where job_type = 'TriggererJob' order by id")
-        place = TRIGGERERS.index(triggerer)
-        return int(jobs[place]["id"]) if place < len(jobs) else -1
+        index = TRIGGERERS.index(triggerer)
+        return int(jobs[index]["id"]) if index < len(jobs) else -1
 
     def kill(self, name: str) -> None:
-        """As a power cut would; nobody puts it back."""
+        """As a power cut would; the process is not started again."""
         process = self.processes.pop(name)
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            # Stopped first, so that none of its processes sees another one die.
+            # Stopped first, so that none of its processes notices the end of another one.
             process.signal(number)
         process.kill()
 

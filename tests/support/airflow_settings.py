@@ -17,11 +17,6 @@ from pathlib import Path
 
 CONNECTION_ID = "assemblyai_default"
 
-EMULATOR_COMMAND = (
-    *(sys.executable, "-m", "airflow_provider_assemblyai.emulator"),
-    *("--engine", "whisper", "--port", "0"),
-)
-
 _LOOPBACK = ("--host", "127.0.0.1", "--port")
 
 # Component -> arguments of `airflow`. Log servers are left out: they have fixed ports, so two test runs could not go
@@ -35,6 +30,21 @@ COMPONENTS = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+
+
+def emulator_command(engine: str, *options: str, port: int = 0) -> tuple[str, ...]:
+    """The command that starts an emulator; port 0 is any free one."""
+    command = (sys.executable, "-m", "airflow_provider_assemblyai.emulator")
+    return (*command, "--engine", engine, "--port", str(port), *options)
+
+
+def option_variables(by_section: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Airflow's options, by section and name, as environment variables."""
+    return {
+        f"AIRFLOW__{section.upper()}__{name.upper()}": value
+        for section, options in by_section.items()
+        for name, value in options.items()
+    }
 
 
 def clean_environment() -> dict[str, str]:
@@ -108,9 +118,4 @@ def airflow_environment(
             "min_heartbeat_interval": "1",
         },
     }
-    settings = {
-        f"AIRFLOW__{section.upper()}__{name.upper()}": value
-        for section, options in by_section.items()
-        for name, value in options.items()
-    }
-    return clean_environment() | {"AIRFLOW_HOME": str(home)} | settings
+    return clean_environment() | {"AIRFLOW_HOME": str(home)} | option_variables(by_section)

@@ -30,9 +30,9 @@ from cryptography.fernet import Fernet, InvalidToken
 from tests.support.airflow_settings import (
     COMPONENTS,
     CONNECTION_ID,
-    EMULATOR_COMMAND,
     airflow_environment,
     clean_environment,
+    emulator_command,
 )
 from tests.support.emulator_control import TIMEOUT, EmulatorControl
 from tests.support.processes import DEADLINE, Process, ProcessSet, free_port, until
@@ -70,7 +70,7 @@ class Airflow:
         dag_folders: Mapping[str, Path],
         settings: Mapping[str, str] | None = None,
         connections: Mapping[str, Mapping[str, Any]] | None = None,
-        emulator_command: Sequence[str] = EMULATOR_COMMAND,
+        emulator: Sequence[str] = emulator_command("whisper"),
         startup_timeout: float = DEADLINE,
     ) -> None:
         self.home = home
@@ -80,7 +80,7 @@ class Airflow:
         self._dag_folders = dag_folders
         self._settings = dict(settings or {})
         self._connections = {CONNECTION_ID: {}, **(connections or {})}
-        self._emulator_command = emulator_command
+        self._emulator_command = emulator
         self._startup_timeout = startup_timeout
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy on the loopback

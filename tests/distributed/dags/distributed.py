@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs while machines die: transcripts one by one, models through the gate, a batch, and who hears of it all."""
+"""What runs while processes are killed: transcripts one by one, rate-limited calls of a model, a batch, asset events."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 
-OUTPUT = os.environ.get("MACHINES_OUTPUT", "/tmp/machines")
+OUTPUT = os.environ.get("DISTRIBUTED_OUTPUT", "/tmp/distributed")
 URL = "https://example.com"
 TRANSCRIPTS, PROMPTS, ITEMS = 30, 12, 30
 
-HASTE: dict[str, Any] = {"deferrable": True, "retries": 8, "retry_delay": timedelta(seconds=2)}
+FAST: dict[str, Any] = {"deferrable": True, "retries": 8, "retry_delay": timedelta(seconds=2)}
 
-heard = Asset(
-    "heard",
+ended = Asset(
+    "ended_transcripts",
     watchers=[
         AssetWatcher(
-            name="heard",
+            name="ended",
             trigger=TranscriptEventTrigger(since="2000-01-01", audio_url_prefix=f"{URL}/", poll_interval=2),
         )
     ],
 )
 never = Asset("never")
 
-with DAG("hear", schedule=[heard, never]):
+with DAG("on_any_transcript", schedule=[ended, never]):
 
     @task
-    def hear() -> None:
-        """Never: only the events matter."""
+    def nothing() -> None:
+        """Never runs: only the events matter."""
 
-    hear()
+    nothing()
 
 with DAG("transcripts", schedule=None, max_active_tasks=64):
     # They end in another order than they began.
     TranscribeOperator.partial(
-        task_id="transcribe", output_path=f"{OUTPUT}/transcripts", formats=["txt"], poll_interval=2, **HASTE
+        task_id="transcribe", output_path=f"{OUTPUT}/transcripts", formats=["txt"], poll_interval=2, **FAST
     ).expand(
         audio=[
             f"{URL}/one/{number}.wav?emulator=processing:{90 - 2 * number}" for number in range(TRANSCRIPTS)
@@ -51,7 +51,7 @@ with DAG("transcripts", schedule=None, max_active_tasks=64):
 
 with DAG("models", schedule=None, max_active_tasks=64):
     LLMGatewayOperator.partial(
-        task_id="ask", model="gpt-5-nano", assemblyai_conn_id="gate", max_wait=3600, **HASTE
+        task_id="ask", model="gpt-5-nano", assemblyai_conn_id="gate", max_wait=3600, **FAST
     ).expand(prompt=[f"Say the number {number}." for number in range(PROMPTS)])
 
 with DAG("batch", schedule=None):
@@ -62,5 +62,5 @@ with DAG("batch", schedule=None):
         formats=["txt"],
         max_in_flight=15,
         poll_interval=2,
-        **HASTE,
+        **FAST,
     )
