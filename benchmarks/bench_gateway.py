@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Many calls of a model that allows 30 a minute: at what pace they are made, and what waiting costs in Airflow.
+Many calls of a model that allows 30 a minute: at what rate they are made, and what waiting costs in Airflow.
 
-CALLS sets how many are paced in fast time (default 500), SPEED how fast that is (default 20), AIRFLOW_CALLS how
+CALLS sets how many are made in accelerated time (default 500), SPEED how fast that is (default 20), AIRFLOW_CALLS how
 many a real Airflow makes with each contestant (default 60).
 """
 
@@ -14,13 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import count_of, print_table, print_verdict, print_versions, run
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # the harness of the tests
-
-from gateway_pace import LIMIT, Found  # noqa: E402
-from gateway_slots import UNLIMITED, Cost, measure, running  # noqa: E402
+from gateway_simulation import LIMIT, Found
+from gateway_tasks import UNLIMITED, Cost, measure, running
+from measurement import count_of, print_table, print_verdict, print_versions, program, run
 
 _GOODPUT_BOUND = 0.95
 _REFUSED_BOUND = 0.03
@@ -68,9 +64,8 @@ def main() -> int:
 
 
 def _pace(home: Path, window: str, headers: str, calls: int, speed: int) -> Found:
-    command = [sys.executable, str(HERE / "gateway_pace.py"), window, headers]
-    environment = {"AIRFLOW_HOME": str(home), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    ended = run([*command, str(calls), str(speed), str(_SEED)], environment)
+    command = program("gateway_simulation", window, headers, str(calls), str(speed), str(_SEED))
+    ended = run(command, {"AIRFLOW_HOME": str(home), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"})
     return Found(**json.loads(ended.output.splitlines()[-1]))
 
 
@@ -80,7 +75,7 @@ def _costs(home: Path, calls: int) -> dict[str, Cost]:
         measure(airflow, _ALONE, UNLIMITED)
         order = [dag for dag in _CONTESTANTS if dag not in (_ALONE, _FREE)]
         random.shuffle(order)
-        # What ours is judged by runs right before and right after it: the machine may have other work to do.
+        # What ours is compared with runs right before and right after it: the machine may have other work to do.
         alone = [_ALONE] * _LONE_CALLS
         order[order.index(_OURS) : order.index(_OURS) + 1] = [*alone, _FREE, _OURS, _FREE, *alone]
         found: dict[str, list[Cost]] = {}

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from statistics import median
 
-from measuring import Run, count_of, print_table, print_verdict, print_versions, run
+from measurement import Run, count_of, print_table, print_verdict, print_versions, run
 
 _BOUND = 1.15
 _EMPTY = "an empty program"

@@ -21,13 +21,21 @@ from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any
 
-import requests
-import trustme
-from measuring import count_of, print_table, print_verdict, print_versions, run, server
+from measurement import (
+    count_of,
+    emulator,
+    print_table,
+    print_verdict,
+    print_versions,
+    program,
+    run,
+    trust_new_certificate,
+)
 from streaming_worker import KEY
 
-_HERE = Path(__file__).parent
-_WORKER = (sys.executable, str(_HERE / "streaming_worker.py"))
+from tests.support.emulator_control import EmulatorControl
+
+_WORKER = program("streaming_worker")
 _PACKAGES = ("airflow-provider-assemblyai", "apache-airflow", "websocket-client", "assemblyai", "websockets")
 _CPU_BOUND = 1.2
 _SLOPE_BOUND_MIB = 1.0
@@ -45,46 +53,18 @@ def main() -> int:
         place = Path(directory)
         audio = place / "audio.pcm"
         audio.write_bytes(os.urandom(32_000 * max(seconds, 60)))
-        environment = _certificates(place) | {"AIRFLOW_HOME": str(place / "airflow"), "TMPDIR": directory}
-        command = [
-            sys.executable,
-            "-m",
-            "airflow_provider_assemblyai.emulator",
-            "--port",
-            "0",
-            "--api-key",
-            KEY,
-        ]
-        command += [
-            "--engine",
-            "scripted",
-            "--tls-cert",
-            str(place / "cert.pem"),
-            "--tls-key",
-            str(place / "key.pem"),
-        ]
-        with server(command, environment, "assemblyai-emulator ready ") as line:
-            url = json.loads(line)["us"]
+        environment = trust_new_certificate(place)
+        environment |= {"AIRFLOW_HOME": str(place / "airflow"), "TMPDIR": directory}
+        certificate = str(place / "server.pem")
+        with emulator(KEY, environment, "--tls-cert", certificate, "--tls-key", certificate) as url:
             connection = {"conn_type": "assemblyai", "password": KEY, "host": url}
             environment["AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"] = json.dumps(connection)
-            ca = str(place / "ca.pem")
+            control = EmulatorControl(url, verify=str(place / "ca.pem"))
             sides = [_side_by_side(audio, url, seconds, environment) for _ in range(rounds)]
-            stopped = _stopped(audio, url, environment, ca)
-            _control(url, ca, "clock", {"speed": speed})
+            stopped = _stop_and_continue(audio, url, environment, control)
+            control.call("POST", "/clock", {"speed": speed})
             hour = _worker("long", audio, url, _HOUR, environment, speed)
     return 0 if _judge(sides, stopped, hour, seconds) else 1
-
-
-def _certificates(place: Path) -> dict[str, str]:
-    """Write a throw-away authority and a certificate of it; every library is told to trust it."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(place / "ca.pem")
-    made = authority.issue_cert("127.0.0.1", "localhost")
-    made.private_key_pem.write_to_path(place / "key.pem")
-    for number, each in enumerate(made.cert_chain_pems):
-        each.write_to_path(place / "cert.pem", append=number > 0)
-    trusted = str(place / "ca.pem")
-    return {"REQUESTS_CA_BUNDLE": trusted, "SSL_CERT_FILE": trusted, "NO_PROXY": "127.0.0.1"}
 
 
 def _worker(
@@ -106,16 +86,18 @@ def _side_by_side(
         return {name: each.result() for name, each in started.items()}
 
 
-def _stopped(audio: Path, url: str, environment: Mapping[str, str], ca: str) -> list[int | None]:
+def _stop_and_continue(
+    audio: Path, url: str, environment: Mapping[str, str], control: EmulatorControl
+) -> list[int | None]:
     """Stop the process in the middle of its session, and return the close codes of the sessions it opened."""
-    before = {session["id"] for session in _control(url, ca, "sessions")}
+    before = {session["id"] for session in control.sessions()}
     command = (*_WORKER, "ours", str(audio), url, "15", "1")
     with subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL) as process:
 
-        def mine() -> list[dict[str, Any]]:
-            return [each for each in _control(url, ca, "sessions") if each["id"] not in before]
+        def opened() -> list[dict[str, Any]]:
+            return [each for each in control.sessions() if each["id"] not in before]
 
-        while not any(session["audio_seconds"] > 3 for session in mine()):
+        while not any(session["audio_seconds"] > 3 for session in opened()):
             if process.poll() is not None:
                 raise SystemExit("The capture that was to be stopped ended by itself.")
             time.sleep(0.2)
@@ -123,14 +105,7 @@ def _stopped(audio: Path, url: str, environment: Mapping[str, str], ca: str) -> 
         time.sleep(_STOP)
         process.send_signal(signal.SIGCONT)
         process.wait(120)
-        return [session["code"] for session in mine()]
-
-
-def _control(url: str, ca: str, path: str, body: object = None) -> Any:
-    method = "GET" if body is None else "POST"
-    answer = requests.request(method, f"{url}/_emulator/{path}", json=body, verify=ca, timeout=30)
-    answer.raise_for_status()
-    return answer.json()
+        return [session["code"] for session in opened()]
 
 
 def _judge(

@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from measuring import count_of, print_table, print_verdict, print_versions, run, server
+from measurement import count_of, emulator, print_table, print_verdict, print_versions, program, run, server
 from upload_worker import KEY
 
 _MEMORY_BOUND_MIB = 32
 _SPEED_BOUND = 0.9
 _MIB = 1 << 20
-_HERE = Path(__file__).parent
 _PACKAGES = ("airflow-provider-assemblyai", "apache-airflow", "requests", "s3fs", "assemblyai")
 
 
@@ -181,10 +180,9 @@ def _prepare(directory: Path, mib: int, gbit: int, running: ExitStack) -> Settin
             block = os.urandom(_MIB)
             digest.update(block)
             file.write(block)
-    servers = (sys.executable, str(_HERE / "upload_servers.py"))
 
     def start(*arguments: str) -> str:
-        return running.enter_context(server((*servers, *arguments), {}, "ready "))
+        return running.enter_context(server(program("upload_servers", *arguments), {}, "ready "))
 
     urls = {"line": start("sink", str(gbit * 1e9 / 8)), "free": start("sink", "0")}
     store = {
@@ -210,11 +208,10 @@ def _upload(one: Contestant, setting: Setting) -> Result:
     environment = {**setting.environment, "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT": json.dumps(connection)}
 
     def upload(path: Path) -> tuple[float, float]:
-        places = [
+        addresses = [
             f"s3://aws_bench@bench/{each.name}" if one.stored else str(each) for each in (setting.small, path)
         ]
-        worker = (sys.executable, str(_HERE / "upload_worker.py"), one.worker, *places, url)
-        ended = run(worker, environment)
+        ended = run(program("upload_worker", one.worker, *addresses, url), environment)
         answer = json.loads(ended.output.splitlines()[-1])
         size = path.stat().st_size
         if one.to != "emulator" and answer["upload_url"].rpartition("/")[2] != str(size):
@@ -230,10 +227,8 @@ def _upload(one: Contestant, setting: Setting) -> Result:
 
 def _upload_to_emulator(one: Contestant, setting: Setting) -> Result:
     """Upload to an emulator that is started for it, because it keeps the files until it ends."""
-    command = [sys.executable, "-m", "airflow_provider_assemblyai.emulator", "--port", "0"]
-    command += ["--engine", "scripted", "--api-key", KEY]
-    with server(command, setting.environment, "assemblyai-emulator ready ") as line:
-        urls = {"emulator": json.loads(line)["us"]}
+    with emulator(KEY, setting.environment) as url:
+        urls = {"emulator": url}
         return _upload(one, Setting(setting.small, setting.large, setting.sha256, urls, setting.environment))
 
 

@@ -8,8 +8,6 @@ Airflow. ``REAL=0`` leaves out what needs one. RUNS sets the number of rounds (d
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import os
 import random
@@ -20,14 +18,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from measuring import count_of, print_table, print_verdict, print_versions, run, server
+from measurement import (
+    BENCHMARKS,
+    count_of,
+    print_table,
+    print_verdict,
+    print_versions,
+    program,
+    run,
+    server,
+    trust_new_certificate,
+)
 from waiting_contestants import connections
 from waiting_server import job_id, lengths
 
-_HERE = Path(__file__).parent
 _PACKAGES = (
     "airflow-provider-assemblyai",
     "apache-airflow",
@@ -83,33 +87,33 @@ def main() -> int:
     rounds = count_of("RUNS", 1)
     print_versions(_PACKAGES)
     found: dict[str, list[Result]] = {}
-    whole: list[dict[str, Result]] = []
+    whole_tasks: list[dict[str, Result]] = []
     with tempfile.TemporaryDirectory(prefix="bench-waiting-") as directory:
         home = Path(directory)
-        _certificate(home)
+        trusted = trust_new_certificate(home)
         for _ in range(rounds):
             plans = [("bare loop", name, job) for name, job in _BARE.items()]
             if os.environ.get("REAL", "1") != "0":
                 plans += [("triggerer", name, job) for name, job in _REAL.items()]
-                whole.append(_tasks(home))
-                print(f"  whole tasks: {whole[-1]}", file=sys.stderr)
+                whole_tasks.append(_run_tasks(home, trusted))
+                print(f"  whole tasks: {whole_tasks[-1]}", file=sys.stderr)
             random.shuffle(plans)
             for place, name, job in plans:
-                found.setdefault(f"{place}: {name}", []).append(_measure(home, place, job))
+                found.setdefault(f"{place}: {name}", []).append(_measure(home, trusted, place, job))
                 print(f"  {place}: {name}: {_short(found[f'{place}: {name}'][-1])}", file=sys.stderr)
     _print(found)
     verdicts = [
         _judge(place, found) for place in ("bare loop", "triggerer") if f"{place}: ours, 10,000" in found
     ]
-    if whole:
-        verdicts.append(_whole(whole))
+    if whole_tasks:
+        verdicts.append(_judge_tasks(whole_tasks))
     return 0 if all(verdicts) else 1
 
 
-def _tasks(home: Path) -> dict[str, Result]:
+def _run_tasks(home: Path, trusted: Mapping[str, str]) -> dict[str, Result]:
     """Run whole tasks in an Airflow of their own."""
-    serving = (sys.executable, str(_HERE / "waiting_server.py"), str(_MAPPED + 1), str(home / "server.pem"))
-    with server(serving, {}, "ready ") as url, tempfile.TemporaryDirectory(dir=home) as directory:
+    command = program("waiting_server", str(_MAPPED + 1), str(home / "server.pem"))
+    with server(command, {}, "ready ") as url, tempfile.TemporaryDirectory(dir=home) as directory:
         job = {
             "files": [(_FEW, "?emulator=processing:5"), (_MANY, "")],
             "mapped": _MAPPED,
@@ -118,15 +122,13 @@ def _tasks(home: Path) -> dict[str, Result]:
             "certificate": str(home / "server.pem"),
             "openai": url,
         }
-        trusted = {name: str(home / "ca.pem") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
-        program = [sys.executable, str(_HERE / "waiting_batch.py"), directory, json.dumps(job)]
-        ended = run(program, trusted)
-    made: dict[str, Result] = json.loads(ended.output.splitlines()[-1])
-    return made
+        ended = run(program("waiting_tasks", directory, json.dumps(job)), trusted)
+    found: dict[str, Result] = json.loads(ended.output.splitlines()[-1])
+    return found
 
 
-def _whole(rounds: list[dict[str, Result]]) -> bool:
-    """Print what whole tasks took, and judge it."""
+def _judge_tasks(rounds: list[dict[str, Result]]) -> bool:
+    """Print the table of whole tasks, and judge it."""
 
     def slot(one: dict[str, Result], name: str, count: int) -> float:
         return float(one[name]["slot"]) / count
@@ -169,34 +171,27 @@ def _short(result: Result) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in result.items() if name != "late")
 
 
-def _measure(home: Path, place: str, job: Result) -> Result:
+def _measure(home: Path, trusted: Mapping[str, str], place: str, job: Result) -> Result:
     events = home / "events"
     events.write_text("")
     # The list holds what is waited for, and one more.
     rows = str(job["count"] + 1)
-    serving = (sys.executable, str(_HERE / "waiting_server.py"), rows, str(home / "server.pem"))
-    with server(serving, {}, "ready ") as url:
-        environment = _environment(home, url)
-        told = json.dumps(job | {"url": url, "events": str(events)})
-        program = [sys.executable, str(_HERE / "waiting_worker.py"), told]
+    with server(program("waiting_server", rows, str(home / "server.pem")), {}, "ready ") as url:
+        environment = {
+            **trusted,
+            **connections(url, _BUDGET, _ALONE),
+            "AIRFLOW_HOME": str(home / "bare"),
+            "PYTHONPATH": str(BENCHMARKS),
+        }
+        arguments = json.dumps(job | {"url": url, "events": str(events)})
+        command = program("waiting_worker", arguments)
         if place == "triggerer":
-            program = [sys.executable, str(_HERE / "waiting_triggerer.py"), str(home / "airflow"), told]
+            command = program("waiting_triggerer", str(home / "airflow"), arguments)
             events = home / "airflow" / "events"
-        ended = run(program, environment)
+        ended = run(command, environment)
     found: Result = json.loads(ended.output.splitlines()[-1])
     found["requests"] *= 60 / job["seconds"]
     return found | {"late": _lateness(events, found["began"], job["count"]) if job["ends"] else []}
-
-
-def _environment(home: Path, url: str) -> dict[str, str]:
-    return {
-        **connections(url, _BUDGET, _ALONE),
-        "AIRFLOW_HOME": str(home / "bare"),
-        "PYTHONPATH": str(_HERE),
-        "SSL_CERT_FILE": str(home / "ca.pem"),
-        "NO_PROXY": "localhost",
-        "no_proxy": "localhost",
-    }
 
 
 def _lateness(events: Path, began: float, count: int) -> list[float]:
@@ -204,33 +199,6 @@ def _lateness(events: Path, began: float, count: int) -> list[float]:
     ends = {job_id(number): began + length for number, length in enumerate(lengths(count + 1))}
     lines = [line.split() for line in events.read_text().splitlines()]
     return [float(moment) - ends[name] for name, moment in lines if float(moment) >= ends[name] >= began]
-
-
-def _certificate(home: Path) -> None:
-    """Write a certificate for this machine that only this benchmark trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
-    made = (
-        x509.CertificateBuilder(
-            name, name, key.public_key(), x509.random_serial_number(), now - day, now + day
-        )
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (home / "ca.pem").write_bytes(pem)
-    (home / "server.pem").write_bytes(pem + secret)
 
 
 def _middle(results: list[Result], name: str) -> float | None:

@@ -2,9 +2,9 @@
 """
 One streaming session in a process of its own: ``streaming_worker.py CONTESTANT AUDIO URL SECONDS SPEED``.
 
-A short session comes first: what is imported and looked up at first use is paid there, by every contestant. Sound is 16-bit PCM at 16 kHz, handed over in pieces of 100 ms when their time has come. Prints one line of JSON:
-processor seconds of the session, the lag of every turn (from when its
-last word had been said to when its text arrived, in milliseconds), and resident memory by simulated second.
+A short session comes first, so that what is loaded at first use is not measured. Audio is 16-bit PCM at 16 kHz, sent in
+pieces of 100 ms in real time. Prints one line of JSON: processor seconds of the session, the lag of every turn (from the
+end of its last word to the arrival of its text, in milliseconds), and resident memory by simulated second.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def ours(audio: str, url: str, seconds: float) -> dict[str, Any]:
         context: Any = {"ti": TaskInstance()}
         before = time.process_time()
         summary = operator.execute(context)
-        spent = time.process_time() - before
+        cpu = time.process_time() - before
         whole = json.loads(Path(summary["outputs"]["json"].removeprefix("file://")).read_text())
     ends = [turn["words"][-1]["end"] for turn in whole["utterances"]]
     received = [turn["received_ms"] for turn in whole["capture"]["turns"]]
-    lags = [came - said for came, said in zip(received, ends, strict=True)]
-    return {"cpu": spent, "lags": lags, "seconds": summary["captured_seconds"], "gaps": len(summary["gaps"])}
+    lags = [arrival - end for arrival, end in zip(received, ends, strict=True)]
+    return {"cpu": cpu, "lags": lags, "seconds": summary["captured_seconds"], "gaps": len(summary["gaps"])}
 
 
 def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
         if turn.end_of_turn:
             lags.append((time.monotonic() - zero) * 1000 - turn.words[-1].end)
 
-    def paced() -> Iterator[bytes]:
+    def in_real_time() -> Iterator[bytes]:
         for number, at in enumerate(range(0, len(sound), _FRAME), start=1):
             wait = zero + number * _FRAME_MS / 1000 - time.monotonic()
             if wait > 0:
@@ -85,16 +85,16 @@ def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
         )
     )
     client.on(RealTimeEvents.Turn, on_turn)
-    asked = RealTimeParameters(sample_rate=16_000, speech_model=SpeechModel.universal_3_5_pro)  # type: ignore[call-arg]
-    client.connect(asked)
+    parameters = RealTimeParameters(sample_rate=16_000, speech_model=SpeechModel.universal_3_5_pro)  # type: ignore[call-arg]
+    client.connect(parameters)
     zero = time.monotonic()
-    client.stream(paced())
+    client.stream(in_real_time())
     client.disconnect(terminate=True)
     return {"cpu": time.process_time() - before, "lags": lags, "seconds": len(sound) / 32_000, "gaps": 0}
 
 
-def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
-    """A long capture in fast time: what it keeps is written to files, as the operator has it."""
+def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
+    """A long capture in accelerated time, which writes its segments to files as the operator does."""
     from airflow_provider_assemblyai.api import streaming
     from airflow_provider_assemblyai.capture.audio.sources import PcmSource
     from airflow_provider_assemblyai.capture.config import CaptureConfig
@@ -143,7 +143,7 @@ def long(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
 def main() -> None:
     contestant, audio, url, seconds, speed = sys.argv[1:]
     if contestant == "long":
-        found = long(audio, url, float(seconds), float(speed))
+        found = long_capture(audio, url, float(seconds), float(speed))
     else:
         contestants = {"ours": ours, "official_sdk": official_sdk}
         contestants[contestant](audio, url, _WARM_UP)

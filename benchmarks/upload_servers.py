@@ -2,8 +2,8 @@
 """
 The two other ends of the upload benchmark, each a process of its own.
 
-``sink BYTES_PER_SECOND`` answers an upload as the service does and throws the bytes away, not faster than
-told (0: as fast as it can). ``store FILE...`` is as much of S3 as reading takes: HEAD, and GET with a range.
+``sink BYTES_PER_SECOND`` answers an upload as the service does and throws the bytes away, not faster than this
+rate (0: as fast as it can). ``store FILE...`` is as much of S3 as reading takes: HEAD, and GET with a range.
 It is there because moto keeps objects in memory and copies the whole of one for every range.
 """
 
@@ -24,20 +24,20 @@ _BLOCK = 1 << 20
 _SHORTEST_WAIT = 0.001
 
 
-class _Line:
-    """Holds a reader back to a speed."""
+class _Throttle:
+    """Limits a reader to a rate."""
 
     def __init__(self, bytes_per_second: float) -> None:
         self._speed = bytes_per_second
         self._start = time.monotonic()
-        self._never = threading.Event()
+        self._never_set = threading.Event()
 
-    def took(self, total: int) -> None:
+    def wait_for(self, total: int) -> None:
         """Wait until ``total`` bytes could have arrived."""
         if self._speed:
             early = self._start + total / self._speed - time.monotonic()
             if early > _SHORTEST_WAIT:
-                self._never.wait(early)
+                self._never_set.wait(early)
 
 
 def sink(bytes_per_second: float) -> None:
@@ -68,13 +68,13 @@ def _receive(stream: BinaryIO, buffer: memoryview, speed: float) -> int | None:
     while (line := stream.readline()) not in (b"\r\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    pace = _Line(speed)
+    throttle = _Throttle(speed)
     if headers.get("transfer-encoding") != "chunked":
         size = int(headers.get("content-length", 0))
-        return size if _take(stream, buffer, size, pace, 0) else None
+        return size if _take(stream, buffer, size, throttle, 0) else None
     total = 0
     while size := int(stream.readline().partition(b";")[0] or b"0", 16):
-        if not _take(stream, buffer, size, pace, total):
+        if not _take(stream, buffer, size, throttle, total):
             return None
         total += size
         stream.readline()
@@ -82,14 +82,14 @@ def _receive(stream: BinaryIO, buffer: memoryview, speed: float) -> int | None:
     return total
 
 
-def _take(stream: BinaryIO, buffer: memoryview, size: int, pace: _Line, before: int) -> bool:
+def _take(stream: BinaryIO, buffer: memoryview, size: int, throttle: _Throttle, before: int) -> bool:
     done = 0
     while done < size:
         got = stream.readinto1(buffer[: size - done])  # type: ignore[attr-defined]
         if not got:
             return False
         done += got
-        pace.took(before + done)
+        throttle.wait_for(before + done)
     return True
 
 

@@ -23,13 +23,13 @@ Upload = Callable[[str], tuple[str, str | None]]
 def ours(url: str) -> Upload:
     from airflow_provider_assemblyai.api import transcripts
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-    from airflow_provider_assemblyai.jobs import audio as handover
+    from airflow_provider_assemblyai.jobs import audio as job_audio
 
     # As TranscribeOperator does it; the hook reads the connection, which points at url, at first use.
     hook = AssemblyAIHook()
 
     def upload(audio: str) -> tuple[str, str | None]:
-        body = handover.AudioBody(handover.locate(audio))
+        body = job_audio.AudioBody(job_audio.locate(audio))
         return hook.send(transcripts.upload(body)), body.sha256
 
     return upload

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who waits in the waiting benchmark: the trigger of each contestant, and what measures the event loop."""
+"""The trigger of each contestant of the waiting benchmark, and what measures the event loop."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class BareTrigger(BaseTrigger):
 
 
 class TimedTrigger(TranscriptTrigger):
-    """The trigger of this package; a file is told when it fires."""
+    """The trigger of this package; it writes to a file when it fires."""
 
-    #: Where to, one line an event.
+    #: The file, one line an event.
     path = ""
 
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         async for event in super().run():
-            note(self.path or _home() / "events", f"{self.transcript_id} {time.time()}\n")
+            append_line(self.path or _home() / "events", f"{self.transcript_id} {time.time()}\n")
             yield event
 
 
@@ -56,7 +56,7 @@ def _home() -> Path:
     return Path(os.environ["AIRFLOW_HOME"])
 
 
-def note(path: str | Path, line: str) -> None:
+def append_line(path: str | Path, line: str) -> None:
     """Append a line to a file."""
     with Path(path).open("a") as file:
         file.write(line)
@@ -111,9 +111,9 @@ def resident() -> float:
 
 class LagTrigger(BaseTrigger):
     """
-    Measures the event loop of a real triggerer, each time that a file asks for it.
+    Measures the event loop of a real triggerer, each time that a file of this name appears.
 
-    :param home: a directory: ``measure`` there holds seconds, and is renamed when it is taken up; the result is
+    :param home: a directory: ``measure`` there holds seconds, and is renamed when measuring begins; the result is
         written to ``measured``.
     """
 

@@ -6,7 +6,7 @@ It answers as three services do, each in its own shape: AssemblyAI (``/v2/transc
 batches (``/v1/batches/...``) and dbt Cloud (``/api/v2/accounts/1/runs/...``). Job *n* is the same job in all of
 them. It is no emulator: it knows no keys and no errors, so that it is never what a contestant waits for.
 
-``/_/begin?ends=0|1`` starts all jobs and counts anew; with ``ends=0`` none ends. ``/_/counts`` tells what came.
+``/_/begin?ends=0|1`` starts all jobs and counts anew; with ``ends=0`` none ends. ``/_/counts`` returns the counts.
 A ``POST`` to ``/v1/batches`` makes job *n*, which then takes a fifth of its time.
 """
 
@@ -39,7 +39,7 @@ def lengths(count: int) -> list[float]:
 
 class Jobs:
     """
-    The state of all jobs, and what was asked.
+    The state of all jobs, and counts of the requests.
 
     :param count: how many.
     """
@@ -57,36 +57,36 @@ class Jobs:
         self._made: dict[int, float] = {}
         self._first = [0.0] * self.count
         self._last = [0.0] * self.count
-        self._seen = [0] * self.count
+        self._polls = [0] * self.count
 
     def done(self, number: int) -> bool:
-        """Tell how a job is; that is one sight of it."""
+        """Return whether a job has ended; this counts as one poll of it."""
         now = time.time()
-        if not self._seen[number]:
+        if not self._polls[number]:
             self._first[number] = now
         self._last[number] = now
-        self._seen[number] += 1
+        self._polls[number] += 1
         if number in self._made:
             return self._made[number] + self._lengths[number] / 5 <= now
         return self.ends and self.began + self._lengths[number] <= now
 
     def make(self) -> bytes:
-        """Take up the next job."""
+        """Start the next job."""
         number = len(self._made)
         self._made[number] = time.time()
         return self.answer(f"/v1/batches/{job_id(number)}")
 
     def counts(self) -> dict[str, float]:
-        """Return the requests, and the mean time between two sights of one job."""
-        often = [number for number in range(self.count) if self._seen[number] > 1]
-        sights = sum(self._seen[number] - 1 for number in often)
+        """Return the requests, and the mean time between two polls of one job."""
+        often = [number for number in range(self.count) if self._polls[number] > 1]
+        polls = sum(self._polls[number] - 1 for number in often)
         span = sum(self._last[number] - self._first[number] for number in often)
         return {
             "began": self.began,
             "requests": self.requests,
             "bytes": self.bytes,
             "watched": len(often),
-            "interval": span / sights if sights else 0.0,
+            "interval": span / polls if polls else 0.0,
         }
 
     def answer(self, target: str) -> bytes:
@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
     """
     One client: requests without a body, answered one after the other.
 
-    :param jobs: what is told about.
+    :param jobs: the state that is served.
     """
 
     def __init__(self, jobs: Jobs) -> None:

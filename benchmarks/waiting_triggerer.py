@@ -2,9 +2,9 @@
 """
 One contestant of the waiting benchmark in a real triggerer: ``waiting_triggerer.py HOME '{"contestant": ...}'``.
 
-Nobody has ten thousand tasks run only to see them wait, so the tasks are made deferred in the metadata database: a
-mapped task, a row of ``trigger`` for each of its instances. Everything from there on is Airflow's own. The first
-job in a home makes its database.
+Running ten thousand tasks only to make them wait would take hours, so they are made deferred in the metadata database: a
+mapped task, and a row of ``trigger`` for each of its instances. Everything from there on is Airflow's own. The first
+job in a home creates its database.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import gc
 
 gc.set_threshold(50_000)
 """
-_never = Event()
+_never_set = Event()
 
 
 def settings(home: Path) -> dict[str, str]:
@@ -59,7 +59,7 @@ def settings(home: Path) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": "bench" * 8,
         "AIRFLOW__TRIGGERER__CAPACITY": "20000",
         "AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": "1000",
-        # What takes longer than a minute here is making ten thousand triggers known, before anything is measured.
+        # Loading ten thousand triggers takes longer than a minute; nothing is measured before that.
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "600",
         "AIRFLOW__TRIGGERER__RUNNER_HEALTH_CHECK_THRESHOLD": "600",
     }
@@ -70,7 +70,7 @@ def _until(probe: Callable[[], bool], seconds: float, what: str) -> None:
     while not probe():
         if time.monotonic() > end:
             raise SystemExit(f"not within {seconds:.0f} s: {what}")
-        _never.wait(0.2)
+        _never_set.wait(0.2)
 
 
 def make_home(home: Path) -> None:
@@ -159,10 +159,10 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
             started = time.monotonic()
             _until(lambda: _running(home) >= count, 400, f"{count} triggers at work")
             starting = time.monotonic() - started
-            _never.wait(job["settle"])
+            _never_set.wait(job["settle"])
             control(f"begin?ends={int(job['ends'])}")
             (home / "measure").write_text(str(job["seconds"]))
-            _never.wait(job["seconds"])
+            _never_set.wait(job["seconds"])
             counts = control("counts")
             _until((home / "measured").exists, 60, "the measured lag")
             lag = json.loads((home / "measured").read_text())

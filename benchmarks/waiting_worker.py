@@ -35,7 +35,7 @@ async def _consume(trigger: Any) -> None:
 async def _loop(job: dict[str, Any]) -> dict[str, Any]:
     """Wait with triggers, and measure after everything has started."""
     count, interval, make = job["count"], job["interval"], TRIGGERS[job["contestant"]]
-    # Whatever is loaded at first use is not a matter of how many wait; neither is the first client.
+    # What is loaded at first use, and the first client, do not depend on how many wait.
     warm = asyncio.create_task(_consume(make(count, interval, False)))
     await asyncio.sleep(job["warm"])
     gc.collect()
@@ -63,7 +63,7 @@ async def _loop(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _threads(job: dict[str, Any]) -> dict[str, Any]:
-    """Wait with the SDK's blocking call, a thread for each job: a worker process each, in real life."""
+    """Wait with the SDK's blocking call, a thread for each job: in Airflow each is a worker process."""
     import assemblyai
 
     assemblyai.settings.api_key = "bench"

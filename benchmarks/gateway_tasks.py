@@ -2,29 +2,23 @@
 """
 The same mapped calls in a real Airflow, in several ways: what they cost in worker slots and in tries.
 
-See :mod:`slots` for how a slot is measured.
+See :mod:`slot_usage` for how a slot is measured.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import requests
-from slots import Slots, keep_journal
+from measurement import BENCHMARKS
+from slot_usage import SlotUsage, keep_journal
 
+from tests.support.airflow_settings import emulator_command
 from tests.support.running_airflow import Airflow
 
-HERE = Path(__file__).parent
-EMULATOR = (
-    *(sys.executable, "-m", "airflow_provider_assemblyai.emulator"),
-    *("--engine", "scripted", "--port", "0", "--gateway", "openai_fields=true"),
-)
 UNLIMITED = "gpt-5-nano"
 _LONGEST = 1800.0
 
@@ -83,17 +77,17 @@ class Cost:
 
 @contextmanager
 def running(home: Path, calls: int) -> Iterator[Airflow]:
-    """Keep an Airflow with the contestants' DAGs and an emulator."""
+    """Keep an Airflow running, with the contestants' DAGs and an emulator."""
     airflow = Airflow(
         home,
-        dag_folders={"bench": HERE / "gateway_dags"},
+        dag_folders={"bench": BENCHMARKS / "gateway_dags"},
         settings={"BENCH_CALLS": str(calls)},
-        emulator_command=EMULATOR,
+        emulator=emulator_command("scripted", "--gateway", "openai_fields=true"),
     )
     with airflow:
         keep_journal(airflow)
-        _control(airflow, "gateway", {"limits": {UNLIMITED: 1_000_000}})
-        _control(airflow, "llm-answers", {"answers": ["The customer wants the invoice again."]})
+        airflow.emulator.call("POST", "/gateway", {"limits": {UNLIMITED: 1_000_000}})
+        airflow.emulator.call("POST", "/llm-answers", {"answers": ["The customer wants the invoice again."]})
         connection = {
             "connection_id": "gateway",
             "conn_type": "pydanticai",
@@ -112,12 +106,12 @@ def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
     :param dag_id: which.
     :param model: what the emulator counts its calls under.
     """
-    before = _counted(airflow, model)
-    began = time.monotonic()
+    before = airflow.emulator.model_counters(model)
+    start = time.monotonic()
     run = airflow.trigger(dag_id)
     airflow.wait(run, timeout=_LONGEST)
-    seconds = time.monotonic() - began
-    after = _counted(airflow, model)
+    seconds = time.monotonic() - start
+    after = airflow.emulator.model_counters(model)
     tasks = airflow.query(
         "select map_index, state, try_number from task_instance where run_id = ? and dag_id = ?",
         *(run.run_id, dag_id),
@@ -126,8 +120,8 @@ def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
         "select count(*) as count from log where event = 'state mismatch' and dag_id = ? and run_id = ?",
         *(dag_id, run.run_id),
     )
-    slots = Slots(airflow, run)
-    held, waited = slots.held, slots.waited
+    usage = SlotUsage(airflow, run)
+    held, waited = usage.held, usage.waited
     order = sorted(waited, key=lambda index: waited[index])
     return Cost(
         calls=len(tasks),
@@ -140,13 +134,3 @@ def measure(airflow: Airflow, dag_id: str, model: str) -> Cost:
         waited=tuple(waited[index] for index in order),
         seconds=seconds,
     )
-
-
-def _counted(airflow: Airflow, model: str) -> dict[str, Any]:
-    answer = requests.get(f"{airflow.emulator_url}/_emulator/counters", timeout=30)
-    found: dict[str, Any] = answer.json()["gateway"]["models"].get(model, {"accepted": 0, "refused": 0})
-    return found
-
-
-def _control(airflow: Airflow, what: str, body: object) -> None:
-    requests.post(f"{airflow.emulator_url}/_emulator/{what}", json=body, timeout=30).raise_for_status()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Many calls through operator, trigger and gate, with simulated worker slots in a process in which time runs fast.
+Many calls through operator, trigger and rate limiter, with simulated worker slots, in accelerated time.
 
 The operator, the trigger, its serialization and the emulator are the real ones. Simulated is what Airflow does
 between them: slots that start a process in 2 to 20 seconds, mapped tasks in the order of their index, as
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from fast_time import run_fast
+from accelerated_time import accelerate
 
 MODEL = "gpt-5-mini"
 LIMIT = 30
@@ -71,14 +71,14 @@ class _TaskInstance:
         self.start_date: datetime | None = None
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Nobody asks for it here."""
+        """Not needed here."""
 
 
 class _Slots:
     """Worker slots, the scheduler's queue before them, and a triggerer."""
 
     def __init__(self, seed: int) -> None:
-        self._dice = random.Random(seed)
+        self._random = random.Random(seed)
         self._queue: queue.PriorityQueue[tuple[int, int, Callable[[], Any] | None]] = queue.PriorityQueue()
         self._order = 0
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ class _Slots:
     def _put(self, operator: Any, context: dict[str, Any], step: Callable[[], Any]) -> None:
         with self._lock:
             self._order += 1
-            start = self._dice.uniform(*_START)
+            start = self._random.uniform(*_START)
             run = partial(self._process, operator, context, step, start)
             self._queue.put((context["ti"].map_index, self._order, run))
 
@@ -144,7 +144,7 @@ class _Slots:
             (event,) = [fired.payload async for fired in trigger.run()]
             next_kwargs = {**deserialize(serialize(deferred.kwargs or {})), "event": event}  # type: ignore[dict-item]
             with self._lock:
-                dispatch = self._dice.uniform(*_DISPATCH)
+                dispatch = self._random.uniform(*_DISPATCH)
             await asyncio.sleep(dispatch)
             resume = partial(operator.resume_execution, deferred.method_name, next_kwargs, context)
             self._put(operator, context, resume)
@@ -160,47 +160,50 @@ class _Slots:
 
 
 def main() -> int:
-    """Run once, and print what was found as JSON: window, headers, calls, speed, seed."""
+    """Run once with window, headers, calls, speed and seed, and print the result as JSON."""
     window, headers, calls, speed, seed = sys.argv[1:]
-    real = run_fast(float(speed))
-    began = real()
+    real_clock = accelerate(float(speed))
+    start = real_clock()
     os.environ |= {"AIRFLOW__CORE__UNIT_TEST_MODE": "True", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
     from airflow_provider_assemblyai.emulator import serve
 
-    manner = {"limit": LIMIT, "window": window, "headers": "all" if headers == "with" else "none"}
-    with serve(gateway={**manner, "retry_after": headers == "with"}) as emulator:
+    settings = {"limit": LIMIT, "window": window, "headers": "all" if headers == "with" else "none"}
+    with serve(gateway={**settings, "retry_after": headers == "with"}) as emulator:
         connection = json.loads(emulator.connection_json)
         os.environ["AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"] = json.dumps(connection)
         emulator.set_llm_answers("A summary.")
-        found = _measure(emulator, int(calls), int(seed), lambda: real() - began)
+        found = _measure(emulator, int(calls), int(seed), lambda: real_clock() - start)
     print(json.dumps(asdict(found)))
     return 0
 
 
-def _measure(emulator: Any, calls: int, seed: int, taken: Callable[[], float]) -> Found:
+def _measure(emulator: Any, calls: int, seed: int, real_seconds: Callable[[], float]) -> Found:
+    from airflow_provider_assemblyai.client.task_control import TaskControl
     from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 
-    slept = threading.local()
-    total = [0.0]
-    lock = threading.Lock()
+    pauses: list[float] = []
 
-    class Watched(LLMGatewayOperator):
-        """Says how long it waited for its moment; the rest is the operator's."""
+    class TimedControl(TaskControl):
+        """Measures how long the operator waits for its planned moment."""
 
-        def _pause(self, seconds: float) -> None:
-            slept.since = time.time()
-            super()._pause(seconds)
-            with lock:
-                total[0] += time.time() - slept.since
+        def pause(self, seconds: float) -> None:
+            start = time.time()
+            super().pause(seconds)
+            pauses.append(time.time() - start)
+
+    class TimedOperator(LLMGatewayOperator):
+        @property
+        def _control(self) -> TaskControl:
+            return TimedControl(self._stop_reason, self.log)
 
     tasks: list[tuple[Any, dict[str, Any]]] = []
     for index in range(calls):
-        operator = Watched(
+        operator = TimedOperator(
             task_id="ask", prompt="Summarize.", model=MODEL, deferrable=True, max_wait=24 * 3600.0
         )
         tasks.append((operator, {"ti": _TaskInstance(index)}))
     slots = _Slots(seed)
-    began = time.time()
+    start = time.time()
     slots.run(tasks)
     ended = time.time()
     for failure in slots.failures[:5]:
@@ -217,11 +220,11 @@ def _measure(emulator: Any, calls: int, seed: int, taken: Callable[[], float]) -
         refused=counted["refused"],
         failed=len(slots.failures),
         goodput=len(answers) * interval / (max(answers) - min(answers) + interval),
-        goodput_from_start=len(answers) * interval / (max(answers) - began),
+        goodput_from_start=len(answers) * interval / (max(answers) - start),
         slot_seconds=slots.held / max(1, len(answers)),
-        slept_seconds=total[0] / max(1, len(answers)),
-        seconds=ended - began,
-        real_seconds=taken(),
+        slept_seconds=sum(pauses) / max(1, len(answers)),
+        seconds=ended - start,
+        real_seconds=real_seconds(),
     )
 
 

@@ -2,7 +2,7 @@
 """
 Many jobs in a real Airflow: one batch task of ours, and the OpenAI provider's operator, mapped.
 
-Run in a process of its own: ``waiting_batch.py HOME '{"files": [500, 2000], ...}'`` prints one JSON object.
+Run in a process of its own: ``waiting_tasks.py HOME '{"files": [500, 2000], ...}'`` prints one JSON object.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # the harness of the tests
+from measurement import BENCHMARKS
+from slot_usage import SlotUsage, keep_journal
 
-from slots import Slots, keep_journal  # noqa: E402
-
-from tests.support.running_airflow import Airflow  # noqa: E402
+from tests.support.airflow_settings import emulator_command
+from tests.support.running_airflow import Airflow
 
 _LONGEST = 1800.0
 
@@ -31,9 +30,8 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
     :param job: files (and what their addresses end with), mapped, concurrency, seconds, certificate (with its key), openai.
     """
     slow = {"kind": "delay_response", "seconds": 0.1, "times": None}
-    emulator = (
-        *(sys.executable, "-m", "airflow_provider_assemblyai.emulator"),
-        *("--engine", "scripted", "--port", "0", "--fault", json.dumps(slow)),
+    emulator = emulator_command(
+        *("scripted", "--fault", json.dumps(slow)),
         *("--concurrency", str(job["concurrency"]), "--job-seconds", str(job["seconds"])),
         *("--tls-cert", job["certificate"], "--tls-key", job["certificate"]),
     )
@@ -46,7 +44,7 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
         ),
     }
     with Airflow(
-        home, dag_folders={"bench": HERE / "batch_dags"}, settings=settings, emulator_command=emulator
+        home, dag_folders={"bench": BENCHMARKS / "batch_dags"}, settings=settings, emulator=emulator
     ) as airflow:
         keep_journal(airflow)
         _measure(airflow, "one_blocking")  # the first start of all fills caches
@@ -60,8 +58,8 @@ def _measure(airflow: Airflow, dag_id: str) -> dict[str, float]:
     state = airflow.wait(started, timeout=_LONGEST)
     if state != "success":
         raise SystemExit(f"{dag_id}: {airflow.describe(started)}")
-    slots = Slots(airflow, started)
-    return {"slot": sum(slots.held.values()), "wall": slots.wall}
+    usage = SlotUsage(airflow, started)
+    return {"slot": sum(usage.held.values()), "wall": usage.wall}
 
 
 if __name__ == "__main__":

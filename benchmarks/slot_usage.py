@@ -3,7 +3,7 @@
 How long tasks of a real Airflow hold a worker slot.
 
 Airflow keeps no record of how long a task held a slot before it deferred, so the metadata database itself, which is
-SQLite here, notes the moment of every change of a task instance's state; a task holds a slot while it is ``running``.
+SQLite here, records the time of every change of a task instance's state; a task holds a slot while it is ``running``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ end;
 
 def keep_journal(airflow: Airflow) -> None:
     """
-    Have the metadata database note the changes of state from now on.
+    Have the metadata database record the changes of state from now on.
 
     :param airflow: a running one.
     """
@@ -35,7 +35,7 @@ def keep_journal(airflow: Airflow) -> None:
         database.executescript(_JOURNAL)
 
 
-class Slots:
+class SlotUsage:
     """
     When the tasks of a run that has ended were running.
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all benchmarks share: processes that are measured from outside, tables, and verdicts."""
+"""What all benchmarks share: processes that are measured from outside, servers, tables, and verdicts."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -13,6 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parent
+# The harness of the tests is the benchmarks' as well.
+sys.path.insert(0, str(BENCHMARKS.parent))
 
 _MAXRSS_PER_MIB = 1 << 20 if sys.platform == "darwin" else 1 << 10
 
@@ -34,11 +40,16 @@ class Run:
     output: str
 
 
+def program(name: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a program of this folder."""
+    return (sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments)
+
+
 def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     """
     Run a command to its end.
 
-    The peak starts from that of the process which starts it, so a benchmark imports nothing large itself.
+    Its peak memory is at least that of the process that starts it, so a benchmark imports nothing large itself.
 
     :param command: what to run.
     :param environment: added to that of this process.
@@ -90,6 +101,38 @@ def server(command: Sequence[str], environment: Mapping[str, str], ready: str) -
             yield line.removeprefix(ready).strip()
         finally:
             process.terminate()
+
+
+@contextmanager
+def emulator(key: str, environment: Mapping[str, str], *options: str) -> Iterator[str]:
+    """
+    Keep an emulator running that recognizes nothing, and yield its URL.
+
+    :param key: the API key that it accepts.
+    :param environment: added to that of this process.
+    :param options: more arguments.
+    """
+    from tests.support.airflow_settings import emulator_command
+
+    command = emulator_command("scripted", "--api-key", key, *options)
+    with server(command, environment, "assemblyai-emulator ready ") as line:
+        yield json.loads(line)["us"]
+
+
+def trust_new_certificate(folder: Path) -> dict[str, str]:
+    """
+    Write a certificate for this machine, and return the environment in which it is trusted.
+
+    :param folder: ``server.pem`` there holds certificate and key, ``ca.pem`` what issued it.
+    """
+    import trustme
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    trusted = dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), str(folder / "ca.pem"))
+    return trusted | dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 
 
 def count_of(name: str, default: int) -> int:
