@@ -12,7 +12,7 @@ pytest_plugins = ["airflow_provider_assemblyai.emulator.pytest_plugin"]
 LONG_WAITS = ("test_capture", "test_events", "test_gateway_gate", "test_llm_gateway")
 
 
-class AirflowScheduling(LoadScopeScheduling):
+class AirflowScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
     """Tests that share a running Airflow share a process; every other test goes to any free process."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -18,7 +18,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.captures import listens, marked
 from tests.support.s3 import s3
 
-if AIRFLOW_V_3_2_PLUS:
+if TYPE_CHECKING or AIRFLOW_V_3_2_PLUS:
     from airflow.sdk._shared.module_loading import import_string
     from airflow.sdk.serde import deserialize, serialize
 else:
@@ -100,6 +100,11 @@ def old_context() -> dict[str, Any]:
     return {"ti": TaskInstance()}
 
 
+def through_database(value: Any) -> Any:
+    """What Airflow gives back of what a task or trigger hands over."""
+    return deserialize(serialize(value))
+
+
 @pytest.fixture
 def run() -> Callable[..., Any]:
     """Run an operator as Airflow does: execute, defer, trigger in an event loop, resume."""
@@ -111,15 +116,15 @@ def run() -> Callable[..., Any]:
                 return step()
             except TaskDeferred as deferred:
                 path, kwargs = deferred.trigger.serialize()
-                trigger = import_string(path)(**deserialize(serialize(kwargs)))
+                trigger = import_string(path)(**through_database(kwargs))
 
                 async def first(trigger: Any = trigger) -> Any:
                     async for event in trigger.run():
                         return event.payload
                     return None
 
-                event = deserialize(serialize(asyncio.run(first())))
-                next_kwargs = {**deserialize(serialize(deferred.kwargs or {})), "event": event}
+                event = through_database(asyncio.run(first()))
+                next_kwargs = {**through_database(deferred.kwargs or {}), "event": event}
                 step = partial(operator.resume_execution, deferred.method_name, next_kwargs, context)
 
     return run

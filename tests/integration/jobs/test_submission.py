@@ -41,8 +41,8 @@ def recording(tmp_path: Path) -> Path:
 
 def operator(**kwargs: Any) -> TranscribeOperator:
     """A new instance, as every try has one."""
-    kwargs = {"audio": URL, "poll_interval": 0.05, "settle_time": 0.05} | kwargs
-    return TranscribeOperator(task_id="transcribe", **kwargs)
+    settings: dict[str, Any] = {"audio": URL, "poll_interval": 0.05, "settle_time": 0.05, **kwargs}
+    return TranscribeOperator(task_id="transcribe", **settings)
 
 
 def money(emulator: Emulator) -> tuple[int, int]:
@@ -430,7 +430,8 @@ def test_two_tasks_that_lost_their_answers_for_one_url_adopt_one_job_each(
 
 
 def test_the_intent_is_recorded_when_nothing_slow_is_left_to_do(emulator: Emulator) -> None:
-    arrived, seen = threading.Event(), []
+    arrived = threading.Event()
+    seen: list[bytes] = []
     call = transcripts.submit(URL, {})
 
     def answer(listener: socket.socket) -> None:

@@ -8,19 +8,25 @@ import logging
 import threading
 import time
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import TaskKilled, TranscriptTimeout
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.mixins.cancellation import TaskDeferralTimeout
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
+from tests.integration.conftest import TaskInstance
+
+if TYPE_CHECKING or AIRFLOW_V_3_2_PLUS:
+    from airflow.sdk.exceptions import TaskDeferralTimeout
+else:
+    from airflow.exceptions import TaskDeferralTimeout
 
 SLOW = "https://example.com/a.wav?emulator=processing:3600"
 DONE = "https://example.com/a.wav"
@@ -95,14 +101,9 @@ def test_delete_on_kill_only_if_the_task_is_finally_over(
 
 
 def trigger(transcript_id: str, *, delete: bool = True, map_index: int = -1) -> TranscriptTrigger:
-    made = TranscriptTrigger(transcript_id, "assemblyai_default", "us", 5, time.time() + 60, delete)
-
-    class TaskInstance:
-        dag_id, run_id, task_id = "a_dag", "a_run", "a_task"
-
-    TaskInstance.map_index = map_index  # type: ignore[attr-defined]
-    made.task_instance = TaskInstance()
-    return made
+    made: Any = TranscriptTrigger(transcript_id, "assemblyai_default", "us", 5, time.time() + 60, delete)
+    made.task_instance = TaskInstance(map_index)
+    return made  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def trigger(transcript_id: str, *, delete: bool = True, map_index: int = -1) -> 
     [
         (DONE, "failed", True),
         (DONE, "deferred", False),  # another triggerer has taken over
-        (DONE, "running", False),  # cleared, and picked up again
+        (DONE, "running", False),  # cleared, and running again
         (SLOW, "failed", False),  # not done yet: deleting would throw away what is paid for
     ],
 )
@@ -153,11 +154,11 @@ def test_execution_timeout_holds_across_the_deferral(emulator: Emulator, context
 def test_airflows_own_timeouts_name_the_job(
     emulator: Emulator, context: Any, error: type[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    late = operator()
+    late: Any = operator()
     context["ti"].xcoms["transcript_id"] = "the-id"
     context["ti"].xcom_pull = lambda task_ids, key, map_indexes: context["ti"].xcoms[key]
-    said: list[str] = []
-    late._log_running_job = said.append  # type: ignore[method-assign]
+    logged: list[str] = []
+    late._log_running_job = logged.append
     if error is AirflowTaskTimeout:
         with pytest.raises(error), late._report_running_job(context):
             raise error
@@ -165,4 +166,4 @@ def test_airflows_own_timeouts_name_the_job(
         with pytest.raises(error):
             late.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
         assert late._transcript_id == "the-id"
-    assert len(said) == 1
+    assert len(logged) == 1

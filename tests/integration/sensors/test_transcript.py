@@ -128,4 +128,5 @@ def test_reschedule_mode(emulator: Emulator, context: Any) -> None:
     assert not waiting.poke(context)
     done = waiting.poke(context)
     assert done.is_done
+    assert done.xcom_value is not None
     assert done.xcom_value["status"] == "completed"

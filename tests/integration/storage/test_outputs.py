@@ -209,7 +209,8 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
 
 
 def test_paths_that_are_not() -> None:
-    for value in (5, None, [], "  "):
+    values: tuple[object, ...] = (5, None, [], "  ")
+    for value in values:
         with pytest.raises(InvalidInput, match="must be a path"):
             storage.open_path(value, "output_path")
 
