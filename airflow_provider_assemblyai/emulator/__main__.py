@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from airflow_provider_assemblyai import __version__
-from airflow_provider_assemblyai.emulator.engines import Engine
-from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable
+from airflow_provider_assemblyai.emulator.core.availability import EngineUnavailable
+from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.faults.kinds import EFFECTS
 from airflow_provider_assemblyai.emulator.faults.options import FaultError, read_text
 from airflow_provider_assemblyai.emulator.faults.rules import Selection, parse_rule

@@ -22,7 +22,7 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import (
     NO_TRANSCRIPT,
     GatewayError,
 )
-from airflow_provider_assemblyai.emulator.engines import Engine, Recognition
+from airflow_provider_assemblyai.emulator.core.speech import Engine, Recognition
 from airflow_provider_assemblyai.emulator.faults.held_requests import CONTINUE, HeldRequests
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
 from airflow_provider_assemblyai.emulator.faults.stream_faults import make_stream_fault
@@ -31,7 +31,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySet
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits, StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.turn_answers import TurnAnswers
-from airflow_provider_assemblyai.emulator.text.results import Results, build
+from airflow_provider_assemblyai.emulator.text.results import Results, build_results
 from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs, JobTimes
 from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import RedactionJobs
 from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
@@ -224,8 +224,8 @@ class Service:
             raise ApiError(400, errors.NOT_COMPLETED)
         return record, results
 
-    def for_gateway(self, project: str, transcript_id: str) -> tuple[Record, Results]:
-        """A completed transcript, for the gateway.
+    def for_gateway(self, project: str, transcript_id: str) -> tuple[Mapping[str, Any], Results]:
+        """The request and the results of a completed transcript, for the gateway.
 
         :raises GatewayError: 404 when it is not there or deleted, 400 when it is not completed.
         """
@@ -238,7 +238,7 @@ class Service:
         results = self.results(record)
         if record.status != COMPLETED or results is None:
             raise GatewayError(400, f"transcript is not completed, its status is {record.status}")
-        return record, results
+        return record.fields, results
 
     def results(self, record: Record) -> Results | None:
         """What a job found, ``None`` before its end or without any."""
@@ -246,7 +246,7 @@ class Service:
             return None
         known = self._results.get(record.id)
         if known is None:
-            known = self._results[record.id] = build(record.outcome, record.fields)
+            known = self._results[record.id] = build_results(record.outcome, record.fields)
             if len(self._results) > _RESULTS_KEPT:
                 self._results.popitem(last=False)
         return known
@@ -307,11 +307,11 @@ class Service:
         """Requests by kind, uploads, accepted, billed, seconds, deleted; by project too."""
         self.jobs.end_due()
         return {
-            **self.counters.shown(),
+            **self.counters.to_dict(),
             "webhook_attempts": self.webhooks.attempts,
             "jobs": self.jobs.counts(),
             "streaming": self.streaming.counts(),
-            "gateway": self.gateway.tally.shown(),
+            "gateway": self.gateway.usage.to_dict(),
         }
 
     def requests(self) -> list[dict[str, Any]]:
@@ -363,7 +363,7 @@ class Service:
         :raises FaultError: for a rule that is not understood.
         """
         self.faults.add(rules)
-        return self.faults.shown()
+        return self.faults.to_list()
 
     async def held_requests(self, wait: float = 0, count: int = 1) -> list[dict[str, Any]]:
         """The stopped requests.
@@ -372,7 +372,7 @@ class Service:
         :param count: how many.
         """
         await self.held.wait_for(count, min(wait, _LONGEST_WAIT))
-        return self.held.shown()
+        return self.held.to_list()
 
     def release(self, id: int | None = None, then: str = CONTINUE) -> int:
         """Let stopped requests go on.
@@ -398,7 +398,7 @@ class Service:
 
     def sessions(self) -> list[dict[str, Any]]:
         """Streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
-        return self.streaming.ledger.shown()
+        return self.streaming.ledger.to_list()
 
     def session_audio(self, session_id: str) -> bytes:
         """What a session received, where audio is recorded.
@@ -416,14 +416,14 @@ class Service:
         :return: how many sessions.
         :raises FaultError: for a kind or an option that is not understood.
         """
-        return self.streaming.order(make_stream_fault(kind, options), session_id)
+        return self.streaming.apply_fault(make_stream_fault(kind, options), session_id)
 
     def set_streaming_limits(self, **changes: Any) -> None:
         """Change the limits of streaming sessions until the next reset.
 
         :param changes: fields of ``StreamingLimits``.
         """
-        self.streaming.change_rules(**changes)
+        self.streaming.change_limits(**changes)
 
     def configure_gateway(self, **changes: Any) -> dict[str, Any]:
         """Change how the LLM Gateway behaves.
@@ -432,15 +432,15 @@ class Service:
         :return: how it behaves now.
         :raises ValueError: for a name or a value that is not understood.
         """
-        self.gateway.manner = self.gateway.manner.changed(**changes)
-        return self.gateway.manner.shown()
+        self.gateway.settings = self.gateway.settings.changed(**changes)
+        return self.gateway.settings.to_dict()
 
     def set_llm_answers(self, answers: Iterable[str | Mapping[str, Any]] = ()) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.
 
-        :param answers: texts, or objects with ``text``, ``tool_calls`` and ``finish``; none for their own answers.
+        :param answers: texts, or objects with ``text``, ``tool_calls`` and ``finish_reason``; none for their own answers.
         """
-        self.gateway.script([answers] if isinstance(answers, str | Mapping) else list(answers or ()))
+        self.gateway.set_answers([answers] if isinstance(answers, str | Mapping) else list(answers or ()))
 
     def reset(self) -> None:
         """Back to the beginning: no data, no counts, no faults, real time."""

@@ -67,8 +67,8 @@ def test_a_long_text_is_summarised_too(api: Api) -> None:
 def test_sentences_that_have_nothing_in_common() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert extract.best("It rained. Nobody came.", 1) == ["It rained."]
-        assert extract.best("One. Two. Three. Four. Five.", 2) == ["One.", "Two."]
+        assert extract.top_sentences("It rained. Nobody came.", 1) == ["It rained."]
+        assert extract.top_sentences("One. Two. Three. Four. Five.", 2) == ["One.", "Two."]
 
 
 def test_keys_with_and_without_bearer(api: Api) -> None:
@@ -157,7 +157,7 @@ def test_a_thousand_tokens_are_the_default(api: Api, emulator: Emulator) -> None
 
 
 def test_scripted_answers_come_in_turn_and_the_last_one_stays(api: Api, emulator: Emulator) -> None:
-    emulator.set_llm_answers("first", {"text": "second", "finish": "length"})
+    emulator.set_llm_answers("first", {"text": "second", "finish_reason": "length"})
     bodies = [answer(api) for _ in range(3)]
     assert [text_of(body) for body in bodies] == ["first", "second", "second"]
     assert [body["choices"][0]["finish_reason"] for body in bodies] == ["stop", "length", "length"]
@@ -221,7 +221,7 @@ def test_scripted_tool_calls(api: Api, emulator: Emulator) -> None:
     assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"at": 1}
 
 
-@pytest.mark.parametrize("wrong", [5, {}, {"texts": "x"}, {"tool_calls": [{}]}, {"finish": "tired"}])
+@pytest.mark.parametrize("wrong", [5, {}, {"texts": "x"}, {"tool_calls": [{}]}, {"finish_reason": "tired"}])
 def test_a_script_that_is_not_understood(api: Api, wrong: object) -> None:
     answer = api.call("POST", "/_emulator/llm-answers", json={"answers": [wrong]})
     assert answer.status_code == 400

@@ -122,16 +122,16 @@ def test_understanding_has_a_limit_of_its_own(api: Api, emulator: Emulator) -> N
 def test_a_fixed_window_opens_at_once_and_a_sliding_one_call_by_call() -> None:
     fixed, sliding = RateWindow(), RateWindow()
     for at in (0.0, 10.0, 20.0):
-        assert fixed.call(at, 3, FIXED).remaining == sliding.call(at, 3, SLIDING).remaining == 2 - at / 10
-    assert fixed.call(30.0, 3, FIXED).reset == 30
+        assert fixed.count(at, 3, FIXED).remaining == sliding.count(at, 3, SLIDING).remaining == 2 - at / 10
+    assert fixed.count(30.0, 3, FIXED).reset == 30
     # The call at 10 is the one that has to leave before another can come in.
-    assert sliding.call(30.0, 3, SLIDING).reset == 40
-    assert fixed.call(60.0, 3, FIXED).remaining == 2
-    assert sliding.call(60.0, 3, SLIDING).remaining == -1
-    assert sliding.call(100.0, 3, SLIDING).remaining == 1
+    assert sliding.count(30.0, 3, SLIDING).reset == 40
+    assert fixed.count(60.0, 3, FIXED).remaining == 2
+    assert sliding.count(60.0, 3, SLIDING).remaining == -1
+    assert sliding.count(100.0, 3, SLIDING).remaining == 1
 
 
 def test_a_reset_is_never_zero() -> None:
     window = RateWindow()
-    window.call(0.0, 1, FIXED)
-    assert window.call(59.99, 1, FIXED).reset == 1
+    window.count(0.0, 1, FIXED)
+    assert window.count(59.99, 1, FIXED).reset == 1

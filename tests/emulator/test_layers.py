@@ -21,9 +21,6 @@ ROOMS = [
     *("transcripts", "engines", "text", "faults", "core"),
 ]
 
-#: Imports that wait for the types of recognition to move into ``core``.
-EXCEPTIONS = {("core", "engines"), ("text", "engines"), ("engines", "transcripts")}
-
 
 def _imports(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
@@ -48,8 +45,7 @@ def test_rooms_import_down_only() -> None:
         for name in _imports(path):
             if name.startswith(f"{OWN}.emulator"):
                 imported = _room(name.split(".")[2:])
-                if (room, imported) not in EXCEPTIONS:
-                    assert ROOMS.index(imported) >= ROOMS.index(room), f"{path} imports {name}"
+                assert ROOMS.index(imported) >= ROOMS.index(room), f"{path} imports {name}"
 
 
 def test_no_room_holds_more_than_14_modules() -> None:

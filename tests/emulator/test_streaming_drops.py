@@ -158,7 +158,7 @@ def test_from_another_process(emulator: Emulator, api: Api) -> None:
     wrong = requests.post(f"{emulator.url}/_emulator/stream-faults", json={"kind": "jump"}, timeout=5)
     assert wrong.status_code == 400
     rules = f"{emulator.url}/_emulator/streaming-limits"
-    assert requests.post(rules, json={"most_sessions": 0}, timeout=5).status_code == 200
+    assert requests.post(rules, json={"max_sessions": 0}, timeout=5).status_code == 200
     assert Stream(emulator).error()[0] == 3009
     assert requests.post(rules, json={"most": 0}, timeout=5).status_code == 400
     clock = f"{emulator.url}/_emulator/clock"
@@ -179,7 +179,7 @@ def test_a_reset_breaks_what_is_open_and_forgets_it(emulator: Emulator) -> None:
 def test_every_word_is_accounted_for_over_twenty_drops(emulator: Emulator) -> None:
     """A client that goes on behind the last turn it was told has each word once."""
     emulator.set_speed(20)
-    emulator.set_streaming_limits(pace_slack=60)
+    emulator.set_streaming_limits(audio_lead_seconds=60)
     script = [f"word{number}" + "." * (number % 7 == 0) for number in range(1, 301)]
     emulator.set_transcript(" ".join(script))
     emulator.fault("stream_drop", after=[1, 8], times=20, seed=3)

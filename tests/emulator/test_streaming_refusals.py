@@ -24,7 +24,7 @@ def test_1008_for_a_key_that_is_missing_or_wrong(emulator: Emulator, key: str) -
 
 
 def test_1008_for_too_many_new_sessions_in_a_minute(emulator: Emulator) -> None:
-    emulator.set_streaming_limits(new_sessions=2)
+    emulator.set_streaming_limits(new_sessions_per_minute=2)
     for _ in range(2):
         Stream(emulator).finish()
     code, text, closed = Stream(emulator).error()
@@ -34,7 +34,7 @@ def test_1008_for_too_many_new_sessions_in_a_minute(emulator: Emulator) -> None:
 
 
 def test_3009_for_too_many_sessions_at_once(emulator: Emulator) -> None:
-    emulator.set_streaming_limits(most_sessions=1)
+    emulator.set_streaming_limits(max_sessions=1)
     first = Stream(emulator)
     assert Stream(emulator).error() == (3009, "Too many concurrent sessions", 3009)
     first.finish()
@@ -42,7 +42,7 @@ def test_3009_for_too_many_sessions_at_once(emulator: Emulator) -> None:
 
 
 def test_a_session_that_was_left_open_still_counts_as_one(emulator: Emulator) -> None:
-    emulator.set_streaming_limits(most_sessions=1)
+    emulator.set_streaming_limits(max_sessions=1)
     stream = Stream(emulator, inactivity_timeout=30)
     assert stream.id
     stream.drop()

@@ -31,7 +31,9 @@ SPEED = 4
 @pytest.fixture(scope="module")
 def _listening() -> Iterator[Emulator]:
     # A test that is held up catches up; the pace is checked elsewhere.
-    with serve(engine="whisper", speed=SPEED, streaming_limits=StreamingLimits(pace_slack=60)) as emulator:
+    with serve(
+        engine="whisper", speed=SPEED, streaming_limits=StreamingLimits(audio_lead_seconds=60)
+    ) as emulator:
         yield emulator
 
 

@@ -8,7 +8,7 @@ from wave import open as open_wave
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.engines import Word
+from airflow_provider_assemblyai.emulator.core.speech import Word
 from airflow_provider_assemblyai.emulator.text.results import merge_channels
 from tests.support.emulator_api import Api, error_of
 

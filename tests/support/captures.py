@@ -24,7 +24,7 @@ from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.engines.marked_audio import PITCH_MS, marked_audio
+from airflow_provider_assemblyai.emulator.engines.marked_audio import WORD_INTERVAL_MS, marked_audio
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 
 WORKER = Path(__file__).parent / "capture_worker.py"
@@ -39,16 +39,16 @@ Event = tuple[float, Callable[[], object]]
 
 
 def marked(seconds: float) -> bytes:
-    return marked_audio(round(seconds * 1000 / PITCH_MS))
+    return marked_audio(round(seconds * 1000 / WORD_INTERVAL_MS))
 
 
 def words_of(seconds: float) -> list[str]:
-    return WORDS[: round(seconds * 1000 / PITCH_MS)]
+    return WORDS[: round(seconds * 1000 / WORD_INTERVAL_MS)]
 
 
 def listens(emulator: Emulator) -> Emulator:
     """Have the emulator hear the words that marked audio holds."""
-    emulator.set_streaming_limits(marked_audio=True, new_sessions=None)
+    emulator.set_streaming_limits(marked_audio=True, new_sessions_per_minute=None)
     emulator.set_transcript(" ".join(WORDS))
     return emulator
 
@@ -137,7 +137,7 @@ def capture(
     may be late.
     """
     emulator.set_speed(speed)
-    emulator.set_streaming_limits(pace_slack=60.0)
+    emulator.set_streaming_limits(audio_lead_seconds=60.0)
     hosts = hosts_for("us", override=emulator.url)
     defaults = {"duration": len(audio) / SECOND, "inactivity_timeout": 3_600.0, "drain_timeout": 7_200.0}
     capture_config = CaptureConfig(**{**defaults, **config}, speed=speed)

@@ -25,7 +25,7 @@ class ProjectCount:
     billed_seconds: float = 0.0
     deleted: int = 0
 
-    def shown(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "uploads": self.uploads,
             "upload_bytes": self.upload_bytes,
@@ -49,7 +49,7 @@ class Counters:
         """The counts of a project, to add to."""
         return self._projects.setdefault(project, ProjectCount())
 
-    def shown(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All counts as the control endpoint gives them."""
         counts = self._projects.values()
         total = ProjectCount(
@@ -57,8 +57,8 @@ class Counters:
         )
         return {
             "requests": dict(self.requests),
-            **total.shown(),
-            "projects": {name: count.shown() for name, count in sorted(self._projects.items())},
+            **total.to_dict(),
+            "projects": {name: count.to_dict() for name, count in sorted(self._projects.items())},
         }
 
     def reset(self) -> None:

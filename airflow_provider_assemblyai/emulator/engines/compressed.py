@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding of compressed sound that comes in pieces: Opus packets, Opus in Ogg, and AAC."""
+"""Decoding of compressed audio that comes in chunks: Opus packets, Opus in Ogg, and AAC."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _CODECS = {"opus": "opus", "ogg_opus": "opus", "aac": "aac"}
 _OGG_HEADER = 27
 
 
-class Decoder:
+class CompressedDecoder:
     """Decodes one stream.
 
-    :param encoding: ``opus`` (a packet in each piece), ``ogg_opus`` or ``aac``.
+    :param encoding: ``opus`` (a packet in each chunk), ``ogg_opus`` or ``aac``.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -25,50 +25,50 @@ class Decoder:
             codec.sample_rate = 48_000
             codec.layout = "mono"
         self._codec = codec
-        self._rest = b""
-        self._packet = b""
+        self._buffer = b""
+        self._partial_packet = b""
 
-    def frames(self, piece: bytes) -> list[Any]:
+    def frames(self, chunk: bytes) -> list[Any]:
         """The frames that are complete now.
 
-        :param piece: what came.
-        :raises ValueError: when it is not of the encoding.
+        :param chunk: the next bytes of the stream.
+        :raises ValueError: when they are not of the encoding.
         """
         try:
-            return [frame for packet in self._packets(piece) for frame in self._codec.decode(packet)]
+            return [frame for packet in self._packets(chunk) for frame in self._codec.decode(packet)]
         except av.error.FFmpegError as error:
             raise ValueError(f"not {self._encoding}") from error
 
-    def milliseconds(self, piece: bytes) -> float:
-        """The length of a piece; like :meth:`frames`, where nobody listens."""
-        return float(sum(frame.samples * 1000 / frame.sample_rate for frame in self.frames(piece)))
+    def duration_ms(self, chunk: bytes) -> float:
+        """The length of a chunk; like :meth:`frames`, for an engine that does not use the samples."""
+        return float(sum(frame.samples * 1000 / frame.sample_rate for frame in self.frames(chunk)))
 
-    def _packets(self, piece: bytes) -> Iterator[Any]:
+    def _packets(self, chunk: bytes) -> Iterator[Any]:
         if self._encoding == "aac":
-            yield from self._codec.parse(piece)
+            yield from self._codec.parse(chunk)
         elif self._encoding == "opus":
-            yield av.Packet(piece)
+            yield av.Packet(chunk)
         else:
-            for packet in self._pages(piece):
+            for packet in self._ogg_packets(chunk):
                 if not packet.startswith((b"OpusHead", b"OpusTags")):
                     yield av.Packet(packet)
 
-    def _pages(self, piece: bytes) -> Iterator[bytes]:
+    def _ogg_packets(self, chunk: bytes) -> Iterator[bytes]:
         """The packets of whole Ogg pages."""
-        self._rest += piece
-        while len(self._rest) >= _OGG_HEADER:
-            if not self._rest.startswith(b"OggS"):
+        self._buffer += chunk
+        while len(self._buffer) >= _OGG_HEADER:
+            if not self._buffer.startswith(b"OggS"):
                 raise ValueError("not ogg_opus")
-            body = _OGG_HEADER + self._rest[_OGG_HEADER - 1]
-            sizes = self._rest[_OGG_HEADER:body]
-            if len(self._rest) < body + sum(sizes):
+            position = _OGG_HEADER + self._buffer[_OGG_HEADER - 1]
+            sizes = self._buffer[_OGG_HEADER:position]
+            if len(self._buffer) < position + sum(sizes):
                 return
             for size in sizes:
-                self._packet += self._rest[body : body + size]
-                body += size
+                self._partial_packet += self._buffer[position : position + size]
+                position += size
                 # A full lacing value goes on in the next one.
                 if size < 255:
-                    packet, self._packet = self._packet, b""
+                    packet, self._partial_packet = self._partial_packet, b""
                     if packet:
                         yield packet
-            self._rest = self._rest[body:]
+            self._buffer = self._buffer[position:]

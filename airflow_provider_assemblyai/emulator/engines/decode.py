@@ -11,15 +11,14 @@ import av
 import numpy as np
 
 from airflow_provider_assemblyai.emulator.core.errors import JobError, not_audio
-from airflow_provider_assemblyai.emulator.transcripts.sources import HEAD_BYTES, media_type
+from airflow_provider_assemblyai.emulator.core.media import HEAD_BYTES, media_type
 
-RATE = 16_000
-_LAYOUTS = {1: "mono", 2: "stereo"}
+SAMPLE_RATE = 16_000
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
-    """Decoded sound.
+class DecodedAudio:
+    """The samples of a file.
 
     :param channels: 16-bit samples, one array for each channel.
     """
@@ -29,16 +28,16 @@ class Audio:
     @property
     def duration(self) -> float:
         """Seconds."""
-        return len(self.channels[0]) / RATE if self.channels else 0.0
+        return len(self.channels[0]) / SAMPLE_RATE if self.channels else 0.0
 
-    def part(self, start: int, end: int | None) -> Audio:
-        """A cut.
+    def section(self, start: int, end: int | None) -> DecodedAudio:
+        """A part of the audio.
 
         :param start: milliseconds.
         :param end: milliseconds; ``None`` for the end of the file.
         """
-        first, last = start * RATE // 1000, None if end is None else end * RATE // 1000
-        return Audio([channel[first:last] for channel in self.channels])
+        first, last = start * SAMPLE_RATE // 1000, None if end is None else end * SAMPLE_RATE // 1000
+        return DecodedAudio([channel[first:last] for channel in self.channels])
 
     def mono(self) -> Any:
         """All channels mixed, as floats between -1 and 1."""
@@ -47,16 +46,16 @@ class Audio:
             mixed += channel
         return mixed / (32768.0 * len(self.channels))
 
-    def channel(self, number: int) -> Any:
-        """One channel, as floats between -1 and 1."""
-        return self.channels[number].astype(np.float32) / 32768.0
+    def separate(self) -> list[Any]:
+        """Each channel, as floats between -1 and 1."""
+        return [channel.astype(np.float32) / 32768.0 for channel in self.channels]
 
 
-def decode(path: Path) -> Audio:
+def decode(path: Path) -> DecodedAudio:
     """Read a file.
 
     :param path: the file, in any format that FFmpeg knows.
-    :raises JobError: with the service's text, when there is no sound in it.
+    :raises JobError: with the service's text, when there is no audio in it.
     """
     try:
         with av.open(str(path), mode="r", metadata_errors="ignore") as container:
@@ -67,19 +66,17 @@ def decode(path: Path) -> Audio:
         raise _unreadable(path) from error
 
 
-def _read(container: Any) -> Audio:
+def _read(container: Any) -> DecodedAudio:
     stream = container.streams.audio[0]
     count = stream.codec_context.channels or 1
-    resampler = av.AudioResampler(format="s16p", layout=stream.codec_context.layout.name, rate=RATE)
-    parts: list[Any] = []
-    for frame in container.decode(stream):
-        frame.pts = None  # gaps between packets would make the resampler refuse
+    resampler = av.AudioResampler(format="s16p", layout=stream.codec_context.layout.name, rate=SAMPLE_RATE)
+    parts = [np.zeros((count, 0), dtype=np.int16)]
+    for frame in (*container.decode(stream), None):
+        if frame is not None:
+            frame.pts = None  # gaps between packets would make the resampler refuse
         parts.extend(part.to_ndarray() for part in resampler.resample(frame))
-    parts.extend(part.to_ndarray() for part in resampler.resample(None))
-    if not parts:
-        return Audio([np.zeros(0, dtype=np.int16) for _ in range(count)])
     samples = np.concatenate(parts, axis=1)
-    return Audio([np.ascontiguousarray(row) for row in samples])
+    return DecodedAudio([np.ascontiguousarray(row) for row in samples])
 
 
 def _unreadable(path: Path) -> JobError:

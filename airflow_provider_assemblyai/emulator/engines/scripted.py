@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine that does not listen: the same words for the same input, at once."""
+"""The engine that reads no audio: the same words for the same input, at once."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
+from itertools import repeat
 
 from airflow_provider_assemblyai.emulator.core.errors import below_language_confidence
-from airflow_provider_assemblyai.emulator.core.live_speech import Listener, RecognitionOptions
-from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
+from airflow_provider_assemblyai.emulator.core.speech import (
+    Listener,
+    Recognition,
+    RecognitionJob,
+    RecognitionOptions,
+    Word,
+    separate_channels,
+)
+from airflow_provider_assemblyai.emulator.engines.marked_audio import WORD_INTERVAL_MS, WORD_LENGTH_MS
 from airflow_provider_assemblyai.emulator.engines.scripted_live import ScriptedListener
 from airflow_provider_assemblyai.emulator.text.languages import ENGLISH
 
 DEFAULT_DURATION = 30.0
-WORD_PITCH_MS = 400
-WORD_LENGTH_MS = 320
 LANGUAGE_CONFIDENCE = 0.9868
 
 # Made up for this file. Something for every kind of post-processing is in it: names, numbers, an
@@ -31,7 +36,7 @@ SENTENCES = (
     "I will send the invoice to martha@example.com before the evening.",
     "The total comes to $64.50 including the brake pads.",
     "That sounds fair, and I am happy to pay by card.",
-    "We close at 6 o'clock, uh, but somebody is here until 7.",
+    "We close at 6 o'clock, uh, but the back door is open until 7.",
     "Could you also check the front light for me?",
     "Of course, that only takes a few minutes.",
     "Please bring the lock when you come to collect it.",
@@ -51,7 +56,7 @@ class ScriptedEngine:
     name = "scripted"
     reads_media = False
 
-    def recognise(self, job: Job) -> Recognition:
+    def recognise(self, job: RecognitionJob) -> Recognition:
         """Make the words up.
 
         :param job: seed, duration and request of the job.
@@ -59,64 +64,46 @@ class ScriptedEngine:
         """
         fields = job.fields
         duration = job.duration if job.duration is not None else DEFAULT_DURATION
-        start = int(fields.get("audio_start_from") or 0)
         end = min(int(fields.get("audio_end_at") or 1 << 62), round(duration * 1000))
-        channels = 2 if fields.get("multichannel") or fields.get("dual_channel") else 1
         detects = bool(fields.get("language_detection"))
-        wanted = fields.get("language_confidence_threshold") or 0
-        if detects and wanted > LANGUAGE_CONFIDENCE:
-            raise below_language_confidence("en", LANGUAGE_CONFIDENCE, wanted)
+        threshold = fields.get("language_confidence_threshold") or 0
+        if detects and threshold > LANGUAGE_CONFIDENCE:
+            raise below_language_confidence("en", LANGUAGE_CONFIDENCE, threshold)
         return Recognition(
-            words=_speech(job.seed, job.script, (start, end), fields),
+            words=lambda: list(_words(job, end)),
             duration=duration,
-            channels=channels,
+            channels=2 if separate_channels(fields) else 1,
             language=str(fields.get("language_code") or ENGLISH),
             language_confidence=LANGUAGE_CONFIDENCE if detects else None,
         )
 
-    def listen(self, ears: RecognitionOptions) -> Listener:
+    def listen(self, options: RecognitionOptions) -> Listener:
         """A listener for a streaming session."""
-        return ScriptedListener(ears, " ".join(SENTENCES))
+        return ScriptedListener(options, " ".join(SENTENCES))
 
 
-def _speech(
-    seed: str, script: str | None, span: tuple[int, int], fields: Mapping[str, Any]
-) -> Callable[[], Sequence[Word]]:
-    multichannel = bool(fields.get("multichannel") or fields.get("dual_channel"))
-    speakers = bool(fields.get("speaker_labels"))
-
-    def words() -> Sequence[Word]:
-        return list(_words(seed, script, span, multichannel=multichannel, speakers=speakers))
-
-    return words
-
-
-def _words(
-    seed: str, script: str | None, span: tuple[int, int], *, multichannel: bool, speakers: bool
-) -> Iterator[Word]:
-    chance = random.Random(seed)
-    start, end = span
-    sentences = [script] if script is not None else None
-    pitch = WORD_PITCH_MS
-    if script:
-        # A script is said whole, however short the audio is.
-        pitch = max(1, min(WORD_PITCH_MS, (end - start) // max(1, len(script.split()))))
-    length = max(1, pitch * WORD_LENGTH_MS // WORD_PITCH_MS)
-    at = start
-    for turn in range(1 << 31):
-        if sentences is None:
-            sentence = chance.choice(SENTENCES)
-        elif turn < len(sentences):
-            sentence = sentences[turn]
-        else:
-            return
+def _words(job: RecognitionJob, end: int) -> Iterator[Word]:
+    """The words up to a moment, in milliseconds: two speakers, a sentence each."""
+    chance = random.Random(job.seed)
+    separate, labels = separate_channels(job.fields), bool(job.fields.get("speaker_labels"))
+    position = job.start_ms
+    interval = WORD_INTERVAL_MS
+    sentences: Iterator[str]
+    if job.script is None:
+        sentences = (chance.choice(options) for options in repeat(SENTENCES))
+    else:
+        sentences = iter([job.script])
+        # A script is there in full, however short the audio is.
+        shortened = (end - position) // max(1, len(job.script.split()))
+        interval = max(1, min(WORD_INTERVAL_MS, shortened)) if job.script else interval
+    length = max(1, interval * WORD_LENGTH_MS // WORD_INTERVAL_MS)
+    for turn, sentence in enumerate(sentences):
         side = turn % 2
-        speaker = str(side + 1) if multichannel else "AB"[side] if speakers else None
-        if multichannel and speakers:
-            speaker = f"{side + 1}A"
+        channel = str(side + 1) if separate else None
+        speaker = f"{channel}A" if channel and labels else channel or ("AB"[side] if labels else None)
         for text in sentence.split():
-            if at + length > end:
+            if position + length > end:
                 return
             confidence = round(chance.uniform(0.86, 0.999), 5)
-            yield Word(text, at, at + length, confidence, speaker, str(side + 1) if multichannel else None)
-            at += pitch
+            yield Word(text, position, position + length, confidence, speaker, channel)
+            position += interval

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sound as a client streams it, to samples at 16 kHz."""
+"""Audio as a client streams it, to samples at 16 kHz."""
 
 from __future__ import annotations
 
@@ -8,47 +8,46 @@ from typing import Any
 import av
 import numpy as np
 
-from airflow_provider_assemblyai.emulator.core.live_speech import SAMPLE_BYTES, RecognitionOptions
-from airflow_provider_assemblyai.emulator.engines.compressed import Decoder
-
-RATE = 16_000
+from airflow_provider_assemblyai.emulator.core.speech import SAMPLE_BYTES, RecognitionOptions
+from airflow_provider_assemblyai.emulator.engines.compressed import CompressedDecoder
+from airflow_provider_assemblyai.emulator.engines.decode import SAMPLE_RATE
 
 
 class StreamDecoder:
     """The decoder of one session.
 
-    :param ears: encoding and rate.
+    :param options: encoding and rate.
     """
 
-    def __init__(self, ears: RecognitionOptions) -> None:
-        self._ears = ears
-        self._decoder = None if ears.encoding in SAMPLE_BYTES else Decoder(ears.encoding)
+    def __init__(self, options: RecognitionOptions) -> None:
+        self._options = options
+        self._decoder = None if options.encoding in SAMPLE_BYTES else CompressedDecoder(options.encoding)
         self._resampler: Any = None
-        if self._decoder is not None or ears.rate != RATE:
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-        self._rest = b""
+        if self._decoder is not None or options.sample_rate != SAMPLE_RATE:
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        self._partial_sample = b""
 
-    def samples(self, piece: bytes) -> Any:
-        """The sound of a piece, as floats between -1 and 1.
+    def samples(self, chunk: bytes) -> Any:
+        """The samples of a chunk, as floats between -1 and 1.
 
         :raises ValueError: when it is not of the encoding.
         """
         if self._decoder is not None:
-            return self._resampled(self._decoder.frames(piece))
-        piece = self._rest + piece
-        whole = len(piece) - len(piece) % SAMPLE_BYTES[self._ears.encoding]
-        self._rest = piece[whole:]
-        found = (
-            np.frombuffer(piece[:whole], dtype="<i2")
-            if self._ears.encoding == "pcm_s16le"
-            else _MU_LAW[np.frombuffer(piece, dtype=np.uint8)]
+            return self._resampled(self._decoder.frames(chunk))
+        chunk = self._partial_sample + chunk
+        length = len(chunk) - len(chunk) % SAMPLE_BYTES[self._options.encoding]
+        self._partial_sample = chunk[length:]
+        samples = (
+            np.frombuffer(chunk[:length], dtype="<i2")
+            if self._options.encoding == "pcm_s16le"
+            else _MU_LAW[np.frombuffer(chunk, dtype=np.uint8)]
         )
         if self._resampler is None:
-            return found.astype(np.float32) / 32768.0
-        if not len(found):
+            return samples.astype(np.float32) / 32768.0
+        if not len(samples):
             return np.zeros(0, dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(found[None, :].astype(np.int16), format="s16", layout="mono")
-        frame.sample_rate = self._ears.rate
+        frame = av.AudioFrame.from_ndarray(samples[None, :].astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate = self._options.sample_rate
         return self._resampled([frame])
 
     def _resampled(self, frames: list[Any]) -> Any:

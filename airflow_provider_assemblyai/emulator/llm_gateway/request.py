@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``POST /v1/chat/completions``: what is asked, and the texts of its refusal."""
+"""Reading and validating the requests of ``POST /v1/chat/completions``."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import (
     unsupported,
     unsupported_model,
 )
-from airflow_provider_assemblyai.emulator.llm_gateway import tokens
+from airflow_provider_assemblyai.emulator.llm_gateway import tokenizer
 from airflow_provider_assemblyai.emulator.llm_gateway.models import Model
 
 TAG = "{{ transcript }}"
 DEFAULT_MAX_TOKENS = 1000
-DEEPEST = 2
+MAX_DEPTH = 2
 ROLES = ("user", "assistant", "system", "tool")
 _NOT_ECHOED = ("messages", "prompt")
 
-Find = Callable[[object], Model | None]
+FindModel = Callable[[object], Model | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ChatRequest:
     """A request that is well formed, for one model.
 
     :param schema: that the answer must follow, or ``None``.
-    :param injected: the transcript's text, once it has been put in.
+    :param transcript: the transcript's text, once it has been inserted.
     """
 
     model: Model
@@ -44,38 +44,41 @@ class ChatRequest:
     schema: Any
     transcript_id: str | None
     fields: Mapping[str, Any]
-    injected: str | None = None
+    transcript: str | None = None
 
     @property
     def echo(self) -> dict[str, Any]:
-        """What the answer repeats of the request."""
+        """The part of the request that the answer repeats."""
         kept = {name: value for name, value in self.fields.items() if name not in _NOT_ECHOED}
         return {**kept, "model": self.model.id, "max_tokens": self.max_tokens}
 
     @property
     def prompt_tokens(self) -> int:
         """Tokens of everything that the model reads."""
-        return sum(tokens.count(text_of(message)) + 4 for message in self.messages)
+        return sum(tokenizer.count(text_of(message)) + 4 for message in self.messages)
 
     def with_transcript(self, text: str) -> ChatRequest:
         """The request with a transcript in place of the first tag of the first message that has one.
 
         :param text: the transcript's text.
         """
-        messages = [dict(message) for message in self.messages]
-        for message in messages:
-            if isinstance(message.get("content"), str) and TAG in message["content"]:
-                message["content"] = message["content"].replace(TAG, text, 1)
-                break
-            parts = message.get("content")
-            at = next((n for n, part in enumerate(parts or []) if TAG in _part_text(part)), None)
-            if at is not None and isinstance(parts, list):
-                whole = {**parts[at], "text": parts[at]["text"].replace(TAG, text, 1)}
-                message["content"] = [*parts[:at], whole, *parts[at + 1 :]]
-                break
-        else:
-            return self
-        return replace(self, messages=messages, injected=text)
+        for number, message in enumerate(self.messages):
+            content = _insert(message.get("content"), text)
+            if content is not None:
+                changed = {**message, "content": content}
+                messages = [*self.messages[:number], changed, *self.messages[number + 1 :]]
+                return replace(self, messages=messages, transcript=text)
+        return self
+
+
+def _insert(content: Any, text: str) -> Any:
+    """A message's content with a text in place of the first tag, ``None`` without a tag."""
+    if isinstance(content, str):
+        return content.replace(TAG, text, 1) if TAG in content else None
+    for number, part in enumerate(content if isinstance(content, list) else ()):
+        if TAG in _part_text(part):
+            return [*content[:number], {**part, "text": _insert(part["text"], text)}, *content[number + 1 :]]
+    return None
 
 
 def text_of(message: Mapping[str, Any]) -> str:
@@ -91,11 +94,11 @@ def _part_text(part: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def read(body: object, find: Find) -> list[ChatRequest]:
+def read_request(body: object, find_model: FindModel) -> list[ChatRequest]:
     """Check a request.
 
     :param body: the decoded JSON.
-    :param find: gives a model by its name.
+    :param find_model: gives a model by its name.
     :return: the request, and the same for each fallback that may be tried.
     :raises GatewayError: 400, with everything that is wrong.
     """
@@ -106,47 +109,47 @@ def read(body: object, find: Find) -> list[ChatRequest]:
     fallbacks = fields.get("fallbacks") or []
     if not isinstance(config, dict) or not isinstance(fallbacks, list):
         raise invalid("fallbacks must be a list, fallback_config an object")
-    depth = config.get("depth", DEEPEST)
+    depth = config.get("depth", MAX_DEPTH)
     if not _is_integer(depth):
         raise invalid("fallback_config depth must be an integer")
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         raise invalid(DEPTH)
-    made = [_one(fields, find)]
+    chain = [_read_one(fields, find_model)]
     for fallback in fallbacks:
         if not isinstance(fallback, dict):
             raise invalid("each fallback must be an object with a model")
         kept = {name: value for name, value in fields.items() if name not in ("fallbacks", "fallback_config")}
         if "messages" in fallback or "prompt" in fallback:
             kept = {name: value for name, value in kept.items() if name not in _NOT_ECHOED}
-        # A fallback answers in the form that was asked for.
-        made.append(_one({**kept, **fallback, "stream": fields.get("stream", False)}, find))
-    return made[: 1 + max(0, depth)]
+        # A fallback streams if the request does.
+        chain.append(_read_one({**kept, **fallback, "stream": fields.get("stream", False)}, find_model))
+    return chain[: 1 + max(0, depth)]
 
 
-def _one(fields: Mapping[str, Any], find: Find) -> ChatRequest:
-    model = find(fields.get("model"))
+def _read_one(fields: Mapping[str, Any], find_model: FindModel) -> ChatRequest:
+    model = find_model(fields.get("model"))
     if model is None:
         raise invalid(unsupported_model(fields.get("model")))
-    faults: list[str] = []
-    messages = _messages(fields, faults)
+    problems: list[str] = []
+    messages = _messages(fields, problems)
     max_tokens = fields.get("max_tokens", fields.get("max_completion_tokens", DEFAULT_MAX_TOKENS))
     if not _is_integer(max_tokens) or not 1 <= max_tokens < model.context:
-        faults.append(f"max_tokens must be an integer from 1 and below {model.context}")
+        problems.append(f"max_tokens must be an integer from 1 and below {model.context}")
     temperature = fields.get("temperature", 1)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 <= temperature <= 2:
-        faults.append("temperature must be a number between 0 and 2")
+        problems.append("temperature must be a number between 0 and 2")
     if fields.get("model_region", "global") != "global":
-        faults.append(REGION)
+        problems.append(REGION)
     tools = fields.get("tools") or []
     if tools and not model.tools:
-        faults.append(unsupported(model.id, "tools"))
+        problems.append(unsupported(model.id, "tools"))
     if not isinstance(tools, list) or not all(map(_is_tool, tools)):
-        faults.append("tools is invalid: each tool needs type function and a function with a name")
+        problems.append("tools is invalid: each tool needs type function and a function with a name")
     if fields.get("stream") and not model.streams:
-        faults.append(unsupported(model.id, "stream"))
-    schema = _schema(fields.get("response_format"), model, faults)
-    if faults:
-        raise invalid(*faults)
+        problems.append(unsupported(model.id, "stream"))
+    schema = _schema(fields.get("response_format"), model, problems)
+    if problems:
+        raise invalid(*problems)
     identity = fields.get("transcript_id")
     return ChatRequest(
         model=model,
@@ -161,41 +164,41 @@ def _one(fields: Mapping[str, Any], find: Find) -> ChatRequest:
     )
 
 
-def _messages(fields: Mapping[str, Any], faults: list[str]) -> list[Mapping[str, Any]]:
+def _messages(fields: Mapping[str, Any], problems: list[str]) -> list[Mapping[str, Any]]:
     messages = fields.get("messages")
     if not messages and isinstance(fields.get("prompt"), str) and fields["prompt"]:
         return [{"role": "user", "content": fields["prompt"]}]
     if not messages:
-        faults.append(NO_MESSAGES)
+        problems.append(NO_MESSAGES)
         return []
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        faults.append("messages must be a list of objects")
+        problems.append("messages must be a list of objects")
         return []
     for number, message in enumerate(messages):
         if message.get("role") not in ROLES:
-            faults.append(f"messages[{number}].role must be one of: {', '.join(ROLES)}")
+            problems.append(f"messages[{number}].role must be one of: {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str | list | None):
-            faults.append(f"messages[{number}].content must be a string or a list of parts")
+            problems.append(f"messages[{number}].content must be a string or a list of parts")
     return messages
 
 
-def _schema(form: Any, model: Model, faults: list[str]) -> Any:
-    if form is None:
+def _schema(response_format: Any, model: Model, problems: list[str]) -> Any:
+    if response_format is None:
         return None
-    if not model.structured:
-        faults.append(unsupported(model.id, "response_format"))
+    if not model.structured_output:
+        problems.append(unsupported(model.id, "response_format"))
         return None
-    kind = form.get("type") if isinstance(form, dict) else None
+    kind = response_format.get("type") if isinstance(response_format, dict) else None
     if kind == "text":
         return None
     if kind != "json_schema":
-        faults.append("response_format is invalid: type must be json_schema")
+        problems.append("response_format is invalid: type must be json_schema")
         return None
-    inner = form.get("json_schema")
+    inner = response_format.get("json_schema")
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"]:
-        faults.append("response_format is invalid: json_schema.name is required")
+        problems.append("response_format is invalid: json_schema.name is required")
     elif not isinstance(inner.get("schema"), dict):
-        faults.append("response_format is invalid: json_schema.schema must be an object")
+        problems.append("response_format is invalid: json_schema.schema must be an object")
     else:
         return inner["schema"]
     return None

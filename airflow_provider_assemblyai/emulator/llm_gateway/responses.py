@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shapes of answers: whole, or in parts."""
+"""Responses to chats: one JSON object, or a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from airflow_provider_assemblyai.emulator.llm_gateway import tokens
-from airflow_provider_assemblyai.emulator.llm_gateway.answering import Draft, ToolCall
+from airflow_provider_assemblyai.emulator.llm_gateway import tokenizer
+from airflow_provider_assemblyai.emulator.llm_gateway.answering import ModelOutput, ToolCall
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 
-_PIECE = 4  # tokens that one chunk carries
+_TOKENS_PER_CHUNK = 4
 
 
 def completion(
     request: ChatRequest,
-    draft: Draft,
-    manner: GatewaySettings,
+    output: ModelOutput,
+    settings: GatewaySettings,
     *,
     request_id: str,
     now: float,
@@ -29,54 +29,55 @@ def completion(
     """The answer of a call that does not stream.
 
     :param request: the request that was answered.
-    :param draft: what the model said.
-    :param manner: where tool calls are and what token counts are called.
+    :param output: the answer of the model.
+    :param settings: where tool calls are and what token counts are called.
     :param request_id: id of the call.
     :param now: the emulator's time.
     :param seconds: how long it took.
     :param llm_status: the provider's own status, which can be bad in an answer with 200.
-    :param choices: over how many the content is spread.
+    :param choices: into how many the content is divided.
     """
-    shown: dict[str, Any] = {
+    response: dict[str, Any] = {
         "request_id": request_id,
-        "choices": _choices(request, draft, manner, choices) if llm_status < 400 else [],
+        "choices": _choices(request, output, settings, choices) if llm_status < 400 else [],
         "request": request.echo,
-        "usage": _usage(draft, manner.usage),
+        "usage": _usage(output, settings.usage),
         "http_status_code": 200,
         "llm_status_code": llm_status,
         "response_time": int(seconds * 1e9),
     }
-    if manner.openai_fields:
+    if settings.openai_fields:
         head = {"id": f"chatcmpl-{request_id}", "object": "chat.completion", "created": int(now)}
-        shown = {**head, "model": request.model.id, **shown}
-    return shown
+        response = {**head, "model": request.model.id, **response}
+    return response
 
 
-def _choices(request: ChatRequest, draft: Draft, manner: GatewaySettings, count: int) -> list[dict[str, Any]]:
-    finish = request.model.stop_reason(draft.finish)
-    made = []
-    for index, content in enumerate(_parts(draft.content, count)):
-        choice: dict[str, Any] = {
+def _choices(
+    request: ChatRequest, output: ModelOutput, settings: GatewaySettings, count: int
+) -> list[dict[str, Any]]:
+    finish_reason = request.model.finish_reason(output.finish_reason)
+    choices: list[dict[str, Any]] = [
+        {
             "index": index,
             "message": {"role": "assistant", "content": content},
-            "finish_reason": finish,
+            "finish_reason": finish_reason,
         }
-        made.append(choice)
-    if draft.tool_calls:
-        calls = [_call(call, manner.arguments) for call in draft.tool_calls]
-        # The last choice, so that a reader of the first one alone is found out.
-        place = made[-1]["message"] if manner.tool_calls == "message" else made[-1]
-        place["tool_calls"] = calls
-    return made
+        for index, content in enumerate(_parts(output.content, count))
+    ]
+    if output.tool_calls:
+        # The last choice, so that a client that reads only the first one is noticed.
+        last = choices[-1]
+        holder = last["message"] if settings.tool_calls == "message" else last
+        holder["tool_calls"] = [_call(call, settings.arguments) for call in output.tool_calls]
+    return choices
 
 
 def _parts(content: str | None, count: int) -> Sequence[str | None]:
     if content is None or count <= 1:
         return [content] + [None] * (count - 1)
-    words = tokens.split(content)
+    words = tokenizer.split(content)
     size = max(1, -(-len(words) // count))
-    parts: list[str | None] = ["".join(words[at * size : (at + 1) * size]) for at in range(count)]
-    return parts
+    return ["".join(words[number * size : (number + 1) * size]) for number in range(count)]
 
 
 def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
@@ -86,13 +87,12 @@ def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": value}}
 
 
-def _usage(draft: Draft, names: str) -> dict[str, Any]:
-    said, read = draft.output_tokens, draft.input_tokens
+def _usage(output: ModelOutput, names: str) -> dict[str, Any]:
     usage: dict[str, Any] = {}
     if names in ("both", "input"):
-        usage.update(input_tokens=read, output_tokens=said)
+        usage.update(input_tokens=output.input_tokens, output_tokens=output.output_tokens)
     if names in ("both", "prompt"):
-        usage.update(prompt_tokens=read, completion_tokens=said)
+        usage.update(prompt_tokens=output.input_tokens, completion_tokens=output.output_tokens)
         usage["prompt_tokens_details"] = {"cached_tokens": 0, "audio_tokens": 0}
         usage["completion_tokens_details"] = {
             "reasoning_tokens": 0,
@@ -100,28 +100,30 @@ def _usage(draft: Draft, names: str) -> dict[str, Any]:
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         }
-    return {**usage, "total_tokens": read + said}
+    return {**usage, "total_tokens": output.input_tokens + output.output_tokens}
 
 
-def events(
-    request: ChatRequest, draft: Draft, request_id: str, now: float, cut: int | None
+def event_stream(
+    request: ChatRequest, output: ModelOutput, request_id: str, now: float, max_chunks: int | None
 ) -> Iterator[bytes]:
     """The parts of a streamed answer, as server-sent events.
 
     :param request: the request that was answered.
-    :param draft: what the model said.
+    :param output: the answer of the model.
     :param request_id: id of the call.
     :param now: the emulator's time.
-    :param cut: chunks after which the stream ends without a word; ``None`` to go on to ``[DONE]``.
+    :param max_chunks: chunks after which the stream ends without ``[DONE]``; ``None`` to go on to ``[DONE]``.
     """
-    for number, chunk in enumerate(_chunks(request, draft, request_id, now)):
-        if number == cut:
+    for number, chunk in enumerate(_chunks(request, output, request_id, now)):
+        if number == max_chunks:
             return
         yield f"data: {json.dumps(chunk)}\n\n".encode()
     yield b"data: [DONE]\n\n"
 
 
-def _chunks(request: ChatRequest, draft: Draft, request_id: str, now: float) -> Iterator[dict[str, Any]]:
+def _chunks(
+    request: ChatRequest, output: ModelOutput, request_id: str, now: float
+) -> Iterator[dict[str, Any]]:
     head = {
         "id": f"chatcmpl-{request_id}",
         "object": "chat.completion.chunk",
@@ -129,21 +131,24 @@ def _chunks(request: ChatRequest, draft: Draft, request_id: str, now: float) -> 
         "model": request.model.id,
     }
 
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": None}
+    def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        return {
+            **head,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
+            "usage": None,
+        }
 
     yield chunk({"role": "assistant", "content": ""})
-    words = tokens.split(draft.content or "")
-    for at in range(0, len(words), _PIECE):
-        yield chunk({"content": "".join(words[at : at + _PIECE])})
-    for index, call in enumerate(draft.tool_calls):
+    words = tokenizer.split(output.content or "")
+    for at in range(0, len(words), _TOKENS_PER_CHUNK):
+        yield chunk({"content": "".join(words[at : at + _TOKENS_PER_CHUNK])})
+    for index, call in enumerate(output.tool_calls):
         shown = _call(call, "string")
-        arguments = shown["function"].pop("arguments")
-        shown["function"]["arguments"] = ""
+        arguments, shown["function"]["arguments"] = shown["function"]["arguments"], ""
         yield chunk({"tool_calls": [{"index": index, **shown}]})
         for part in (arguments[: len(arguments) // 2], arguments[len(arguments) // 2 :]):
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
-    yield chunk({}, request.model.stop_reason(draft.finish))
-    read, said = draft.input_tokens, draft.output_tokens
-    usage = {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
-    yield {**head, "choices": [], "usage": usage}
+    yield chunk({}, request.model.finish_reason(output.finish_reason))
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    usage = _usage(output, "prompt")
+    yield {**head, "choices": [], "usage": {name: usage[name] for name in names}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A value that follows a JSON schema, made from a text: what a field gets depends on its name."""
+"""A value that follows a JSON schema, made from a text: the name of a field decides what it gets."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _ACTIONS = re.compile(r"action|todo|to_do|task|next_?step|follow")
 _DECISIONS = re.compile(r"decision|agreement|outcome|resolution")
 _PEOPLE = re.compile(r"speaker|participant|attendee|person|people|owner|assignee|customer|caller|agent|name")
 _KEYWORDS = re.compile(r"keyword|topics|tags|terms|labels|categor")
-_GUESSES = (
+_PATTERN_CANDIDATES = (
     *("A", "a", "A1", "AB-1234", "ABC-123", "123", "1234", "12345", "#1234"),
     *("2026-01-31", "09:30", "1.0.0", "someone@example.com", "+1 555 010 0142"),
 )
-_DEEPEST = 24
-_MOST_ITEMS = 5
+_MAX_DEPTH = 24
+_MAX_ITEMS = 5
 
 
 def fill(schema: Any, text: str) -> Any:
@@ -49,25 +49,25 @@ def fill(schema: Any, text: str) -> Any:
     :param schema: a JSON schema.
     :param text: what to fill it from.
     """
-    return _Filler(schema, text).value(schema, "", 0)
+    return _SchemaFiller(schema, text).value(schema, "", 0)
 
 
-class _Filler:
+class _SchemaFiller:
     def __init__(self, root: Any, text: str) -> None:
         self._root = root
         self._text = text
-        self._rest = self._endless()
+        self._sentences = self._all_sentences()
 
-    def _endless(self) -> Iterator[str]:
+    def _all_sentences(self) -> Iterator[str]:
         found = extract.sentences(self._text) or ["none"]
         while True:
             yield from found
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
-        """A value for one place of the schema.
+        """A value for one part of the schema.
 
         :param name: of the nearest field around it.
-        :param depth: how deep it lies; too deep, everything optional is left out.
+        :param depth: of the nesting; below a certain one everything optional is left out.
         """
         return self._value(self._resolved(schema), name, depth)
 
@@ -88,9 +88,9 @@ class _Filler:
         return None if kind == "null" else self._string(schema, name)
 
     def _resolved(self, schema: Any) -> dict[str, Any]:
-        """A place with its references followed and its alternatives chosen."""
+        """A part of the schema with its references followed and its alternatives chosen."""
         found: dict[str, Any] = schema if isinstance(schema, dict) else {}
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_DEPTH):
             if "$ref" in found:
                 found = {**self._target(str(found["$ref"])), **_without(found, "$ref")}
             elif found.get("anyOf") or found.get("oneOf"):
@@ -106,24 +106,24 @@ class _Filler:
 
     def _alternative(self, options: list[Any]) -> dict[str, Any]:
         found = [option for option in options if isinstance(option, dict)]
-        # "or null" is how a field is made optional; a value says more than none.
+        # "or null" is how a field is made optional; a value tests more than none.
         useful = [option for option in found if option.get("type") != "null"]
         return (useful or found or [{}])[0]
 
     def _target(self, reference: str) -> dict[str, Any]:
-        place = self._root
+        target = self._root
         for part in reference.removeprefix("#").split("/"):
             if part:
                 key = part.replace("~1", "/").replace("~0", "~")
-                place = place.get(key, {}) if isinstance(place, dict) else {}
-        return place if isinstance(place, dict) else {}
+                target = target.get(key, {}) if isinstance(target, dict) else {}
+        return target if isinstance(target, dict) else {}
 
     def _kind(self, schema: dict[str, Any], depth: int) -> str:
         kind = schema.get("type")
         if isinstance(kind, list):
-            if depth > _DEEPEST and "null" in kind:
+            if depth > _MAX_DEPTH and "null" in kind:
                 return "null"
-            kind = next((one for one in kind if one != "null"), "null")
+            kind = next((name for name in kind if name != "null"), "null")
         if kind is not None:
             return str(kind)
         if "properties" in schema or "required" in schema:
@@ -134,56 +134,54 @@ class _Filler:
 
     def _choice(self, options: list[Any]) -> Any:
         """The option that is mentioned in the text, else the first."""
-        said = self._text.lower()
-        named = (option for option in options if isinstance(option, str) and option.lower() in said)
-        return next(named, options[0])
+        text = self._text.lower()
+        mentioned = (option for option in options if isinstance(option, str) and option.lower() in text)
+        return next(mentioned, options[0])
 
     def _object(self, schema: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
         properties = schema.get("properties") or {}
-        required = list(schema.get("required") or [])
-        wanted = [key for key in properties if key in required or depth < _DEEPEST // 3]
-        made = {key: self.value(properties[key], key, depth + 1) for key in wanted}
-        more = schema.get("additionalProperties")
-        for key in required:
-            if key not in made:
-                made[key] = self.value(more if isinstance(more, dict) else {}, key, depth + 1)
-        for number in range(len(made), int(schema.get("minProperties") or 0)):
-            made[f"field_{number + 1}"] = self.value(more if isinstance(more, dict) else {}, name, depth + 1)
-        return made
+        required = schema.get("required") or []
+        other = schema.get("additionalProperties")
+        other = other if isinstance(other, dict) else {}
+        keys = [key for key in properties if key in required or depth < _MAX_DEPTH // 3]
+        keys += [key for key in required if key not in properties]
+        values = {key: self.value(properties.get(key, other), key, depth + 1) for key in keys}
+        for number in range(len(values), int(schema.get("minProperties") or 0)):
+            values[f"field_{number + 1}"] = self.value(other, name, depth + 1)
+        return values
 
     def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
-        first = schema.get("prefixItems") or []
-        made = [self.value(item, name, depth + 1) for item in first]
+        values = [self.value(item, name, depth + 1) for item in schema.get("prefixItems") or []]
         item = schema.get("items")
-        least = int(schema.get("minItems") or 0)
-        most = int(schema.get("maxItems", max(least, _MOST_ITEMS)))
+        minimum = int(schema.get("minItems") or 0)
+        maximum = int(schema.get("maxItems", max(minimum, _MAX_ITEMS)))
         if item is False:
-            return made[:most]
-        if depth > _DEEPEST // 3:
-            most = least
-        found = self._many(name)
-        count = min(most, max(least, len(made), len(found) if found else 1, 1))
+            return values[:maximum]
+        if depth > _MAX_DEPTH // 3:
+            maximum = minimum
+        found = self._candidates(name)
+        count = min(maximum, max(minimum, len(values), len(found) if found else 1, 1))
         inner = self._resolved(item or {})
-        for number in range(len(made), count):
-            mine = found[number % len(found)] if found else self._text
+        for number in range(len(values), count):
+            text = found[number % len(found)] if found else self._text
             if found and self._kind(inner, depth) == "string" and not {"enum", "const"} & set(inner):
-                made.append(self._fitted(inner, mine))
+                values.append(self._fitted(inner, text))
             else:
-                # Each object of a list tells of a sentence of its own.
-                made.append(_Filler(self._root, mine).value(inner, name, depth + 1))
-        return _unique(made, least) if schema.get("uniqueItems") else made
+                # Each object of a list is filled from a sentence of its own.
+                values.append(_SchemaFiller(self._root, text).value(inner, name, depth + 1))
+        return _unique(values, minimum) if schema.get("uniqueItems") else values
 
-    def _many(self, name: str) -> list[str]:
+    def _candidates(self, name: str) -> list[str]:
         name = name.lower()
         if _ACTIONS.search(name):
-            return extract.actions(self._text)[:_MOST_ITEMS]
+            return extract.action_items(self._text)[:_MAX_ITEMS]
         if _DECISIONS.search(name):
-            return extract.decisions(self._text)[:_MOST_ITEMS]
+            return extract.decisions(self._text)[:_MAX_ITEMS]
         if _KEYWORDS.search(name):
             return extract.keywords(self._text)
         if _PEOPLE.search(name):
-            return extract.names(self._text)[:_MOST_ITEMS]
-        return extract.best(self._text, 3)
+            return extract.names(self._text)[:_MAX_ITEMS]
+        return extract.top_sentences(self._text, 3)
 
     def _number(self, schema: dict[str, Any], name: str, kind: str) -> float | int:
         low, high = _bounds(schema, kind)
@@ -196,32 +194,30 @@ class _Filler:
         return round(value) if kind == "integer" else round(value, 9)
 
     def _string(self, schema: dict[str, Any], name: str) -> str:
-        form = str(schema.get("format"))
-        if form in _FORMATS:
-            return _FORMATS[form]
+        if schema.get("format") in _FORMATS:
+            return _FORMATS[schema["format"]]
         if isinstance(schema.get("pattern"), str):
-            return _matching(schema["pattern"], self._plain(name))
-        return self._fitted(schema, self._plain(name))
+            return _matching(schema["pattern"], self._text_for(name))
+        return self._fitted(schema, self._text_for(name))
 
-    def _plain(self, name: str) -> str:
+    def _text_for(self, name: str) -> str:
         name = name.lower()
         if _TITLES.search(name):
             return extract.headline(self._text) or "none"
         if re.search(r"summary|abstract|overview|description|synopsis|text|content|answer|response", name):
             return extract.summary(self._text) or "none"
-        found = self._many(name) if _PEOPLE.search(name) or _ACTIONS.search(name) else []
+        found = self._candidates(name) if _PEOPLE.search(name) or _ACTIONS.search(name) else []
         if not found and _PEOPLE.search(name):
             return "not named"
-        return found[0] if found else next(self._rest)
+        return found[0] if found else next(self._sentences)
 
     def _fitted(self, schema: dict[str, Any], text: str) -> str:
         if "pattern" in schema or schema.get("format") in _FORMATS:
             return self._string(schema, "")
-        least = int(schema.get("minLength") or 0)
-        most = schema.get("maxLength")
-        while len(text) < least:
-            text = f"{text} {next(self._rest)}"
-        return text if most is None else text[: int(most)]
+        while len(text) < int(schema.get("minLength") or 0):
+            text = f"{text} {next(self._sentences)}"
+        maximum = schema.get("maxLength")
+        return text if maximum is None else text[: int(maximum)]
 
 
 def _without(schema: dict[str, Any], name: str) -> dict[str, Any]:
@@ -253,17 +249,18 @@ def _bounds(schema: dict[str, Any], kind: str) -> tuple[float, float]:
 
 
 def _matching(pattern: str, text: str) -> str:
-    """A text that matches a pattern, as far as a few guesses go."""
+    """A text that matches a pattern, if one of a few candidates does."""
     plain = pattern.removeprefix("^").removesuffix("$")
-    return next((guess for guess in (text, plain, *_GUESSES) if re.search(pattern, guess)), text)
+    candidates = (text, plain, *_PATTERN_CANDIDATES)
+    return next((candidate for candidate in candidates if re.search(pattern, candidate)), text)
 
 
-def _unique(values: list[Any], least: int) -> list[Any]:
+def _unique(values: list[Any], minimum: int) -> list[Any]:
     found: list[Any] = []
     for value in values:
         if value not in found:
             found.append(value)
-    while len(found) < least and found and isinstance(found[0], str | int | float):
+    while len(found) < minimum and found and isinstance(found[0], str | int | float):
         last = found[-1]
         found.append(f"{last} {len(found) + 1}" if isinstance(last, str) else last + 1)
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the gateway behaves, as far as a test can choose it; most of it is not documented anywhere.
+"""Settings of the gateway's behaviour that a test can choose; most of it is not documented anywhere.
 
 ====================== ===============================================================================
 ``limit``              calls per model and 60 seconds, default 30; ``null`` for no limit, and then no
@@ -8,7 +8,7 @@
 ``understanding_limit``  the same for Speech Understanding, default 30
 ``window``             ``fixed`` (default) or ``sliding``
 ``headers``            which answers carry ``X-RateLimit-*``: ``all`` (default), ``refused`` or ``none``
-``retry_after``        whether a 429 says so in ``Retry-After``, too; default true
+``retry_after``        whether a 429 has a ``Retry-After`` header, too; default true
 ``envelope``           of errors: ``current`` (default), ``auth`` or ``march``
 ``access``             false: this account may not use the gateway at all
 ``no_access``          list of models that this account may not use
@@ -28,11 +28,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.llm_errors import CURRENT, ENVELOPES
-from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import FIXED, KINDS
+from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import FIXED, WINDOW_KINDS
 
 DEFAULT_LIMIT = 30
 _CHOICES: Mapping[str, tuple[str, ...]] = {
-    "window": KINDS,
+    "window": WINDOW_KINDS,
     "headers": ("all", "refused", "none"),
     "envelope": ENVELOPES,
     "usage": ("both", "input", "prompt"),
@@ -45,7 +45,7 @@ _LIMITS = ("limit", "understanding_limit")
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """The choices described at the top of this module."""
+    """The settings described at the top of this module."""
 
     limit: int | None = DEFAULT_LIMIT
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -67,13 +67,12 @@ class GatewaySettings:
         return self.limits.get(model, self.limit)
 
     def changed(self, **changes: Any) -> GatewaySettings:
-        """Another manner.
+        """The same settings with changes.
 
-        :param changes: what differs.
+        :param changes: new values by name.
         :raises ValueError: for a name or a value that is not understood.
         """
-        unknown = set(changes) - {known.name for known in fields(self)}
-        if unknown:
+        if unknown := set(changes) - {known.name for known in fields(self)}:
             raise ValueError(f"not understood: {', '.join(sorted(unknown))}")
         for name, value in changes.items():
             _check(name, value)
@@ -81,8 +80,8 @@ class GatewaySettings:
             changes["no_access"] = tuple(changes["no_access"])
         return replace(self, **changes)
 
-    def shown(self) -> dict[str, Any]:
-        """All choices, as the control endpoint gives them."""
+    def to_dict(self) -> dict[str, Any]:
+        """All settings, as the control endpoint gives them."""
         return {**asdict(self), "no_access": list(self.no_access)}
 
 

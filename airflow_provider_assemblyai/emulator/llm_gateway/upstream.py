@@ -7,25 +7,25 @@ from typing import Any
 
 import httpx
 
+from airflow_provider_assemblyai.emulator.core.media import is_loopback
 from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
     LENGTH,
     STOP,
     TOOL_CALLS,
-    Draft,
+    ModelOutput,
     ToolCall,
 )
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest
-from airflow_provider_assemblyai.emulator.transcripts.sources import is_loopback
 
 TIMEOUT = 600.0
-_PASSED_ON = ("temperature", "tools", "tool_choice", "response_format", "top_p", "stop", "seed")
-_FINISHES = {"length": LENGTH, "max_tokens": LENGTH, "tool_calls": TOOL_CALLS, "tool_use": TOOL_CALLS}
+_FORWARDED = ("temperature", "tools", "tool_choice", "response_format", "top_p", "stop", "seed")
+_FINISH_REASONS = {"length": LENGTH, "max_tokens": LENGTH, "tool_calls": TOOL_CALLS, "tool_use": TOOL_CALLS}
 
 
 class UpstreamError(Exception):
     """The model gave no answer.
 
-    :param status: HTTP status, 503 when nobody was there.
+    :param status: HTTP status, 503 when the server was not reached.
     """
 
     def __init__(self, status: int) -> None:
@@ -34,7 +34,7 @@ class UpstreamError(Exception):
 
 
 class Upstream:
-    """Passes chats on.
+    """Forwards chats to a server.
 
     :param url: base address, with or without ``/v1``.
     :param model: the model to ask there; the one of the request when absent.
@@ -47,13 +47,13 @@ class Upstream:
         self._model = model
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
-    async def answer(self, request: ChatRequest) -> Draft:
+    async def answer(self, request: ChatRequest) -> ModelOutput:
         """Ask the model.
 
-        :param request: with the transcript in it.
+        :param request: with the transcript inserted.
         :raises UpstreamError: when it did not answer.
         """
-        body = {name: request.fields[name] for name in _PASSED_ON if name in request.fields}
+        body = {name: request.fields[name] for name in _FORWARDED if name in request.fields}
         body |= {
             "model": self._model or request.model.id,
             "messages": list(request.messages),
@@ -64,12 +64,12 @@ class Upstream:
                 response = await client.post(self._url, json=body, headers=self._headers)
             if not response.is_success:
                 raise UpstreamError(response.status_code)
-            return _draft(request, response.json())
+            return _read_output(request, response.json())
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError):
             raise UpstreamError(503) from None
 
 
-def _draft(request: ChatRequest, answer: dict[str, Any]) -> Draft:
+def _read_output(request: ChatRequest, answer: dict[str, Any]) -> ModelOutput:
     choice = answer["choices"][0]
     message = choice["message"]
     usage = answer.get("usage") or {}
@@ -79,10 +79,10 @@ def _draft(request: ChatRequest, answer: dict[str, Any]) -> Draft:
         )
         for number, call in enumerate(message.get("tool_calls") or [])
     ]
-    return Draft(
+    return ModelOutput(
         content=message.get("content"),
         tool_calls=calls,
-        finish=_FINISHES.get(str(choice.get("finish_reason")), STOP),
+        finish_reason=_FINISH_REASONS.get(str(choice.get("finish_reason")), STOP),
         input_tokens=int(usage.get("prompt_tokens") or request.prompt_tokens),
         output_tokens=int(usage.get("completion_tokens") or 0),
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gateway's calls were, and what they would have cost."""
+"""Counters of the gateway's calls, and what the calls would have cost."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.llm_gateway.models import Model
@@ -13,7 +13,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.models import Model
 class CallCounts:
     """Calls of one kind.
 
-    :param accepted: a model answered, so it is paid for; whether anybody got the answer is another matter.
+    :param accepted: a model answered, so it is paid for; whether the client got the answer is another matter.
     :param refused: turned away with 429.
     :param failed: turned away, or given up, for any other reason.
     """
@@ -25,16 +25,7 @@ class CallCounts:
     output_tokens: int = 0
     cost: float = 0.0
 
-    def add(self, other: CallCounts) -> None:
-        """Add another count to this one."""
-        self.accepted += other.accepted
-        self.refused += other.refused
-        self.failed += other.failed
-        self.input_tokens += other.input_tokens
-        self.output_tokens += other.output_tokens
-        self.cost += other.cost
-
-    def shown(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "cost": round(self.cost, 9)}
 
 
@@ -49,23 +40,22 @@ class UsageCounter:
         """The calls of a model."""
         return self.models.setdefault(model, CallCounts())
 
-    def answered(self, model: Model, tokens_in: int, tokens_out: int, region: str) -> None:
+    def answered(self, model: Model, input_tokens: int, output_tokens: int, region: str) -> None:
         """A model has answered."""
         calls = self.of(model.id)
         calls.accepted += 1
-        calls.input_tokens += tokens_in
-        calls.output_tokens += tokens_out
-        calls.cost += model.cost(tokens_in, tokens_out, region)
+        calls.input_tokens += input_tokens
+        calls.output_tokens += output_tokens
+        calls.cost += model.cost(input_tokens, output_tokens, region)
 
-    def shown(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All counts as the control endpoint gives them."""
-        total = CallCounts()
-        for calls in self.models.values():
-            total.add(calls)
+        names = [count.name for count in fields(CallCounts)]
+        total = {name: sum(getattr(calls, name) for calls in self.models.values()) for name in names}
         return {
-            **total.shown(),
-            "models": {name: calls.shown() for name, calls in sorted(self.models.items())},
-            "understanding": self.understanding.shown(),
+            **CallCounts(**total).to_dict(),
+            "models": {name: calls.to_dict() for name, calls in sorted(self.models.items())},
+            "understanding": self.understanding.to_dict(),
         }
 
     def reset(self) -> None:

@@ -48,7 +48,7 @@ def routes(service: Service) -> list[Route]:
         "/transcript-text": {"POST": _calling(service.set_transcript)},
         "/seed": {"POST": _calling(service.seed, "seeded")},
         "/faults": {
-            "GET": _calling(service.faults.shown),
+            "GET": _calling(service.faults.to_list),
             "POST": add_faults,
             "DELETE": _calling(service.faults.clear),
         },

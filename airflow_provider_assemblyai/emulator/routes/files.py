@@ -15,13 +15,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from airflow_provider_assemblyai.emulator.core.errors import ACCESS_DENIED_XML, ApiError
+from airflow_provider_assemblyai.emulator.core.media import HEAD_BYTES
 from airflow_provider_assemblyai.emulator.routes.handlers import (
     Handler,
     authorized,
     base_url,
 )
 from airflow_provider_assemblyai.emulator.service import Service
-from airflow_provider_assemblyai.emulator.transcripts.sources import HEAD_BYTES
 
 _LARGEST_UPLOAD = 2_200_000_000
 _BATCH = 1 << 20

@@ -53,15 +53,15 @@ def _posting(service: Service, call: Call) -> Callable[[Request], Awaitable[Resp
             error = GatewayError(refused.status, refused.message)
         else:
             return _response(reply)
-        body = error.body(service.gateway.manner.envelope, request_id)
+        body = error.body(service.gateway.settings.envelope, request_id)
         return JSONResponse(body, error.status, headers=error.headers)
 
     return post
 
 
 def _response(reply: GatewayReply) -> Response:
-    if reply.parts is not None:
-        return StreamingResponse(reply.parts, media_type="text/event-stream", headers=reply.headers)
+    if reply.stream is not None:
+        return StreamingResponse(reply.stream, media_type="text/event-stream", headers=reply.headers)
     if reply.body is None:
         return Response(headers=reply.headers)
     return JSONResponse(reply.body, headers=reply.headers)

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from airflow_provider_assemblyai.emulator.core.connections import Connections
-from airflow_provider_assemblyai.emulator.core.live_speech import RecognitionOptions
+from airflow_provider_assemblyai.emulator.core.speech import RecognitionOptions
 from airflow_provider_assemblyai.emulator.faults.stream_faults import (
     SocketOptions,
     close_text,
@@ -27,7 +27,7 @@ from airflow_provider_assemblyai.emulator.streaming.parameters import (
     read_query,
 )
 from airflow_provider_assemblyai.emulator.streaming.session import Session
-from airflow_provider_assemblyai.emulator.streaming.wire import close
+from airflow_provider_assemblyai.emulator.streaming.wire import close_socket
 
 
 def routes(service: Service, connections: Connections) -> list[BaseRoute]:
@@ -45,7 +45,7 @@ def routes(service: Service, connections: Connections) -> list[BaseRoute]:
 def _token(service: Service) -> Handler:
     async def token(request: Request) -> Response:
         project = service.project(request.headers.get("authorization", "").removeprefix("Bearer "))
-        text, expires = service.streaming.tokens.make(project, request.query_params)
+        text, expires = service.streaming.tokens.issue(project, request.query_params)
         return JSONResponse({"token": text, "expires_in_seconds": expires})
 
     return token
@@ -72,7 +72,7 @@ def _socket(service: Service, connections: Connections) -> Callable[[WebSocket],
             session = _open(service, websocket, break_connection)
         except SessionRefused as refusal:
             service.streaming.ledger.refused[str(refusal.code)] += 1
-            await close(websocket, refusal.code, str(refusal))
+            await close_socket(websocket, refusal.code, str(refusal))
             return
         await session.run()
 
@@ -85,7 +85,7 @@ async def _refuse(
     """Refuse a handshake that a fault meets."""
     if options["code"] is not None:
         await websocket.accept()
-        await close(websocket, options["code"], options["error"] or close_text(options["code"]))
+        await close_socket(websocket, options["code"], options["error"] or close_text(options["code"]))
     elif options["status"] is None:
         break_connection()
     else:
@@ -94,21 +94,21 @@ async def _refuse(
 
 def _open(service: Service, websocket: WebSocket, break_connection: Callable[[], None]) -> Session:
     streaming, query = service.streaming, websocket.query_params
-    project, token = streaming.admit(websocket.headers.get("authorization"), query.get("token"))
+    project, token = streaming.authorize(websocket.headers.get("authorization"), query.get("token"))
     parameters, options = _read_query(query)
-    marked = options.marked_audio or streaming.rules.marked_audio
+    marked_audio = options.marked_audio or streaming.limits.marked_audio
     text = service.transcript_text
 
-    def recognition(parameters: SessionParameters) -> RecognitionOptions:
-        return parameters.ears(text, marked=marked)
+    def recognition_options(parameters: SessionParameters) -> RecognitionOptions:
+        return parameters.recognition_options(text, marked_audio=marked_audio)
 
     return Session(
         websocket,
         streaming,
-        streaming.open(project, token, parameters, record=options.record_audio),
+        streaming.open(project, token, parameters, record_audio=options.record_audio),
         parameters,
         [*service.faults.for_session(), *options.faults],
-        recognition,
+        recognition_options,
         break_connection,
     )
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from airflow_provider_assemblyai.emulator.engines import Engine
+from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
@@ -80,7 +80,7 @@ class Emulator:
 
     def faults(self) -> list[dict[str, Any]]:
         """The rules with their hits."""
-        return self._call(self._service.faults.shown)
+        return self._call(self._service.faults.to_list)
 
     def clear_faults(self) -> None:
         """Forget all fault rules."""
@@ -96,7 +96,7 @@ class Emulator:
 
     def held(self) -> list[dict[str, Any]]:
         """The requests that are stopped now."""
-        return self._call(self._service.held.shown)
+        return self._call(self._service.held.to_list)
 
     def wait_for_held(self, count: int = 1, timeout: float = 30.0) -> list[dict[str, Any]]:
         """Wait until requests are stopped.
@@ -170,7 +170,7 @@ class Emulator:
         """
         query = {"expires_in_seconds": str(expires_in_seconds)}
         query.update({name: str(value) for name, value in limits.items()})
-        return self._call(self._service.streaming.tokens.make, "project-1", query)[0]
+        return self._call(self._service.streaming.tokens.issue, "project-1", query)[0]
 
     def sessions(self) -> list[dict[str, Any]]:
         """All streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""

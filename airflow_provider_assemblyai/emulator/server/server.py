@@ -13,10 +13,10 @@ from pathlib import Path
 import uvicorn
 
 from airflow_provider_assemblyai.emulator.core.connections import Connections, protocols
-from airflow_provider_assemblyai.emulator.engines import Engine
+from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.server.app import build
 from airflow_provider_assemblyai.emulator.service import Service, Settings
-from airflow_provider_assemblyai.emulator.streaming.wire import LARGEST_MESSAGE
+from airflow_provider_assemblyai.emulator.streaming.wire import MAX_MESSAGE_BYTES
 
 _BACKLOG = 2048
 
@@ -64,7 +64,7 @@ class RegionServer:
                 http=http,
                 ws=websockets,
                 # A larger message is refused with the service's own error, up to a point.
-                ws_max_size=8 * LARGEST_MESSAGE,
+                ws_max_size=8 * MAX_MESSAGE_BYTES,
                 # Sound hardly gets smaller, and a compressor would be in every comparison of CPU time.
                 ws_per_message_deflate=False,
                 # Sessions have limits of their own, in the emulator's time.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The streaming side of a region: tokens, sessions and their bill, without a word about sockets."""
+"""The streaming side of a region: tokens, sessions and their bill, independent of sockets."""
 
 from __future__ import annotations
 
@@ -11,16 +11,11 @@ from typing import Any, Protocol
 from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
-from airflow_provider_assemblyai.emulator.engines import Engine
+from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault
 from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
-from airflow_provider_assemblyai.emulator.streaming.sessions import (
-    EXPIRED,
-    INACTIVE,
-    SessionLedger,
-    SessionRecord,
-)
-from airflow_provider_assemblyai.emulator.streaming.tokens import LONGEST_SESSION, Token, Tokens
+from airflow_provider_assemblyai.emulator.streaming.sessions import SessionLedger, SessionRecord
+from airflow_provider_assemblyai.emulator.streaming.tokens import MAX_SESSION_SECONDS, Token, Tokens
 from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
 TOO_MANY_NEW = "Unauthorized connection: Too many concurrent sessions"
@@ -28,36 +23,37 @@ TOO_MANY_NEW = "Unauthorized connection: Too many concurrent sessions"
 
 @dataclass(frozen=True, slots=True)
 class StreamingLimits:
-    """What a region allows its streaming sessions.
+    """Limits and options of a region's streaming sessions.
 
-    :param new_sessions: how many may be opened in a minute, ``None`` for any number.
-    :param most_sessions: how many a project may have at once, ``None`` for any number.
+    :param new_sessions_per_minute: how many may be opened in a minute, ``None`` for any number.
+    :param max_sessions: how many a project may have at once, ``None`` for any number.
     :param single_use_tokens: whether a token opens one session only.
-    :param pace_slack: seconds, in real time, that audio may be ahead of its pace. On a clock that runs faster,
-        audio may come faster by the same factor.
+    :param audio_lead_seconds: how far audio may be ahead of real time. On a clock that runs faster, audio may
+        come faster by the same factor.
     :param record_audio: whether the audio of each session is kept, in memory.
-    :param marked_audio: whether scripted words are those that the sound carries the numbers of.
+    :param marked_audio: whether scripted words are those whose numbers the audio carries.
     """
 
-    new_sessions: int | None = 100
-    most_sessions: int | None = None
+    new_sessions_per_minute: int | None = 100
+    max_sessions: int | None = None
     single_use_tokens: bool = False
-    pace_slack: float = 2.0
+    audio_lead_seconds: float = 2.0
     record_audio: bool = False
     marked_audio: bool = False
 
     def changed(self, **changes: Any) -> StreamingLimits:
-        """Other rules.
+        """The same limits with changes.
 
-        :raises ValueError: for a name that is not known, or a value that cannot be.
+        :raises ValueError: for a name that is not known, or a value of another type.
         """
-        known = {rule.name: getattr(self, rule.name) for rule in fields(self)}
+        current = {limit.name: getattr(self, limit.name) for limit in fields(self)}
         for name, value in changes.items():
-            if name not in known:
+            if name not in current:
                 raise ValueError(f"streaming has no {name}")
-            switch = isinstance(known[name], bool)
-            limit = value is None and name in ("new_sessions", "most_sessions")
-            if isinstance(value, bool) != switch or not (limit or isinstance(value, (int, float))):
+            unlimited = value is None and name in ("new_sessions_per_minute", "max_sessions")
+            if isinstance(value, bool) != isinstance(current[name], bool) or not (
+                unlimited or isinstance(value, (int, float))
+            ):
                 raise ValueError(f"{name} cannot be {value!r}")
         return replace(self, **changes)
 
@@ -71,128 +67,124 @@ class SessionRefused(Exception):
 
 
 class LiveSession(Protocol):
-    """What can be done to a session from outside."""
+    """A session whose socket is open."""
 
-    entry: SessionRecord
-
-    def order(self, act: StreamFault) -> None:
-        """Let something happen to it now."""
+    def apply_fault(self, fault: StreamFault) -> None:
+        """Apply a fault now."""
 
 
-#: Gets project, ``llm_gateway`` and transcript.
-Answer = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
+#: Answers a turn; gets project, ``llm_gateway`` and transcript.
+AnswerTurn = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
 
 
 @dataclass(slots=True)
 class StreamingManager:
-    """Tokens, sessions and rules. All methods belong to the thread of the event loop.
+    """Tokens, sessions and limits. All methods belong to the thread of the event loop.
 
-    :param project: the project of a key.
-    :param answer: what the in-stream ``llm_gateway`` says to a turn.
+    :param project_of: the project of a key.
+    :param answer_turn: the in-stream ``llm_gateway``.
+    :param initial_limits: the limits at first and after a reset.
     """
 
     clock: Clock
     engine: Engine
     webhooks: Webhooks
-    project: Callable[[str | None], str]
-    answer: Answer
-    usual: StreamingLimits = field(default_factory=StreamingLimits)
-    rules: StreamingLimits = field(init=False)
+    project_of: Callable[[str | None], str]
+    answer_turn: AnswerTurn
+    initial_limits: StreamingLimits = field(default_factory=StreamingLimits)
+    limits: StreamingLimits = field(init=False)
     tokens: Tokens = field(init=False)
     ledger: SessionLedger = field(init=False)
     sessions: dict[str, LiveSession] = field(default_factory=dict)
-    _ghosts: Background = field(default_factory=Background)
+    _abandoned: Background = field(default_factory=Background)
 
     def __post_init__(self) -> None:
-        self.rules = self.usual
+        self.limits = self.initial_limits
         self.tokens = Tokens(self.clock)
         self.ledger = SessionLedger(self.clock)
 
-    def admit(self, authorization: str | None, token: str | None) -> tuple[str, Token | None]:
-        """The project of a caller, and the token it came with, if it was one.
+    def authorize(self, authorization: str | None, token: str | None) -> tuple[str, Token | None]:
+        """The project of a caller that may open a session, and its token, if it has one.
 
         :param authorization: the header: a key or a token, bare.
         :param token: the query parameter: a token.
-        :raises Refusal: when it may not open a session, now or ever.
+        :raises SessionRefused: when it may not open a session, now or ever.
         """
-        single = self.rules.single_use_tokens
+        single_use = self.limits.single_use_tokens
         found = None
         for text in (token, authorization):
-            found = found or (self.tokens.find(text, single_use=single) if text else None)
-        if found is not None:
-            project = found.project
-        else:
-            try:
-                project = self.project(authorization)
-            except ApiError:
-                raise SessionRefused(1008) from None
-        if self.rules.new_sessions is not None and self.ledger.opened_lately() >= self.rules.new_sessions:
+            found = found or (self.tokens.find(text, single_use=single_use) if text else None)
+        try:
+            project = self.project_of(authorization) if found is None else found.project
+        except ApiError:
+            raise SessionRefused(1008) from None
+        limit = self.limits.new_sessions_per_minute
+        if limit is not None and self.ledger.opened_in_last_minute() >= limit:
             raise SessionRefused(1008, TOO_MANY_NEW)
-        most = self.rules.most_sessions
-        if most is not None and len(self.ledger.running(project)) >= most:
+        limit = self.limits.max_sessions
+        if limit is not None and self.ledger.running(project) >= limit:
             raise SessionRefused(3009)
         return project, found
 
     def open(
-        self, project: str, token: Token | None, wishes: SessionParameters, *, record: bool
+        self, project: str, token: Token | None, parameters: SessionParameters, *, record_audio: bool
     ) -> SessionRecord:
         """Begin a session; from here on it is billed."""
         now = self.clock.now()
-        longest = LONGEST_SESSION
+        max_seconds = MAX_SESSION_SECONDS
         if token is not None:
-            token.used += 1
-            longest = token.longest
-        entry = SessionRecord(str(uuid.uuid4()), project, now, now + longest, wishes.inactivity_timeout, now)
-        if record or self.rules.record_audio:
-            entry.audio = bytearray()
-        self.ledger.open(entry)
-        return entry
+            token.uses += 1
+            max_seconds = token.max_session_seconds
+        timeout = parameters.values.get("inactivity_timeout")
+        record = SessionRecord(str(uuid.uuid4()), project, now, now + max_seconds, timeout, now)
+        if record_audio or self.limits.record_audio:
+            record.audio = bytearray()
+        self.ledger.open(record)
+        return record
 
-    def gone(self, entry: SessionRecord, finished: Callable[[], None]) -> None:
-        """The client has left a session without ending it; a limit will.
+    def expire_later(self, record: SessionRecord, on_end: Callable[[], None]) -> None:
+        """End a session, which its client has left open, when a limit is reached.
 
-        :param finished: called at that end.
+        :param on_end: called then.
         """
 
         async def wait() -> None:
-            await self.clock.sleep(entry.idle_limit - self.clock.now())
-            self.ledger.end(
-                entry, EXPIRED if entry.idle_limit == entry.limit else INACTIVE, entry.code, entry.idle_limit
-            )
-            finished()
+            await self.clock.sleep(record.deadline - self.clock.now())
+            self.ledger.expire(record)
+            on_end()
 
-        self._ghosts.start(wait())
+        self._abandoned.start(wait())
 
-    def order(self, act: StreamFault, session_id: str | None = None) -> int:
-        """Let something happen to sessions now.
+    def apply_fault(self, fault: StreamFault, session_id: str | None = None) -> int:
+        """Apply a fault to sessions now.
 
         :param session_id: to one only; to all when absent.
         :return: to how many.
         """
-        chosen = [found for key, found in self.sessions.items() if session_id in (None, key)]
+        chosen = [session for key, session in self.sessions.items() if session_id in (None, key)]
         for session in chosen:
-            session.order(act)
+            session.apply_fault(fault)
         return len(chosen)
 
-    def change_rules(self, **changes: Any) -> None:
-        """Other rules until the next reset.
+    def change_limits(self, **changes: Any) -> None:
+        """Other limits until the next reset.
 
-        :raises ValueError: for a rule that is not known.
+        :raises ValueError: for a name that is not known, or a value of another type.
         """
-        self.rules = self.rules.changed(**changes)
+        self.limits = self.limits.changed(**changes)
 
     def counts(self) -> dict[str, Any]:
-        """What tests assert on."""
-        return {**self.ledger.counts(), "tokens": self.tokens.made}
+        """The counters of sessions and tokens."""
+        return {**self.ledger.counts(), "tokens": self.tokens.issued}
 
     def reset(self) -> None:
-        """Back to the beginning; open sessions break."""
-        self.order(StreamFault("drop"))
-        self._ghosts.cancel()
-        self.rules = self.usual
+        """Back to the beginning; the connections of open sessions break."""
+        self.apply_fault(StreamFault("drop"))
+        self._abandoned.cancel()
+        self.limits = self.initial_limits
         self.tokens.reset()
         self.ledger.reset()
 
     async def close(self) -> None:
-        """Wait for nothing any more."""
-        await self._ghosts.close()
+        """End the waiting for sessions that were left open."""
+        await self._abandoned.close()

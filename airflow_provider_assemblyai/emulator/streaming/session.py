@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One streaming session, from its Begin to whatever ends it."""
+"""One streaming session, from its Begin to its end."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from functools import partial
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from airflow_provider_assemblyai.emulator.core.live_speech import (
+from airflow_provider_assemblyai.emulator.core.speech import (
     SAMPLE_BYTES,
     Listener,
     ListenerEvent,
-    PartialTurn,
     RecognitionOptions,
     SpeechStarted,
 )
@@ -33,31 +33,35 @@ from airflow_provider_assemblyai.emulator.streaming.sessions import (
     SessionRecord,
 )
 from airflow_provider_assemblyai.emulator.streaming.turns import Turns
-from airflow_provider_assemblyai.emulator.streaming.wire import LARGEST_MESSAGE, AudioPace, SessionEnd, close
+from airflow_provider_assemblyai.emulator.streaming.wire import (
+    MAX_MESSAGE_BYTES,
+    LeakyBucket,
+    SessionEnd,
+    close_socket,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _FRAME_MS = (50.0, 1000.0)
-_HEARTBEAT = 5.0
+_HEARTBEAT_SECONDS = 5.0
 _SILENCE_MS = 1000.0
 
 
 class _ClientGone(Exception):
-    """The client has gone."""
+    """The client has closed the connection."""
 
     def __init__(self, code: int | None) -> None:
         super().__init__()
         self.code = code
 
 
-class _Force: ...
+class _Command(Enum):
+    FORCE_ENDPOINT = auto()
+    TERMINATE = auto()
 
 
-class _Finish: ...
-
-
-_Item: TypeAlias = bytes | SessionParameters | type[_Force] | type[_Finish]
+_Input: TypeAlias = bytes | SessionParameters | _Command
 
 
 class Session:
@@ -65,67 +69,73 @@ class Session:
 
     :param socket: accepted; nothing was sent yet.
     :param streaming: the region's streaming side.
-    :param entry: its line in the ledger.
-    :param wishes: what was asked for.
-    :param acts: what is to happen to it.
-    :param ears: how to listen.
-    :param cut: breaks the connection off without a close frame.
+    :param record: its record in the ledger.
+    :param parameters: as the client gave them.
+    :param faults: what goes wrong in it.
+    :param recognition_options: gives the engine's options for the parameters.
+    :param break_connection: breaks the connection without a close frame.
     """
 
     def __init__(
         self,
         socket: WebSocket,
         streaming: StreamingManager,
-        entry: SessionRecord,
-        wishes: SessionParameters,
-        acts: Sequence[StreamFault],
-        ears: Callable[[SessionParameters], RecognitionOptions],
-        cut: Callable[[], None],
+        record: SessionRecord,
+        parameters: SessionParameters,
+        faults: Sequence[StreamFault],
+        recognition_options: Callable[[SessionParameters], RecognitionOptions],
+        break_connection: Callable[[], None],
     ) -> None:
-        self.entry = entry
+        self._record = record
         self._socket = socket
         self._streaming = streaming
         self._clock = streaming.clock
-        self._wishes = wishes
-        self._acts = sorted(acts, key=lambda act: act.after)
-        self._ears = ears
-        self._cut = cut
-        self._turns = Turns(wishes, one_speaker=streaming.engine.reads_media)
-        self._inbox: asyncio.Queue[_Item] = asyncio.Queue()
-        self._orders: asyncio.Queue[StreamFault] = asyncio.Queue()
-        self._pace = AudioPace(self._clock.now())
+        self._parameters = parameters
+        self._faults = sorted(faults, key=lambda fault: fault.after)
+        self._recognition_options = recognition_options
+        self._break_connection = break_connection
+        self._turns = Turns(parameters, one_speaker=streaming.engine.reads_media)
+        self._inputs: asyncio.Queue[_Input] = asyncio.Queue()
+        self._faults_now: asyncio.Queue[StreamFault] = asyncio.Queue()
+        self._audio_lead = LeakyBucket(self._clock.now())
         self._stalled_until = 0.0
-        self._deaf = False
-        self._silence_told = 0.0
-        self._revised = 0
-        self._revised_at = 0.0
-        # Scripted words are made in no time; only listening is worth a thread.
+        self._ignores_terminate = False
+        self._silence_sent_ms = 0.0
+        self._revised_turns = 0
+        self._revised_at_ms = 0.0
+        # Scripted words take no time; only real recognition is worth a thread.
         self._worker = Worker() if streaming.engine.reads_media else None
         self._listener: Listener
 
-    def order(self, act: StreamFault) -> None:
-        """Let something happen now."""
-        self._orders.put_nowait(act)
+    def apply_fault(self, fault: StreamFault) -> None:
+        """Apply a fault now."""
+        self._faults_now.put_nowait(fault)
 
     async def run(self) -> None:
         """Serve the client until the end."""
-        self._streaming.sessions[self.entry.id] = self
+        self._streaming.sessions[self._record.id] = self
         try:
-            listen = partial(self._streaming.engine.listen, self._ears(self._wishes))
+            options = self._recognition_options(self._parameters)
             try:
-                self._listener = await self._work(listen)
+                self._listener = await self._run_engine(partial(self._streaming.engine.listen, options))
             except Exception as error:
                 await self._end(error)
             else:
                 await self._serve()
         finally:
-            self._streaming.sessions.pop(self.entry.id, None)
+            self._streaming.sessions.pop(self._record.id, None)
             if self._worker is not None:
                 await self._worker.close()
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
-        parts = (self._begin_and_listen, self._read, self._watch, self._beat, self._obey)
+        parts = (
+            self._begin_and_recognise,
+            self._receive,
+            self._watch_limits,
+            self._send_heartbeats,
+            self._apply_faults_now,
+        )
         tasks = [loop.create_task(part()) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -133,255 +143,250 @@ class Session:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-        # Of two that end at once the one that says more counts.
+        # Of two parts that end at once the one with a reason counts.
         ends = [result for task, result in zip(tasks, results, strict=True) if task in done]
         await self._end(next((end for end in ends if isinstance(end, SessionEnd)), ends[0]))
 
     async def _end(self, end: BaseException | None) -> None:
         # The client may take its time to answer a close frame; the session is over before.
-        self._streaming.sessions.pop(self.entry.id, None)
+        self._streaming.sessions.pop(self._record.id, None)
         ledger = self._streaming.ledger
         if isinstance(end, (_ClientGone, WebSocketDisconnect)):
-            ledger.leave(self.entry, end.code)
-            if self.entry.ended is None and self.entry in ledger:
-                self._streaming.gone(self.entry, self._report)
+            ledger.leave(self._record, end.code)
+            if self._record.ended is None and self._record in ledger:
+                self._streaming.expire_later(self._record, self._post_webhook)
                 return
-        elif isinstance(end, SessionEnd):
-            ledger.end(self.entry, end.how, end.code)
-            if end.code is None:
-                self._cut()
-            else:
-                await close(self._socket, end.code, end.error)
         else:
-            # The traceback names files and lines, never what was said.
-            log.error("streaming session %s failed", self.entry.id, exc_info=end)
-            ledger.end(self.entry, CLOSED, 3005)
-            await close(self._socket, 3005, ERRORS[3005])
-        self._report()
+            if not isinstance(end, SessionEnd):
+                # The traceback names files and lines, never the text of a turn.
+                log.error("streaming session %s failed", self._record.id, exc_info=end)
+                end = SessionEnd(CLOSED, 3005, ERRORS[3005])
+            # The counters know of the end before the client, which may read them at once.
+            ledger.end(self._record, end.reason, end.code)
+            if end.code is None:
+                self._break_connection()
+            else:
+                await close_socket(self._socket, end.code, end.error)
+        self._post_webhook()
 
-    def _report(self) -> None:
-        """Tell the session's webhook."""
-        values = self._wishes.values
-        if values.get("webhook_url") and self.entry in self._streaming.ledger:
+    def _post_webhook(self) -> None:
+        values = self._parameters.values
+        if values.get("webhook_url") and self._record in self._streaming.ledger:
             name, secret = values.get("webhook_auth_header_name"), values.get("webhook_auth_header_value")
             self._streaming.webhooks.post(
                 values["webhook_url"],
-                {"session_id": self.entry.id, "messages": self._turns.final},
+                {"session_id": self._record.id, "messages": self._turns.ended},
                 {name: secret} if name and secret else {},
             )
 
-    # What comes in
+    # Messages of the client
 
-    async def _read(self) -> None:
+    async def _receive(self) -> NoReturn:
         while True:
-            await self._stall()
+            await self._wait_for_stall()
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise _ClientGone(message.get("code"))
-            sound = message.get("bytes")
-            if sound is not None:
-                await self._frame(sound)
+            data: bytes | str = message.get("bytes") or message.get("text") or b""
+            if len(data) > MAX_MESSAGE_BYTES:
+                raise SessionEnd(CLOSED, 1009, "Message too big: at most 128 KB are allowed")
+            if message.get("bytes") is not None:
+                await self._receive_audio(message["bytes"])
             else:
-                await self._order_of_client(message.get("text") or "")
+                self._receive_command(message.get("text") or "")
 
-    async def _stall(self) -> None:
+    async def _wait_for_stall(self) -> None:
         while (left := self._stalled_until - self._clock.now()) > 0:
             await self._clock.sleep(left)
-            self._pace.allow(left)
+            self._audio_lead.extend(left)
 
-    async def _frame(self, sound: bytes) -> None:
-        if len(sound) > LARGEST_MESSAGE:
-            raise SessionEnd(CLOSED, 1009, "Message too big: at most 128 KB are allowed")
-        if self.entry.terminate:
+    async def _receive_audio(self, audio: bytes) -> None:
+        record = self._record
+        if record.terminate_received:
             return
         now = self._clock.now()
-        size = SAMPLE_BYTES.get(self._wishes.encoding)
+        size = SAMPLE_BYTES.get(self._parameters.encoding)
         if size is not None:
-            length = len(sound) * 1000 / (size * self._wishes.sample_rate)
+            length = len(audio) * 1000 / (size * self._parameters.sample_rate)
             if not _FRAME_MS[0] <= length <= _FRAME_MS[1]:
-                raise SessionEnd(
-                    CLOSED,
-                    3007,
-                    f"Input duration violation: {length:g} ms. Expected between 50 and 1000 ms",
-                )
-            self._count(length)
-        self.entry.active = now
-        if self.entry.audio is not None:
-            self.entry.audio += sound
-        self._inbox.put_nowait(sound)
-        while self._acts and self._acts[0].after * 1000 <= self.entry.audio_ms:
-            await self._perform(self._acts.pop(0))
+                text = f"Input duration violation: {length:g} ms. Expected between 50 and 1000 ms"
+                raise SessionEnd(CLOSED, 3007, text)
+            self._count_audio(length)
+        record.last_activity = now
+        if record.audio is not None:
+            record.audio += audio
+        self._inputs.put_nowait(audio)
+        while self._faults and self._faults[0].after * 1000 <= record.audio_ms:
+            await self._perform(self._faults.pop(0))
 
-    def _count(self, length: float) -> None:
-        """More audio has come, in milliseconds."""
-        # The slack is for what happens in real time: a busy machine, a network that holds packets up.
-        slack = self._streaming.rules.pace_slack * self._clock.speed
-        if not self._pace.keeps(length / 1000, self._clock.now(), slack):
+    def _count_audio(self, milliseconds: float) -> None:
+        # The lead is for delays in real time: a busy machine, a network that holds packets up.
+        capacity = self._streaming.limits.audio_lead_seconds * self._clock.speed
+        if not self._audio_lead.add(milliseconds / 1000, self._clock.now(), capacity):
             raise SessionEnd(CLOSED, 3007, ERRORS[3007])
-        self.entry.audio_ms += length
+        self._record.audio_ms += milliseconds
 
-    async def _order_of_client(self, text: str) -> None:
-        if len(text) > LARGEST_MESSAGE:
-            raise SessionEnd(CLOSED, 1009, "Message too big: at most 128 KB are allowed")
+    def _receive_command(self, text: str) -> None:
         try:
             message = json.loads(text)
         except json.JSONDecodeError:
             raise SessionEnd(CLOSED, 3006, "Invalid JSON") from None
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "Terminate":
-            if not self.entry.terminate:
-                self.entry.terminate = True
-                if not self._deaf:
-                    self._inbox.put_nowait(_Finish)
+            if not self._record.terminate_received:
+                self._record.terminate_received = True
+                if not self._ignores_terminate:
+                    self._inputs.put_nowait(_Command.TERMINATE)
         elif kind == "ForceEndpoint":
-            self._inbox.put_nowait(_Force)
+            self._inputs.put_nowait(_Command.FORCE_ENDPOINT)
         elif kind == "KeepAlive":
-            self.entry.active = self._clock.now()
+            self._record.last_activity = self._clock.now()
         elif kind == "UpdateConfiguration":
             try:
-                self._wishes = self._wishes.changed(message)
+                self._parameters = self._parameters.changed(message)
             except ParameterError as error:
                 raise SessionEnd(CLOSED, 3006, str(error)) from None
-            self._inbox.put_nowait(self._wishes)
+            self._inputs.put_nowait(self._parameters)
         else:
             raise SessionEnd(CLOSED, 3006, f"Invalid message type: {str(kind)[:40]}")
 
-    # What ends it from our side
+    # Ends and faults from the emulator's side
 
-    async def _watch(self) -> NoReturn:
-        while (left := self.entry.idle_limit - self._clock.now()) > 0:
+    async def _watch_limits(self) -> NoReturn:
+        record = self._record
+        while (left := record.deadline - self._clock.now()) > 0:
             await self._clock.sleep(left)
-        if self._clock.now() >= self.entry.limit:
+        if self._clock.now() >= record.expires_at:
             raise SessionEnd(EXPIRED, 3008, ERRORS[3008])
-        raise SessionEnd(INACTIVE, 3006, f"Inactivity timeout: no audio for {self.entry.inactivity} seconds")
+        text = f"Inactivity timeout: no audio for {record.inactivity_timeout} seconds"
+        raise SessionEnd(INACTIVE, 3006, text)
 
-    async def _obey(self) -> NoReturn:
+    async def _apply_faults_now(self) -> NoReturn:
         while True:
-            await self._perform(await self._orders.get())
+            await self._perform(await self._faults_now.get())
 
-    async def _perform(self, act: StreamFault) -> None:
-        if act.kind == "drop":
+    async def _perform(self, fault: StreamFault) -> None:
+        if fault.kind == "drop":
             raise SessionEnd(DROPPED)
-        if act.kind == "close":
-            raise SessionEnd(CLOSED, act.code, act.error)
-        if act.kind == "stall":
-            self._stalled_until = self._clock.now() + act.seconds
-        elif act.kind == "warn":
-            await self._send(
-                {"type": "Warning", "warning_code": act.code, "warning": act.text or "A warning"}
-            )
-        elif act.kind == "ignore_terminate":
-            self._deaf = True
+        if fault.kind == "close":
+            raise SessionEnd(CLOSED, fault.code, fault.error)
+        if fault.kind == "stall":
+            self._stalled_until = self._clock.now() + fault.seconds
+        elif fault.kind == "warn":
+            text = fault.text or "A warning"
+            await self._send({"type": "Warning", "warning_code": fault.code, "warning": text})
+        elif fault.kind == "ignore_terminate":
+            self._ignores_terminate = True
         else:
             await self._revise(0)
 
-    # What goes out
+    # Messages to the client
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._socket.send_text(json.dumps(message, separators=(",", ":")))
+        # Nothing follows the Termination, which is sent once the session has ended.
+        if self._record.ended is None or message["type"] == "Termination":
+            await self._socket.send_text(json.dumps(message, separators=(",", ":")))
 
-    async def _begin_and_listen(self) -> NoReturn:
+    async def _begin_and_recognise(self) -> NoReturn:
         await self._send(
             {
                 "type": "Begin",
-                "id": self.entry.id,
-                "expires_at": int(self.entry.limit),
-                "configuration": self._wishes.shown(),
+                "id": self._record.id,
+                "expires_at": int(self._record.expires_at),
+                "configuration": self._parameters.configuration(),
             }
         )
         while True:
-            item = await self._inbox.get()
+            item = await self._inputs.get()
             if isinstance(item, bytes):
-                await self._hear(item)
+                await self._recognise(item)
             elif isinstance(item, SessionParameters):
-                self._turns.wishes = item
-                await self._work(partial(self._listener.change, self._ears(item)))
+                self._turns.parameters = item
+                await self._run_engine(partial(self._listener.update, self._recognition_options(item)))
             else:
-                await self._tell(await self._work(self._listener.force))
-                if item is _Finish:
-                    await self._finish()
+                await self._send_events(await self._run_engine(self._listener.force_endpoint))
+                if item is _Command.TERMINATE:
+                    await self._terminate()
 
-    async def _hear(self, sound: bytes) -> None:
-        hurry = not self._inbox.empty()
+    async def _recognise(self, audio: bytes) -> None:
+        more_waiting = not self._inputs.empty()
         try:
-            news = await self._work(partial(self._listener.hear, sound, hurry=hurry))
+            events = await self._run_engine(partial(self._listener.feed, audio, more_waiting=more_waiting))
         except ValueError as error:
             raise SessionEnd(CLOSED, 3006, f"Invalid audio: {error}") from None
-        if self._wishes.encoding not in SAMPLE_BYTES:
-            # Only who decodes it knows how long it is.
-            self._count(self._listener.heard - self.entry.audio_ms)
-        await self._tell(news)
-        heard, values = self._listener.heard, self._wishes.values
-        if values.get("acknowledge_silence") and self._wishes.replaces:
-            since = max(self._listener.voice, self._silence_told)
-            if heard - since >= _SILENCE_MS:
-                self._silence_told = heard
-                await self._send({"type": "Silence", "start_ms": int(since), "end_ms": int(heard)})
+        audio_ms, values = self._listener.audio_ms, self._parameters.values
+        if self._parameters.encoding not in SAMPLE_BYTES:
+            # Only the decoder knows how long compressed audio is.
+            self._count_audio(audio_ms - self._record.audio_ms)
+        await self._send_events(events)
+        if values.get("acknowledge_silence") and self._parameters.replaces_turns:
+            since = max(self._listener.last_speech_ms, self._silence_sent_ms)
+            if audio_ms - since >= _SILENCE_MS:
+                self._silence_sent_ms = audio_ms
+                await self._send({"type": "Silence", "start_ms": int(since), "end_ms": int(audio_ms)})
         interval = values.get("speaker_labels_revision_interval_ms")
-        if interval and heard - self._revised_at >= interval:
-            self._revised_at = heard
-            await self._revise(self._revised)
+        if interval and audio_ms - self._revised_at_ms >= interval:
+            self._revised_at_ms = audio_ms
+            await self._revise(self._revised_turns)
 
-    async def _work(self, call: Callable[[], T]) -> T:
+    async def _run_engine(self, call: Callable[[], T]) -> T:
         return call() if self._worker is None else await self._worker.run(call)
 
-    async def _tell(self, news: Sequence[ListenerEvent]) -> None:
-        for piece in news:
-            if isinstance(piece, SpeechStarted):
-                if self._wishes.replaces:
-                    await self._send({"type": "SpeechStarted", "timestamp": piece.at, "confidence": 0.98})
+    async def _send_events(self, events: Sequence[ListenerEvent]) -> None:
+        for event in events:
+            if isinstance(event, SpeechStarted):
+                if self._parameters.replaces_turns:
+                    await self._send({"type": "SpeechStarted", "timestamp": event.start, "confidence": 0.98})
                 continue
-            for message in self._turns.messages(piece):
+            messages = self._turns.messages(event)
+            # The record counts a turn before the client knows of it.
+            self._record.turns += event.end_of_turn
+            for message in messages:
                 await self._send(message)
-            if piece.ended:
-                await self._ended(piece)
+            if event.end_of_turn:
+                await self._send_gateway_answer()
 
-    async def _ended(self, turn: PartialTurn) -> None:
-        self.entry.turns += 1
-        config = self._wishes.values.get("llm_gateway")
+    async def _send_gateway_answer(self) -> None:
+        config = self._parameters.values.get("llm_gateway")
         if config:
-            message = self._turns.final[-1]
-            await self._send(
-                {
-                    "type": "LLMGatewayResponse",
-                    "turn_order": message["turn_order"],
-                    "transcript": message["transcript"],
-                    "data": await self._streaming.answer(self.entry.project, config, message["transcript"]),
-                }
-            )
+            turn = self._turns.ended[-1]
+            text = turn["transcript"]
+            answer = await self._streaming.answer_turn(self._record.project, config, text)
+            ids = {"turn_order": turn["turn_order"], "transcript": text}
+            await self._send({"type": "LLMGatewayResponse", **ids, "data": answer})
 
-    async def _revise(self, since: int) -> None:
-        message = self._turns.revision(since)
-        self._revised = len(self._turns.final)
+    async def _revise(self, first: int) -> None:
+        message = self._turns.revision(first)
+        self._revised_turns = len(self._turns.ended)
         if message is not None:
             await self._send(message)
 
-    async def _finish(self) -> NoReturn:
-        if "speaker_labels_revision_interval_ms" in self._wishes.values:
-            await self._revise(self._revised)
-        # The counters know of the end before the client does, who may ask for them at once.
-        self._streaming.ledger.end(self.entry, TERMINATED, 1000)
+    async def _terminate(self) -> NoReturn:
+        record = self._record
+        if "speaker_labels_revision_interval_ms" in self._parameters.values:
+            await self._revise(self._revised_turns)
+        self._streaming.ledger.end(record, TERMINATED, 1000)
         await self._send(
             {
                 "type": "Termination",
-                "audio_duration_seconds": round(self.entry.audio_ms / 1000),
-                "session_duration_seconds": round(self.entry.billed(self._clock.now())),
+                "audio_duration_seconds": round(record.audio_ms / 1000),
+                "session_duration_seconds": round(record.billed(self._clock.now())),
             }
         )
         raise SessionEnd(TERMINATED, 1000)
 
-    async def _beat(self) -> NoReturn:
+    async def _send_heartbeats(self) -> NoReturn:
         while True:
-            await self._clock.sleep(_HEARTBEAT)
-            if self._wishes.on("session_heartbeat"):
-                passed = self._clock.now() - self.entry.opened
+            await self._clock.sleep(_HEARTBEAT_SECONDS)
+            if self._parameters.enabled("session_heartbeat"):
+                duration_ms = (self._clock.now() - self._record.opened) * 1000
                 await self._send(
                     {
                         "type": "Heartbeat",
-                        "total_audio_received_ms": int(self.entry.audio_ms),
-                        "total_duration_ms": int(passed * 1000),
-                        "realtime_factor": round(self.entry.audio_ms / (passed * 1000), 3),
-                        "max_speech_probability": self._listener.probability,
+                        "total_audio_received_ms": int(self._record.audio_ms),
+                        "total_duration_ms": int(duration_ms),
+                        "realtime_factor": round(self._record.audio_ms / duration_ms, 3),
+                        "max_speech_probability": self._listener.speech_probability,
                     }
                 )
-                self._listener.probability = 0.0
+                self._listener.speech_probability = 0.0

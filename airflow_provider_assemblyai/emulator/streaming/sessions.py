@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streaming sessions as the bill sees them: each is paid from its Begin until something ends it.
+"""Records of the streaming sessions and their bill: each is paid from its Begin until something ends it.
 
 A client that only drops its socket ends nothing: the session is left open, and billed, until the inactivity
 limit or the longest duration ends it.
@@ -16,48 +16,48 @@ from airflow_provider_assemblyai.emulator.core.clock import Clock
 #: How a session can end.
 TERMINATED, CLOSED, DROPPED, INACTIVE, EXPIRED = ("terminated", "closed", "dropped", "inactive", "expired")
 _OPEN, _LEFT = "open", "left open"
-_WINDOW = 60.0
+_MINUTE = 60.0
 
 
 @dataclass(slots=True)
 class SessionRecord:
     """One session.
 
-    :param limit: moment at which it ends at the latest.
-    :param inactivity: seconds without audio that end it, if any.
-    :param active: when audio or a KeepAlive came last.
+    :param expires_at: moment at which it ends at the latest.
+    :param inactivity_timeout: seconds without audio that end it, if any.
+    :param last_activity: when audio or a KeepAlive came last.
     :param left: when the client went without a Terminate.
-    :param terminate: whether the client sent one.
+    :param end_reason: one of the ends above.
+    :param close_code: of the close frame, if there was one.
+    :param terminate_received: whether the client sent a Terminate.
     :param audio: what was received, where that is recorded.
     """
 
     id: str
     project: str
     opened: float
-    limit: float
-    inactivity: int | None
-    active: float
+    expires_at: float
+    inactivity_timeout: int | None
+    last_activity: float
     audio_ms: float = 0.0
     turns: int = 0
     left: float | None = None
     ended: float | None = None
-    how: str | None = None
-    code: int | None = None
-    terminate: bool = False
+    end_reason: str | None = None
+    close_code: int | None = None
+    terminate_received: bool = False
     audio: bytearray | None = None
 
     @property
-    def idle_limit(self) -> float:
+    def deadline(self) -> float:
         """The moment at which it ends if nothing more comes."""
-        if self.inactivity is None:
-            return self.limit
-        return min(self.limit, self.active + self.inactivity)
+        if self.inactivity_timeout is None:
+            return self.expires_at
+        return min(self.expires_at, self.last_activity + self.inactivity_timeout)
 
     @property
     def state(self) -> str:
-        if self.ended is not None:
-            return str(self.how)
-        return _OPEN if self.left is None else _LEFT
+        return self.end_reason or (_OPEN if self.left is None else _LEFT)
 
     def billed(self, now: float) -> float:
         """Seconds to pay for so far."""
@@ -70,113 +70,114 @@ class SessionLedger:
 
     clock: Clock
     refused: Counter[str] = field(default_factory=Counter)
-    _entries: dict[str, SessionRecord] = field(default_factory=dict)
-    _recent: deque[float] = field(default_factory=deque)
+    _records: dict[str, SessionRecord] = field(default_factory=dict)
+    _opened_recently: deque[float] = field(default_factory=deque)
 
-    def __contains__(self, entry: SessionRecord) -> bool:
+    def __contains__(self, record: SessionRecord) -> bool:
         """Whether a session was opened since the last reset."""
-        return entry.id in self._entries
+        return record.id in self._records
 
-    def open(self, entry: SessionRecord) -> None:
+    def open(self, record: SessionRecord) -> None:
         """A session begins."""
-        self._entries[entry.id] = entry
-        self._recent.append(entry.opened)
+        self._records[record.id] = record
+        self._opened_recently.append(record.opened)
 
-    def end(self, entry: SessionRecord, how: str, code: int | None = None, at: float | None = None) -> None:
+    def end(
+        self, record: SessionRecord, reason: str, code: int | None = None, at: float | None = None
+    ) -> None:
         """A session has ended; a second end changes nothing.
 
-        :param how: one of the words above.
+        :param reason: one of the ends above.
         :param code: of the close frame, if there was one.
         :param at: when, if not now.
         """
-        if entry.ended is None:
-            entry.ended = self.clock.now() if at is None else at
-            entry.how, entry.code = how, code
+        if record.ended is None:
+            record.ended = self.clock.now() if at is None else at
+            record.end_reason, record.close_code = reason, code
 
-    def leave(self, entry: SessionRecord, code: int | None = None) -> None:
-        """The client has gone; the session goes on, unless a Terminate was the last that came."""
-        if entry.ended is not None:
-            return
-        if entry.terminate:
-            self.end(entry, TERMINATED, code)
-        else:
-            entry.left, entry.code = self.clock.now(), code
+    def expire(self, record: SessionRecord) -> None:
+        """A session has reached the limit that ends it."""
+        reason = EXPIRED if record.deadline == record.expires_at else INACTIVE
+        self.end(record, reason, record.close_code, at=record.deadline)
+
+    def leave(self, record: SessionRecord, code: int | None = None) -> None:
+        """The client has gone; the session goes on, unless its last message was a Terminate."""
+        if record.terminate_received:
+            self.end(record, TERMINATED, code)
+        elif record.ended is None:
+            record.left, record.close_code = self.clock.now(), code
 
     def settle(self) -> None:
         """End what was left open for too long."""
         now = self.clock.now()
-        for entry in self._entries.values():
-            if entry.left is not None and entry.ended is None and entry.idle_limit <= now:
-                how = EXPIRED if entry.idle_limit == entry.limit else INACTIVE
-                self.end(entry, how, at=entry.idle_limit, code=entry.code)
+        for record in self._records.values():
+            if record.left is not None and record.ended is None and record.deadline <= now:
+                self.expire(record)
 
-    def opened_lately(self) -> int:
+    def opened_in_last_minute(self) -> int:
         """How many sessions were opened within the last minute."""
         now = self.clock.now()
-        while self._recent and self._recent[0] <= now - _WINDOW:
-            self._recent.popleft()
-        return len(self._recent)
+        while self._opened_recently and self._opened_recently[0] <= now - _MINUTE:
+            self._opened_recently.popleft()
+        return len(self._opened_recently)
 
-    def running(self, project: str | None = None) -> list[SessionRecord]:
-        """The sessions that have not ended, those that were left open included."""
+    def running(self, project: str) -> int:
+        """How many sessions of a project have not ended, those that were left open included."""
         self.settle()
-        return [
-            entry
-            for entry in self._entries.values()
-            if entry.ended is None and project in (None, entry.project)
-        ]
+        return sum(record.ended is None and record.project == project for record in self._records.values())
 
     def audio(self, session_id: str) -> bytes:
         """What a session received.
 
         :raises KeyError: when there is no such session, or it was not recorded.
         """
-        entry = self._entries[session_id]
-        if entry.audio is None:
+        audio = self._records[session_id].audio
+        if audio is None:
             raise KeyError(session_id)
-        return bytes(entry.audio)
+        return bytes(audio)
 
-    def shown(self) -> list[dict[str, Any]]:
-        """All sessions, oldest first."""
+    def to_list(self) -> list[dict[str, Any]]:
+        """All sessions as the control endpoint gives them, oldest first."""
         self.settle()
         now = self.clock.now()
         return [
             {
-                "id": entry.id,
-                "project": entry.project,
-                "state": entry.state,
-                "code": entry.code,
-                "opened": entry.opened,
-                "ended": entry.ended,
-                "left": entry.left,
-                "expires_at": entry.limit,
-                "inactivity_timeout": entry.inactivity,
-                "audio_seconds": round(entry.audio_ms / 1000, 3),
-                "turns": entry.turns,
-                "billed_seconds": round(entry.billed(now), 3),
+                "id": record.id,
+                "project": record.project,
+                "state": record.state,
+                "code": record.close_code,
+                "opened": record.opened,
+                "ended": record.ended,
+                "left": record.left,
+                "expires_at": record.expires_at,
+                "inactivity_timeout": record.inactivity_timeout,
+                "audio_seconds": round(record.audio_ms / 1000, 3),
+                "turns": record.turns,
+                "billed_seconds": round(record.billed(now), 3),
             }
-            for entry in self._entries.values()
+            for record in self._records.values()
         ]
 
     def counts(self) -> dict[str, Any]:
-        """What tests assert on."""
+        """The counters of all sessions."""
         self.settle()
         now = self.clock.now()
-        entries = self._entries.values()
+        records = self._records.values()
+        states = Counter(record.state for record in records)
         return {
-            "opened": len(entries),
-            "open": sum(entry.state == _OPEN for entry in entries),
-            "left_open": sum(entry.state == _LEFT for entry in entries),
+            "opened": len(records),
+            "open": states.pop(_OPEN, 0),
+            "left_open": states.pop(_LEFT, 0),
             # Those that a limit has ended since are in it too.
-            "ever_left_open": sum(entry.left is not None for entry in entries),
-            "ended": dict(Counter(entry.how for entry in entries if entry.how is not None)),
+            "ever_left_open": sum(record.left is not None for record in records),
+            "ended": dict(states),
             "refused": dict(self.refused),
-            "audio_seconds": round(sum(entry.audio_ms for entry in entries) / 1000, 3),
-            "billed_seconds": round(sum(entry.billed(now) for entry in entries), 3),
+            "audio_seconds": round(sum(record.audio_ms for record in records) / 1000, 3),
+            "billed_seconds": round(sum(record.billed(now) for record in records), 3),
         }
 
     def reset(self) -> None:
         """Forget all sessions."""
-        self._entries.clear()
-        self._recent.clear()
+        self._records.clear()
+        self._opened_recently.clear()
         self.refused.clear()

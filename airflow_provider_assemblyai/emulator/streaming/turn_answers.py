@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the in-stream ``llm_gateway`` answers to a turn: the same as a chat would."""
+"""The in-stream ``llm_gateway``: its answer to a turn is that of a chat."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class TurnAnswers:
     async def answer(self, project: str, config: Mapping[str, Any], transcript: str) -> dict[str, Any]:
         """The gateway's answer, or the body of its refusal.
 
-        :param project: whose session it is.
-        :param config: ``model``, ``messages`` and ``max_tokens`` as the session was opened with.
-        :param transcript: stands where a message says ``{{turn}}``, or else comes as the last message.
+        :param project: of the session.
+        :param config: ``model``, ``messages`` and ``max_tokens`` as given when the session was opened.
+        :param transcript: replaces ``{{turn}}`` in the messages, or else is added as the last message.
         """
         messages = [
             {**message, "content": _TURN.sub(lambda _: transcript, str(message.get("content", "")))}
@@ -38,9 +38,8 @@ class TurnAnswers:
             messages.append({"role": "user", "content": transcript})
         request_id = str(uuid.uuid4())
         try:
-            answer = await self._gateway.chat(
-                project, {**config, "messages": messages, "stream": False}, request_id
-            )
+            body = {**config, "messages": messages, "stream": False}
+            reply = await self._gateway.chat(project, body, request_id)
         except GatewayError as error:
-            return error.body(self._gateway.manner.envelope, request_id)
-        return answer.body or {}
+            return error.body(self._gateway.settings.envelope, request_id)
+        return reply.body or {}

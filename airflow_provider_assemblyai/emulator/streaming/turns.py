@@ -2,7 +2,7 @@
 """The Turn messages of both model families.
 
 The older family (``universal-streaming-*``) only ever adds final words, unformatted, and with
-``format_turns`` says an ended turn a second time, formatted. The newer ones replace the whole turn with
+``format_turns`` sends an ended turn a second time, formatted. The newer ones replace the whole turn with
 each message, and format the last one.
 """
 
@@ -11,167 +11,134 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_assemblyai.emulator.core.live_speech import PartialTurn
-from airflow_provider_assemblyai.emulator.engines import Word
+from airflow_provider_assemblyai.emulator.core.speech import PartialTurn, Word
 from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
-from airflow_provider_assemblyai.emulator.text import formatting as wording
-from airflow_provider_assemblyai.emulator.text import redaction
+from airflow_provider_assemblyai.emulator.text.formatting import bare, format_words
+from airflow_provider_assemblyai.emulator.text.redaction import redact
 
 _SPEAKERS = "AB"
-#: What a turn too short to tell its speaker is labelled with until a revision.
+#: Label of a turn that is too short for a speaker, until a revision.
 PENDING = "PENDING"
-_SURE_WORDS = 3
+_MIN_LABELLED_WORDS = 3
+# By whether the family replaces turns, and whether the turn has ended.
+_CONFIDENCES = {(True, True): 1.0, (True, False): 0.0, (False, True): 0.92, (False, False): 0.12}
 
 
 class Turns:
-    """One session's turns: what was heard becomes messages.
+    """One session's turns, as messages.
 
-    :param wishes: of the session; replaced when it changes.
-    :param one_speaker: whether the engine tells nobody apart.
+    :param parameters: of the session; replaced when they change.
+    :param one_speaker: whether the engine tells no speakers apart.
+    :ivar ended: the last message of each turn that has ended.
     """
 
-    def __init__(self, wishes: SessionParameters, *, one_speaker: bool) -> None:
-        self.wishes = wishes
-        self.final: list[dict[str, Any]] = []
+    def __init__(self, parameters: SessionParameters, *, one_speaker: bool) -> None:
+        self.parameters = parameters
+        self.ended: list[dict[str, Any]] = []
         self._one_speaker = one_speaker
-        self._order = 0
-        self._told: list[Word] = []
-        self._last: dict[str, Any] | None = None
+        self._final_words: list[Word] = []
+        self._last_message: dict[str, Any] | None = None
 
-    def messages(self, heard: PartialTurn) -> list[dict[str, Any]]:
-        """What to send now; nothing when it says nothing new.
+    def messages(self, turn: PartialTurn) -> list[dict[str, Any]]:
+        """The messages to send now; none when nothing has changed.
 
-        :param heard: the current turn.
+        :param turn: the current turn.
         """
-        if self.wishes.replaces:
-            return self._replacing(heard)
-        return self._adding(heard)
+        messages = self._replacing(turn) if self.parameters.replaces_turns else self._adding(turn)
+        if turn.end_of_turn:
+            self.ended.append(messages[-1])
+            self._final_words, self._last_message = [], None
+            return messages
+        # A turn without words has no message.
+        if not messages or messages[-1] == self._last_message or not messages[-1]["words"]:
+            return []
+        self._last_message = messages[-1]
+        return messages
 
-    def revision(self, since: int) -> dict[str, Any] | None:
-        """Labels for the turns that had none for sure, or ``None``.
+    def revision(self, first: int) -> dict[str, Any] | None:
+        """Labels for the turns that had none, or ``None``.
 
-        :param since: the first turn to look at.
+        :param first: the first turn to look at.
         """
         revised = []
-        for turn in self.final:
-            if turn["turn_order"] >= since and turn.get("speaker_label") == PENDING:
+        for turn in self.ended[first:]:
+            if turn.get("speaker_label") == PENDING:
                 label = self._speaker(turn["turn_order"])
                 turn["speaker_label"] = label
                 turn["words"] = [{**word, "speaker": label} for word in turn["words"]]
                 revised.append({key: turn[key] for key in ("turn_order", "speaker_label", "words")})
         return {"type": "SpeakerRevision", "revisions": revised} if revised else None
 
-    def _replacing(self, heard: PartialTurn) -> list[dict[str, Any]]:
-        once = self.wishes.values.get("continuous_partials") is False and self._last is not None
-        if not heard.ended and (not self.wishes.partials or once):
+    def _replacing(self, turn: PartialTurn) -> list[dict[str, Any]]:
+        one_partial = self.parameters.values.get("continuous_partials") is False
+        skipped = not self.parameters.partial_turns or (one_partial and self._last_message is not None)
+        if skipped and not turn.end_of_turn:
             return []
-        message = self._message(
-            self._worded(heard.words),
-            len(heard.words) if heard.ended else heard.settled,
-            said=len(heard.words),
-            formatted=heard.ended,
-            ended=heard.ended,
-            confidence=1.0 if heard.ended else 0.0,
-        )
-        return self._send([message], ended=heard.ended)
+        final = len(turn.words) if turn.end_of_turn else turn.final_words
+        return [self._message(self._formatted(turn.words), final, turn, formatted=turn.end_of_turn)]
 
-    def _adding(self, heard: PartialTurn) -> list[dict[str, Any]]:
-        # A word that was final once stays as it was told, whatever the engine thinks now.
-        words = [*self._told, *_after(self._told, heard.words)]
-        settled = max(len(self._told), len(words) if heard.ended else heard.settled)
-        self._told = words[:settled]
-        if not heard.ended and not self.wishes.partials:
+    def _adding(self, turn: PartialTurn) -> list[dict[str, Any]]:
+        # A word that was sent as final stays as it is, whatever the engine recognises now.
+        words = [*self._final_words, *_later_words(self._final_words, turn.words)]
+        final = max(len(self._final_words), len(words) if turn.end_of_turn else turn.final_words)
+        self._final_words = words[:final]
+        if not turn.end_of_turn and not self.parameters.partial_turns:
             return []
-        plain = [word._replace(text=wording.bare(word.text) or word.text) for word in self._worded(words)]
-        confidence = 0.92 if heard.ended else 0.12
-        made = [
-            self._message(
-                plain, settled, said=settled, formatted=False, ended=heard.ended, confidence=confidence
-            )
-        ]
-        if heard.ended and self.wishes.on("format_turns"):
-            formatted = self._worded(words)
-            made.append(
-                self._message(
-                    formatted, settled, said=settled, formatted=True, ended=True, confidence=confidence
-                )
-            )
-        return self._send(made, ended=heard.ended)
+        formatted = self._formatted(words)
+        plain = [word._replace(text=bare(word.text) or word.text) for word in formatted]
+        messages = [self._message(plain, final, turn, formatted=False)]
+        if turn.end_of_turn and self.parameters.enabled("format_turns"):
+            messages.append(self._message(formatted, final, turn, formatted=True))
+        return messages
 
-    def _send(self, made: list[dict[str, Any]], *, ended: bool) -> list[dict[str, Any]]:
-        if ended:
-            self.final.append(made[-1])
-            self._order += 1
-            self._told, self._last = [], None
-            return made
-        # The first word of a turn is only told when the turn has any.
-        if made[-1] == self._last or not made[-1]["words"]:
-            return []
-        self._last = made[-1]
-        return made
-
-    def _worded(self, words: Sequence[Word]) -> list[Word]:
-        values = self.wishes.values
-        worded = wording.prepare(
-            words, {"disfluencies": True, "filter_profanity": values.get("filter_profanity")}
-        )
-        if values.get("redact_pii"):
-            entities = redaction.find(worded, values.get("redact_pii_policies"), {})
-            worded = redaction.redact(worded, entities, values.get("redact_pii_sub") or "hash")
-        return worded
+    def _formatted(self, words: Sequence[Word]) -> list[Word]:
+        values = self.parameters.values
+        fields = {"disfluencies": True, "filter_profanity": values.get("filter_profanity")}
+        return redact(format_words(words, fields), values)[0]
 
     def _message(
-        self,
-        words: Sequence[Word],
-        settled: int,
-        *,
-        said: int,
-        formatted: bool,
-        ended: bool,
-        confidence: float,
+        self, words: Sequence[Word], final: int, turn: PartialTurn, *, formatted: bool
     ) -> dict[str, Any]:
+        replaces, ended = self.parameters.replaces_turns, turn.end_of_turn
         label = self._label(len(words))
-        text = " ".join(word.text for word in words[:said])
+        text = " ".join(word.text for word in (words if replaces else words[:final]))
         message: dict[str, Any] = {
             "type": "Turn",
-            "turn_order": self._order,
+            "turn_order": len(self.ended),
             "turn_is_formatted": formatted,
             "end_of_turn": ended,
             "transcript": text,
             "utterance": text if ended else "",
-            "end_of_turn_confidence": confidence,
+            "end_of_turn_confidence": _CONFIDENCES[replaces, ended],
             "words": [
                 {
                     "text": word.text,
                     "start": word.start,
                     "end": word.end,
                     "confidence": round(word.confidence, 4),
-                    "word_is_final": number < settled,
+                    "word_is_final": number < final,
                     **({"speaker": label} if label else {}),
                 }
                 for number, word in enumerate(words)
             ],
         }
-        if self.wishes.on("language_detection"):
+        if self.parameters.enabled("language_detection"):
             message |= {"language_code": "en", "language_confidence": 0.99}
         if label:
             message["speaker_label"] = label
         return message
 
     def _label(self, words: int) -> str | None:
-        if not self.wishes.on("speaker_labels"):
+        if not self.parameters.enabled("speaker_labels"):
             return None
-        revised = "speaker_labels_revision_interval_ms" in self.wishes.values
-        return PENDING if revised and words < _SURE_WORDS else self._speaker(self._order)
+        revised = "speaker_labels_revision_interval_ms" in self.parameters.values
+        return PENDING if revised and words < _MIN_LABELLED_WORDS else self._speaker(len(self.ended))
 
-    def _speaker(self, order: int) -> str:
-        most = 1 if self._one_speaker else self.wishes.values.get("max_speakers", len(_SPEAKERS))
-        return _SPEAKERS[order % min(most, len(_SPEAKERS))]
+    def _speaker(self, turn_order: int) -> str:
+        count = 1 if self._one_speaker else self.parameters.values.get("max_speakers", len(_SPEAKERS))
+        return _SPEAKERS[turn_order % min(count, len(_SPEAKERS))]
 
 
-def _after(told: Sequence[Word], words: Sequence[Word]) -> list[Word]:
-    """The words behind those that were told: by time, as an engine may hear more or fewer later."""
-    if not told:
-        return list(words)
-    last = told[-1]
-    return [word for word in words if (word.start + word.end) / 2 > last.end]
+def _later_words(sent: Sequence[Word], words: Sequence[Word]) -> list[Word]:
+    """The words behind those that were sent: by time, as an engine may recognise more or fewer later."""
+    return [word for word in words if not sent or (word.start + word.end) / 2 > sent[-1].end]

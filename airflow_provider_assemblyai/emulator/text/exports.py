@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
-from airflow_provider_assemblyai.emulator.engines import Word
+from airflow_provider_assemblyai.emulator.core.speech import Word
 from airflow_provider_assemblyai.emulator.text.formatting import bare
 from airflow_provider_assemblyai.emulator.text.results import (
     Results,
@@ -18,7 +18,7 @@ from airflow_provider_assemblyai.emulator.text.results import (
 )
 
 DEFAULT_CHARS_PER_CAPTION = 128
-LONGEST_PHRASE = 5
+MAX_PHRASE_WORDS = 5
 
 
 def srt(results: Results, chars_per_caption: int | None) -> str:
@@ -27,61 +27,49 @@ def srt(results: Results, chars_per_caption: int | None) -> str:
     :param results: of a completed job.
     :param chars_per_caption: most characters in a caption; one long word may exceed it.
     """
-    cues = [
-        f"{number}\n{_time(cue.start, ',', hours=True)} --> {_time(cue.end, ',', hours=True)}\n{cue.text}\n"
-        for number, cue in enumerate(_cues(results.words, chars_per_caption), start=1)
-    ]
-    return "\n".join(cues)
+    captions = _captions(results.words, chars_per_caption, ",", hours=True)
+    return "\n".join(f"{number}\n{caption}" for number, caption in enumerate(captions, start=1))
 
 
 def vtt(results: Results, chars_per_caption: int | None) -> str:
-    """WebVTT subtitles.
-
-    :param results: of a completed job.
-    :param chars_per_caption: most characters in a caption; one long word may exceed it.
-    """
-    cues = [
-        f"{_time(cue.start, '.', hours=False)} --> {_time(cue.end, '.', hours=False)}\n{cue.text}\n"
-        for cue in _cues(results.words, chars_per_caption)
-    ]
-    return "\n".join(["WEBVTT\n", *cues])
+    """WebVTT subtitles; see :func:`srt`."""
+    return "\n".join(["WEBVTT\n", *_captions(results.words, chars_per_caption, ".", hours=False)])
 
 
-def _cues(words: Sequence[Word], limit: int | None) -> list[Span]:
-    most = limit or DEFAULT_CHARS_PER_CAPTION
-    cues: list[Span] = []
+def _captions(words: Sequence[Word], limit: int | None, separator: str, *, hours: bool) -> Iterator[str]:
+    for span in sorted(
+        _caption_spans(words, limit or DEFAULT_CHARS_PER_CAPTION), key=lambda span: span.start
+    ):
+        start, end = (_time(moment, separator, hours=hours) for moment in (span.start, span.end))
+        yield f"{start} --> {end}\n{span.text}\n"
+
+
+def _caption_spans(words: Sequence[Word], limit: int) -> Iterator[Span]:
     for sentence in sentences(words):
         current: list[Word] = []
         length = 0
         for word in sentence.words:
-            if current and length + 1 + len(word.text) > most:
-                cues.append(Span(current))
+            if current and length + 1 + len(word.text) > limit:
+                yield Span(current)
                 current, length = [], 0
             length += len(word.text) + (1 if current else 0)
             current.append(word)
-        cues.append(Span(current))
-    return sorted(cues, key=lambda cue: cue.start)
+        yield Span(current)
 
 
-def _time(milliseconds: int, mark: str, *, hours: bool) -> str:
+def _time(milliseconds: int, separator: str, *, hours: bool) -> str:
     seconds, thousandths = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
-    front = f"{hour:02}:" if hours or hour else ""
-    return f"{front}{minute:02}:{seconds:02}{mark}{thousandths:03}"
+    prefix = f"{hour:02}:" if hours or hour else ""
+    return f"{prefix}{minute:02}:{seconds:02}{separator}{thousandths:03}"
 
 
 def word_object(word: Word) -> dict[str, Any]:
     """A word as the API shows it; the channel only where channels were separated."""
-    shown: dict[str, Any] = {
-        "text": word.text,
-        "start": word.start,
-        "end": word.end,
-        "confidence": word.confidence,
-        "speaker": word.speaker,
-    }
-    if word.channel is not None:
-        shown["channel"] = word.channel
+    shown = word._asdict()
+    if word.channel is None:
+        del shown["channel"]
     return shown
 
 
@@ -107,21 +95,17 @@ def span_object(span: Span, *, speaker: bool) -> dict[str, Any]:
 
 def sentences_object(transcript_id: str, model: str, results: Results) -> dict[str, Any]:
     """The answer of ``/sentences``."""
-    return {
-        **_head(transcript_id, model, results),
-        "sentences": [span_object(span, speaker=True) for span in sentences(results.words)],
-    }
+    shown = [span_object(span, speaker=True) for span in sentences(results.words)]
+    return {**_summary(transcript_id, model, results), "sentences": shown}
 
 
 def paragraphs_object(transcript_id: str, model: str, results: Results) -> dict[str, Any]:
     """The answer of ``/paragraphs``."""
-    return {
-        **_head(transcript_id, model, results),
-        "paragraphs": [span_object(span, speaker=False) for span in paragraphs(results.words)],
-    }
+    shown = [span_object(span, speaker=False) for span in paragraphs(results.words)]
+    return {**_summary(transcript_id, model, results), "paragraphs": shown}
 
 
-def _head(transcript_id: str, model: str, results: Results) -> dict[str, Any]:
+def _summary(transcript_id: str, model: str, results: Results) -> dict[str, Any]:
     return {
         "id": transcript_id,
         "confidence": mean_confidence(results.words),
@@ -131,43 +115,29 @@ def _head(transcript_id: str, model: str, results: Results) -> dict[str, Any]:
 
 
 def word_search(transcript_id: str, results: Results, terms: Sequence[str]) -> dict[str, Any]:
-    """The answer of ``/word-search``: one match per term that occurs, with the places of its first words.
+    """The answer of ``/word-search``: one match per term that occurs, with the positions of its first words.
 
     :param transcript_id: of a completed job.
     :param results: of the same.
     :param terms: words, numbers, or phrases of up to five words.
     :raises ApiError: 400 without terms, or for a longer phrase.
     """
-    wanted = [term.strip() for term in terms if term.strip()]
-    if not wanted:
+    terms = [term.strip() for term in terms if term.strip()]
+    if not terms:
         raise ApiError(400, "words is required")
-    heard = [bare(word.text) for word in results.words]
-    matches = []
-    for term in dict.fromkeys(wanted):
+    spoken = [bare(word.text) for word in results.words]
+    matches: list[dict[str, Any]] = []
+    for term in dict.fromkeys(terms):
         phrase = [bare(part) for part in term.split()]
-        if len(phrase) > LONGEST_PHRASE:
-            raise ApiError(400, f"words: a phrase must contain at most {LONGEST_PHRASE} words")
-        places = list(_places(heard, phrase))
-        if places:
-            last = len(phrase) - 1
-            matches.append(
-                {
-                    "text": term,
-                    "count": len(places),
-                    "timestamps": [[results.words[at].start, results.words[at + last].end] for at in places],
-                    "indexes": places,
-                }
-            )
+        if len(phrase) > MAX_PHRASE_WORDS:
+            raise ApiError(400, f"words: a phrase must contain at most {MAX_PHRASE_WORDS} words")
+        indexes = [at for at in range(len(spoken)) if any(phrase) and spoken[at : at + len(phrase)] == phrase]
+        if indexes:
+            ends = [results.words[at + len(phrase) - 1].end for at in indexes]
+            times = [[results.words[at].start, end] for at, end in zip(indexes, ends, strict=True)]
+            matches.append({"text": term, "count": len(indexes), "timestamps": times, "indexes": indexes})
     return {
         "id": transcript_id,
-        "total_count": sum(int(str(m["count"])) for m in matches),
+        "total_count": sum(match["count"] for match in matches),
         "matches": matches,
     }
-
-
-def _places(heard: Sequence[str], phrase: Sequence[str]) -> Iterator[int]:
-    if not any(phrase):
-        return
-    for at in range(len(heard) - len(phrase) + 1):
-        if list(heard[at : at + len(phrase)]) == list(phrase):
-            yield at

@@ -8,93 +8,54 @@ sentences, highlights count words, sentiment looks for a few words, entities com
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_assemblyai.emulator.engines import Word
+from airflow_provider_assemblyai.emulator.core.speech import Word
+from airflow_provider_assemblyai.emulator.text.exports import span_object
 from airflow_provider_assemblyai.emulator.text.formatting import bare
-from airflow_provider_assemblyai.emulator.text.redaction import find
+from airflow_provider_assemblyai.emulator.text.redaction import find_entities
 from airflow_provider_assemblyai.emulator.text.results import Results, Span, paragraphs, sentences
 
-_GOOD = frozenset(
-    [
-        "excellent",
-        "fair",
-        "glad",
-        "good",
-        "great",
-        "happy",
-        "love",
-        "perfect",
-        "pleasant",
-        "thank",
-        "thanks",
-        "wonderful",
-    ]
-)
-_BAD = frozenset(
-    [
-        "angry",
-        "awful",
-        "bad",
-        "broken",
-        "disappointed",
-        "hate",
-        "late",
-        "problem",
-        "sad",
-        "sorry",
-        "terrible",
-        "wrong",
-    ]
-)
+_POSITIVE = "excellent fair glad good great happy love perfect pleasant thank thanks wonderful"
+_NEGATIVE = "angry awful bad broken disappointed hate late problem sad sorry terrible wrong"
+# Features whose results have a status, with the key of their results and what is in them when there are none.
+_WITH_STATUS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "auto_highlights": ("auto_highlights_result", {"results": []}),
+    "iab_categories": ("iab_categories_result", {"results": [], "summary": {}}),
+    "content_safety": ("content_safety_labels", {"results": [], "summary": {}, "severity_score_summary": {}}),
+}
 _HIGHLIGHTS = 10
 _LONG_WORD = 6
 
 
-def unavailable(fields: Mapping[str, Any]) -> dict[str, Any]:
+def unavailable_results(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The other form of "not asked for": objects instead of nulls.
 
     :param fields: the validated request.
     """
-    shown: dict[str, Any] = {}
-    if not fields.get("auto_highlights"):
-        shown["auto_highlights_result"] = {"status": "unavailable", "results": []}
-    if not fields.get("iab_categories"):
-        shown["iab_categories_result"] = {"status": "unavailable", "results": [], "summary": {}}
-    if not fields.get("content_safety"):
-        shown["content_safety_labels"] = {
-            "status": "unavailable",
-            "results": [],
-            "summary": {},
-            "severity_score_summary": {},
-        }
-    return shown
+    features = _WITH_STATUS.items()
+    return {
+        key: {"status": "unavailable", **empty} for name, (key, empty) in features if not fields.get(name)
+    }
 
 
-def compute(results: Results, fields: Mapping[str, Any]) -> dict[str, Any]:
+def feature_results(results: Results, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The results of the features that were asked for.
 
     :param results: of the job.
     :param fields: the validated request, without what the language does not offer.
     """
-    shown: dict[str, Any] = {}
+    features = _WITH_STATUS.items()
+    shown: dict[str, Any] = {
+        key: {"status": "success", **empty} for name, (key, empty) in features if fields.get(name)
+    }
     if fields.get("auto_highlights"):
-        shown["auto_highlights_result"] = {"status": "success", "results": _highlights(results.words)}
+        shown["auto_highlights_result"]["results"] = _highlights(results.words)
     if fields.get("sentiment_analysis"):
         shown["sentiment_analysis_results"] = [_sentiment(span) for span in sentences(results.words)]
     if fields.get("entity_detection"):
         shown["entities"] = _entities(results)
-    if fields.get("iab_categories"):
-        shown["iab_categories_result"] = {"status": "success", "results": [], "summary": {}}
-    if fields.get("content_safety"):
-        shown["content_safety_labels"] = {
-            "status": "success",
-            "results": [],
-            "summary": {},
-            "severity_score_summary": {},
-        }
     if fields.get("auto_chapters"):
         shown["chapters"] = [_chapter(span) for span in paragraphs(results.words)]
     if fields.get("summarization"):
@@ -105,37 +66,29 @@ def compute(results: Results, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _highlights(words: Sequence[Word]) -> list[dict[str, Any]]:
-    places: dict[str, list[Word]] = {}
+    long_words: dict[str, list[Word]] = {}
     for word in words:
         text = bare(word.text)
         if len(text) >= _LONG_WORD and text.isalpha():
-            places.setdefault(text, []).append(word)
-    counts = Counter({text: len(found) for text, found in places.items()})
+            long_words.setdefault(text, []).append(word)
+    by_count = sorted(long_words.items(), key=lambda item: len(item[1]), reverse=True)
     return [
         {
-            "count": count,
-            "rank": round(count / len(words), 4),
+            "count": len(found),
+            "rank": round(len(found) / len(words), 4),
             "text": text,
-            "timestamps": [{"start": word.start, "end": word.end} for word in places[text]],
+            "timestamps": [{"start": word.start, "end": word.end} for word in found],
         }
-        for text, count in counts.most_common(_HIGHLIGHTS)
+        for text, found in by_count[:_HIGHLIGHTS]
     ]
 
 
 def _sentiment(span: Span) -> dict[str, Any]:
-    heard = {bare(word.text) for word in span.words}
-    balance = len(heard & _GOOD) - len(heard & _BAD)
-    shown: dict[str, Any] = {
-        "text": span.text,
-        "start": span.start,
-        "end": span.end,
-        "sentiment": "POSITIVE" if balance > 0 else "NEGATIVE" if balance < 0 else "NEUTRAL",
-        "confidence": span.confidence,
-        "speaker": span.speaker,
-    }
-    if span.channel is not None:
-        shown["channel"] = span.channel
-    return shown
+    spoken = {bare(word.text) for word in span.words}
+    balance = len(spoken.intersection(_POSITIVE.split())) - len(spoken.intersection(_NEGATIVE.split()))
+    shown = span_object(span, speaker=True)
+    del shown["words"]
+    return {**shown, "sentiment": "POSITIVE" if balance > 0 else "NEGATIVE" if balance < 0 else "NEUTRAL"}
 
 
 def _entities(results: Results) -> list[dict[str, Any]]:
@@ -147,7 +100,7 @@ def _entities(results: Results) -> list[dict[str, Any]]:
             "start": words[entity.first].start,
             "end": words[entity.last - 1].end,
         }
-        for entity in find(words, None, {})
+        for entity in find_entities(words, None, {})
     ]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request wants done to the words: fillers, spelling, masks, case and punctuation."""
+"""The words as a request wants them: fillers, spelling, masks, case and punctuation."""
 
 from __future__ import annotations
 
@@ -7,26 +7,12 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_assemblyai.emulator.engines import Word
+from airflow_provider_assemblyai.emulator.core.speech import Word
 
 FILLERS = frozenset(("um", "uh", "hmm", "mhm", "uh-huh", "ah", "huh", "hm", "m"))
 # A short list is enough to see the mask at work; the service's own list is not published.
-PROFANITIES = frozenset(
-    (
-        "arse",
-        "ass",
-        "asshole",
-        "bastard",
-        "bitch",
-        "bollocks",
-        "bullshit",
-        "crap",
-        "damn",
-        "fuck",
-        "piss",
-        "shit",
-    )
-)
+_PROFANE_WORDS = "arse ass asshole bastard bitch bollocks bullshit crap damn fuck piss shit"
+PROFANITIES = frozenset(_PROFANE_WORDS.split())
 _STRIPPED = string.punctuation + "\u201c\u201d\u2018\u2019\u2026"
 _SENTENCE_ENDS = (".", "?", "!")
 
@@ -41,17 +27,17 @@ def ends_sentence(text: str) -> bool:
     return text.rstrip("\"')\u201d\u2019").endswith(_SENTENCE_ENDS)
 
 
-def prepare(words: Sequence[Word], fields: Mapping[str, Any]) -> list[Word]:
-    """The words as the request wants to read them.
+def format_words(words: Sequence[Word], fields: Mapping[str, Any]) -> list[Word]:
+    """The words as the request wants them.
 
-    :param words: as the engine heard them, with punctuation and capitals.
+    :param words: as the engine recognised them, with punctuation and capitals.
     :param fields: the validated request.
     """
     result = list(words)
     if not fields.get("disfluencies"):
         result = _without_fillers(result)
     for rule in fields.get("custom_spelling") or []:
-        result = _respell(result, rule["from"], rule["to"])
+        result = _respelled(result, rule["from"], rule["to"])
     if fields.get("filter_profanity"):
         result = [_masked(word) for word in result]
     if fields.get("punctuate") is False:
@@ -78,13 +64,13 @@ def _without_fillers(words: list[Word]) -> list[Word]:
     return kept
 
 
-def _respell(words: list[Word], spellings: Sequence[str], target: str) -> list[Word]:
+def _respelled(words: list[Word], spellings: Sequence[str], target: str) -> list[Word]:
     phrases = sorted(([bare(part) for part in text.split()] for text in spellings), key=len, reverse=True)
-    heard = [bare(word.text) for word in words]
+    spoken = [bare(word.text) for word in words]
     result: list[Word] = []
     at = 0
     while at < len(words):
-        length = next((len(p) for p in phrases if p and heard[at : at + len(p)] == p), 0)
+        length = next((len(p) for p in phrases if p and spoken[at : at + len(p)] == p), 0)
         if not length:
             result.append(words[at])
             at += 1

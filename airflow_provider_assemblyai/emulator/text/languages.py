@@ -53,8 +53,8 @@ def model_used(models: Iterable[str] | None, code: str) -> str:
     :param models: the request's ``speech_models``; ``None`` for the service's default.
     :param code: language of the speech.
     """
-    wanted = list(models or DEFAULT_MODELS)
-    return next((model for model in wanted if code in _BY_MODEL.get(model, CODES)), wanted[-1])
+    names = list(models or DEFAULT_MODELS)
+    return next((name for name in names if code in _BY_MODEL.get(name, CODES)), names[-1])
 
 
 def unsupported_features(fields: Mapping[str, Any], code: str) -> list[str]:

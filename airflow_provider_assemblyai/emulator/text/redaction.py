@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 import string
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
-from airflow_provider_assemblyai.emulator.engines import Word
+from airflow_provider_assemblyai.emulator.core.speech import Word
 
 _MONTH = (
     "January|February|March|April|May|June|July|August|September|October|November|December|"
@@ -45,7 +47,7 @@ POLICIES: Mapping[str, re.Pattern[str]] = {
 
 
 class Entity(NamedTuple):
-    """Personal data at a place: word positions, the last one exclusive."""
+    """Personal data and its word positions, the last one exclusive."""
 
     kind: str
     text: str
@@ -53,7 +55,7 @@ class Entity(NamedTuple):
     last: int
 
 
-def find(
+def find_entities(
     words: Sequence[Word], policies: Sequence[str] | None, static: Mapping[str, Sequence[str]]
 ) -> list[Entity]:
     """Personal data among the words, in reading order and without overlaps.
@@ -69,65 +71,46 @@ def find(
         if terms
     ]
     patterns += [(name, POLICIES[name]) for name in POLICIES if policies is None or name in policies]
-    starts = _offsets(words)
+    starts = list(accumulate((len(word.text) + 1 for word in words), initial=0))
     taken: set[int] = set()
     found: list[Entity] = []
     for kind, pattern in patterns:
         for match in pattern.finditer(text):
-            first, last = _cover(starts, match.start(), match.end())
+            first, last = bisect_right(starts, match.start()) - 1, bisect_left(starts, match.end())
             if taken.isdisjoint(range(first, last)):
                 taken.update(range(first, last))
                 found.append(Entity(kind, match.group().strip(string.punctuation), first, last))
     return sorted(found, key=lambda entity: entity.first)
 
 
-def redact(words: Sequence[Word], entities: Sequence[Entity], substitute: str) -> list[Word]:
-    """The words without their personal data.
+def redact(words: list[Word], fields: Mapping[str, Any]) -> tuple[list[Word], list[Entity]]:
+    """The words as a request wants them shown, and the personal data that is hidden in them.
 
     :param words: the words as read.
-    :param entities: what to hide, as :func:`find` gave it.
-    :param substitute: ``hash`` keeps length and number of the words, ``entity_name`` puts one tag for all.
+    :param fields: the validated request; ``redact_pii_sub`` ``hash`` keeps length and number of the words,
+        ``entity_name`` puts one tag for all.
     """
+    if not fields.get("redact_pii"):
+        return words, []
+    static = fields.get("redact_static_entities")
+    entities = find_entities(words, fields.get("redact_pii_policies"), static or {})
     result: list[Word] = []
-    at = 0
+    position = 0
     for entity in entities:
-        result.extend(words[at : entity.first])
+        result.extend(words[position : entity.first])
         hidden = words[entity.first : entity.last]
-        if substitute == "entity_name":
-            tail = _tail(hidden[-1].text)
-            result.append(hidden[0]._replace(text=f"[{entity.kind.upper()}]{tail}", end=hidden[-1].end))
+        if fields.get("redact_pii_sub") == "entity_name":
+            punctuation = _punctuation(hidden[-1].text)
+            result.append(
+                hidden[0]._replace(text=f"[{entity.kind.upper()}]{punctuation}", end=hidden[-1].end)
+            )
         else:
             result.extend(
-                word._replace(text="#" * (len(word.text) - len(_tail(word.text))) + _tail(word.text))
-                for word in hidden
+                word._replace(text=_punctuation(word.text).rjust(len(word.text), "#")) for word in hidden
             )
-        at = entity.last
-    result.extend(words[at:])
-    return result
+        position = entity.last
+    return [*result, *words[position:]], entities
 
 
-def wanted(fields: Mapping[str, Any]) -> tuple[list[str] | None, Mapping[str, Sequence[str]]]:
-    """Which kinds a request wants hidden, as arguments for :func:`find`.
-
-    :param fields: the validated request.
-    """
-    return fields.get("redact_pii_policies"), fields.get("redact_static_entities") or {}
-
-
-def _offsets(words: Sequence[Word]) -> list[int]:
-    starts: list[int] = []
-    at = 0
-    for word in words:
-        starts.append(at)
-        at += len(word.text) + 1
-    return starts
-
-
-def _cover(starts: Sequence[int], begin: int, end: int) -> tuple[int, int]:
-    from bisect import bisect_left, bisect_right
-
-    return max(0, bisect_right(starts, begin) - 1), bisect_left(starts, end)
-
-
-def _tail(text: str) -> str:
+def _punctuation(text: str) -> str:
     return text[len(text.rstrip(".,;:!?")) :]

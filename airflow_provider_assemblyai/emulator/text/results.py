@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what an engine heard to what a client reads: words, turns, sentences, paragraphs."""
+"""From the words of an engine to those of a transcript: turns, sentences, paragraphs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
-from airflow_provider_assemblyai.emulator.engines import Recognition, Word
-from airflow_provider_assemblyai.emulator.text.formatting import ends_sentence, prepare
-from airflow_provider_assemblyai.emulator.text.redaction import Entity, find, redact, wanted
+from airflow_provider_assemblyai.emulator.core.speech import Recognition, Word
+from airflow_provider_assemblyai.emulator.text.formatting import ends_sentence, format_words
+from airflow_provider_assemblyai.emulator.text.redaction import Entity, redact
+
+T = TypeVar("T")
 
 PARAGRAPH_PAUSE_MS = 1_500
 PARAGRAPH_SENTENCES = 4
@@ -71,18 +73,14 @@ class Results:
         return " ".join(word.text for word in self.words)
 
 
-def build(recognition: Recognition, fields: Mapping[str, Any]) -> Results:
-    """Apply a request to what was heard.
+def build_results(recognition: Recognition, fields: Mapping[str, Any]) -> Results:
+    """Apply a request to what was recognised.
 
-    :param recognition: the engine's answer.
+    :param recognition: the engine's result.
     :param fields: the validated request.
     """
-    unredacted = prepare(recognition.words(), fields)
-    words = unredacted
-    entities: list[Entity] = []
-    if fields.get("redact_pii"):
-        entities = find(unredacted, *wanted(fields))
-        words = redact(unredacted, entities, fields.get("redact_pii_sub") or "hash")
+    unredacted = format_words(recognition.words(), fields)
+    words, entities = redact(unredacted, fields)
     return Results(
         words=words,
         unredacted=unredacted,
@@ -107,39 +105,25 @@ def turns(words: Sequence[Word]) -> list[Span]:
 
 def sentences(words: Sequence[Word]) -> list[Span]:
     """Sentences, which a change of the speaker ends as well."""
-    found: list[Span] = []
-    for turn in turns(words):
-        current: list[Word] = []
-        for word in turn.words:
-            current.append(word)
-            if ends_sentence(word.text):
-                found.append(Span(current))
-                current = []
-        if current:
-            found.append(Span(current))
-    return found
+    return [
+        Span(part)
+        for turn in turns(words)
+        for part in _split(turn.words, lambda sentence, _: ends_sentence(sentence[-1].text))
+    ]
 
 
 def paragraphs(words: Sequence[Word]) -> list[Span]:
     """Paragraphs: a few sentences of one speaker without a long pause."""
-    found: list[Span] = []
-    current: list[Span] = []
-    for sentence in sentences(words):
-        if current and (
-            len(current) == PARAGRAPH_SENTENCES
-            or sentence.start - current[-1].end > PARAGRAPH_PAUSE_MS
-            or (sentence.channel, sentence.speaker) != (current[-1].channel, current[-1].speaker)
-        ):
-            found.append(_joined(current))
-            current = []
-        current.append(sentence)
-    if current:
-        found.append(_joined(current))
-    return found
 
+    def is_new(paragraph: list[Span], sentence: Span) -> bool:
+        last = paragraph[-1]
+        return (
+            len(paragraph) == PARAGRAPH_SENTENCES
+            or sentence.start - last.end > PARAGRAPH_PAUSE_MS
+            or (sentence.channel, sentence.speaker) != (last.channel, last.speaker)
+        )
 
-def _joined(parts: Sequence[Span]) -> Span:
-    return Span([word for part in parts for word in part.words])
+    return [_joined(part) for part in _split(sentences(words), is_new)]
 
 
 def merge_channels(channels: Sequence[Sequence[Word]]) -> list[Word]:
@@ -150,18 +134,27 @@ def merge_channels(channels: Sequence[Sequence[Word]]) -> list[Word]:
 
     :param channels: the words of each channel, in order, with their ``channel`` set.
     """
-    parts: list[Span] = []
-    for words in channels:
-        current: list[Word] = []
-        for word in words:
-            if current and word.start - current[-1].end > TURN_PAUSE_MS:
-                parts.append(Span(current))
-                current = []
-            current.append(word)
-            if ends_sentence(word.text):
-                parts.append(Span(current))
-                current = []
-        if current:
-            parts.append(Span(current))
-    parts.sort(key=lambda part: part.start)
-    return [word for part in parts for word in part.words]
+
+    def is_new(sentence: list[Word], word: Word) -> bool:
+        return ends_sentence(sentence[-1].text) or word.start - sentence[-1].end > TURN_PAUSE_MS
+
+    parts = [Span(part) for words in channels for part in _split(words, is_new)]
+    return list(_joined(sorted(parts, key=lambda part: part.start)).words)
+
+
+def _split(items: Iterable[T], is_new: Callable[[list[T], T], bool]) -> list[list[T]]:
+    """Groups of items that follow each other.
+
+    :param is_new: whether an item begins a new group, rather than going on with the last one.
+    """
+    groups: list[list[T]] = []
+    for item in items:
+        if groups and not is_new(groups[-1], item):
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
+
+
+def _joined(parts: Sequence[Span]) -> Span:
+    return Span([word for part in parts for word in part.words])

@@ -19,8 +19,8 @@ from functools import partial
 from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import JobError, server_fault
+from airflow_provider_assemblyai.emulator.core.speech import Engine, Recognition, RecognitionJob
 from airflow_provider_assemblyai.emulator.core.worker import Worker
-from airflow_provider_assemblyai.emulator.engines import Engine, Job, Recognition
 from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
 from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
 from airflow_provider_assemblyai.emulator.transcripts.store import (
@@ -202,7 +202,7 @@ class Jobs:
         cancelled = asyncio.Event()
         try:
             media = await self._sources.fetch(record)
-            job = Job(
+            job = RecognitionJob(
                 record.audio_url,
                 record.fields,
                 media.path,

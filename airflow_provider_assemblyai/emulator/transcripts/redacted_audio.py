@@ -35,10 +35,10 @@ def redact_audio(
         samples, rate = generated(duration)
     else:
         # Only an engine that reads audio keeps a file, so its decoder is there.
-        from airflow_provider_assemblyai.emulator.engines import decode as audio
+        from airflow_provider_assemblyai.emulator.engines.decode import SAMPLE_RATE, decode
 
-        decoded = audio.decode(media)
-        samples, rate = [array.array("h", channel.tobytes()) for channel in decoded.channels], audio.RATE
+        decoded = decode(media)
+        samples, rate = [array.array("h", channel.tobytes()) for channel in decoded.channels], SAMPLE_RATE
     write(path, samples, rate, spans, beep=beep)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.clock import naive_timestamp
+from airflow_provider_assemblyai.emulator.core.speech import separate_channels
 from airflow_provider_assemblyai.emulator.text import features
 from airflow_provider_assemblyai.emulator.text.exports import span_object, word_object
 from airflow_provider_assemblyai.emulator.text.languages import (
@@ -65,7 +66,7 @@ def transcript_object(record: Record, results: Results | None) -> dict[str, Any]
     if fields.get("redact_pii_audio"):
         shown["redact_pii_audio_quality"] = fields.get("redact_pii_audio_quality", "mp3")
     if record.url_options.unavailable_objects:
-        shown.update(features.unavailable(fields))
+        shown.update(features.unavailable_results(fields))
     if record.status == ERROR:
         shown["error"] = record.error
         shown["audio_duration"] = round(results.duration) if results else None
@@ -96,7 +97,7 @@ def _add_results(shown: dict[str, Any], record: Record, results: Results) -> Non
     shown["language_code"] = code
     shown["language_confidence"] = results.language_confidence
     shown["speech_model_used"] = model_used(fields.get("speech_models"), code)
-    separated = bool(fields.get("multichannel") or fields.get("dual_channel"))
+    separated = separate_channels(fields)
     if separated:
         shown["audio_channels"] = results.channels
     if separated or fields.get("speaker_labels"):
@@ -112,11 +113,13 @@ def _add_results(shown: dict[str, Any], record: Record, results: Results) -> Non
     # A feature that the detected language lacks is left out without an error.
     missing = unsupported_features(fields, code)
     shown.update(
-        features.compute(results, {name: value for name, value in fields.items() if name not in missing})
+        features.feature_results(
+            results, {name: value for name, value in fields.items() if name not in missing}
+        )
     )
     if fields.get("speech_understanding"):
         request = fields["speech_understanding"]["request"]
-        shown.update(understand(request, results).shown(request))
+        shown.update(understand(request, results).to_dict(request))
     warnings = [*results.warnings, domain_warning(fields, code), record.url_options.warning]
     messages = [{"message": text} for text in warnings if text]
     if messages or fields.get("domain"):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,16 @@ import httpx
 
 from airflow_provider_assemblyai.emulator.core import errors
 from airflow_provider_assemblyai.emulator.core.clock import Clock
-from airflow_provider_assemblyai.emulator.engines import Job
+from airflow_provider_assemblyai.emulator.core.media import (
+    HEAD_BYTES,
+    SHORTEST_AUDIO,
+    is_loopback,
+    media_type,
+)
+from airflow_provider_assemblyai.emulator.core.speech import RecognitionJob
 from airflow_provider_assemblyai.emulator.transcripts.store import Record, Store, Upload, upload_token
 
 LARGEST_REMOTE_FILE = 5 * 1024**3
-SHORTEST_AUDIO = 0.160
-HEAD_BYTES = 4096
 
 _TIMEOUT = httpx.Timeout(30.0)
 
@@ -45,7 +48,7 @@ class Sources:
         self._clock = clock
         self._allow_files = [directory.resolve() for directory in allow_files]
 
-    def describe(self, record: Record) -> Job:
+    def describe(self, record: Record) -> RecognitionJob:
         """The job for an engine that reads no file: what is known without fetching.
 
         :param record: the transcript.
@@ -59,7 +62,7 @@ class Sources:
                 duration = wav_duration(upload.head, upload.size)
         if duration is not None and duration < SHORTEST_AUDIO:
             raise errors.too_short()
-        return Job(
+        return RecognitionJob(
             record.audio_url,
             record.fields,
             seed=record.seed,
@@ -130,12 +133,6 @@ def _refusal(response: httpx.Response) -> str:
     return f"{response.status_code} {kind} Error: {response.reason_phrase}"
 
 
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine, where no proxy belongs in between."""
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
-
-
 def refuse_other_content(head: bytes, size: int) -> None:
     """Fail a job whose file is plainly not audio.
 
@@ -150,28 +147,6 @@ def refuse_other_content(head: bytes, size: int) -> None:
         raise errors.transcoding_failed(found)
     if found == "text/html":
         raise errors.not_audio(found, "HTML document, ASCII text")
-
-
-def media_type(head: bytes) -> str | None:
-    """What a file is, if it is text of some kind.
-
-    :param head: the first bytes of the file.
-    """
-    start = head.lstrip()[:512].lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
-        return "text/html"
-    if re.match(rb"--\S+\r\ncontent-disposition: form-data", start):
-        return "multipart/form-data"
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A character that the end of the head has cut does not make it binary.
-        if error.start < len(head) - 3:
-            return None
-        text = head[: error.start].decode("utf-8")
-    if any(ord(letter) < 32 and letter not in "\t\n\r\f" for letter in text):
-        return None
-    return "application/json" if re.match(r'\s*(\{\s*("|\})|\[)', text) else "text/plain"
 
 
 def wav_duration(head: bytes, size: int) -> float | None:

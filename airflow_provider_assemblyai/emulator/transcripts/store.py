@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.errors import UNKNOWN_TRANSCRIPT, ApiError
-from airflow_provider_assemblyai.emulator.engines import Recognition
+from airflow_provider_assemblyai.emulator.core.speech import Recognition
 from airflow_provider_assemblyai.emulator.transcripts.url_options import UrlOptions
 
 _LIST_WINDOW = 90 * 86_400.0

@@ -16,7 +16,7 @@ from airflow_provider_assemblyai.emulator.text.languages import (
     WIDEST_MODEL,
     unsupported_features,
 )
-from airflow_provider_assemblyai.emulator.text.understanding_request import faults
+from airflow_provider_assemblyai.emulator.text.understanding_request import request_problems
 from airflow_provider_assemblyai.emulator.transcripts.request_fields import FIELDS, refusal
 
 
@@ -129,5 +129,5 @@ def _check_combinations(fields: Mapping[str, Any]) -> None:
     if fields.get("summarization") and fields.get("format_text") is False:
         raise refusal("summarization requires format_text")
     understanding = fields.get("speech_understanding")
-    if understanding is not None and (found := faults(understanding.get("request"), fields)):
+    if understanding is not None and (found := request_problems(understanding.get("request"), fields)):
         raise refusal(", ".join(found))

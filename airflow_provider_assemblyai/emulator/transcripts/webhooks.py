@@ -11,7 +11,7 @@ import httpx
 
 from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
-from airflow_provider_assemblyai.emulator.transcripts.sources import is_loopback
+from airflow_provider_assemblyai.emulator.core.media import is_loopback
 from airflow_provider_assemblyai.emulator.transcripts.store import Record
 
 _ATTEMPTS = 10

@@ -66,7 +66,7 @@ def test_a_value_of_the_wrong_type_is_refused_when_the_rule_is_added(kind: str) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rule_needs_its_kind_only_or_what_is_required(api: Api, kind: str) -> None:
     made = make_rule({"kind": kind, **required(kind)})
-    assert made.shown()["kind"] == kind
+    assert made.to_dict()["kind"] == kind
     refused = api.call("POST", "/_emulator/faults", json={"kind": kind, **required(kind), "unknown": 1})
     assert error_of(refused)[0] == 400
     assert "unknown" in error_of(refused)[1]

@@ -23,7 +23,7 @@ from tests.support.emulator_api import Api, error_of
         ("transcript-text", {"text": 5}),
         ("llm-answers", {"answers": 5}),
         ("gateway", {"limit": "many"}),
-        ("streaming-limits", {"most_sessions": "many"}),
+        ("streaming-limits", {"max_sessions": "many"}),
         ("stream-faults", {"kind": "explode"}),
         ("stream-faults", {"kind": "stall", "seconds": "long"}),
         ("reset", {"hard": True}),

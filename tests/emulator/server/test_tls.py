@@ -163,7 +163,7 @@ def test_from_the_command_line(start: Start, files: dict[str, Path]) -> None:
         ("--tls-cert", "nothing", "--tls-key", "key"),
         ("--tls-cert", "key", "--tls-key", "cert"),
         ("--streaming-limit", "nonsense=1"),
-        ("--streaming-limit", "most_sessions=many"),
+        ("--streaming-limit", "max_sessions=many"),
         ("--streaming-limit", "record_audio=1"),
         ("--speed", "0"),
     ],

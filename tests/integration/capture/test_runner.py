@@ -109,14 +109,14 @@ def test_audio_that_is_kept_is_recorded_without_text(listening: Emulator) -> Non
 
 @pytest.mark.parametrize(
     ("limits", "code"),
-    [({"new_sessions": 0}, 1008), ({"most_sessions": 0}, 3009)],
+    [({"new_sessions_per_minute": 0}, 1008), ({"max_sessions": 0}, 3009)],
     ids=["rate", "concurrency"],
 )
 def test_too_many_sessions_is_waited_for(emulator: Emulator, limits: dict[str, int], code: int) -> None:
     listens(emulator)
     emulator.set_streaming_limits(**limits)
     stored, lines = StoredCapture(), list[str]()
-    allow = (10.0, lambda: emulator.set_streaming_limits(new_sessions=None, most_sessions=None))
+    allow = (10.0, lambda: emulator.set_streaming_limits(new_sessions_per_minute=None, max_sessions=None))
     progress = capture(emulator, marked(60), stored, speed=20, events=[allow], lines=lines)
     assert bare(stored.words) == bare(words_of(60)), "what was recorded meanwhile is heard later"
     assert progress.reconnects == 0, "it does not count as one"
@@ -162,11 +162,11 @@ def test_so_many_reconnects_and_no_more(listening: Emulator) -> None:
 
 
 def test_what_is_not_heard_when_the_drain_is_over_is_a_stated_gap(listening: Emulator) -> None:
-    listening.set_streaming_limits(most_sessions=0)
+    listening.set_streaming_limits(max_sessions=0)
     stored, audio = StoredCapture(), marked(60)
 
     def allow() -> None:
-        listening.set_streaming_limits(most_sessions=None)
+        listening.set_streaming_limits(max_sessions=None)
         until(lambda: sum(session["audio_seconds"] for session in listening.sessions()) > 5)
 
     # Opened after 28 seconds: as long is the backlog, of which 10 seconds can be sent after the recording.

@@ -18,13 +18,13 @@ def count(text: str) -> int:
     return sum(1 for _ in _TOKEN.finditer(text))
 
 
-def cut(text: str, most: int) -> tuple[str, bool]:
+def truncate(text: str, max_tokens: int) -> tuple[str, bool]:
     """The beginning of a text.
 
-    :param most: tokens to keep.
+    :param max_tokens: how many tokens to keep.
     :return: what is kept, and whether something is missing.
     """
     for number, match in enumerate(_TOKEN.finditer(text)):
-        if number == most:
+        if number == max_tokens:
             return text[: match.start()], True
     return text, False
