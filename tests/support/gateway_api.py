@@ -25,7 +25,7 @@ def chat(api: Api, model: str = "gpt-5", **fields: Any) -> requests.Response:
     return api.call("POST", CHAT, json={"model": model, **fields})
 
 
-def answer(api: Api, model: str = "gpt-5", **fields: Any) -> dict[str, Any]:
+def completion(api: Api, model: str = "gpt-5", **fields: Any) -> dict[str, Any]:
     response = chat(api, model, **fields)
     assert response.status_code == 200, response.text
     return dict(response.json())
@@ -39,7 +39,7 @@ def errors_of(response: requests.Response) -> list[str]:
     return [str(text) for text in response.json()["metadata"]["errors"]]
 
 
-def meeting(api: Api, emulator: Emulator, **fields: Any) -> str:
+def transcribe_meeting(api: Api, emulator: Emulator, **fields: Any) -> str:
     """The id of a transcript of the meeting."""
     emulator.set_transcript(MEETING)
     transcript_id = api.submit("https://example.com/a.wav?emulator=duration:60", **fields)

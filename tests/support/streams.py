@@ -14,25 +14,26 @@ import websocket
 from airflow_provider_assemblyai.emulator import Emulator
 
 FRAME = bytes(3200)  # 100 ms at 16 kHz
-TIMEOUT = 30
+#: Seconds that a busy machine may take for anything.
+TIMEOUT = 60
 
 
 class Stream:
     """One socket.
 
-    :param to: the emulator.
+    :param server: the emulator.
     :param key: the Authorization header; the emulator's key when absent, none when empty.
     :param query: parameters; lists and objects become JSON.
     """
 
-    def __init__(self, to: Emulator, key: str | None = None, **query: Any) -> None:
+    def __init__(self, server: Emulator, /, key: str | None = None, **query: Any) -> None:
         fields = {
             name: json.dumps(value) if isinstance(value, (list, dict)) else value
             for name, value in {"sample_rate": 16000, **query}.items()
         }
-        key = to.api_key if key is None else key
+        key = server.api_key if key is None else key
         self.socket = websocket.create_connection(
-            f"{to.url.replace('http', 'ws', 1)}/v3/ws?{urlencode(fields)}",
+            f"{server.url.replace('http', 'ws', 1)}/v3/ws?{urlencode(fields)}",
             header={"Authorization": key} if key else {},
             timeout=TIMEOUT,
         )
@@ -40,17 +41,17 @@ class Stream:
         self.closed: tuple[int, str] | None = None
 
     @property
-    def id(self) -> str:
-        return str(self.until("Begin")["id"])
+    def session_id(self) -> str:
+        return str(self.wait_for("Begin")["id"])
 
-    def audio(self, data: bytes, frame: int = len(FRAME)) -> Stream:
-        """Send sound; what is left at its end goes with the last frame."""
+    def send_audio(self, data: bytes, frame: int = len(FRAME)) -> Stream:
+        """Send audio; the rest at its end goes with the last frame."""
         starts = list(range(0, max(1, len(data) - frame // 2 + 1), frame))
         for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
             self.socket.send_binary(data[start:end])
         return self
 
-    def say(self, kind: str, **fields: Any) -> Stream:
+    def send(self, kind: str, **fields: Any) -> Stream:
         self.socket.send(json.dumps({"type": kind, **fields}))
         return self
 
@@ -68,7 +69,7 @@ class Stream:
         self.messages.append(message)
         return dict(message)
 
-    def until(
+    def wait_for(
         self, kind: str, when: Callable[[dict[str, Any]], bool] = lambda message: True
     ) -> dict[str, Any]:
         """The first message of a kind, those that came before included."""
@@ -80,16 +81,16 @@ class Stream:
                 return message
         raise AssertionError(f"no {kind} before the end {self.closed}")
 
-    def rest(self) -> list[dict[str, Any]]:
+    def read_all(self) -> list[dict[str, Any]]:
         """All messages up to the end."""
         while self.read() is not None:
             pass
         return self.messages
 
     def finish(self) -> list[dict[str, Any]]:
-        return self.say("Terminate").rest()
+        return self.send("Terminate").read_all()
 
-    def turns(self) -> list[dict[str, Any]]:
+    def ended_turns(self) -> list[dict[str, Any]]:
         """The last message of each ended turn."""
         last = {
             message["turn_order"]: message
@@ -100,21 +101,21 @@ class Stream:
 
     def error(self) -> tuple[int, str, int]:
         """Code and text of the Error frame, and the code of the close behind it."""
-        message = self.until("Error")
-        self.rest()
+        message = self.wait_for("Error")
+        self.read_all()
         assert self.closed is not None
         assert self.closed[1] == "See Error message for details"
         return message["error_code"], message["error"], self.closed[0]
 
-    def drop(self) -> None:
-        """Go without a word."""
+    def drop_connection(self) -> None:
+        """Close the connection without a close frame."""
         assert self.socket.sock is not None
         self.socket.sock.close()
 
 
-def eventually(condition: Callable[[], Any]) -> None:
-    """Look again until it is so."""
-    end = time.monotonic() + TIMEOUT
+def eventually(condition: Callable[[], Any], seconds: float = TIMEOUT) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.005)
+        time.sleep(0.01)

@@ -13,9 +13,10 @@ import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.emulator_api import Api
-from tests.support.gateway_api import CHAT, MEETING, TAG, json_schema, meeting, tool
+from tests.support.gateway_api import CHAT, MEETING, TAG, json_schema, tool, transcribe_meeting
+from tests.support.streams import TIMEOUT
 
-# The client speaks an older dialect of its own data library.
+# The client uses an older interface of its own data library.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:assemblyai")
 
 MESSAGES = [{"role": "user", "content": MEETING}]
@@ -24,7 +25,10 @@ Gateway = Callable[..., Any]
 
 def settings(emulator: Emulator, key: str | None = None) -> aai.Settings:
     return aai.Settings(
-        api_key=key or emulator.api_key, base_url=emulator.url, llm_gateway_base_url=emulator.url
+        api_key=key or emulator.api_key,
+        base_url=emulator.url,
+        llm_gateway_base_url=emulator.url,
+        http_timeout=TIMEOUT,
     )
 
 
@@ -66,7 +70,7 @@ def test_models(gateway: Gateway) -> None:
 
 
 def test_a_chat_on_a_transcript(gateway: Gateway, api: Api, emulator: Emulator) -> None:
-    transcript_id = meeting(api, emulator)
+    transcript_id = transcribe_meeting(api, emulator)
     messages = [{"role": "user", "content": f"Summarise: {TAG}"}]
     done = gateway(CREATE, model="claude-sonnet-4-6", messages=messages, transcript_id=transcript_id)
     assert done.choices[0].message.content.split(". ")[0] in MEETING
@@ -150,7 +154,7 @@ def test_a_rate_limit_and_faults(gateway: Gateway, emulator: Emulator) -> None:
 
 
 def test_understanding(gateway: Gateway, api: Api, emulator: Emulator) -> None:
-    transcript_id = meeting(api, emulator, speaker_labels=True)
+    transcript_id = transcribe_meeting(api, emulator, speaker_labels=True)
     features = {
         "speaker_identification": {"speaker_type": "name"}, "translation": {"target_languages": ["fr"]}
     }  # fmt: skip
@@ -173,6 +177,8 @@ def test_understanding_with_the_job(api: Api, emulator: Emulator) -> None:
     config = aai.TranscriptionConfig(speaker_labels=True, speech_understanding={"request": features})
     client = aai.Client(settings=settings(emulator))
     transcript = aai.Transcriber(client=client).transcribe("https://example.com/a.wav", config)
+    assert transcript.json_response is not None
     found = transcript.json_response["speech_understanding"]["response"]
     assert set(found) == set(features)
+    assert transcript.utterances is not None
     assert transcript.utterances[0].speaker == "Vera Lind"

@@ -43,12 +43,12 @@ def test_3009_for_too_many_sessions_at_once(emulator: Emulator) -> None:
 
 def test_a_session_that_was_left_open_still_counts_as_one(emulator: Emulator) -> None:
     emulator.set_streaming_limits(max_sessions=1)
-    stream = Stream(emulator, inactivity_timeout=30)
-    assert stream.id
-    stream.drop()
+    stream = Stream(emulator, inactivity_timeout=3600)
+    assert stream.session_id
+    stream.drop_connection()
     eventually(lambda: emulator.counters()["streaming"]["left_open"])
     assert Stream(emulator).error()[0] == 3009
-    emulator.advance(30)
+    emulator.advance(3600)
     assert Stream(emulator).finish()[-1]["type"] == "Termination"
 
 
@@ -100,7 +100,7 @@ def test_3006_for_a_parameter_out_of_range(emulator: Emulator, name: str, value:
 
 @pytest.mark.parametrize("message", [{"agent_context": "x" * 1751}, {"keyterms_prompt": "term"}, {"mode": 1}])
 def test_3006_for_a_change_out_of_range(emulator: Emulator, message: dict[str, Any]) -> None:
-    code, text, _ = Stream(emulator).say("UpdateConfiguration", **message).error()
+    code, text, _ = Stream(emulator).send("UpdateConfiguration", **message).error()
     assert code == 3006
     assert next(iter(message)) in text
 
@@ -129,7 +129,9 @@ def test_frames_of_just_the_right_size(emulator: Emulator, query: dict[str, Any]
 
 
 def test_3007_for_audio_that_is_faster_than_real_time(emulator: Emulator) -> None:
-    code, text, closed = Stream(emulator).audio(FRAME * 80).error()
+    # On this clock the audio would be allowed in eighty seconds.
+    emulator.set_speed(0.1)
+    code, text, closed = Stream(emulator).send_audio(FRAME * 80).error()
     assert (code, closed) == (3007, 3007)
     assert text.startswith("Audio Transmission Rate Exceeded")
 
@@ -137,15 +139,17 @@ def test_3007_for_audio_that_is_faster_than_real_time(emulator: Emulator) -> Non
 def test_a_pause_is_no_credit_for_a_burst(emulator: Emulator) -> None:
     for frames, end in ((19, "Termination"), (80, "Error")):
         emulator.reset()
-        stream = Stream(emulator).audio(FRAME * 10)
+        emulator.set_speed(0.1)
+        emulator.set_streaming_limits(audio_lead_seconds=20)
+        stream = Stream(emulator).send_audio(FRAME * 10)
         eventually(lambda: emulator.sessions()[0]["audio_seconds"] == 1)
         emulator.advance(60)
-        assert stream.audio(FRAME * frames).finish()[-1]["type"] == end
+        assert stream.send_audio(FRAME * frames).finish()[-1]["type"] == end
 
 
-def test_the_pace_is_that_of_the_emulators_clock(emulator: Emulator) -> None:
+def test_real_time_is_that_of_the_emulators_clock(emulator: Emulator) -> None:
     emulator.set_speed(50)
-    stream = Stream(emulator).audio(FRAME * 300)
+    stream = Stream(emulator).send_audio(FRAME * 300)
     assert stream.finish()[-1]["audio_duration_seconds"] == 30
 
 
@@ -163,9 +167,9 @@ def test_1009_for_a_message_above_128_kilobytes(emulator: Emulator, kind: str) -
 
 def test_3006_after_a_time_without_audio(emulator: Emulator) -> None:
     stream = Stream(emulator, inactivity_timeout=1000)
-    assert stream.id
+    assert stream.session_id
     emulator.advance(600)
-    stream.say("KeepAlive").audio(FRAME).say("KeepAlive").say("ForceEndpoint")
+    stream.send("KeepAlive").send_audio(FRAME).send("KeepAlive").send("ForceEndpoint")
     eventually(lambda: emulator.sessions()[0]["audio_seconds"])
     emulator.advance(600)
     assert emulator.sessions()[0]["state"] == "open"
@@ -176,7 +180,7 @@ def test_3006_after_a_time_without_audio(emulator: Emulator) -> None:
 
 def test_3008_after_three_hours(emulator: Emulator) -> None:
     stream = Stream(emulator)
-    assert stream.id
+    assert stream.session_id
     emulator.advance(10_700)
     assert emulator.sessions()[0]["state"] == "open"
     emulator.advance(100)
@@ -189,7 +193,7 @@ def test_3008_after_three_hours(emulator: Emulator) -> None:
 @pytest.mark.parametrize("code", [1011, 1013, 3005, 3008, 3009])
 def test_any_code_on_demand(emulator: Emulator, code: int) -> None:
     emulator.fault("stream_close", code=code, after=0.3, error="Something else")
-    stream = Stream(emulator).audio(FRAME * 3)
+    stream = Stream(emulator).send_audio(FRAME * 3)
     assert stream.error() == (code, "Something else", code)
     session = emulator.sessions()[0]
     assert (session["state"], session["code"], session["audio_seconds"]) == ("closed", code, 0.3)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from array import array
 from io import BytesIO
+from typing import Any
 from wave import open as open_wave
 
 import pytest
@@ -11,6 +12,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.core.speech import Word
 from airflow_provider_assemblyai.emulator.text.results import merge_channels
 from tests.support.emulator_api import Api, error_of
+from tests.support.streams import eventually
 
 SCRIPT = "Um, call Martha Jennings at 555-0142, uh, damn it. My name is Peter Novak and I pay $20."
 
@@ -51,9 +53,7 @@ SCRIPT = "Um, call Martha Jennings at 555-0142, uh, damn it. My name is Peter No
         ),
     ],
 )
-def test_the_request_shapes_the_text(
-    api: Api, emulator: Emulator, fields: dict[str, object], text: str
-) -> None:
+def test_the_request_shapes_the_text(api: Api, emulator: Emulator, fields: dict[str, Any], text: str) -> None:
     emulator.set_transcript(SCRIPT)
     done = api.transcribe(**fields)
     assert done["text"] == text
@@ -69,7 +69,7 @@ def test_the_unredacted_text_comes_on_request(api: Api, emulator: Emulator) -> N
     assert "unredacted_text" not in api.transcribe(redact_pii=True)
 
 
-def test_redacted_audio_from_asking_to_expiry(api: Api, emulator: Emulator) -> None:
+def test_redacted_audio_from_the_request_to_its_expiry(api: Api, emulator: Emulator) -> None:
     emulator.set_transcript("My number is 555-0142, thank you.")
     url = "https://example.com/a.wav?emulator=processing:5,duration:4"
     transcript_id = api.submit(url, redact_pii=True, redact_pii_audio=True)
@@ -84,7 +84,7 @@ def test_redacted_audio_from_asking_to_expiry(api: Api, emulator: Emulator) -> N
         samples = array("h", file.readframes(file.getnframes()))
     word = api.read(transcript_id)["words"][3]
     spoken, hidden = samples[:100], samples[word["start"] * rate // 1000 : word["end"] * rate // 1000]
-    assert max(hidden) > 10 * max(spoken)  # a tone lies over the number
+    assert max(hidden) > 10 * max(spoken)  # a tone covers the number
     emulator.advance(1_801)
     assert api.get(link).status_code == 403
     assert api.get(path).status_code == 200
@@ -106,7 +106,7 @@ def test_redacted_audio_can_be_silent(api: Api, emulator: Emulator) -> None:
         assert set(file.readframes(100)) == {0}
 
 
-def test_redacted_audio_nobody_asked_for(api: Api) -> None:
+def test_redacted_audio_that_was_not_asked_for(api: Api) -> None:
     transcript_id = api.submit()
     assert error_of(api.get(f"/v2/transcript/{transcript_id}/redacted-audio"))[0] == 400
 
@@ -122,9 +122,7 @@ def test_sentences_that_overlap_stay_whole() -> None:
 
 
 def _when_ready(api: Api, path: str) -> dict[str, str]:
-    for _ in range(200):
-        answer = api.get(path)
-        if answer.status_code != 202:
-            break
+    eventually(lambda: api.get(path).status_code != 202)
+    answer = api.get(path)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())

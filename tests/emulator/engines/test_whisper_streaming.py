@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real recognition while somebody speaks: the sample recording goes in at a live pace, its words come out."""
+"""Real recognition in streaming sessions: the sample recording goes in, its words come out."""
 
 from __future__ import annotations
 
 import io
 import re
 import threading
-import time
 import wave
 from array import array
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,17 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, StreamingLimits, serve
-from tests.support.streams import Stream
+from tests.support.streams import TIMEOUT, Stream
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 US, PRO = "universal-streaming-english", "universal-3-5-pro"
 RATE = 8000
-SPEED = 4
 
 
 @pytest.fixture(scope="module")
 def _listening() -> Iterator[Emulator]:
-    # A test that is held up catches up; the pace is checked elsewhere.
-    with serve(
-        engine="whisper", speed=SPEED, streaming_limits=StreamingLimits(audio_lead_seconds=60)
-    ) as emulator:
+    # Audio may come as fast as it likes.
+    with serve(engine="whisper", streaming_limits=StreamingLimits(audio_lead_seconds=3600)) as emulator:
         yield emulator
 
 
@@ -81,18 +77,12 @@ def mu_law(pcm: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def play(emulator: Emulator, sound: bytes, frame: int, **query: Any) -> Stream:
-    """Send sound at a live pace while messages are read."""
+def play(emulator: Emulator, audio: bytes, frame: int, **query: Any) -> Stream:
+    """Send audio while messages are read."""
     stream = Stream(emulator, sample_rate=RATE, **query)
-    reader = threading.Thread(target=stream.rest)
+    reader = threading.Thread(target=stream.read_all)
     reader.start()
-    began = time.monotonic()
-    starts = range(0, len(sound) - frame // 2, frame)
-    for number, start in enumerate(starts):
-        # Not earlier than a microphone would have it.
-        time.sleep(max(0.0, began + number * 0.1 / SPEED - time.monotonic()))
-        stream.audio(sound[start : start + frame if start != starts[-1] else None], frame=2 * frame)
-    stream.say("Terminate")
+    stream.send_audio(audio, frame=frame).send("Terminate")
     reader.join()
     return stream
 
@@ -105,14 +95,13 @@ def test_both_families_at_once_understand_the_sample(
         old = pool.submit(
             play, listening, mu_law(speech), 800, speech_model=US, encoding="pcm_mulaw", format_turns=True
         )
-        # Listening is done in threads: everybody else is served meanwhile.
-        while not (new.done() and old.done()):
-            assert requests.get(f"{listening.url}/_emulator", timeout=10).status_code == 200
-            time.sleep(0.2)
+        # Recognition runs in threads: other requests are served meanwhile.
+        while wait((new, old), timeout=0.2).not_done:
+            assert requests.get(f"{listening.url}/_emulator", timeout=TIMEOUT).status_code == 200
     for stream in (new.result(), old.result()):
         assert stream.closed == (1000, "")
         assert stream.messages[-1]["audio_duration_seconds"] == 26
-        turns = stream.turns()
+        turns = stream.ended_turns()
         assert share_right(words(" ".join(turn["transcript"] for turn in turns)), spoken) >= 0.9
         assert len(turns) >= 5
         times = [(word["start"], word["end"]) for turn in turns for word in turn["words"]]
@@ -123,19 +112,19 @@ def test_both_families_at_once_understand_the_sample(
         assert turns[0]["transcript"].startswith("Good morning")
     unformatted = next(message for message in old.result().messages if message.get("end_of_turn"))
     assert unformatted["transcript"].startswith("good morning i ordered a blue coffee cup")
-    assert new.result().until("SpeechStarted")["timestamp"] < 1000
+    assert new.result().wait_for("SpeechStarted")["timestamp"] < 1000
 
 
 def test_a_forced_end_and_partial_turns_whose_words_stay(listening: Emulator, speech: bytes) -> None:
     stream = Stream(listening, sample_rate=RATE, speech_model=US)
     second = 2 * RATE
-    # A look at what is said so far comes when nothing more is waiting.
-    stream.audio(speech[: 5 * second // 2], frame=1600)
-    partial = stream.until("Turn")
+    # A partial turn comes when no more audio is waiting.
+    stream.send_audio(speech[: 5 * second // 2], frame=1600)
+    partial = stream.wait_for("Turn")
     assert not partial["end_of_turn"]
-    stream.audio(speech[5 * second // 2 : 9 * second // 2], frame=1600)
-    stream.say("ForceEndpoint")
-    ended = stream.until("Turn", lambda turn: bool(turn["end_of_turn"]))
+    stream.send_audio(speech[5 * second // 2 : 9 * second // 2], frame=1600)
+    stream.send("ForceEndpoint")
+    ended = stream.wait_for("Turn", lambda turn: bool(turn["end_of_turn"]))
     assert ended["transcript"].startswith("good morning i ordered a blue coffee cup")
     final: list[str] = []
     for turn in stream.messages:
@@ -148,7 +137,7 @@ def test_a_forced_end_and_partial_turns_whose_words_stay(listening: Emulator, sp
 
 def test_silence_has_no_words(listening: Emulator) -> None:
     stream = Stream(listening, sample_rate=RATE, acknowledge_silence=True)
-    stream.audio(bytes(2 * RATE * 5), frame=1600).finish()
-    assert stream.turns() == []
+    stream.send_audio(bytes(2 * RATE * 5), frame=1600).finish()
+    assert stream.ended_turns() == []
     assert [message["type"] for message in stream.messages if message["type"] == "Silence"]
     assert not [message for message in stream.messages if message["type"] == "SpeechStarted"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers follow the schema that was asked for, and hold what their fields' names suggest."""
+"""Answers follow the schema that was asked for; the names of the fields decide what they hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.emulator_api import Api
-from tests.support.gateway_api import MEETING, TAG, answer, json_schema, meeting, text_of
+from tests.support.gateway_api import MEETING, TAG, completion, json_schema, text_of, transcribe_meeting
 
 PERSON = {
     "type": "object",
@@ -112,7 +112,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("prompt", [MEETING, "x"])
 def test_an_answer_is_valid(api: Api, name: str, prompt: str) -> None:
     schema = SCHEMAS[name]
-    body = answer(api, prompt=prompt, response_format=json_schema(schema), max_tokens=10_000)
+    body = completion(api, prompt=prompt, response_format=json_schema(schema), max_tokens=10_000)
     value = json.loads(text_of(body))
     jsonschema.Draft202012Validator(
         schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
@@ -135,8 +135,8 @@ def test_a_summary_of_a_transcript_as_fields(api: Api, emulator: Emulator) -> No
         },
         "required": ["title", "summary", "action_items"],
     }
-    transcript_id = meeting(api, emulator)
-    body = answer(
+    transcript_id = transcribe_meeting(api, emulator)
+    body = completion(
         api, prompt=f"Summarise: {TAG}", transcript_id=transcript_id, response_format=json_schema(schema)
     )
     value = json.loads(text_of(body))
@@ -151,8 +151,8 @@ def test_a_summary_of_a_transcript_as_fields(api: Api, emulator: Emulator) -> No
     assert value["topic_area"] == "budget"
 
 
-def test_a_cut_answer_is_not_json(api: Api) -> None:
-    body = answer(api, response_format=json_schema(SCHEMAS["lengths"]), max_tokens=20)
+def test_a_truncated_answer_is_not_json(api: Api) -> None:
+    body = completion(api, response_format=json_schema(SCHEMAS["lengths"]), max_tokens=20)
     assert body["choices"][0]["finish_reason"] == "length"
     with pytest.raises(json.JSONDecodeError):
         json.loads(text_of(body))
@@ -161,4 +161,7 @@ def test_a_cut_answer_is_not_json(api: Api) -> None:
 def test_a_scripted_answer_need_not_follow_the_schema(api: Api, emulator: Emulator) -> None:
     emulator.set_llm_answers("not json", '{"title": "x"}')
     form = json_schema({"type": "object", "required": ["title"]})
-    assert [text_of(answer(api, response_format=form)) for _ in range(2)] == ["not json", '{"title": "x"}']
+    assert [text_of(completion(api, response_format=form)) for _ in range(2)] == [
+        "not json",
+        '{"title": "x"}',
+    ]

@@ -25,29 +25,28 @@ from assemblyai.streaming.v3.models import LLMGatewayConfig, LLMGatewayMessage
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.streams import FRAME, TIMEOUT, eventually
 
-# The client speaks an older dialect of its own socket library.
+# The client uses an older interface of its own socket library.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:websockets", "ignore::DeprecationWarning:assemblyai"
 )
 
-SCRIPT = "The snow came early. Nobody had a shovel."
+SCRIPT = "The snow came early. The shovel was gone."
 US, PRO = SpeechModel.universal_streaming_english, SpeechModel.universal_3_5_pro
-# A busy machine is no reason to fail.
-PATIENT = {"connect_timeout": TIMEOUT, "terminate_timeout": TIMEOUT}
+TIMEOUTS = {"connect_timeout": TIMEOUT, "terminate_timeout": TIMEOUT}
 #: Runs a session: options, parameters, frames of sound, and what to do before the end. Gives the events.
 Capture = Callable[..., list[Any]]
 
 
 @pytest.fixture(autouse=True)
-def fast(emulator: Emulator) -> None:
-    """Twenty seconds of audio in one."""
-    emulator.set_speed(20)
+def no_pace(emulator: Emulator) -> None:
+    """Audio may come as fast as it likes."""
+    emulator.set_streaming_limits(audio_lead_seconds=3600)
     emulator.set_transcript(SCRIPT)
 
 
 def options_for(emulator: Emulator, **changes: Any) -> RealTimeTranscriberOptions:
     host = emulator.url.replace("http", "ws", 1)
-    given = {"api_key": emulator.api_key, "api_host": host, **PATIENT, **changes}
+    given = {"api_key": emulator.api_key, "api_host": host, **TIMEOUTS, **changes}
     return RealTimeTranscriberOptions(**given)
 
 
@@ -105,10 +104,11 @@ def capture_async(
 
 @pytest.fixture(params=[capture_sync, capture_async], ids=["sync", "async"])
 def capture(request: pytest.FixtureRequest) -> Capture:
-    return request.param  # type: ignore[no-any-return]
+    function: Capture = request.param
+    return function
 
 
-def said(events: list[Any]) -> str:
+def transcript(events: list[Any]) -> str:
     """The last message of each turn: the rule for both families."""
     turns = {
         event.turn_order: event.transcript
@@ -125,7 +125,7 @@ def kinds(events: list[Any]) -> list[str]:
 def test_the_newer_family(emulator: Emulator, capture: Capture) -> None:
     wanted = parameters(speaker_labels=True, keyterms_prompt=["shovel"], session_heartbeat=True)
     events = capture(options_for(emulator), wanted, 36)
-    assert said(events) == SCRIPT
+    assert transcript(events) == SCRIPT
     found = kinds(events)
     assert (found[0], found[-1]) == ("Begin", "Termination")
     assert "SpeechStarted" in found
@@ -138,7 +138,7 @@ def test_the_newer_family(emulator: Emulator, capture: Capture) -> None:
 
 def test_the_older_family(emulator: Emulator, capture: Capture) -> None:
     events = capture(options_for(emulator), parameters(US, format_turns=True), 36)
-    assert said(events) == SCRIPT
+    assert transcript(events) == SCRIPT
     assert {event.turn_is_formatted for event in events if isinstance(event, TurnEvent)} == {True, False}
 
 
@@ -155,9 +155,11 @@ def test_a_forced_end_and_changed_parameters(emulator: Emulator) -> None:
         await client.set_params(RealTimeSessionParameters(format_turns=True))
         await client.stream([FRAME] * 28)
 
-    for capture, then in ((capture_sync, sync), (capture_async, awaited)):
-        events = capture(options_for(emulator), parameters(US), 8, then)  # type: ignore[operator]
-        assert said(events) == "the snow came early. Nobody had a shovel."
+    for events in (
+        capture_sync(options_for(emulator), parameters(US), 8, sync),
+        capture_async(options_for(emulator), parameters(US), 8, awaited),
+    ):
+        assert transcript(events) == "the snow came early. The shovel was gone."
 
 
 def test_a_wrong_key(emulator: Emulator, capture: Capture) -> None:
@@ -168,20 +170,22 @@ def test_a_wrong_key(emulator: Emulator, capture: Capture) -> None:
 
 
 def test_a_token(emulator: Emulator, capture: Capture) -> None:
-    token = emulator.token(expires_in_seconds=60, max_session_duration_seconds=60)
+    token = emulator.token(expires_in_seconds=600, max_session_duration_seconds=3600)
     events = capture(options_for(emulator, api_key=None, token=token), parameters(), 18)
-    assert said(events) == "The snow came early."
+    assert transcript(events) == "The snow came early."
     session = emulator.sessions()[0]
-    assert session["expires_at"] - session["opened"] == pytest.approx(60)
+    assert session["expires_at"] - session["opened"] == pytest.approx(3600)
 
 
 def test_audio_that_is_too_fast(emulator: Emulator, capture: Capture) -> None:
-    emulator.set_speed(1)
+    emulator.set_streaming_limits(audio_lead_seconds=2)
+    # On this clock the audio would be allowed in eighty seconds.
+    emulator.set_speed(0.1)
     events = capture(options_for(emulator), parameters(), 100)
     assert [event.code for event in events if isinstance(event, RealTimeError)] == [3007]
 
 
-def test_what_the_gateway_says_to_each_turn(emulator: Emulator, capture: Capture) -> None:
+def test_the_gateway_answers_each_turn(emulator: Emulator, capture: Capture) -> None:
     gateway = LLMGatewayConfig(
         model="claude-sonnet-4-6",
         messages=[LLMGatewayMessage(role="user", content="Summarise:\n{{turn}}")],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech Understanding: every feature, asked for with the job and after it."""
+"""Speech Understanding: every feature, with the job and after it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def understand(request: pytest.FixtureRequest, api: Api, emulator: Emulator) -> 
     def run(text: str = CALL, fields: dict[str, Any] | None = None, **features: Any) -> dict[str, Any]:
         emulator.set_transcript(text)
         options = {"speaker_labels": True, **(fields or {})}
-        asked = {"request": features}
+        understanding = {"request": features}
         if request.param == "inline":
-            return api.transcribe(speech_understanding=asked, **options)
-        body = {"transcript_id": api.submit(**options), "speech_understanding": asked}
+            return api.transcribe(speech_understanding=understanding, **options)
+        body = {"transcript_id": api.submit(**options), "speech_understanding": understanding}
         answer = api.call("POST", "/v1/understanding", json=body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
@@ -53,7 +53,7 @@ def test_translation_puts_the_language_before_the_text(understand: Understand) -
     assert body["speech_understanding"]["request"]["translation"]["target_languages"] == ["es", "de"]
 
 
-def test_speakers_by_what_they_call_themselves(understand: Understand) -> None:
+def test_speakers_by_the_names_they_call_themselves(understand: Understand) -> None:
     body = understand(speaker_identification={"speaker_type": "name"})
     assert response(body, "speaker_identification")["mapping"] == {"A": "Martha Jennings"}
     assert {turn["speaker"] for turn in body["utterances"]} == {"Martha Jennings"}
@@ -81,7 +81,7 @@ def test_speakers_by_role_in_the_order_in_which_they_speak(
     assert [turn["speaker"] for turn in body["utterances"]][:2] == ["Agent", "Customer"]
 
 
-def test_nobody_is_named_whom_nobody_knows(understand: Understand) -> None:
+def test_an_unknown_speaker_keeps_the_label(understand: Understand) -> None:
     body = understand("the quick brown fox", speaker_identification={"speaker_type": "name"})
     assert response(body, "speaker_identification")["mapping"] == {}
     assert body["utterances"][0]["speaker"] == "A"
@@ -208,9 +208,9 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("features", "fields", "text"), WRONG)
 def test_a_malformed_request(api: Api, features: dict[str, Any], fields: dict[str, Any], text: str) -> None:
-    asked = {"request": features}
-    assert error_of(api.post(**fields, speech_understanding=asked)) == (400, text)
-    body = {"transcript_id": api.submit(**fields), "speech_understanding": asked}
+    understanding = {"request": features}
+    assert error_of(api.post(**fields, speech_understanding=understanding)) == (400, text)
+    body = {"transcript_id": api.submit(**fields), "speech_understanding": understanding}
     for path in ("/v1/understanding", "/v1/understanding/validate"):
         answer = api.call("POST", path, json=body)
         assert (answer.status_code, answer.json()["message"]) == (400, "invalid request body")
@@ -227,20 +227,20 @@ def test_a_dry_run(api: Api, emulator: Emulator) -> None:
     for _ in range(3):
         answer = validate(good)
         assert (answer.status_code, answer.content) == (200, b"")
-    # Only with a transcript can it tell what is missing there.
+    # What is missing in a transcript is known only with the transcript.
     assert validate(good, transcript_id=api.submit()).status_code == 400
     assert validate(good, transcript_id="none").status_code == 404
-    both = {"translation": {}, "summarization": {}}
+    both: dict[str, Any] = {"translation": {}, "summarization": {}}
     assert len(validate(both).json()["metadata"]["errors"]) == 2
     assert emulator.counters()["gateway"]["understanding"]["accepted"] == 0
 
 
 def test_transcripts_that_cannot_be_understood(api: Api, other_project: Api, emulator: Emulator) -> None:
-    features = {"action_items": {}}
+    features: dict[str, Any] = {"action_items": {}}
 
-    def ask(who: Api, **more: Any) -> tuple[int, str]:
+    def ask(caller: Api, **more: Any) -> tuple[int, str]:
         body = {"speech_understanding": {"request": features}, **more}
-        answer = who.call("POST", "/v1/understanding", json=body)
+        answer = caller.call("POST", "/v1/understanding", json=body)
         return answer.status_code, answer.json()["message"]
 
     transcript_id = api.submit()
@@ -253,7 +253,8 @@ def test_transcripts_that_cannot_be_understood(api: Api, other_project: Api, emu
 
 
 def test_a_body_without_features(api: Api) -> None:
-    for body in ({}, {"speech_understanding": None}, {"speech_understanding": {"request": None}}, []):
+    bodies: list[Any] = [{}, {"speech_understanding": None}, {"speech_understanding": {"request": None}}, []]
+    for body in bodies:
         answer = api.call("POST", "/v1/understanding", json=body)
         assert answer.json()["metadata"]["errors"] == ["speech_understanding.request must be an object"]
 

@@ -16,7 +16,7 @@ NO_ACCESS = "Your account does not have access to LLM Gateway. Please upgrade or
 NO_MODEL = "Your account does not have access to this LLM Gateway model"
 SCHEMA = json_schema({"type": "object"})
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
-    "nothing said": ({"messages": []}, "one of messages or prompt required"),
+    "no messages": ({"messages": []}, "one of messages or prompt required"),
     "model": ({"model": "gpt-4o"}, "model gpt-4o is not supported"),
     "no model": ({"model": None}, "model None is not supported"),
     "context": (
@@ -63,7 +63,7 @@ def test_an_invalid_request(api: Api, emulator: Emulator, case: str) -> None:
     assert emulator.counters()["gateway"]["accepted"] == 0
 
 
-def test_all_faults_of_a_request_are_named(api: Api) -> None:
+def test_all_problems_of_a_request_are_named(api: Api) -> None:
     assert len(errors_of(chat(api, max_tokens=0, model_region="eu", temperature=9))) == 3
 
 
@@ -127,7 +127,7 @@ def test_refusals_on_demand(
 
 def test_an_unknown_refusal(emulator: Emulator) -> None:
     with pytest.raises(FaultError, match="error must be one of"):
-        emulator.fault("refuse_call", error="mood")
+        emulator.fault("refuse_call", error="colour")
 
 
 ENVELOPES: dict[str, dict[str, Any]] = {

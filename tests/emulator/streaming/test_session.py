@@ -9,20 +9,20 @@ from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.engines.marked_audio import marked_audio
 from tests.support.streams import FRAME, Stream
 
-SCRIPT = "The snow came early. Nobody had a shovel. We walked home"
+SCRIPT = "The snow came early. The shovel was gone. We walked home"
 US, PRO = "universal-streaming-english", "universal-3-5-pro"
 
 
 @pytest.fixture(autouse=True)
-def fast(emulator: Emulator) -> None:
-    """Twenty seconds of audio in one."""
-    emulator.set_speed(20)
+def no_pace(emulator: Emulator) -> None:
+    """Audio may come as fast as it likes."""
+    emulator.set_streaming_limits(audio_lead_seconds=3600)
     emulator.set_transcript(SCRIPT)
 
 
-def test_begin_says_who_it_is_and_what_was_understood(emulator: Emulator) -> None:
+def test_begin_has_the_id_and_the_configuration(emulator: Emulator) -> None:
     stream = Stream(emulator, speech_model=PRO, mode="min_latency", speaker_labels="True", nonsense="1")
-    begin = stream.until("Begin")
+    begin = stream.wait_for("Begin")
     assert begin["configuration"]["model"] == PRO
     assert begin["configuration"]["mode"] == "min_latency"
     assert begin["configuration"]["speaker_labels"] is True
@@ -32,12 +32,12 @@ def test_begin_says_who_it_is_and_what_was_understood(emulator: Emulator) -> Non
     stream.finish()
 
 
-def test_the_handshake_at_the_end(emulator: Emulator) -> None:
+def test_the_termination_and_the_bill(emulator: Emulator) -> None:
     stream = Stream(emulator, speech_model=PRO)
-    stream.audio(FRAME * 50).finish()
-    assert [turn["transcript"] for turn in stream.turns()] == [
+    stream.send_audio(FRAME * 50).finish()
+    assert [turn["transcript"] for turn in stream.ended_turns()] == [
         "The snow came early.",
-        "Nobody had a shovel.",
+        "The shovel was gone.",
         "We walked home",
     ]
     end = stream.messages[-1]
@@ -52,7 +52,7 @@ def test_the_handshake_at_the_end(emulator: Emulator) -> None:
 
 def test_the_newer_models_replace_the_turn_with_each_message(emulator: Emulator) -> None:
     stream = Stream(emulator, speech_model=PRO)
-    stream.audio(FRAME * 16).finish()
+    stream.send_audio(FRAME * 16).finish()
     turns = [message for message in stream.messages if message["type"] == "Turn"]
     assert [turn["turn_is_formatted"] for turn in turns] == [turn["end_of_turn"] for turn in turns]
     assert {turn["end_of_turn_confidence"] for turn in turns} == {0.0, 1.0}
@@ -60,12 +60,12 @@ def test_the_newer_models_replace_the_turn_with_each_message(emulator: Emulator)
     assert turns[-1]["transcript"] == "The snow came early."
     assert all(word["word_is_final"] for word in turns[-1]["words"])
     assert [word["start"] for word in turns[-1]["words"]] == [0, 400, 800, 1200]
-    assert stream.until("SpeechStarted")["timestamp"] == 0
+    assert stream.wait_for("SpeechStarted")["timestamp"] == 0
 
 
 def test_the_older_models_only_add_words_and_format_at_the_end(emulator: Emulator) -> None:
     stream = Stream(emulator, speech_model=US, format_turns="true")
-    stream.audio(FRAME * 20).finish()
+    stream.send_audio(FRAME * 20).finish()
     first = [
         message for message in stream.messages if message["type"] == "Turn" and message["turn_order"] == 0
     ]
@@ -85,20 +85,20 @@ def test_the_older_models_only_add_words_and_format_at_the_end(emulator: Emulato
 
 def test_a_forced_end_and_a_changed_configuration(emulator: Emulator) -> None:
     stream = Stream(emulator, speech_model=US)
-    stream.audio(FRAME * 8).say("ForceEndpoint")
-    assert stream.until("Turn", lambda turn: bool(turn["end_of_turn"]))["transcript"] == "the snow"
-    stream.say("UpdateConfiguration", format_turns=True, unknown=1).audio(FRAME * 8).finish()
-    assert [turn["transcript"] for turn in stream.turns()] == ["the snow", "came early."]
+    stream.send_audio(FRAME * 8).send("ForceEndpoint")
+    assert stream.wait_for("Turn", lambda turn: bool(turn["end_of_turn"]))["transcript"] == "the snow"
+    stream.send("UpdateConfiguration", format_turns=True, unknown=1).send_audio(FRAME * 8).finish()
+    assert [turn["transcript"] for turn in stream.ended_turns()] == ["the snow", "came early."]
 
 
-def test_marked_sound_says_the_same_words_however_it_is_cut(emulator: Emulator) -> None:
+def test_marked_audio_has_the_same_words_however_it_is_cut(emulator: Emulator) -> None:
     script = [f"word{number}" for number in range(1, 41)]
     emulator.set_transcript(" ".join(script))
-    sound = marked_audio(len(script))
-    heard: list[str] = []
+    audio = marked_audio(len(script))
+    found: list[str] = []
     # Cuts in the middle of a word, at its end, and in the silence behind it.
-    for start, end in ((0, 33_600), (33_600, 74_240), (74_240, 220_000), (220_000, len(sound))):
+    for start, end in ((0, 33_600), (33_600, 74_240), (74_240, 220_000), (220_000, len(audio))):
         stream = Stream(emulator, speech_model=PRO, emulator="marked_audio")
-        stream.audio(sound[start:end] + FRAME).finish()
-        heard += " ".join(turn["transcript"] for turn in stream.turns()).split()
-    assert heard == script
+        stream.send_audio(audio[start:end] + FRAME).finish()
+        found += " ".join(turn["transcript"] for turn in stream.ended_turns()).split()
+    assert found == script
