@@ -34,7 +34,8 @@ EMULATOR_LAYERS = (
     ("server",),
     ("routes",),
     ("service",),
-    ("streaming", "llm_gateway"),
+    ("streaming",),
+    ("llm_gateway",),
     ("transcripts",),
     ("faults", "engines"),
     ("text",),
@@ -135,3 +136,13 @@ def test_pure_modules_need_no_airflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_without_the_whisper_engine_the_emulator_loads_nothing_heavy() -> None:
+    script = (
+        f"import sys; from {NAME}.emulator import serve\n"
+        "with serve(): pass\n"
+        "print({'numpy', 'av', 'faster_whisper', 'ctranslate2', 'airflow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
