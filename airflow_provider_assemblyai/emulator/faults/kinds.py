@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.clock import http_date
 from airflow_provider_assemblyai.emulator.core.errors import JOB_ERRORS, SERVER_ERROR, TOO_MANY_REQUESTS
 from airflow_provider_assemblyai.emulator.core.llm_errors import REFUSALS
-from airflow_provider_assemblyai.emulator.faults import option_types as types
 from airflow_provider_assemblyai.emulator.faults.held_requests import RESET
 from airflow_provider_assemblyai.emulator.faults.options import REQUIRED, FaultError, Option, OptionSet
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_assemblyai.emulator.faults.option_types import OptionType
+from airflow_provider_assemblyai.emulator.core.option_types import OptionType
 
 #: Default of an option that a rule must give.
 REQUIRED: Any = ...

@@ -29,8 +29,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.faults import kinds
-from airflow_provider_assemblyai.emulator.faults import option_types as types
 from airflow_provider_assemblyai.emulator.faults.options import FaultError, Option, OptionSet, read_text
 from airflow_provider_assemblyai.emulator.faults.stream_faults import StreamFault, make_stream_fault
 

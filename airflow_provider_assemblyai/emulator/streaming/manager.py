@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
+from airflow_provider_assemblyai.emulator.core.settings import changed, setting
 from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault
 from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
@@ -18,6 +20,7 @@ from airflow_provider_assemblyai.emulator.streaming.sessions import SessionLedge
 from airflow_provider_assemblyai.emulator.streaming.tokens import MAX_SESSION_SECONDS, Token, Tokens
 from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
+_LIMIT = types.or_null(types.integer(0), "for no limit")
 TOO_MANY_NEW = "Unauthorized connection: Too many concurrent sessions"
 
 
@@ -34,28 +37,16 @@ class StreamingLimits:
     :param marked_audio: whether scripted words are those whose numbers the audio carries.
     """
 
-    new_sessions_per_minute: int | None = 100
-    max_sessions: int | None = None
-    single_use_tokens: bool = False
-    audio_lead_seconds: float = 2.0
-    record_audio: bool = False
-    marked_audio: bool = False
+    new_sessions_per_minute: int | None = setting(_LIMIT, 100)
+    max_sessions: int | None = setting(_LIMIT, None)
+    single_use_tokens: bool = setting(types.BOOLEAN, False)
+    audio_lead_seconds: float = setting(types.SECONDS, 2.0)
+    record_audio: bool = setting(types.BOOLEAN, False)
+    marked_audio: bool = setting(types.BOOLEAN, False)
 
     def changed(self, **changes: Any) -> StreamingLimits:
-        """The same limits with changes.
-
-        :raises ValueError: for a name that is not known, or a value of another type.
-        """
-        current = {limit.name: getattr(self, limit.name) for limit in fields(self)}
-        for name, value in changes.items():
-            if name not in current:
-                raise ValueError(f"streaming has no {name}")
-            unlimited = value is None and name in ("new_sessions_per_minute", "max_sessions")
-            if isinstance(value, bool) != isinstance(current[name], bool) or not (
-                unlimited or isinstance(value, (int, float))
-            ):
-                raise ValueError(f"{name} cannot be {value!r}")
-        return replace(self, **changes)
+        """The same limits with changes; see :func:`~airflow_provider_assemblyai.emulator.core.settings.changed`."""
+        return changed(self, changes)
 
 
 class SessionRefused(Exception):

@@ -48,14 +48,6 @@ _HEARTBEAT_SECONDS = 5.0
 _SILENCE_MS = 1000.0
 
 
-class _ClientGone(Exception):
-    """The client has closed the connection."""
-
-    def __init__(self, code: int | None) -> None:
-        super().__init__()
-        self.code = code
-
-
 class _Command(Enum):
     FORCE_ENDPOINT = auto()
     TERMINATE = auto()
@@ -151,7 +143,7 @@ class Session:
         # The client may take its time to answer a close frame; the session is over before.
         self._streaming.sessions.pop(self._record.id, None)
         ledger = self._streaming.ledger
-        if isinstance(end, (_ClientGone, WebSocketDisconnect)):
+        if isinstance(end, WebSocketDisconnect):
             ledger.leave(self._record, end.code)
             if self._record.ended is None and self._record in ledger:
                 self._streaming.expire_later(self._record, self._post_webhook)
@@ -186,7 +178,7 @@ class Session:
             await self._wait_for_stall()
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
-                raise _ClientGone(message.get("code"))
+                raise WebSocketDisconnect(message["code"])
             data: bytes | str = message.get("bytes") or message.get("text") or b""
             if len(data) > MAX_MESSAGE_BYTES:
                 raise SessionEnd(CLOSED, 1009, "Message too big: at most 128 KB are allowed")

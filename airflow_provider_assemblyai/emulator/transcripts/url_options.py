@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
-from airflow_provider_assemblyai.emulator.faults import option_types as types
 from airflow_provider_assemblyai.emulator.faults.options import FaultError, read_text
 from airflow_provider_assemblyai.emulator.faults.rules import make_rule
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the values of fault options may be."""
+"""What the values of settings and of fault options may be."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def _are_headers(value: object) -> bool:
 NUMBER = OptionType("a number", _is_number)
 SECONDS = OptionType("a number of seconds, 0 or more", lambda value: _is_number(value) and value >= 0)
 PROBABILITY = OptionType("a number between 0 and 1", lambda value: _is_number(value) and 0 <= value <= 1)
+BOOLEAN = OptionType("true or false", lambda value: isinstance(value, bool))
 WHOLE_NUMBER = OptionType("an integer", _is_integer)
 TEXT = OptionType("a text", lambda value: isinstance(value, str))
 PATTERN = OptionType("a path, a template of a path or a regular expression", _is_pattern)
