@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.speech import RecognitionOptions
 
 US_MODELS = ("universal-streaming-english", "universal-streaming-multilingual", "whisper-rt")
@@ -27,36 +28,41 @@ class ParameterError(Exception):
     """A parameter or message that ends the session with code 3006."""
 
 
-def _boolean(value: Any) -> bool:
-    text = str(value).lower()
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
+def _reader(option_type: types.OptionType, convert: ParameterReader = lambda value: value) -> ParameterReader:
+    """A reader of values that come as text or as JSON."""
+
+    def read(value: Any) -> Any:
+        value = convert(value)
+        if not option_type.accepts(value):
+            raise ValueError(f"must be {option_type.words}")
+        return value
+
+    return read
+
+
+def _to_boolean(value: Any) -> Any:
+    return {"true": True, "false": False}.get(str(value).lower())
+
+
+def _to_number(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return int(number) if number.is_integer() else number
+
+
+def _to_json(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
+        return value
 
 
 def _integer(low: int, high: int) -> ParameterReader:
-    def read(value: Any) -> int:
-        number: float = _number(low, high)(value)
-        if number != int(number):
-            raise ValueError("must be an integer")
-        return int(number)
-
-    return read
-
-
-def _number(low: float, high: float) -> ParameterReader:
-    def read(value: Any) -> float:
-        if isinstance(value, bool):
-            raise ValueError("must be a number")
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise ValueError("must be a number") from None
-        if not low <= number <= high:
-            raise ValueError(f"must be between {low:g} and {high:g}")
-        return number
-
-    return read
+    return _reader(types.integer(low, high), _to_number)
 
 
 def _silence(value: Any) -> int:
@@ -64,57 +70,35 @@ def _silence(value: Any) -> int:
     return max(_MIN_SILENCE, min(_MAX_SILENCE, milliseconds))
 
 
-def _text(max_length: int | None = None) -> ParameterReader:
-    def read(value: Any) -> str:
-        if not isinstance(value, str):
-            raise ValueError("must be a string")
-        if max_length is not None and len(value) > max_length:
-            raise ValueError(f"must have at most {max_length} characters")
-        return value
-
-    return read
-
-
 def _choice(*known: str) -> ParameterReader:
-    def read(value: Any) -> str:
-        if value not in known:
-            raise ValueError(f"must be one of: {', '.join(known)}")
-        return str(value)
-
-    return read
+    return _reader(types.choice(*known))
 
 
-def _string_list(max_items: int | None = None) -> ParameterReader:
-    def read(value: Any) -> list[str]:
-        items = _json(value)
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise ValueError("must be a JSON list of strings")
-        if max_items is not None and len(items) > max_items:
-            raise ValueError(f"must have at most {max_items} items")
-        return items
-
-    return read
+def _short_text(max_length: int) -> ParameterReader:
+    words = f"a text of at most {max_length} characters"
+    return _reader(types.OptionType(words, lambda value: isinstance(value, str) and len(value) <= max_length))
 
 
-def _gateway(value: Any) -> dict[str, Any]:
-    config = _json(value)
-    if not isinstance(config, dict) or not isinstance(config.get("model"), str):
-        raise ValueError("must be a JSON object with a model")
-    if not isinstance(config.get("messages", []), list):
-        raise ValueError("messages must be a list")
-    return config
+def _is_string_list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(types.TEXT.accepts, value))
 
 
-def _json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        raise ValueError("must be JSON") from None
+def _string_list(max_items: int) -> ParameterReader:
+    words = f"a JSON list of at most {max_items} strings"
+    strings = types.OptionType(words, lambda value: _is_string_list(value) and len(value) <= max_items)
+    return _reader(strings, _to_json)
 
 
-_FRACTION = _number(0, 1)
+def _is_gateway_config(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("model"), str):
+        return False
+    return isinstance(value.get("messages", []), list)
+
+
+_GATEWAY_CONFIG = types.OptionType("a JSON object with a model and a list of messages", _is_gateway_config)
+_BOOLEAN = _reader(types.BOOLEAN, _to_boolean)
+_FRACTION = _reader(types.PROBABILITY, _to_number)
+_TEXT = _reader(types.TEXT)
 
 #: What may be changed while the session runs.
 _CHANGEABLE: Mapping[str, ParameterReader] = {
@@ -122,16 +106,16 @@ _CHANGEABLE: Mapping[str, ParameterReader] = {
     "min_turn_silence": _silence,
     "max_turn_silence": _silence,
     "vad_threshold": _FRACTION,
-    "format_turns": _boolean,
+    "format_turns": _BOOLEAN,
     "keyterms_prompt": _string_list(100),
-    "filter_profanity": _boolean,
-    "prompt": _text(1750),
-    "agent_context": _text(1750),
+    "filter_profanity": _BOOLEAN,
+    "prompt": _short_text(1750),
+    "agent_context": _short_text(1750),
     "interruption_delay": _integer(0, 1000),
     "turn_left_pad_ms": _integer(0, 1 << 31),
     "language_codes": _string_list(10),
-    "session_heartbeat": _boolean,
-    "acknowledge_silence": _boolean,
+    "session_heartbeat": _BOOLEAN,
+    "acknowledge_silence": _BOOLEAN,
     "mode": _choice(*_MODES),
 }
 _PARAMETERS: Mapping[str, ParameterReader] = {
@@ -140,26 +124,26 @@ _PARAMETERS: Mapping[str, ParameterReader] = {
     "sample_rate": _integer(8000, 96_000),
     "encoding": _choice("pcm_s16le", "pcm_mulaw", "opus", "ogg_opus", "aac"),
     "previous_context_n_turns": _integer(0, 100),
-    "language_code": _text(),
+    "language_code": _TEXT,
     "language": _choice("en", "multi"),
-    "language_detection": _boolean,
-    "speaker_labels": _boolean,
+    "language_detection": _BOOLEAN,
+    "speaker_labels": _BOOLEAN,
     "max_speakers": _integer(1, 10),
     "speaker_labels_revision_interval_ms": _integer(120_000, 1 << 31),
     "inactivity_timeout": _integer(5, 3600),
-    "redact_pii": _boolean,
-    "redact_pii_policies": _string_list(),
+    "redact_pii": _BOOLEAN,
+    "redact_pii_policies": _reader(types.OptionType("a JSON list of strings", _is_string_list), _to_json),
     "redact_pii_sub": _choice("hash", "entity_name"),
-    "include_partial_turns": _boolean,
-    "continuous_partials": _boolean,
+    "include_partial_turns": _BOOLEAN,
+    "continuous_partials": _BOOLEAN,
     "voice_focus": _choice("near-field", "far-field"),
     "voice_focus_threshold": _FRACTION,
     "domain": _choice("medical-v1"),
-    "llm_gateway": _gateway,
-    "webhook_url": _text(),
-    "webhook_auth_header_name": _text(),
-    "webhook_auth_header_value": _text(),
-    "customer_support_audio_capture": _boolean,
+    "llm_gateway": _reader(_GATEWAY_CONFIG, _to_json),
+    "webhook_url": _TEXT,
+    "webhook_auth_header_name": _TEXT,
+    "webhook_auth_header_value": _TEXT,
+    "customer_support_audio_capture": _BOOLEAN,
 }
 _OLD_NAMES = {
     "min_end_of_turn_silence_when_confident": "min_turn_silence",
