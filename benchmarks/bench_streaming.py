@@ -50,16 +50,16 @@ def main() -> int:
     rounds, seconds, speed = count_of("RUNS", 3), count_of("SECONDS", 60), count_of("SPEED", 30)
     print_versions(_PACKAGES)
     with tempfile.TemporaryDirectory(prefix="bench-streaming-") as directory:
-        place = Path(directory)
-        audio = place / "audio.pcm"
+        folder = Path(directory)
+        audio = folder / "audio.pcm"
         audio.write_bytes(os.urandom(32_000 * max(seconds, 60)))
-        environment = trust_new_certificate(place)
-        environment |= {"AIRFLOW_HOME": str(place / "airflow"), "TMPDIR": directory}
-        certificate = str(place / "server.pem")
+        environment = trust_new_certificate(folder)
+        environment |= {"AIRFLOW_HOME": str(folder / "airflow"), "TMPDIR": directory}
+        certificate = str(folder / "server.pem")
         with emulator(KEY, environment, "--tls-cert", certificate, "--tls-key", certificate) as url:
             connection = {"conn_type": "assemblyai", "password": KEY, "host": url}
             environment["AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"] = json.dumps(connection)
-            control = EmulatorControl(url, verify=str(place / "ca.pem"))
+            control = EmulatorControl(url, verify=str(folder / "ca.pem"))
             sides = [_side_by_side(audio, url, seconds, environment) for _ in range(rounds)]
             stopped = _stop_and_continue(audio, url, environment, control)
             control.call("POST", "/clock", {"speed": speed})

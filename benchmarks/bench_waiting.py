@@ -243,7 +243,7 @@ def _print(found: Mapping[str, list[Result]]) -> None:
             )
         )
     head = (
-        "who waits",
+        "contestant",
         "lag p99 ms",
         "worst ms",
         "but for GC",
@@ -256,7 +256,7 @@ def _print(found: Mapping[str, list[Result]]) -> None:
     )
     print_table(head, rows)
     print(
-        "Interval 5 s. Lag: of a task that wants to run each 10 ms. Slip: of the time between two looks "
+        "Interval 5 s. Lag: of a task that wants to run each 10 ms. Slip: of the time between two polls "
         "at one job.\nBut for GC: without Python's garbage collector, whose longest run is beside it. KiB each: in a triggerer with all of its process.\n"
     )
 

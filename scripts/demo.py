@@ -38,11 +38,11 @@ READY_LINE = "assemblyai-emulator ready "
 # A cold disk and two busy cores; only a broken installation takes longer.
 READY_TIMEOUT = 120.0
 
-_never = threading.Event()
+_never_set = threading.Event()
 
 
 class DemoError(Exception):
-    """What the user is told instead of a traceback; `log` is where the rest of the story is."""
+    """An error whose message is shown instead of a traceback; `log` is the file with the details."""
 
     def __init__(self, message: str, log: Path | None = None) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ def main() -> int:
             return 2
         given = str(path)
     audio = given or str(SAMPLE)
-    # Of the sample we know that each speaker has a channel.
+    # Each speaker of the sample has a channel.
     config = {} if given else {"multichannel": True}
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """By way of every `finally`; a second Ctrl-C must not interrupt the tidying up."""
+    """Run every `finally`; a second Ctrl-C must not interrupt that."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -127,7 +127,7 @@ def show(audio: str, config: Mapping[str, Any]) -> None:
     report(result, summary, time.monotonic() - began, log)
 
 
-# What is started, and ended again
+# Processes
 
 
 def clean_environment() -> dict[str, str]:
@@ -164,7 +164,7 @@ def process(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            # So that Ctrl-C in the terminal reaches us alone, and we end things in the right order.
+            # Ctrl-C in the terminal reaches this process only, which ends the others in the right order.
             start_new_session=True,
         )
     try:
@@ -174,12 +174,12 @@ def process(
 
 
 def end(started: subprocess.Popen[bytes]) -> None:
-    for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0)):
-        # The group, also when its leader is gone: a child may have outlived it.
+    for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0)):
+        # The whole group, also when its leader has ended: a child may have outlived it.
         with suppress(ProcessLookupError):
             os.killpg(started.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            started.wait(patience)
+            started.wait(seconds)
 
 
 def wait_until_ready(emulator: subprocess.Popen[bytes], output: Path, folder: Path) -> str:
@@ -193,7 +193,7 @@ def wait_until_ready(emulator: subprocess.Popen[bytes], output: Path, folder: Pa
         if ended or time.monotonic() > deadline:
             kept = Path(shutil.copy(output, folder))
             raise DemoError("the local AssemblyAI did not start.", kept)
-        _never.wait(0.1)
+        _never_set.wait(0.1)
 
 
 def returned(home: Path, task_id: str) -> dict[str, Any]:
@@ -209,12 +209,12 @@ def returned(home: Path, task_id: str) -> dict[str, Any]:
 
 
 def reason_in(log: Path) -> str:
-    """The message of the last exception in the log: a sentence of ours, as a rule."""
+    """The message of the last exception in the log: a sentence for users, as a rule."""
     found = re.findall(r"^[\w.]+(?:Exception|Error): (.+)", log.read_text(encoding="utf-8"), re.MULTILINE)
     return found[-1] if found else "the DAG run did not succeed."
 
 
-# What is shown
+# Output
 
 
 @contextmanager
@@ -234,9 +234,9 @@ def name_of(audio: str) -> str:
     return re.sub(r"[^\w.-]+", "_", Path(path).stem).strip("._") or "audio"
 
 
-def shown(place: str | Path) -> str:
+def shown(path_or_url: str | Path) -> str:
     """Short where it is under the current directory; of a URL never the query, which may be a signature."""
-    text = str(place)
+    text = str(path_or_url)
     if "://" in text:
         return text.partition("?")[0]
     path = Path(text)
@@ -248,7 +248,7 @@ def local_path(uri: str) -> Path:
 
 
 def lines_of(result: Mapping[str, Any]) -> list[str]:
-    """What was said: a line a turn where the service told speakers apart, otherwise one paragraph."""
+    """The text: a line for each turn if the speakers are known, otherwise one paragraph."""
     outputs = result["outputs"]
     whole = json.loads(local_path(outputs["json"]).read_text(encoding="utf-8")) if "json" in outputs else {}
     turns = [
@@ -256,19 +256,23 @@ def lines_of(result: Mapping[str, Any]) -> list[str]:
     ]
     text = whole.get("text") or result.get("text") or "(no speech was found)"
     return [
-        textwrap.fill(said, width=90, initial_indent="  " + who, subsequent_indent="  " + " " * len(who))
-        for who, said in turns or [("", text)]
+        textwrap.fill(
+            spoken, width=90, initial_indent="  " + speaker, subsequent_indent="  " + " " * len(speaker)
+        )
+        for speaker, spoken in turns or [("", text)]
     ]
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """The checked JSON of the second task, to be read by people."""
+    """The checked JSON of the second task, as text."""
     found = json.loads(local_path(summary["output"]).read_text(encoding="utf-8"))
     parts = [("", found["title"]), ("", found["summary"]), *(("- ", item) for item in found["action_items"])]
     return [
-        textwrap.fill(said, width=90, initial_indent="  " + mark, subsequent_indent="  " + " " * len(mark))
-        for mark, said in parts
-        if said
+        textwrap.fill(
+            sentence, width=90, initial_indent="  " + bullet, subsequent_indent="  " + " " * len(bullet)
+        )
+        for bullet, sentence in parts
+        if sentence
     ]
 
 
@@ -282,7 +286,7 @@ def report(result: Mapping[str, Any], summary: Mapping[str, Any], seconds: float
     print(f"{duration} took {seconds:.0f} s, start-up included. The files:")
     for uri in (*result["outputs"].values(), summary["output"]):
         print(f"  {shown(local_path(uri))}")
-    print(f"  {shown(log)}  (what Airflow had to say)")
+    print(f"  {shown(log)}  (Airflow's output)")
 
     connection = json.dumps({"conn_type": "assemblyai", "password": "YOUR-KEY", "extra": {"region": "us"}})
     conf = json.dumps({"audio": "path or URL", "output_path": "folder or s3://bucket/prefix"})

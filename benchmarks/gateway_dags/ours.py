@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same mapped question with our operator: at the service's pace, without a limit, and alone."""
+"""The same mapped question with our operator: at the service's rate, without a limit, and alone."""
 
 from __future__ import annotations
 

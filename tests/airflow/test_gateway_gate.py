@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The triggerer dies while a hundred tasks wait for the rate limiter: all finish, at the service's rate."""
+"""The triggerer is killed while a hundred tasks wait for the rate limiter: all finish, at the service's rate."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LONG = 3600.0
 def rate_limited(airflow: Airflow, control: Control) -> Iterator[Airflow]:
     """A connection whose rate lets no call through, and a limit of the service that a burst would exceed."""
     connection = airflow.connection(extra=json.dumps({"requests_per_minute": 0.05}))
-    airflow.request("POST", "/connections", body={"connection_id": "gate", **connection})
+    airflow.request("POST", "/connections", body={"connection_id": "rate_limited", **connection})
     control("POST", "/gateway", {"limits": {MODEL: LIMIT}, "window": "sliding"})
     control("POST", "/llm-answers", {"answers": ["A summary."]})
     yield airflow
     control("POST", "/gateway", {"limits": {}, "window": "fixed"})
-    airflow.request("DELETE", "/connections/gate")
+    airflow.request("DELETE", "/connections/rate_limited")
 
 
 def triggerer_logs(airflow: Airflow, run: Run) -> list[str]:
@@ -53,7 +53,7 @@ def test_the_triggerer_is_killed_while_a_hundred_tasks_wait(rate_limited: Airflo
 
     airflow.processes["triggerer"].kill()
     faster = airflow.connection(extra=json.dumps({"requests_per_minute": LIMIT}))
-    airflow.request("PATCH", "/connections/gate", body={"connection_id": "gate", **faster})
+    airflow.request("PATCH", "/connections/rate_limited", body={"connection_id": "rate_limited", **faster})
     airflow.start_component("triggerer")
     assert airflow.wait(run, timeout=LONG) == "success", airflow.describe(run)
 

@@ -23,7 +23,7 @@ LONG = 1800.0
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DistributedAirflow]:
-    connections = {"gate": {"extra": {"region": "us", "requests_per_minute": 30}}}
+    connections = {"rate_limited": {"extra": {"region": "us", "requests_per_minute": 30}}}
     home = tmp_path_factory.mktemp("distributed")
     with (
         Postgres() as database,

@@ -16,21 +16,21 @@ PRICE = Decimal("0.50")
 
 @pytest.fixture(scope="session")
 def spend() -> Callable[[float], None]:
-    """Call it before submitting, with the seconds of audio times its channels."""
+    """To be called before submitting, with the seconds of audio times its channels."""
     limit = Decimal(os.environ.get("ASSEMBLYAI_LIVE_MAX_USD", "0.50"))
-    spent = Decimal(0)
+    total = Decimal(0)
 
     def spend(seconds: float) -> None:
-        nonlocal spent
-        spent += PRICE * Decimal(seconds) / 3600
-        assert spent <= limit, f"the next submission would pass the limit of {limit} US dollars"
+        nonlocal total
+        total += PRICE * Decimal(seconds) / 3600
+        assert total <= limit, f"the next submission would pass the limit of {limit} US dollars"
 
     return spend
 
 
 @pytest.fixture(autouse=True, params=["us", "eu"])
 def region(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The connection; ASSEMBLYAI_LIVE_HOST leads the tests themselves to an emulator, to try them for nothing."""
+    """The connection; ASSEMBLYAI_LIVE_HOST sends the tests to an emulator, to try them without cost."""
     connection = {
         "conn_type": "assemblyai",
         "password": os.environ["ASSEMBLYAI_API_KEY"],

@@ -21,13 +21,13 @@ class TaskInstance:
     dag_id, run_id, task_id, map_index, max_tries = "live", "live", "live", -1, 0
 
     def xcom_push(self, key: str, value: Any) -> None:
-        print(f"{key}: {value}")  # so that a job of a test that died can be found
+        print(f"{key}: {value}")  # so that the job of an interrupted test can be found
 
 
 def test_the_connection(region: str) -> None:
-    works, sentence = AssemblyAIHook().test_connection()
-    assert works, sentence
-    assert region.upper() in sentence
+    works, message = AssemblyAIHook().test_connection()
+    assert works, message
+    assert region.upper() in message
 
 
 def test_an_unknown_id() -> None:
@@ -51,8 +51,8 @@ def test_the_sample(region: str, spend: Callable[[float], None], tmp_path: Path)
     )
     summary: Any = transcribe.execute(context)
     assert (summary["status"], summary["region"]) == ("completed", region)
-    said = re.findall(r"[a-z]+", summary["text"].lower())
+    words = re.findall(r"[a-z]+", summary["text"].lower())
     for word in ("coffee", "parcel", "snow", "tomorrow"):
-        assert word in said
+        assert word in words
     assert {Path(uri.removeprefix("file://")).exists() for uri in summary["outputs"].values()} == {True}
     assert transcribe.execute(context) == summary, "a retry pays nothing: the files are all that is left"

@@ -24,13 +24,13 @@ DROPS = 20
 #: Recognition takes its time on a small machine: at this speed it keeps up on two processors.
 SPEED = 4
 #: Seconds around a drop in which words may differ.
-NEAR = 2.0
+NEAR_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
-def hearing() -> Iterator[Emulator]:
-    with serve(engine="whisper") as emulator:
-        yield emulator
+def emulator() -> Iterator[Emulator]:
+    with serve(engine="whisper") as listening:
+        yield listening
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def sound(once: bytes) -> bytes:
     return ((once + PAUSE) * (length // len(once + PAUSE) + 1))[:length]
 
 
-def heard(emulator: Emulator, sound: bytes, drops: Sequence[float] = ()) -> list[dict[str, Any]]:
+def recognized(emulator: Emulator, sound: bytes, drops: Sequence[float] = ()) -> list[dict[str, Any]]:
     """Return the words of a capture, whose sound must be whole."""
     stored = StoredCapture()
     capture(
@@ -62,33 +62,33 @@ def heard(emulator: Emulator, sound: bytes, drops: Sequence[float] = ()) -> list
     return [word for turn in stored.data.turns() for word in turn["words"]]
 
 
-def plain(said: list[dict[str, Any]]) -> list[str]:
-    return [" ".join(words(word["text"])) for word in said]
+def plain(found: list[dict[str, Any]]) -> list[str]:
+    return [" ".join(words(word["text"])) for word in found]
 
 
 @pytest.mark.parametrize("seed", [1])
 def test_words_outside_two_seconds_around_each_drop_stay(
-    hearing: Emulator, once: bytes, sound: bytes, seed: int
+    emulator: Emulator, once: bytes, sound: bytes, seed: int
 ) -> None:
     chance = random.Random(seed)
     drops = [chance.uniform(3, SECONDS - 3) for _ in range(DROPS)]
-    calm = heard(hearing, sound)
-    assert len(calm) > 0.9 * len(SPOKEN) * len(sound) / len(once + PAUSE)
-    first = " ".join(word["text"] for word in calm if word["start"] < len(once) / RATE)
+    undisturbed = recognized(emulator, sound)
+    assert len(undisturbed) > 0.9 * len(SPOKEN) * len(sound) / len(once + PAUSE)
+    first = " ".join(word["text"] for word in undisturbed if word["start"] < len(once) / RATE)
     assert word_error_rate(first) <= 0.1
-    hearing.reset()
-    broken = heard(hearing, sound, drops)
-    assert hearing.counters()["streaming"]["ended"]["dropped"] == DROPS
+    emulator.reset()
+    broken = recognized(emulator, sound, drops)
+    assert emulator.counters()["streaming"]["ended"]["dropped"] == DROPS
 
-    matched = SequenceMatcher(None, plain(calm), plain(broken), autojunk=False)
+    matched = SequenceMatcher(None, plain(undisturbed), plain(broken), autojunk=False)
     kept = {block.a + offset for block in matched.get_matching_blocks() for offset in range(block.size)}
     far = [
         number
-        for number, word in enumerate(calm)
-        if all(abs((word["start"] + word["end"]) / 2000 - drop) > NEAR for drop in drops)
+        for number, word in enumerate(undisturbed)
+        if all(abs((word["start"] + word["end"]) / 2000 - drop) > NEAR_SECONDS for drop in drops)
     ]
-    print(f"{len(calm)} words, {len(far)} of them far from a drop, {len(kept.intersection(far))} kept")
-    assert len(far) > len(calm) / 2
+    print(f"{len(undisturbed)} words, {len(far)} of them far from a drop, {len(kept.intersection(far))} kept")
+    assert len(far) > len(undisturbed) / 2
     assert len(kept.intersection(far)) / len(far) >= 0.97
     starts = [word["start"] for word in broken]
     assert starts == sorted(starts)

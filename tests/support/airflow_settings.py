@@ -106,7 +106,7 @@ def airflow_environment(
             "stale_dag_threshold": "600",
             "health_check_threshold": "90",
         },
-        # A triggerer that dies is replaced after so long.
+        # The triggers of a killed triggerer go to another one after so many seconds.
         "triggerer": {"triggerer_health_check_threshold": "90", "runner_health_check_threshold": "90"},
         "workers": {
             # Longer than a write may wait for SQLite's lock: a request that is sent twice can be refused.

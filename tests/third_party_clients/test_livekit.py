@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LiveKit's client must not notice that it talks to the emulator."""
+"""LiveKit's client works with the emulator as with the service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TENTH = bytes(RATE // 10 * 2)
 
 @pytest.fixture
 def emulator(assemblyai_emulator: Emulator) -> Emulator:
-    # Twenty seconds of audio in one.
+    # A second of real time is twenty of the emulator's.
     assemblyai_emulator.set_speed(20)
     assemblyai_emulator.set_transcript(SCRIPT)
     return assemblyai_emulator
@@ -45,7 +45,7 @@ def capture(emulator: Emulator, seconds: float, **options: Any) -> list[stt.Spee
                 stream.end_input()
                 return [event async for event in stream]
 
-    return asyncio.run(asyncio.wait_for(run(), 30))
+    return asyncio.run(asyncio.wait_for(run(), 300))
 
 
 @pytest.mark.parametrize(

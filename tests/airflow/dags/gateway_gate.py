@@ -9,5 +9,5 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 
 with DAG("gateway_gate", schedule=None):
     LLMGatewayOperator.partial(
-        task_id="ask", model="gpt-5-nano", assemblyai_conn_id="gate", deferrable=True, max_wait=3600
+        task_id="ask", model="gpt-5-nano", assemblyai_conn_id="rate_limited", deferrable=True, max_wait=3600
     ).expand(prompt=[f"Summarize call {number}." for number in range(100)])

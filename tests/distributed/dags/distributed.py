@@ -51,7 +51,7 @@ with DAG("transcripts", schedule=None, max_active_tasks=64):
 
 with DAG("models", schedule=None, max_active_tasks=64):
     LLMGatewayOperator.partial(
-        task_id="ask", model="gpt-5-nano", assemblyai_conn_id="gate", max_wait=3600, **FAST
+        task_id="ask", model="gpt-5-nano", assemblyai_conn_id="rate_limited", max_wait=3600, **FAST
     ).expand(prompt=[f"Say the number {number}." for number in range(PROMPTS)])
 
 with DAG("batch", schedule=None):
