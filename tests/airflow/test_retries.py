@@ -66,10 +66,10 @@ def test_killed_before_the_answer(
         assert counted("uploads") == (wait == "blocking")
         assert summary["transcript_id"] == first
         assert f"Transcript {first} is this job: it is adopted, nothing is submitted." in logs[1]
-        assert not any("no durable record" in log for log in logs)
+        assert not any("is not durable" in log for log in logs)
     else:
         # The warning comes before the crash, not after.
         assert counted("accepted") == 2
         assert summary["transcript_id"] != first
-        assert "no durable record" in logs[0]
+        assert "is not durable" in logs[0]
         assert "a retry submits, and pays, again" in logs[0]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 from datetime import timedelta
 from typing import Any
 
@@ -26,8 +25,7 @@ STORMS = (20, 200)
 
 # Short delays only: nothing here changes what is done.
 FAST: dict[str, Any] = {"poll_interval": 1, "retries": 12, "retry_delay": timedelta(seconds=1)}
-KNOWN = inspect.signature(TranscribeOperator.__init__).parameters
-SETTLE: dict[str, Any] = {"settle_time": 2} if "settle_time" in KNOWN else {}
+SETTLE: dict[str, Any] = {"settle_time": 2}
 CONNECTION = "{{ case(dag_run.conf['case'])['connection'] }}"
 
 
