@@ -78,7 +78,6 @@ class Recorder(threading.Thread):
         self.primed = threading.Event()
         self.exhausted = False
         self.failure: AssemblyAIError | None = None
-        self.reopened = 0
 
     def begin(self, at_ms: int) -> None:
         """
@@ -129,7 +128,6 @@ class Recorder(threading.Thread):
             if not self._wait(pause):
                 return
             pause = min(_REOPEN[1], pause * 2)
-            self.reopened += 1
 
     def _wait(self, seconds: float) -> bool:
         """Wait, and return whether there is still something to record."""

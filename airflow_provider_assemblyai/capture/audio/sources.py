@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -73,7 +74,7 @@ def open_source(source: object, channels: int, stopped: Callable[[], bool] = lam
     """
     if callable(source):
         name = getattr(source, "__name__", type(source).__name__)
-        return PcmSource(f"callable {name}", lambda _: _read_callable(source, channels))
+        return PcmSource(f"callable {name}", lambda _: _whole_samples(_read_callable(source), channels))
     if not isinstance(source, str | os.PathLike) or not str(source).strip():
         raise InvalidInput(f"source must be an address, a path or a callable, not {type(source).__name__}.")
     text = str(source).strip()
@@ -156,33 +157,34 @@ def _read_file(path: Path, channels: int, skip_ms: int, raw: PcmFormat | None) -
 
 
 def _convert(read: Callable[[int], bytes], source_format: PcmFormat, channels: int) -> Iterator[bytes]:
-    converter = Converter(source_format, channels)
-    step, left = 2 * source_format.channels, source_format.size
+    blocks = _read_blocks(read, source_format.size)
+    return map(Converter(source_format, channels), _whole_samples(blocks, source_format.channels))
+
+
+def _read_blocks(read: Callable[[int], bytes], size: int | None) -> Iterator[bytes]:
+    """Yield so many bytes, or all there are."""
+    left = sys.maxsize if size is None else size
+    while left > 0 and (block := read(min(_BLOCK, left))):
+        left -= len(block)
+        yield block
+
+
+def _whole_samples(blocks: Iterable[bytes], channels: int) -> Iterator[bytes]:
+    """Yield the same bytes in blocks that end with a sample of the last channel."""
     rest = b""
-    while left is None or left > 0:
-        block = read(_BLOCK if left is None else min(_BLOCK, left))
-        if not block:
-            return
-        left = None if left is None else left - len(block)
-        whole, rest = _split(rest + block, step)
+    for block in blocks:
+        audio = rest + block
+        whole = len(audio) - len(audio) % (2 * channels)
+        rest = audio[whole:]
         if whole:
-            yield converter(whole)
+            yield audio[:whole]
 
 
-def _split(audio: bytes, step: int) -> tuple[bytes, bytes]:
-    """Return the whole samples of all channels, and the rest."""
-    whole = len(audio) - len(audio) % step
-    return audio[:whole], audio[whole:]
-
-
-def _read_callable(source: Callable[[], Iterable[bytes]], channels: int) -> Iterator[bytes]:
-    rest = b""
+def _read_callable(source: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
     for block in source():
         if not isinstance(block, bytes | bytearray | memoryview):
             raise InvalidInput(f"source: the callable must yield bytes, not {type(block).__name__}.")
-        whole, rest = _split(rest + bytes(block), 2 * channels)
-        if whole:
-            yield whole
+        yield bytes(block)
 
 
 class _Pipe:
@@ -192,12 +194,21 @@ class _Pipe:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self._path, self._stopped = path, stopped
         self._written = False
+        self._ahead = b""
 
     def close(self) -> None:
         os.close(self._descriptor)
 
+    def peek(self, size: int) -> bytes:
+        """Return the first bytes; they are read again."""
+        self._ahead = self.read(size)
+        return self._ahead
+
     def read_available(self, size: int) -> bytes:
         """Return what is there as soon as there is something; nothing when the writer has closed it."""
+        if self._ahead:
+            block, self._ahead = self._ahead[:size], self._ahead[size:]
+            return block
         end = time.monotonic() + _WRITER_TIMEOUT
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
@@ -224,29 +235,11 @@ class _Pipe:
         return b"".join(parts)
 
 
-class _Prefixed:
-    """Bytes that were read already, and then the rest."""
-
-    def __init__(self, prefix: bytes, read: Callable[[int], bytes]) -> None:
-        self._prefix, self._read = prefix, read
-
-    def read(self, size: int) -> bytes:
-        head = self._take(size)
-        return head if len(head) == size else head + self._read(size - len(head))
-
-    def read_available(self, size: int) -> bytes:
-        return self._take(size) or self._read(size)
-
-    def _take(self, size: int) -> bytes:
-        head, self._prefix = self._prefix[:size], self._prefix[size:]
-        return head
-
-
 def _read_pipe(path: Path, channels: int, stopped: Callable[[], bool]) -> Iterator[bytes]:
     with closing(_Pipe(path, stopped)) as pipe:
-        first = pipe.read(4)
+        first = pipe.peek(4)
         if first == b"RIFF":
-            found = read_header(_Prefixed(first, pipe.read).read)
+            found = read_header(pipe.read)
             if found is None or found.channels < channels:
                 raise InvalidInput(
                     f"source: the WAV in {path} is not plain 16-bit PCM of {channels} channels."
@@ -254,10 +247,9 @@ def _read_pipe(path: Path, channels: int, stopped: Callable[[], bool]) -> Iterat
             yield from _convert(pipe.read_available, found, channels)
         elif first.startswith(_ENCODED):
             _require_av(str(path))
-            yield from _decode(_Prefixed(first, pipe.read), channels, 0)
+            yield from _decode(pipe, channels, 0)
         else:
-            samples = _Prefixed(first, pipe.read_available)
-            yield from _convert(samples.read_available, PcmFormat(SAMPLE_RATE, channels), channels)
+            yield from _convert(pipe.read_available, PcmFormat(SAMPLE_RATE, channels), channels)
 
 
 def _decode(source: Any, channels: int, skip_ms: int, *, endless: bool = False) -> Iterator[bytes]:

@@ -156,33 +156,22 @@ class Spool:
         start = at
         with self._lock:
             for chunk in self._chunks:
+                if length <= 0 or (parts and chunk.start > at):
+                    break
                 if chunk.end <= at:
                     continue
                 if chunk.start > at:
-                    if parts:
-                        break
                     start = at = chunk.start
                 count = min(length, chunk.end - at)
                 parts.append(chunk.read(at, count))
                 at += count
                 length -= count
-                if length <= 0:
-                    break
-        return start, parts[0] if len(parts) == 1 else b"".join(parts)
+        return start, b"".join(parts)
 
     def spans(self, since: int) -> list[tuple[int, int]]:
-        """Return start and end of every stretch of audio without a gap, from a time on."""
-        found: list[tuple[int, int]] = []
+        """Return start and end of all audio from a time on, in order; where one span touches the next, there is no gap."""
         with self._lock:
-            for chunk in self._chunks:
-                start = max(chunk.start, since)
-                if start >= chunk.end:
-                    continue
-                if found and found[-1][1] == start:
-                    found[-1] = (found[-1][0], chunk.end)
-                else:
-                    found.append((start, chunk.end))
-        return found
+            return [(max(chunk.start, since), chunk.end) for chunk in self._chunks if chunk.end > since]
 
     def has_audio_after(self, at: int) -> bool:
         """Return whether there is audio from a time on."""
