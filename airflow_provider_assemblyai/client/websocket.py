@@ -116,7 +116,6 @@ class StreamingSocket:
             detail = sanitize(str(error), [credential])
             raise TransportError(f"No streaming session: no connection ({detail}).", sent=False) from None
         self._socket.settimeout(_SEND_TIMEOUT)
-        self._polls: dict[int | None, select.poll] = {}
 
     def audio(self, frame: bytes) -> None:
         """Send one frame of audio."""
@@ -149,12 +148,10 @@ class StreamingSocket:
             return True
         if isinstance(inner, ssl.SSLSocket) and inner.pending():
             return True
-        poll = self._polls.get(also)
-        if poll is None:
-            poll = self._polls[also] = select.poll()  # select.select knows no descriptor above 1023
-            poll.register(inner, select.POLLIN)
-            if also is not None:
-                poll.register(also, select.POLLIN)
+        poll = select.poll()  # select.select knows no descriptor above 1023
+        poll.register(inner, select.POLLIN)
+        if also is not None:
+            poll.register(also, select.POLLIN)
         found = poll.poll(max(0.0, seconds) * 1000)
         return any(descriptor != also for descriptor, _ in found)
 
