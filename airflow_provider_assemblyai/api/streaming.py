@@ -18,7 +18,7 @@ from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_fields
+from airflow_provider_assemblyai.api.validation import check_fields, parse_json_text
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"
@@ -123,11 +123,7 @@ def check_config(config: object) -> dict[str, Any]:
     """
     if config is None or config == "":
         return {}
-    if isinstance(config, str):
-        try:
-            config = json.loads(config)
-        except ValueError:
-            raise InvalidInput("config is text, but not JSON.") from None
+    config = parse_json_text("config", config)
     if not isinstance(config, Mapping):
         raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
     for name in config:
@@ -194,8 +190,7 @@ class TimeMap:
     """
 
     def __init__(self) -> None:
-        self._session_ms: list[int] = []
-        self._recording_ms: list[int] = []
+        self._points: list[tuple[int, int]] = []
 
     def add(self, session_ms: int, recording_ms: int) -> None:
         """
@@ -204,13 +199,13 @@ class TimeMap:
         :param session_ms: audio that was sent in this session so far.
         :param recording_ms: from the start of the recording.
         """
-        self._session_ms.append(session_ms)
-        self._recording_ms.append(recording_ms)
+        self._points.append((session_ms, recording_ms))
 
     def to_recording(self, session_ms: int) -> int:
         """Return the time of the recording for a time of the session."""
-        index = max(0, bisect_right(self._session_ms, session_ms) - 1)
-        return self._recording_ms[index] + session_ms - self._session_ms[index]
+        index = bisect_right(self._points, session_ms, key=lambda point: point[0])
+        from_session_ms, from_recording_ms = self._points[max(0, index - 1)]
+        return from_recording_ms + session_ms - from_session_ms
 
 
 class SessionState:
@@ -237,7 +232,7 @@ class SessionState:
         self.error: tuple[int | None, str] | None = None
         self._open_turn: Turn | None = None
         self._last_ended = -1
-        self._ended_turns: dict[int, Turn] = {}
+        self._ended_turns: dict[int, dict[str, Any]] = {}
         self._other_messages: list[dict[str, Any]] = []
 
     @property
@@ -247,7 +242,7 @@ class SessionState:
     @property
     def open_turn(self) -> Turn | None:
         """The turn that has not ended, in times of the recording."""
-        return None if self._open_turn is None else self._in_recording({**self._open_turn, "type": "Turn"})
+        return None if self._open_turn is None else self._in_recording(self._open_turn)
 
     def discard_open_turn(self) -> None:
         """Forget the turn that has not ended: the caller has kept it."""
@@ -317,7 +312,7 @@ class SessionState:
 
     def _in_recording(self, message: Any) -> Any:
         """Return a message with the times of the recording."""
-        moved = {name: value for name, value in message.items() if name != "type"}
+        moved = dict(message)
         if isinstance(moved.get("words"), list):
             moved["words"] = [
                 self._word_in_recording(word) for word in moved["words"] if isinstance(word, dict)
@@ -326,8 +321,6 @@ class SessionState:
             moved["revisions"] = [
                 self._in_recording(revision) for revision in moved["revisions"] if isinstance(revision, dict)
             ]
-        if message.get("type") != "Turn" and "type" in message:
-            moved["type"] = message["type"]
         return moved
 
     def _word_in_recording(self, word: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,11 +329,11 @@ class SessionState:
         end = self.time_map.to_recording(max(0, end - 1)) + 1
         return {**word, "start": self.time_map.to_recording(start), "end": end}
 
-    def take(self) -> tuple[list[Turn], list[dict[str, Any]]]:
-        """Return the turns that have ended and the other messages worth keeping, each only once."""
-        turns, other = list(self._ended_turns.values()), self._other_messages
+    def take(self) -> list[dict[str, Any]]:
+        """Return the turns that have ended, then the other messages worth keeping, each only once."""
+        messages = [*self._ended_turns.values(), *self._other_messages]
         self._ended_turns, self._other_messages = {}, []
-        return turns, other
+        return messages
 
     def closed(self, code: int | None, detail: str = "") -> CloseReason:
         """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from airflow_provider_assemblyai.api.streaming import BYTES_PER_MS, sees_partial_turns
+from airflow_provider_assemblyai.api.streaming import BYTES_PER_MS
 
 CaptureFormat = Literal["json", "txt", "srt", "vtt"]
 FORMATS: Final[tuple[CaptureFormat, ...]] = get_args(CaptureFormat)
@@ -68,11 +68,6 @@ class CaptureConfig:
     def idle_ms(self) -> float:
         """Milliseconds without audio after which a session is ended here, before the service does it."""
         return self.inactivity_timeout * 1000 * 2 / 3
-
-    @property
-    def partials(self) -> bool:
-        """Whether the service reports turns that have not ended."""
-        return sees_partial_turns(self.streaming)
 
     @property
     def stores_audio(self) -> bool:

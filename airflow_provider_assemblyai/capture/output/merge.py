@@ -149,9 +149,9 @@ class CaptureData:
         """Return the turns in the order in which they were spoken, with numbers that are unique."""
         latest: dict[tuple[str, Any], dict[str, Any]] = {}
         for message in self.messages:
-            if message["kind"] == "turn":
+            if message["type"] == "Turn":
                 latest[message["session_id"], message.get("turn_order")] = message
-            elif message["kind"] == "SpeakerRevision":
+            elif message["type"] == "SpeakerRevision":
                 for revision in message.get("revisions") or []:
                     key = (message["session_id"], revision.get("turn_order"))
                     if key in latest:
@@ -166,9 +166,9 @@ class CaptureData:
     def messages_of(self, kind: str) -> list[dict[str, Any]]:
         """Return the messages of a kind, other than turns."""
         return [
-            {name: value for name, value in message.items() if name not in ("kind", "type")}
+            {name: value for name, value in message.items() if name != "type"}
             for message in self.messages
-            if message["kind"] == kind
+            if message["type"] == kind
         ]
 
     def gaps(self, end_ms: int, channels: int) -> list[Gap]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,12 +16,13 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     CaptureIncomplete,
     SourceFailed,
+    StateUnknown,
     StreamingError,
 )
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.capture.config import CaptureConfig
-from airflow_provider_assemblyai.capture.output import captions, fallback
+from airflow_provider_assemblyai.capture.output import captions
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, CaptureSummary, Gap, transcript
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore
 from airflow_provider_assemblyai.capture.state import CaptureStateStore
@@ -30,10 +32,14 @@ from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
+from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, open_path, store_errors
 
 _POLICY: Final = ReusePolicy(True, "adopt", "fail", 2, 10.0)
 _PRESIGN_EXPIRY: Final = 24 * 3600.0
+#: Seconds between two polls, and as long as a recording of any length may take.
+_POLL: Final = 5.0
+_MAX_WAIT: Final = 6 * 3600.0
 
 #: A pre-recorded job that is completed, and a hook for its region.
 _Job = tuple[AssemblyAIHook, Transcript]
@@ -126,19 +132,24 @@ class ResultPublisher:
         return hook, hook.send(transcripts.get(summary["transcript_id"]))
 
     def _submit_fallback(self, context: Context, wav: str, asked: Mapping[str, Any]) -> _Job:
+        """Have the stored audio transcribed, by the protocol that never pays twice."""
         self.control.log.warning("Text is missing: the stored audio is submitted as a pre-recorded job.")
         config = {**({"multichannel": True} if self.config.channels == 2 else {}), **asked}
+        prefix, control = self.outputs.prefix, self.control
         factory = SubmissionFactory(
-            self.conn_id,
-            wav,
-            "auto",
-            _PRESIGN_EXPIRY,
-            config,
-            self.outputs.prefix,
-            _POLICY,
-            self.control,
+            self.conn_id, wav, "auto", _PRESIGN_EXPIRY, config, prefix, _POLICY, control
         )
-        return fallback.transcribe(factory, context, self.on_job)
+        hook, job, found = factory.for_new_try(context)
+        submitted = job.start(found)
+        if submitted is None:
+            raise StateUnknown("The transcript of the stored audio was deleted from the service.")
+
+        def wait(running: Transcript) -> Transcript:
+            return wait_until_done(hook.client, running["id"], _POLL, time.time() + _MAX_WAIT, control.pause)
+
+        completed = job.follow(submitted, wait, on_job=lambda found: self.on_job(found["id"], hook.region))
+        assert completed is not None
+        return hook, completed
 
     def _write_live(self, whole: dict[str, Any]) -> dict[str, str]:
         words = [utterance["words"] for utterance in whole["utterances"]]
@@ -169,7 +180,7 @@ class ResultPublisher:
         return {
             "sessions": list(data.sessions.values()),
             "turns": [
-                {name: value for name, value in turn.items() if name not in ("words", "kind")}
+                {name: value for name, value in turn.items() if name not in ("words", "type")}
                 for turn in turns
             ],
             "gaps": gaps,

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
-from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, SessionState
+from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, SessionState, sees_partial_turns
 from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
 from airflow_provider_assemblyai.capture.audio.spool import Spool
@@ -110,21 +110,14 @@ class ChannelState:
         drained_for = time.monotonic() - self._recorded_at
         return drained_for > self.clock.real_seconds(self.config.drain_timeout * 1000)
 
-    def keep(self, kind: str, session_id: str, message: Any) -> None:
+    def keep(self, session_id: str, message: Mapping[str, Any]) -> None:
         """Keep a message for the output, with the time at which it came."""
-        self.messages.append(
-            {
-                **message,
-                "kind": kind,
-                "session_id": session_id,
-                "channel": self.index + 1,
-                "received_ms": round(self.clock.now()),
-            }
-        )
+        origin = {"session_id": session_id, "channel": self.index + 1}
+        self.messages.append({**message, **origin, "received_ms": round(self.clock.now())})
 
     def keep_unfinished(self, session_id: str, turn: streaming.Turn) -> None:
         """Keep a turn that did not end; it is marked with ``cut``."""
-        self.keep("turn", session_id, {**turn, "cut": True})
+        self.keep(session_id, {**turn, "cut": True})
 
 
 class StreamingSession:
@@ -271,11 +264,8 @@ class StreamingSession:
             channel.last_speech_ms = max(channel.last_speech_ms, state.last_speech_ms)
         if kind == "Begin":
             self._update_info()
-        turns, other = state.take()
-        for turn in turns:
-            channel.keep("turn", str(state.id), turn)
-        for message in other:
-            channel.keep(str(message.get("type")), str(state.id), message)
+        for message in state.take():
+            channel.keep(str(state.id), message)
         channel.turns = self._turns_before + state.turns
         if kind == "Warning":
             channel.control.log.warning("The service warns of session %s; see the output.", state.id)
@@ -313,7 +303,10 @@ class StreamingSession:
 
     def _resume_at(self) -> int:
         received_ms = min(self._received_ms, self._channel.position_ms)
-        return max(self._start_ms, self._state.resume_at(received_ms, partials=self._config.partials))
+        return max(
+            self._start_ms,
+            self._state.resume_at(received_ms, partials=sees_partial_turns(self._config.streaming)),
+        )
 
     def _rewind(self) -> None:
         if self._state.open_turn is not None:

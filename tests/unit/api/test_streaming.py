@@ -110,14 +110,14 @@ def session(at: int = 0) -> SessionState:
 
 
 def texts(of: SessionState) -> list[str]:
-    return [each["transcript"] for each in of.take()[0]]
+    return [each["transcript"] for each in of.take()]
 
 
 def test_of_every_turn_the_last_message_counts() -> None:
     heard = session()
     heard.receive(turn(0, "hello"))
     heard.receive(turn(0, "hello world"))
-    assert heard.take() == ([], [])
+    assert heard.take() == []
     heard.receive(turn(0, "hello word", ended=True))
     heard.receive(turn(0, "Hello, word.", ended=True, turn_is_formatted=True))
     heard.receive(turn(1, "and"))
@@ -153,7 +153,7 @@ def test_times_are_those_of_the_recording_over_gaps() -> None:
 def test_words_have_the_times_of_the_recording() -> None:
     heard = session(60_000)
     heard.receive(turn(0, "a b", 200, ended=True))
-    words = heard.take()[0][0]["words"]
+    words = heard.take()[0]["words"]
     assert [(word["start"], word["end"]) for word in words] == [(60_200, 60_500), (60_600, 60_900)]
     assert heard.finalized_ms == 60_900
 
@@ -162,7 +162,7 @@ def test_a_word_that_ends_at_a_gap_ends_there() -> None:
     heard = session()
     heard.time_map.add(300, 20_000)
     heard.receive(turn(0, "a", ended=True))
-    assert heard.take()[0][0]["words"][0]["end"] == 300
+    assert heard.take()[0]["words"][0]["end"] == 300
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_other_messages_are_kept_or_ignored() -> None:
     heard.receive("no json")
     heard.receive("[1]")
     heard.receive('{"type": "Turn"}')
-    assert [each["type"] for each in heard.take()[1]] == ["LLMGatewayResponse", "Warning", "SpeakerRevision"]
+    assert [each["type"] for each in heard.take()] == ["LLMGatewayResponse", "Warning", "SpeakerRevision"]
     assert (heard.turns, heard.open_turn, heard.last_speech_ms) == (0, None, 700)
 
 

@@ -22,7 +22,7 @@ def turn(session: str, order: int, text: str, start: int, channel: int = 1, **mo
         {"text": word, "start": start + 400 * index, "end": start + 400 * index + 300, "confidence": 0.5}
         for index, word in enumerate(text.split())
     ]
-    message = {"kind": "turn", "session_id": session, "turn_order": order, "channel": channel}
+    message = {"type": "Turn", "session_id": session, "turn_order": order, "channel": channel}
     return {**message, "transcript": text, "words": words, **more}
 
 
@@ -62,7 +62,7 @@ def test_a_revision_changes_labels_only() -> None:
     revision = {"turn_order": 0, "speaker_label": "B", "words": revised}
     data = merged(
         {"messages": [turn("a", 0, "one two", 0, speaker_label="PENDING")]},
-        {"messages": [{"kind": "SpeakerRevision", "session_id": "a", "channel": 1, "revisions": [revision]}]},
+        {"messages": [{"type": "SpeakerRevision", "session_id": "a", "channel": 1, "revisions": [revision]}]},
     )
     whole = transcript(data, data.turns(), 1)
     assert [(word["text"], word["start"], word["speaker"]) for word in whole["words"]] == [
