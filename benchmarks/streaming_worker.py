@@ -99,7 +99,7 @@ def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str
     from airflow_provider_assemblyai.capture.audio.sources import PcmSource
     from airflow_provider_assemblyai.capture.config import CaptureConfig
     from airflow_provider_assemblyai.capture.output.segments import SegmentStore, SegmentWriter
-    from airflow_provider_assemblyai.capture.runner import CaptureProgress, CaptureRunner
+    from airflow_provider_assemblyai.capture.runner import CaptureRunner
     from airflow_provider_assemblyai.client.task_control import TaskControl
     from airflow_provider_assemblyai.client.websocket import StreamingSocket
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
@@ -110,18 +110,18 @@ def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str
     memory: list[tuple[float, float]] = []
 
     def blocks(_: int) -> Iterator[bytes]:
+        recorded = 0.0
         while True:
             for at in range(0, len(piece), 16_384):
-                yield piece[at : at + 16_384]
+                if not memory or recorded - memory[-1][0] >= 20:
+                    memory.append((recorded, resident_mib()))
+                block = piece[at : at + 16_384]
+                yield block
+                recorded += len(block) / 32_000
 
     def connect(max_session: float, _: object) -> StreamingSocket:
         token = client.send(streaming.token(max_session))
         return StreamingSocket(streaming.session_url(client.hosts.streaming, {}, 30), token)
-
-    def measure(progress: CaptureProgress) -> None:
-        at = progress.spool.end / 1000
-        if not memory or at - memory[-1][0] >= 20:
-            memory.append((at, resident_mib()))
 
     with tempfile.TemporaryDirectory() as output:
         config, control = CaptureConfig(duration=seconds, speed=speed, keep_audio=True), TaskControl()
@@ -135,7 +135,6 @@ def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str
             on_start=lambda: 0,
             save_segment=writer.save,
             check_fenced=lambda: None,
-            on_progress=measure,
         ).run()
     return {"memory": memory, "turns": progress.turns, "reconnects": progress.reconnects}
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed
@@ -42,6 +43,9 @@ _MAX_LAG_MS: Final = 5_000
 _TICK: Final = 0.5
 #: Seconds between two fencing checks.
 _FENCING_CHECK: Final = 5.0
+#: Seconds between two lines about the progress; never what was spoken.
+_MIN_LOG_INTERVAL: Final = 5.0
+_MAX_LOG_INTERVAL: Final = 60.0
 #: Seconds that the streamers get to end their sessions; the second while the task is being killed.
 _JOIN: Final = 15.0
 _QUICK_JOIN: Final = 3.0
@@ -50,7 +54,7 @@ _QUICK_JOIN: Final = 3.0
 @dataclass
 class CaptureProgress:
     """
-    What is known so far; handed to ``save_segment`` and ``on_progress``.
+    What is known so far; handed to ``save_segment``.
 
     :param spool: the audio.
     :param channels: what was heard.
@@ -99,7 +103,6 @@ class CaptureRunner:
         are over.
     :param save_segment: called every ``config.segment`` seconds, and at the end: stores what is new.
     :param check_fenced: called every few seconds; returns why this try has to end, or None.
-    :param on_progress: called often, for log lines of progress.
     :param elapsed_ms: of the recording, about; ``on_start`` returns the exact number.
     """
 
@@ -113,12 +116,11 @@ class CaptureRunner:
         on_start: Callable[[], int],
         save_segment: Callable[[CaptureProgress], None],
         check_fenced: Callable[[], str | None],
-        on_progress: Callable[[CaptureProgress], None],
         elapsed_ms: int = 0,
     ) -> None:
         self._config, self._source = config, source
         self._on_start, self._save_segment = on_start, save_segment
-        self._check_fenced, self._on_progress = check_fenced, on_progress
+        self._check_fenced = check_fenced
         self._stopped: str | None = None
         self._control = TaskControl(lambda: self._stopped or control.stop_reason(), control.log)
         self._clock = CaptureClock(config.speed, elapsed_ms)
@@ -187,7 +189,8 @@ class CaptureRunner:
         return self._spool.closed and all(streamer.finished.is_set() for streamer in self._streamers)
 
     def _watch(self) -> None:
-        saved = checked = time.monotonic()
+        saved = checked = logged = time.monotonic()
+        log_interval = min(_MAX_LOG_INTERVAL, max(_MIN_LOG_INTERVAL, self._config.duration / 10))
         while not self._complete():
             self._control.check()
             now = time.monotonic()
@@ -199,8 +202,21 @@ class CaptureRunner:
             if now - saved >= self._clock.real_seconds(self._config.segment * 1000):
                 saved = now
                 self._save_segment(self._progress)
-            self._on_progress(self._progress)
+            if now - logged >= log_interval:
+                logged = now
+                self._log_progress()
             time.sleep(min(_TICK, self._clock.real_seconds(1000)))
+
+    def _log_progress(self) -> None:
+        progress = self._progress
+        self._control.log.info(
+            "%s of %s recorded, %d turns, text %.1f s behind the audio, %d reconnects.",
+            timedelta(seconds=progress.spool.end // 1000),
+            timedelta(seconds=int(self._config.duration)),
+            progress.turns,
+            progress.lag,
+            progress.reconnects,
+        )
 
     def _update(self) -> None:
         """Update the progress, and decide whether the recording ends."""

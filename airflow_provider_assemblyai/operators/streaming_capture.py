@@ -12,12 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-import pendulum
-from airflow.providers.common.compat.sdk import (
-    AirflowSkipException,
-    Context,
-    ObjectStoragePath,
-)
+from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import streaming, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
@@ -217,7 +212,6 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             on_start=on_start,
             save_segment=writer.save,
             check_fenced=state_store.check_fenced,
-            on_progress=_ProgressLog(config.duration, self.log.info),
             elapsed_ms=elapsed_ms,
         ).run()
 
@@ -296,35 +290,3 @@ class _Connector:
             self._pause = pause
             token = self._client.send(streaming.token(max_session))
         return StreamingSocket(self._url, token)
-
-
-class _ProgressLog:
-    """
-    Logs progress, about ten times in a short capture and once a minute in a long one; never what was spoken.
-
-    :param duration: seconds of the recording.
-    :param log: logs a line.
-    """
-
-    def __init__(self, duration: float, log: Callable[..., None]) -> None:
-        self._duration, self._log = duration, log
-        self._interval = min(60.0, max(5.0, duration / 10))
-        self._last = time.monotonic()
-
-    def __call__(self, progress: CaptureProgress) -> None:
-        now = time.monotonic()
-        if now - self._last < self._interval:
-            return
-        self._last = now
-        self._log(
-            "%s of %s recorded, %d turns, text %.1f s behind the audio, %d reconnects.",
-            _hours_minutes_seconds(progress.spool.end / 1000),
-            _hours_minutes_seconds(self._duration),
-            progress.turns,
-            progress.lag,
-            progress.reconnects,
-        )
-
-
-def _hours_minutes_seconds(seconds: float) -> str:
-    return str(pendulum.duration(seconds=int(seconds)).as_timedelta())

@@ -103,6 +103,8 @@ class LogLines:
     def warning(self, text: str, *values: object) -> None:
         self.lines.append(text % values)
 
+    info = warning
+
 
 def delivered(audio: bytes, events: Sequence[Event], *, then_silence: bool = False) -> Iterator[bytes]:
     """
@@ -159,7 +161,6 @@ def capture(
             on_start=lambda: 0,
             save_segment=stored.save,
             check_fenced=lambda: None,
-            on_progress=lambda progress: None,
         ).run()
 
 

@@ -80,11 +80,12 @@ def open_source(source: object, channels: int, stopped: Callable[[], bool] = lam
     text = str(source).strip()
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in _NETWORK:
-        if not _host(text):
-            raise InvalidInput(f"source: {strip_url(text)} is not an address with a host.")
-        _require_av(text)
+        shown = strip_url(text)
+        if not urlsplit(shown).hostname:
+            raise InvalidInput(f"source: {shown} is not an address with a host.")
+        _require_av(shown)
         return PcmSource(
-            strip_url(text), lambda skip_ms: _decode(text, channels, skip_ms, endless=True), endless=True
+            shown, lambda skip_ms: _decode(text, shown, channels, skip_ms, endless=True), endless=True
         )
     if scheme and scheme != "file":
         raise InvalidInput(
@@ -94,29 +95,23 @@ def open_source(source: object, channels: int, stopped: Callable[[], bool] = lam
 
 
 def _open_path(path: Path, channels: int, stopped: Callable[[], bool]) -> PcmSource:
+    label = str(path)
     try:
         mode = path.stat().st_mode
     except OSError as error:
         raise InvalidInput(f"source: {path} cannot be read: {error.strerror}.") from None
     if stat.S_ISFIFO(mode):
-        return PcmSource(str(path), lambda _: _read_pipe(path, channels, stopped))
+        return PcmSource(label, lambda _: _read_pipe(path, channels, stopped))
     if not stat.S_ISREG(mode):
         raise InvalidInput(f"source: {path} is neither a file nor a named pipe.")
     raw = PcmFormat(SAMPLE_RATE, channels) if path.suffix.lower() in _RAW else None
     wav = None if raw else _wav_format(path)
     if raw is None and (wav is None or (wav.rate != SAMPLE_RATE and _av() is not None)):
-        _require_av(str(path))
-        return PcmSource(str(path), lambda skip_ms: _decode(str(path), channels, skip_ms), seekable=True)
+        _require_av(label)
+        return PcmSource(label, lambda skip_ms: _decode(label, label, channels, skip_ms), seekable=True)
     if wav is not None and channels > wav.channels:
         raise InvalidInput(f"source: {path} has one channel, and channels=2 needs two.")
-    return PcmSource(str(path), lambda skip_ms: _read_file(path, channels, skip_ms, raw), seekable=True)
-
-
-def _host(text: str) -> str | None:
-    try:
-        return urlsplit(text).hostname
-    except ValueError:
-        return None
+    return PcmSource(label, lambda skip_ms: _read_file(path, channels, skip_ms, raw), seekable=True)
 
 
 def _av() -> Any:
@@ -127,16 +122,12 @@ def _av() -> Any:
     return av
 
 
-def _require_av(source: str) -> None:
+def _require_av(label: str) -> None:
     if _av() is None:
         raise InvalidInput(
-            f"source: {_shown(source)} has to be decoded, and PyAV is not installed: "
+            f"source: {label} has to be decoded, and PyAV is not installed: "
             "install airflow-provider-assemblyai[media]."
         )
-
-
-def _shown(source: str) -> str:
-    return strip_url(source) if "://" in source else source
 
 
 def _wav_format(path: Path) -> PcmFormat | None:
@@ -247,29 +238,31 @@ def _read_pipe(path: Path, channels: int, stopped: Callable[[], bool]) -> Iterat
             yield from _convert(pipe.read_available, found, channels)
         elif first.startswith(_ENCODED):
             _require_av(str(path))
-            yield from _decode(pipe, channels, 0)
+            yield from _decode(pipe, str(path), channels, 0)
         else:
             yield from _convert(pipe.read_available, PcmFormat(SAMPLE_RATE, channels), channels)
 
 
-def _decode(source: Any, channels: int, skip_ms: int, *, endless: bool = False) -> Iterator[bytes]:
+def _decode(
+    source: Any, label: str, channels: int, skip_ms: int, *, endless: bool = False
+) -> Iterator[bytes]:
     """
     Decode with PyAV.
 
     :param source: an address, a path, or an object to read from.
+    :param label: its name in messages.
     :param channels: 1 or 2.
     :param skip_ms: milliseconds.
     :param endless: whether an end is a failure, unless the length was known from the start.
     """
     av = _av()
-    label = f"source: {_shown(source)}" if isinstance(source, str) else "source"
     try:
         with av.open(source, timeout=_TIMEOUTS) as container:
             if not container.streams.audio:
-                raise InvalidInput(f"{label} holds no audio.")
+                raise InvalidInput(f"source: {label} holds no audio.")
             stream = container.streams.audio[0]
             if channels > stream.codec_context.layout.nb_channels:
-                raise InvalidInput(f"{label} has one channel, and channels=2 needs two.")
+                raise InvalidInput(f"source: {label} has one channel, and channels=2 needs two.")
             stream.thread_type = "NONE"
             known_length = container.duration is not None
             if skip_ms and known_length:
@@ -278,9 +271,9 @@ def _decode(source: Any, channels: int, skip_ms: int, *, endless: bool = False) 
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise SourceFailed(f"{label} cannot be read: {sanitize(str(error))}.") from None
+        raise SourceFailed(f"source: {label} cannot be read: {sanitize(str(error))}.") from None
     if endless and not known_length:
-        raise SourceFailed(f"{label} has stopped.")
+        raise SourceFailed(f"source: {label} has stopped.")
 
 
 def _resample(av: Any, container: Any, stream: Any, channels: int) -> Iterator[bytes]:

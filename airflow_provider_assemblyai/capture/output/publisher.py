@@ -30,10 +30,10 @@ from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
-from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, open_path, store_errors
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json
 
 _POLICY: Final = ReusePolicy(True, "adopt", "fail", 2, 10.0)
 _PRESIGN_EXPIRY: Final = 24 * 3600.0
@@ -82,7 +82,7 @@ class ResultPublisher:
         config, data = self.config, self.segments.read(self.state_store.started["tries"])
         if not data.recorded:
             if unfinished:
-                return self._summary(data, {}, [], None, {})
+                return self._summary(data, {}, None, {})
             error = SourceFailed("Nothing was recorded before the duration was over.")
             error.retryable = False
             raise failure or error
@@ -101,12 +101,12 @@ class ResultPublisher:
         written = self._write_live(whole) if job is None else self._write_job(job, whole)
         if wav is not None and (config.keep_audio or (text_missing and job is None)):
             written["wav"] = wav
-        summary = self._summary(data, whole, gaps, job and str(job[1]["id"]), written)
+        summary = self._summary(data, whole, job and str(job[1]["id"]), written)
         if not unfinished:
             self.state_store.mark_published({**summary, "text": None})
             self.segments.delete_audio(data)
             if wav is not None and "wav" not in written:
-                self._delete(wav)
+                ObjectFolder(self.outputs.prefix).remove([f"{self.outputs.name}.wav"])
             self._raise_if_incomplete(summary, failure, has_fallback=job is not None)
         return summary
 
@@ -194,13 +194,9 @@ class ResultPublisher:
         }
 
     def _summary(
-        self,
-        data: CaptureData,
-        whole: Mapping[str, Any],
-        gaps: list[Gap],
-        transcript_id: str | None,
-        written: dict[str, str],
+        self, data: CaptureData, whole: Mapping[str, Any], transcript_id: str | None, written: dict[str, str]
     ) -> CaptureSummary:
+        details = whole.get("capture", {"turns": [], "gaps": []})
         warnings = [data.failure] if data.failure else []
         if from_service := data.messages_of("Warning"):
             warnings.append(f"The service gave {len(from_service)} warnings: see 'capture' in the json file.")
@@ -213,33 +209,28 @@ class ResultPublisher:
                 f"Not all of it could be heard live: the text is that of transcript {transcript_id}."
             )
         text = whole.get("text") if self.config.push_text else None
-        if text is not None and len(text.encode()) > MAX_XCOM_TEXT:
+        if text is not None and len(text.encode()) > results.MAX_XCOM_TEXT:
             warnings.append("The text is too long for XCom: it is in the files.")
             text = None
         started = pendulum.from_timestamp(self.state_store.started["started_at"], tz="UTC")
         return {
-            "status": "partial" if gaps and transcript_id is None else "completed",
+            "status": "partial" if details["gaps"] and transcript_id is None else "completed",
             "region": AssemblyAIHook(self.conn_id).region,
             "session_ids": list(data.sessions),
             "started": started.to_iso8601_string(),
             "ended": started.add(seconds=data.end_ms / 1000).to_iso8601_string(),
             "ended_by": data.ended_by or "failure",
             "captured_seconds": round(data.captured_ms / 1000, 3),
-            "turns": len(whole.get("capture", {}).get("turns", ())),
+            "turns": len(details["turns"]),
             "words": len(whole.get("words") or ()),
             "reconnects": data.reconnects,
-            "gaps": gaps,
+            "gaps": details["gaps"],
             "billed_session_seconds": data.billed_seconds,
             "transcript_id": transcript_id,
             "text": text,
             "warnings": warnings,
             "outputs": written,
         }
-
-    def _delete(self, wav: str) -> None:
-        path = open_path(wav, "output_path")
-        with store_errors("output_path", wav):
-            path.fs.rm(path.path)
 
     def _raise_if_incomplete(
         self, summary: CaptureSummary, failure: AssemblyAIError | None, *, has_fallback: bool

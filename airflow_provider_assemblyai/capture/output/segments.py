@@ -18,13 +18,16 @@ from typing import Any, Final
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, StorageError
 from airflow_provider_assemblyai.capture.audio.pcm import silence, wav_header
 from airflow_provider_assemblyai.capture.config import MAX_SEGMENT, CaptureConfig
-from airflow_provider_assemblyai.capture.output.merge import CaptureData, Segment
+from airflow_provider_assemblyai.capture.output.merge import CaptureData, Segment, join_spans
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
 from airflow_provider_assemblyai.jobs.state import VERSION
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, store_errors
 
 _BLOCK: Final = 1 << 20
 _BLOCK_MS: Final = 1_000
+#: Milliseconds in one file of a segment.
+_MAX_FILE_MS: Final = round(MAX_SEGMENT * 1000)
 _HEADER_SIZE: Final = len(wav_header(0, 1))
 #: The last segment is written again after these seconds if the store has a bad moment.
 _RETRY_AFTER: Final = (1.0, 4.0)
@@ -41,12 +44,9 @@ class SegmentStore:
 
     def __init__(self, outputs: OutputFiles, owner: Sequence[object], config: CaptureConfig) -> None:
         digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
-        self._folder = outputs.prefix / ".assemblyai" / f"{outputs.name}.{digest[:16]}"
+        self.folder = ObjectFolder(outputs.prefix / ".assemblyai" / f"{outputs.name}.{digest[:16]}")
         self._outputs = outputs
         self.config = config
-
-    def file(self, name: str) -> OutputFiles:
-        return OutputFiles(self._folder, name)
 
     def read(self, tries: int) -> CaptureData:
         """
@@ -58,14 +58,13 @@ class SegmentStore:
         data = CaptureData()
         for number in range(1, tries + 1):
             reconnects = index = 0
-            while (text := self.file(_name(number, index)).read("json")) is not None:
+            while (text := self.folder.read(name := f"{_name(number, index)}.json")) is not None:
                 try:
                     segment: Segment = json.loads(text)
                     data.add(segment)
                     reconnects = segment["reconnects"]
                 except (ValueError, KeyError, TypeError, AttributeError):
-                    where = self.file(_name(number, index)).uri("json")
-                    raise StateUnknown(f"The segment {where} cannot be read.") from None
+                    raise StateUnknown(f"The segment {self.folder.path / name} cannot be read.") from None
                 index += 1
             data.reconnects += reconnects
         return data
@@ -86,7 +85,7 @@ class SegmentStore:
                 at += pause
             if at >= stored["end_ms"]:
                 continue
-            path = self._folder / f"{stored['name']}.wav"
+            path = self.folder.path / f"{stored['name']}.wav"
             with store_errors("output_path", str(path)), path.open("rb") as file:
                 file.seek(_HEADER_SIZE + (at - stored["start_ms"]) * bytes_per_ms)
                 while block := file.read(_BLOCK):
@@ -96,10 +95,7 @@ class SegmentStore:
     def delete_audio(self, data: CaptureData) -> None:
         """Delete the audio files of the segments: the merged file holds them."""
         for stored in data.audio_files:
-            path = self._folder / f"{stored['name']}.wav"
-            with store_errors("output_path", str(path)):
-                if path.fs.exists(path.path):
-                    path.fs.rm(path.path)
+            self.folder.remove([f"{stored['name']}.wav"])
 
 
 def _name(number: int, index: int) -> str:
@@ -148,12 +144,9 @@ class SegmentWriter:
     def _save(self, progress: CaptureProgress) -> None:
         pending = self._pending
         pending["messages"] += progress.take_messages()
-        for start, end in progress.spool.spans(self._written_ms):
-            if self._config.stores_audio:
-                self._write_audio(progress, start, end)
-            else:
-                pending["recorded"].append((start, end))
-                self._written_ms = end
+        for start, end in join_spans(progress.spool.spans(self._written_ms)):
+            for at in range(start, end, _MAX_FILE_MS):
+                self._add_recorded(progress, at, min(end, at + _MAX_FILE_MS))
         content: Segment = {
             **pending,
             "version": VERSION,
@@ -162,25 +155,24 @@ class SegmentWriter:
             "ended_by": progress.ended_by,
             "failure": str(progress.failure or ""),
         }
-        self._segments.file(_name(self._number, self._index)).write("json", as_json(content))
+        self._segments.folder.write(f"{_name(self._number, self._index)}.json", as_json(content))
         self._index += 1
         self._pending = _empty()
         progress.spool.release_before("segments", self._written_ms)
 
-    def _write_audio(self, progress: CaptureProgress, start: int, end: int) -> None:
-        while start < end:
-            stop = min(end, start + round(MAX_SEGMENT * 1000))
+    def _add_recorded(self, progress: CaptureProgress, start: int, end: int) -> None:
+        if self._config.stores_audio:
             name = f"{_name(self._number, self._index)}-{start}"
-            self._segments.file(name).write("wav", self._wav_blocks(progress, start, stop))
-            self._pending["audio_files"].append({"name": name, "start_ms": start, "end_ms": stop})
-            self._pending["recorded"].append((start, stop))
-            self._written_ms = start = stop
+            self._segments.folder.write(f"{name}.wav", self._wav_blocks(progress, start, end))
+            self._pending["audio_files"].append({"name": name, "start_ms": start, "end_ms": end})
+        self._pending["recorded"].append((start, end))
+        self._written_ms = end
 
-    def _wav_blocks(self, progress: CaptureProgress, start: int, stop: int) -> Iterator[bytes]:
+    def _wav_blocks(self, progress: CaptureProgress, start: int, end: int) -> Iterator[bytes]:
         bytes_per_ms = self._config.bytes_per_ms
-        yield wav_header((stop - start) * bytes_per_ms, self._config.channels)
-        while start < stop:
-            _, audio = progress.spool.read(start, min(_BLOCK_MS, stop - start))
+        yield wav_header((end - start) * bytes_per_ms, self._config.channels)
+        while start < end:
+            _, audio = progress.spool.read(start, min(_BLOCK_MS, end - start))
             if not audio:
                 raise StorageError("The recorded audio is not there any more.")
             yield audio
