@@ -18,6 +18,7 @@ from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.transcripts import Word
 from airflow_provider_assemblyai.api.validation import check_fields, parse_json_text
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
@@ -90,27 +91,18 @@ class StreamingConfig(TypedDict, total=False):
     customer_support_audio_capture: bool
 
 
-class Word(TypedDict, total=False):
-    text: str
-    start: int
-    end: int
-    confidence: float
-    word_is_final: bool
-    speaker: str | None
-
-
 class Turn(TypedDict, total=False):
-    """Speech up to a pause; times are milliseconds from the start of the session."""
+    """
+    The parts of a turn that this package reads; the rest of the message is kept as it came.
+
+    A turn is speech up to a pause. Times are milliseconds from the start of the session.
+    """
 
     turn_order: int
-    turn_is_formatted: bool
     end_of_turn: bool
     transcript: str
-    utterance: str
-    end_of_turn_confidence: float
     words: list[Word]
     language_code: str
-    language_confidence: float
     speaker_label: str | None
 
 

@@ -31,14 +31,11 @@ class _Chunk:
     """A stretch of audio without a gap; times are milliseconds of the recording."""
 
     start: int
+    end: int
     bytes_per_ms: int
     file: IO[bytes] = field(default_factory=_unnamed_file)
     unwritten: bytearray = field(default_factory=bytearray)
     written: int = 0
-    end: int = 0
-
-    def __post_init__(self) -> None:
-        self.end = self.start
 
     def append(self, audio: bytes) -> None:
         self.unwritten += audio
@@ -130,7 +127,7 @@ class Spool:
                 return  # the recorder may notice late
             last = self._chunks[-1] if self._chunks else None
             if last is None or last.end != at or last.end - last.start >= _CHUNK_MS:
-                last = _Chunk(at, self._bytes_per_ms)
+                last = _Chunk(at, at, self._bytes_per_ms)
                 self._chunks.append(last)
             last.append(audio)
             self.end = last.end
