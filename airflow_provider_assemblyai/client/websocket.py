@@ -13,16 +13,12 @@ import ssl
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.api.close_codes import CloseReason, refused_handshake
 from airflow_provider_assemblyai.api.errors import TransportError
 from airflow_provider_assemblyai.api.sanitize import sanitize
-
-if TYPE_CHECKING:
-    import websocket
 
 _HEADERS: Final = {
     "User-Agent": f"airflow-provider-assemblyai/{__version__}",
@@ -64,13 +60,6 @@ class Frame(NamedTuple):
     code: int | None = None
 
 
-def _library() -> ModuleType:
-    """Import it at first use: the DAG processor opens no session."""
-    import websocket
-
-    return websocket
-
-
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
     # The same authorities as for requests, so that a company's own has to be named only once.
@@ -92,10 +81,13 @@ class StreamingSocket:
     """
 
     def __init__(self, url: str, credential: str) -> None:
-        library = self._library = _library()
+        # Imported at first use: the DAG processor opens no session.
+        import websocket
+
+        self._library = websocket
         options = {"context": _tls()} if url.startswith("wss:") else {}
         try:
-            self._socket: websocket.WebSocket = library.create_connection(
+            self._socket = websocket.create_connection(
                 url,
                 timeout=_CONNECT_TIMEOUT,
                 header={**_HEADERS, "Authorization": credential},
@@ -106,13 +98,13 @@ class StreamingSocket:
                 # It is done byte by byte in Python; the JSON parser finds what is wrong as well.
                 skip_utf8_validation=True,
             )
-        except library.WebSocketBadStatusException as error:
+        except websocket.WebSocketBadStatusException as error:
             body = error.resp_body or b""
             text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
             raise HandshakeRefused(
                 refused_handshake(error.status_code, sanitize(text, [credential]))
             ) from None
-        except (library.WebSocketException, OSError, ValueError) as error:
+        except (websocket.WebSocketException, OSError, ValueError) as error:
             detail = sanitize(str(error), [credential])
             raise TransportError(f"No streaming session: no connection ({detail}).", sent=False) from None
         self._socket.settimeout(_SEND_TIMEOUT)
