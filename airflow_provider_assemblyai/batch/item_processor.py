@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -22,9 +22,10 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptFailed,
 )
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.batch.items import Item, with_content_version
+from airflow_provider_assemblyai.batch.items import InFlightItem, Item, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import ItemError, ItemOutcome, ManifestRow
+from airflow_provider_assemblyai.batch.plan import Progress
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
@@ -69,52 +70,30 @@ class BatchSettings:
 
 
 @dataclass
-class InFlightItem:
-    """
-    An item whose job has not ended.
-
-    :param item: the item.
-    :param job_state: of its job; empty before there is one.
-    :param run: the run that submitted it.
-    """
-
-    item: Item
-    job_state: JobState
-    run: str
-
-    @property
-    def transcript_id(self) -> str:
-        return self.job_state["transcript_id"] or ""
-
-    def entry(self) -> Entry:
-        """Return its open entry of the ledger."""
-        return {
-            **self.item.stored(),
-            "source": self.item.source,
-            "name": self.item.name,
-            "run": self.run,
-            "job_state": self.job_state,
-        }
-
-
 class _LedgerStateStore:
-    """The state of one item's job, in the ledger of all items."""
+    """
+    The state of one item's job, in the ledger of all items.
 
-    durable = True
+    :param ledger: where it is written.
+    :param in_flight: the item; kept up to date.
+    :param run: the name of this run.
+    :param earlier_id: of the job that was there before this run.
+    """
 
-    def __init__(self, ledger: Ledger, in_flight: InFlightItem, run: str) -> None:
-        self._ledger = ledger
-        self._in_flight = in_flight
-        self._run = run
-        self._earlier_id = in_flight.job_state.get("transcript_id")
+    ledger: Ledger
+    in_flight: InFlightItem
+    run: str
+    earlier_id: str
+    durable: bool = True
 
     def write(self, state: JobState) -> None:
-        self._in_flight.job_state = state
-        if state.get("transcript_id") != self._earlier_id:
-            self._in_flight.run = self._run  # a job that was not there before this run
-        self._ledger.append(self._in_flight.entry())
+        self.in_flight.job_state = state
+        if self.in_flight.transcript_id != self.earlier_id:
+            self.in_flight.run = self.run
+        self.ledger.append(self.in_flight.entry())
 
 
+@dataclass
 class ItemProcessor:
     """
     Works on items, in any thread.
@@ -123,24 +102,17 @@ class ItemProcessor:
     :param client: sends calls.
     :param ledger: where everything is recorded.
     :param control: of the task.
-    :param submitted_minutes: that this run has submitted so far, as far as they are known.
+    :param progress: its minutes are kept up to date.
     """
 
-    def __init__(
-        self,
-        settings: BatchSettings,
-        client: SharedClient,
-        ledger: Ledger,
-        control: TaskControl,
-        submitted_minutes: float,
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._ledger = ledger
-        self._control = control
-        self.submitted_minutes = submitted_minutes
-        self._lock = threading.Lock()
-        self._failures_in_a_row = self._errors = 0
+    settings: BatchSettings
+    client: SharedClient
+    ledger: Ledger
+    control: TaskControl
+    progress: Progress
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _failures_in_a_row: int = field(default=0, init=False)
+    _errors: int = field(default=0, init=False)
 
     def submit(self, item: Item, line: Mapping[str, Any]) -> InFlightItem | None:
         """
@@ -152,14 +124,15 @@ class ItemProcessor:
         if found is not None and found.get("phase") == "failed":
             # Killed before its end was recorded: it is read once more, and not submitted anew.
             found["phase"] = "submitted"
-        in_flight = InFlightItem(item, found or {}, line.get("run") or self._settings.run)
+        in_flight = InFlightItem(item, found or {}, line.get("run") or self.settings.run)
+        earlier_id = in_flight.transcript_id
         try:
-            item = in_flight.item = with_content_version(item)
-            source = self._source(item)
-            job = self._submission(in_flight, source, self._fingerprint(item, source, found))
+            in_flight.item = with_content_version(item)
+            source = self._source(in_flight.item)
+            job = self._submission(in_flight, source, self._fingerprint(in_flight, source))
             transcript = job.start(found)
             assert transcript is not None
-            if transcript["id"] != (found or {}).get("transcript_id"):
+            if transcript["id"] != earlier_id:
                 self._add_minutes((job.state.get("duration") or 0.0) / 60)
             return self._follow(in_flight, job, transcript)
         except AssemblyAIError as error:
@@ -173,7 +146,7 @@ class ItemProcessor:
                 in_flight, self._source(in_flight.item), in_flight.job_state["fingerprint"]
             )
             job.resume(in_flight.job_state, in_flight.transcript_id)
-            transcript = self._client.send(transcripts.get(in_flight.transcript_id))
+            transcript = self.client.send(transcripts.get(in_flight.transcript_id))
             return self._follow(in_flight, job, transcript)
         except AssemblyAIError as error:
             self._record_failure(in_flight, error)
@@ -181,9 +154,9 @@ class ItemProcessor:
 
     def leave_out(self, item: Item, reason: str) -> None:
         """Record that an item was not submitted."""
-        unsent = InFlightItem(item, {}, self._settings.run)
+        unsent = InFlightItem(item, {}, self.settings.run)
         error = ItemError("AudioMinutesCap", reason, permanent=False)
-        self._ledger.append(self._result_entry(unsent, "not_submitted", error=error))
+        self.ledger.append(self._result_entry(unsent, "not_submitted", error=error))
 
     # --- one job -----------------------------------------------------------------------------------------
 
@@ -192,53 +165,49 @@ class ItemProcessor:
             raise InvalidInput(item.error)
         return AudioSource(
             item.audio,
-            self._settings.transfer,
-            self._settings.presign_expiry,
-            send=self._client.send,
-            log=self._control.log.debug,
+            self.settings.transfer,
+            self.settings.presign_expiry,
+            send=self.client.send,
+            log=self.control.log.debug,
         )
 
-    def _fingerprint(self, item: Item, source: AudioSource, found: JobState | None) -> str:
+    def _fingerprint(self, in_flight: InFlightItem, source: AudioSource) -> str:
         try:
             source.validate()
-            return fingerprint_of(self._settings.conn_id, source.identity(), item.config)
+            return fingerprint_of(self.settings.conn_id, source.identity(), in_flight.item.config)
         except (InvalidInput, StorageError):
             # The audio may be gone. What it became is paid for and must not be lost.
-            if found is None or not found.get("transcript_id"):
+            if not in_flight.transcript_id:
                 raise
-            return found["fingerprint"]
+            return in_flight.job_state["fingerprint"]
 
     def _submission(self, in_flight: InFlightItem, source: AudioSource, fingerprint: str) -> Submission:
-        hosts = self._client.hook.client.hosts
+        hosts = self.client.hook.client.hosts
         return Submission(
-            send=self._client.send,
-            pages=self._client.pages,
-            newest_id=self._client.newest_id,
-            store=_LedgerStateStore(self._ledger, in_flight, self._settings.run),
+            send=self.client.send,
+            pages=self.client.pages,
+            newest_id=self.client.newest_id,
+            store=_LedgerStateStore(self.ledger, in_flight, self.settings.run, in_flight.transcript_id),
             identity={
                 "fingerprint": fingerprint,
-                "conn_id": self._settings.conn_id,
+                "conn_id": self.settings.conn_id,
                 "host": hosts.speech,
                 "region": hosts.region,
-                "clear_generation": self._settings.clear_generation,
+                "clear_generation": self.settings.clear_generation,
             },
             source=source,
             config=in_flight.item.config,
-            policy=self._settings.policy,
-            control=self._control,
-            log=self._control.log.debug,
+            policy=self.settings.policy,
+            control=self.control,
+            log=self.control.log.debug,
         )
 
     def _follow(
         self, in_flight: InFlightItem, job: Submission, transcript: Transcript
     ) -> InFlightItem | None:
-        def keep_state(_: Transcript) -> None:
-            in_flight.job_state = job.state
-
         completed = job.follow(
             transcript,
             lambda running: None,
-            on_job=keep_state,
             on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
         )
         if completed is None:
@@ -249,21 +218,19 @@ class ItemProcessor:
     # --- the end of one ----------------------------------------------------------------------------------
 
     def _record_completed(self, in_flight: InFlightItem, transcript: Transcript) -> None:
-        self._control.check()
-        self._ledger.confirm()  # only the live attempt writes files
+        self.control.check()
+        self.ledger.confirm()  # only the live attempt writes files
         outputs = results.write_files(
-            self._client.send,
+            self.client.send,
             transcript,
-            OutputFiles(self._settings.output_path, in_flight.item.name),
-            self._settings.formats,
-            chars_per_caption=self._settings.chars_per_caption,
+            OutputFiles(self.settings.output_path, in_flight.item.name),
+            self.settings.formats,
+            chars_per_caption=self.settings.chars_per_caption,
         )
-        self._ledger.append(
-            self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs)
-        )
+        self.ledger.append(self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs))
         duration = in_flight.job_state.get("duration")
         minutes = minutes_of(transcript, duration)
-        if in_flight.run == self._settings.run:
+        if in_flight.run == self.settings.run:
             count_minutes("billed", minutes)
             self._add_minutes(minutes - (duration or 0.0) / 60)
         else:
@@ -276,7 +243,7 @@ class ItemProcessor:
         refused = isinstance(error, AuthenticationError | Superseded | TaskKilled)
         if refused or (isinstance(error, ApiError) and error.status in (402, 403) and not error.retryable):
             raise error
-        self._control.check()
+        self.control.check()
         failed = ItemError.of(error)
         passing = not failed.permanent and not isinstance(error, TranscriptFailed)
         with self._lock:
@@ -284,11 +251,11 @@ class ItemProcessor:
             too_many = self._failures_in_a_row >= _MAX_FAILURES_IN_A_ROW
             self._errors += 1
             number = self._errors
-        log = self._control.log
+        log = self.control.log
         (log.warning if number <= _MAX_LOGGED_ERRORS else log.debug)("%s: %s", in_flight.item.source, error)
         if number == _MAX_LOGGED_ERRORS:
             log.warning("Further errors of items are in the manifest only.")
-        self._ledger.append(self._result_entry(in_flight, "failed", error=failed))
+        self.ledger.append(self._result_entry(in_flight, "failed", error=failed))
         if too_many:
             raise error
 
@@ -306,8 +273,8 @@ class ItemProcessor:
         # A job that exists, or may exist, is looked for by the next run, whatever became of this one. A refusal
         # shows that none was made.
         refused = error is not None and error.error_class == ApiError.__name__ and error.permanent
-        may_exist = bool(state.get("transcript_id")) or (
-            not refused and bool(state.get("url_hashes") or state.get("upload_url"))
+        may_exist = in_flight.transcript_id or (
+            not refused and (state.get("url_hashes") or state.get("upload_url"))
         )
         kept = may_exist and state.get("phase") in ("intent", "submitted") and status != "not_submitted"
         row: ManifestRow = {
@@ -318,7 +285,7 @@ class ItemProcessor:
             "error": error.message if error else None,
             "audio_duration": reply.get("audio_duration"),
             "minutes": round(minutes_of(reply, duration), 4) if status != "not_submitted" else 0.0,
-            "region": self._client.hook.region,
+            "region": self.client.hook.region,
             "outputs": outputs or {},
         }
         return {
@@ -333,4 +300,4 @@ class ItemProcessor:
 
     def _add_minutes(self, minutes: float) -> None:
         with self._lock:
-            self.submitted_minutes += minutes
+            self.progress.submitted_minutes += minutes

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import canonical_url, sanitize, strip_url
-from airflow_provider_assemblyai.jobs.state import fingerprint_of
+from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
 from airflow_provider_assemblyai.storage.outputs import open_path, output_name
 
@@ -53,6 +53,36 @@ class Item:
         return {**stored, "orphaned": True, "source": self.source, "name": self.name}
 
 
+@dataclass
+class InFlightItem:
+    """
+    An item whose job has not ended.
+
+    :param item: the item.
+    :param job_state: of its job; empty before there is one.
+    :param run: the run that submitted it.
+    :ivar transcript_id: of its job; empty before there is one.
+    """
+
+    item: Item
+    job_state: JobState
+    run: str
+
+    @property
+    def transcript_id(self) -> str:
+        return self.job_state.get("transcript_id") or ""
+
+    def entry(self) -> dict[str, Any]:
+        """Return its open entry of the ledger."""
+        return {
+            **self.item.stored(),
+            "source": self.item.source,
+            "name": self.item.name,
+            "run": self.run,
+            "job_state": self.job_state,
+        }
+
+
 class Items:
     """
     What the user gave.
@@ -87,19 +117,16 @@ class Items:
                 self._folder = audios
             else:
                 self._list = [audios]
-        elif isinstance(audios, Sequence) and not isinstance(audios, bytes):
-            self._list = audios
-        elif hasattr(audios, "__iter__") and not isinstance(audios, Mapping | bytes):
+        elif isinstance(audios, Iterable) and not isinstance(audios, Mapping | bytes):
             # What a mapped task returned comes as a sequence that is read while it is walked.
-            self._list = list(audios)
+            self._list = audios if isinstance(audios, Sequence) else list(audios)
         else:
             raise InvalidInput(f"audios must be a list, a folder or a glob, not {type(audios).__name__}.")
 
     def __iter__(self) -> Iterator[Item]:
         if self._folder is not None:
             for path, version in list_media(self._folder, self._output_path):
-                yield self._found(path, version)
-            return
+                yield self._item(path, self._config, version=version)
         for index in range(len(self._list)):
             yield self._at(index)
 
@@ -113,7 +140,7 @@ class Items:
         if stored.get("orphaned"):
             return orphaned_item(stored)
         if "path" in stored:
-            return self._found(stored["path"], version)
+            return self._item(stored["path"], self._config, version=version)
         item = self._at(stored["index"]) if stored["index"] < len(self._list) else None
         if item is None or item.key != stored["key"]:
             raise InvalidInput(
@@ -145,11 +172,8 @@ class Items:
         merged = {**self._config, **transcripts.check_config(config)} if config else self._config
         return self._item(given, merged, index)
 
-    def _found(self, path: str, version: str | None) -> Item:
-        return self._item(path, self._config, None, version)
-
     def _item(
-        self, audio: str, config: Mapping[str, Any], index: int | None, version: str | None = None
+        self, audio: str, config: Mapping[str, Any], index: int | None = None, version: str | None = None
     ) -> Item:
         if audio.lower().startswith(("http://", "https://")):
             identity, source = canonical_url(audio), strip_url(audio)

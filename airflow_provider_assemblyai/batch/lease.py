@@ -21,7 +21,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, Superseded
@@ -52,6 +52,7 @@ class LeaseHolder:
     ttl: float
 
 
+@dataclass
 class Lease:
     """
     The right to write below one output path.
@@ -60,31 +61,27 @@ class Lease:
     :param owner: the task; all its tries are one owner, and a later try takes over at once.
     :param is_finished: whether the task that an owner names has ended for good.
     :param ttl: seconds without a heartbeat after which a holder at work is taken for dead.
+    :ivar token: the claim of this attempt: later ones are greater.
+    :ivar ttl_after_work: seconds for which the lease stays held when the work is done, without heartbeats.
     """
 
-    def __init__(
-        self, folder: ObjectFolder, owner: str, is_finished: Callable[[str], bool], ttl: float = DEFAULT_TTL
-    ) -> None:
-        self._folder = folder
-        self._owner = owner
-        self._is_finished = is_finished
-        self._ttl = ttl
-        self._heartbeats = 0
-        self._stop = threading.Event()
-        #: The claim of this attempt: later ones are greater.
-        self.token = ""
-        #: Seconds for which the lease stays held when the work is done, without heartbeats.
-        self.ttl_after_work = 0.0
+    folder: ObjectFolder
+    owner: str
+    is_finished: Callable[[str], bool]
+    ttl: float = DEFAULT_TTL
+    token: str = field(default="", init=False)
+    ttl_after_work: float = field(default=0.0, init=False)
+    _heartbeats: int = field(default=0, init=False)
 
     def current_holder(self) -> LeaseHolder | None:
         """Return the other task that holds the lease; None if it may be claimed."""
         newest = self._newest_token()
         claim = self._read(newest, _CLAIM)
-        if not claim or claim.get("owner") == self._owner:
+        if not claim or claim.get("owner") == self.owner:
             return None
         heartbeat = self._read(newest, _HEARTBEAT)
         ttl = float(heartbeat.get("ttl", DEFAULT_TTL))
-        if ttl <= 0 or self._is_finished(claim["owner"]):
+        if ttl <= 0 or self.is_finished(claim["owner"]):
             return None
         return LeaseHolder(claim["owner"], f"{newest}.{heartbeat.get('number', 0)}", ttl)
 
@@ -99,10 +96,10 @@ class Lease:
         if after is not None and newest != after:
             raise Superseded(_SUPERSEDED)
         self.token = f"{int(newest.partition('-')[0] or 0) + 1:08}-{uuid.uuid4().hex[:12]}"
-        self._write(_CLAIM, {"owner": self._owner})
-        self._write_heartbeat(self._ttl)
+        self._write(_CLAIM, {"owner": self.owner})
+        self._write_heartbeat(self.ttl)
         self.check()
-        self._folder.remove([name for name in self._folder.names() if name < self.token])
+        self.folder.remove([name for name in self.folder.names() if name < self.token])
 
     def check(self) -> None:
         """
@@ -116,21 +113,21 @@ class Lease:
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
         """Write heartbeats while the work is done, and give the lease back after it; see :attr:`ttl_after_work`."""
-        self._stop.clear()
-        thread = threading.Thread(target=self._write_heartbeats, name="lease heartbeat", daemon=True)
+        stop = threading.Event()
+        thread = threading.Thread(target=self._renew_until, args=(stop,), name="lease heartbeat", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            self._stop.set()
+            stop.set()
             thread.join()
             with suppress(AssemblyAIError):  # the next holder waits a little longer then
                 self._write_heartbeat(self.ttl_after_work)
 
-    def _write_heartbeats(self) -> None:
-        while not self._stop.wait(HEARTBEAT_INTERVAL):
+    def _renew_until(self, stop: threading.Event) -> None:
+        while not stop.wait(HEARTBEAT_INTERVAL):
             try:
-                self._write_heartbeat(self._ttl)
+                self._write_heartbeat(self.ttl)
             except AssemblyAIError as error:
                 # If this lasts, another task takes over, and the next write to the ledger is refused.
                 log.warning("The lease could not be renewed: %s", error)
@@ -140,12 +137,12 @@ class Lease:
         self._write(_HEARTBEAT, {"number": self._heartbeats, "ttl": ttl})
 
     def _write(self, suffix: str, record: dict[str, Any]) -> None:
-        self._folder.write(self.token + suffix, json.dumps({"version": VERSION, **record}))
+        self.folder.write(self.token + suffix, json.dumps({"version": VERSION, **record}))
 
     def _newest_token(self) -> str:
-        claims = [name for name in self._folder.names() if name.endswith(_CLAIM)]
+        claims = [name for name in self.folder.names() if name.endswith(_CLAIM)]
         return max(claims, default="").removesuffix(_CLAIM)
 
     def _read(self, token: str, suffix: str) -> dict[str, Any]:
-        text = self._folder.read(token + suffix) if token else None
-        return parse_record(text, f"{self._folder.path}/{token}{suffix}") if text else {}
+        text = self.folder.read(token + suffix) if token else None
+        return parse_record(text, f"{self.folder.path}/{token}{suffix}") if text else {}

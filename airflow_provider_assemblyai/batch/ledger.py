@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
@@ -40,14 +41,15 @@ _CONFIRMED_FOR: Final = 5.0
 Entry = dict[str, Any]
 
 
+@dataclass
 class _GroupCommit:
     """Entries of several threads that become one segment."""
 
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        self.written: Future[None] = Future()
+    lines: list[bytes] = field(default_factory=list)
+    written: Future[None] = field(default_factory=Future)
 
 
+@dataclass
 class Ledger:
     """
     The ledger, as the holder of the lease sees it.
@@ -58,24 +60,20 @@ class Ledger:
     :param compact_at: segments that are put together.
     """
 
-    def __init__(
-        self,
-        folder: ObjectFolder,
-        lease: Lease,
-        fencing_check: Callable[[int], None],
-        compact_at: int = COMPACT_AT,
-    ) -> None:
-        self._segments = folder.subfolder("segments")
-        self._chunks = folder.subfolder("chunks")
-        self._lease = lease
-        self._fencing_check = fencing_check
-        self._compact_at = compact_at
-        self._number = 0
-        self._confirmed_at = -inf
-        self._superseded: Superseded | None = None
-        self._gathering: _GroupCommit | None = None
-        self._gather_lock = threading.Lock()
-        self._write_lock = threading.Lock()
+    folder: ObjectFolder
+    lease: Lease
+    fencing_check: Callable[[int], None]
+    compact_at: int = COMPACT_AT
+    _number: int = field(default=0, init=False)
+    _confirmed_at: float = field(default=-inf, init=False)
+    _superseded: Superseded | None = field(default=None, init=False)
+    _gathering: _GroupCommit | None = field(default=None, init=False)
+    _gather_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _write_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._segments = self.folder.subfolder("segments")
+        self._chunks = self.folder.subfolder("chunks")
 
     # --- writing -----------------------------------------------------------------------------------------
 
@@ -86,7 +84,7 @@ class Ledger:
         :raises Superseded: another attempt has taken over, or the store could not be written; this attempt must not
             act any more.
         """
-        lines = [json.dumps(entry, ensure_ascii=False).encode() for entry in entries]
+        lines = [_as_line(entry) for entry in entries]
         with self._gather_lock:
             leads = self._gathering is None
             commit = self._gathering = self._gathering or _GroupCommit()
@@ -123,9 +121,9 @@ class Ledger:
         self._number += 1
         asked_at = time.monotonic()
         try:
-            self._fencing_check(self._number)
+            self.fencing_check(self._number)
             self._segments.write(self._segment_name(), with_header(_with_end(lines)))
-            self._lease.check()
+            self.lease.check()
         except Superseded as error:
             self._superseded = error
             raise
@@ -138,19 +136,17 @@ class Ledger:
         self._confirmed_at = asked_at
 
     def _segment_name(self) -> str:
-        return f"{self._lease.token}-{self._number:08}{_SUFFIX}"
+        return f"{self.lease.token}-{self._number:08}{_SUFFIX}"
 
     # --- reading -----------------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[Entry]:
-        """Yield everything in the order in which it was written, without holding it."""
-        last = ""
-        for name in self._chunks.names():
+        """Yield the entries of items in the order in which they were written, without holding them."""
+        chunks = self._chunks.names()
+        for name in chunks:
             yield from _parse_entries(self._chunks.lines(name), name)
-            last = name
-        for name in self._segments.names():
-            if name > last:
-                yield from self._read_segment(name)
+        for name in self._segments_after(chunks):
+            yield from self._read_items(name)
 
     def read_checkpoint(self, name: str) -> tuple[Entry, list[Entry]]:
         """Return what :meth:`checkpoint` was given."""
@@ -160,6 +156,13 @@ class Ledger:
                 f"{self._segments.path}/{name} is not there any more: another attempt went on."
             )
         return found[0]["checkpoint"], found[1:]
+
+    def _segments_after(self, chunks: list[str]) -> list[str]:
+        """Return the names of the segments that are in no chunk."""
+        return [name for name in self._segments.names() if name > max(chunks, default="")]
+
+    def _read_items(self, name: str) -> Iterator[Entry]:
+        return (entry for entry in self._read_segment(name) if "key" in entry)
 
     def _read_segment(self, name: str) -> Iterator[Entry]:
         lines = (self._segments.read(name) or "").encode().splitlines()
@@ -173,19 +176,21 @@ class Ledger:
 
     def compact(self) -> None:
         """Put segments together, if there are many. Only while no thread writes."""
-        chunks = self._chunks.names()
-        names = [name for name in self._segments.names() if name > (chunks[-1] if chunks else "")]
-        if len(names) < self._compact_at:
+        names = self._segments_after(self._chunks.names())
+        if len(names) < self.compact_at:
             return
         newest: dict[str, bytes] = {}
         for name in names:
-            for entry in self._read_segment(name):
-                if "key" in entry:
-                    newest.pop(entry["key"], None)
-                    newest[entry["key"]] = json.dumps(entry, ensure_ascii=False).encode()
-        self._lease.check()
+            for entry in self._read_items(name):
+                newest.pop(entry["key"], None)
+                newest[entry["key"]] = _as_line(entry)
+        self.lease.check()
         self._chunks.write(names[-1], with_header(_with_end(newest.values())))
         self._segments.remove(names)
+
+
+def _as_line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False).encode()
 
 
 def _with_end(lines: Iterable[bytes]) -> Iterator[bytes]:

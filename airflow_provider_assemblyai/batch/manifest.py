@@ -183,7 +183,7 @@ def manifest_lines(
     """
     last: dict[bytes, int] = {}
     for number, entry in enumerate(read_entries()):
-        key = bytes.fromhex(entry.get("key", ""))
+        key = bytes.fromhex(entry["key"])
         if key in wanted:
             last[key] = number if "result" in entry else -1
     missing = len(wanted) - sum(number >= 0 for number in last.values())
@@ -192,7 +192,7 @@ def manifest_lines(
 
     def lines() -> Iterator[bytes]:
         for number, entry in enumerate(read_entries()):
-            key = bytes.fromhex(entry.get("key", ""))
+            key = bytes.fromhex(entry["key"])
             if last.get(key) == number:
                 times = wanted[key]
                 line = json.dumps(totals.add(entry, times), ensure_ascii=False).encode() + b"\n"

@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
-from airflow_provider_assemblyai.batch.items import Item
+from airflow_provider_assemblyai.batch.items import InFlightItem, Item
 from airflow_provider_assemblyai.batch.ledger import Entry
 from airflow_provider_assemblyai.batch.record_version import with_header, without_header
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
@@ -85,25 +86,25 @@ def _digest(content_version: str | None) -> bytes:
     return hashlib.sha256(repr(content_version).encode()).digest()[:8]
 
 
+@dataclass
 class _PageWriter:
     """Writes lines as files of so many."""
 
-    def __init__(self, folder: ObjectFolder, kind: str, size: int) -> None:
-        self._folder = folder
-        self._kind = kind
-        self._size = size
-        self._lines: list[bytes] = []
-        self._pages = 0
+    folder: ObjectFolder
+    kind: str
+    size: int
+    _lines: list[bytes] = field(default_factory=list, init=False)
+    _pages: int = field(default=0, init=False)
 
     def add(self, line: str) -> None:
         self._lines.append(line.encode())
-        if len(self._lines) == self._size:
+        if len(self._lines) == self.size:
             self.flush()
 
     def flush(self) -> None:
         if self._lines:
-            name = f"{self._kind}-{self._pages:06}-{len(self._lines)}.jsonl"
-            self._folder.write(name, with_header(self._lines))
+            name = f"{self.kind}-{self._pages:06}-{len(self._lines)}.jsonl"
+            self.folder.write(name, with_header(self._lines))
             self._lines, self._pages = [], self._pages + 1
 
 
@@ -158,10 +159,9 @@ class Plan:
 
     def keys(self) -> Counter[bytes]:
         """Return how often each item is in the list."""
-        found: Counter[bytes] = Counter()
-        for name in self._pages("keys"):
-            found.update(bytes.fromhex(line.decode()) for line in self._lines(name))
-        return found
+        return Counter(
+            bytes.fromhex(line.decode()) for name in self._pages("keys") for line in self._lines(name)
+        )
 
     def remove(self) -> None:
         self._folder.remove_all()
@@ -171,3 +171,20 @@ class Plan:
 
     def _lines(self, name: str) -> Iterator[bytes]:
         return without_header(self._folder.lines(name), name)
+
+
+@dataclass
+class Progress:
+    """
+    How far an attempt is.
+
+    :param plan: what it has to do.
+    :param submitted_minutes: of audio that its run has submitted, as far as they are known.
+    :param plan_position: items of the plan that have been started.
+    :param in_flight: transcript id -> item.
+    """
+
+    plan: Plan
+    submitted_minutes: float
+    plan_position: int = 0
+    in_flight: dict[str, InFlightItem] = field(default_factory=dict)

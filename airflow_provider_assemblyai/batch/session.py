@@ -16,14 +16,20 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.batch.item_processor import BatchSettings, InFlightItem
-from airflow_provider_assemblyai.batch.items import Item, Items, orphaned_item, with_content_version
+from airflow_provider_assemblyai.batch.item_processor import BatchSettings
+from airflow_provider_assemblyai.batch.items import (
+    InFlightItem,
+    Item,
+    Items,
+    orphaned_item,
+    with_content_version,
+)
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
-from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, item_status
+from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, Progress, item_status
 from airflow_provider_assemblyai.jobs.audio import locate, requested_duration
 from airflow_provider_assemblyai.jobs.state import VERSION
-from airflow_provider_assemblyai.jobs.state_store import task_instance_key, task_state_backend
+from airflow_provider_assemblyai.jobs.state_store import state_store, task_instance_key, task_state_backend
 from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.storage.listing import list_names
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
@@ -66,31 +72,23 @@ class BatchSession:
         self._log = log
         self._folder = ObjectFolder(settings.output_path / ".assemblyai").subfolder("batch")
         self.lease = Lease(self._folder.subfolder("lease"), owner_of(context), is_owner_finished)
-        backend = task_state_backend(context, "assemblyai_batch")
+        self._plans = self._folder.subfolder("plans")
+        # Where Airflow has such a store, a write that it refuses shows best that another try has taken over.
+        self._fence = state_store(task_state_backend(context, "assemblyai_batch"))
+        self.ledger = Ledger(self._folder, self.lease, self._check_fence)
 
-        def fencing_check(number: int) -> None:
-            # Where there is such a store, a write that it refuses shows best that another try has taken over.
-            if backend is not None:
-                backend.write({"version": VERSION, "serial": number, "phase": "intent"})
-
-        self.ledger = Ledger(self._folder, self.lease, fencing_check)
-
-    def plan(self, name: str | None = None) -> Plan:
-        """Return a plan by its name, or a new one."""
-        return Plan(self._folder.subfolder("plans").subfolder(name or uuid.uuid4().hex))
-
-    def make_plan(self, retry_failed: str, max_minutes: float | None) -> tuple[Plan, float]:
+    def begin(self, retry_failed: str, max_minutes: float | None) -> Progress:
         """
-        Read the list and the ledger, and return what is to be done, and the minutes that this run has submitted.
+        Read the list and the ledger, and plan what is to be done.
 
         :param retry_failed: the user's argument.
         :param max_minutes: that may be submitted.
         :raises InvalidInput: the list surely holds more than these minutes.
         """
-        self._folder.subfolder("plans").remove_all()  # those of attempts that were killed
+        self._plans.remove_all()  # those of attempts that were killed
         self.ledger.append({"run_started": self.settings.run})
         index, submitted = self._index_ledger(retry_failed)
-        plan = self.plan()
+        plan = Plan(self._plans.subfolder(uuid.uuid4().hex))
         scan = self._scan_items(index, plan, measure=max_minutes is not None)
         self._plan_begun_items(index, scan, plan)
         plan.flush()
@@ -104,23 +102,37 @@ class BatchSession:
         self._log.info(
             "%d items, %d in the ledger, %d of them are done again.", scan.count, len(index), len(scan.again)
         )
-        return plan, submitted
+        return Progress(plan, submitted)
 
-    def pending(self, plan: Plan, position: int) -> Iterator[tuple[Item, Entry]]:
-        """
-        Yield items to do, with what the plan holds of them.
+    def checkpoint(self, progress: Progress) -> str:
+        """Write all that another process needs to go on, and return its name."""
+        state = {
+            "plan": progress.plan.name,
+            "plan_position": progress.plan_position,
+            "submitted_minutes": progress.submitted_minutes,
+        }
+        return self.ledger.checkpoint(state, (item.entry() for item in progress.in_flight.values()))
 
-        :param position: how many of the plan's have been started already.
-        """
-        for line in plan.items(position):
-            yield self._items.restore(line), line
-
-    def in_flight(self, entries: list[Entry]) -> dict[str, InFlightItem]:
-        """Return the jobs of a checkpoint by their transcript ids."""
-        restored = (
+    def resume(self, checkpoint: str) -> Progress:
+        """Return the progress that a checkpoint holds."""
+        state, entries = self.ledger.read_checkpoint(checkpoint)
+        in_flight = (
             InFlightItem(self._items.restore(entry), entry["job_state"], entry["run"]) for entry in entries
         )
-        return {item.transcript_id: item for item in restored}
+        return Progress(
+            Plan(self._plans.subfolder(state["plan"])),
+            state["submitted_minutes"],
+            state["plan_position"],
+            {item.transcript_id: item for item in in_flight},
+        )
+
+    def pending(self, progress: Progress) -> Iterator[tuple[Item, Entry]]:
+        """Yield the items that have not been started, with what the plan holds of them."""
+        for line in progress.plan.items(progress.plan_position):
+            yield self._items.restore(line), line
+
+    def _check_fence(self, number: int) -> None:
+        self._fence.write({"version": VERSION, "serial": number, "phase": "intent"})
 
     def _index_ledger(self, retry_failed: str) -> tuple[LedgerIndex, float]:
         """Return what the ledger knows, and the minutes that this run has submitted."""
@@ -135,8 +147,6 @@ class BatchSession:
         index = LedgerIndex()
         minutes: dict[str, float] = {}
         for entry in self.ledger.entries():
-            if "key" not in entry:
-                continue
             index.add(entry, item_status(entry, self.settings.formats, retry_failed, exists))
             if entry["run"] == self.settings.run:
                 minutes[entry["key"]] = _minutes_in(entry)
@@ -169,7 +179,7 @@ class BatchSession:
         wanted = orphaned | scan.again.keys()
         last: dict[str, Entry] = {}
         for entry in self.ledger.entries() if wanted else ():
-            if entry.get("key") in wanted:
+            if entry["key"] in wanted:
                 last[entry["key"]] = entry
         for key, item in scan.again.items():
             plan.add_item(item, last[key])

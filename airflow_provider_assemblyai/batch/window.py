@@ -6,46 +6,36 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 
-from airflow_provider_assemblyai.batch.item_processor import InFlightItem, ItemProcessor
-from airflow_provider_assemblyai.batch.items import Item
+from airflow_provider_assemblyai.batch.item_processor import ItemProcessor
+from airflow_provider_assemblyai.batch.items import InFlightItem, Item
 from airflow_provider_assemblyai.batch.ledger import Entry
+from airflow_provider_assemblyai.batch.plan import Progress
 
 
+@dataclass(kw_only=True)
 class WindowedExecutor:
     """
     Works in threads until only waiting is left to do.
 
     :param processor: does the work of one item.
     :param pending: items to do, with what the plan holds of them.
-    :param in_flight: transcript id -> item; kept up to date.
+    :param progress: kept up to date.
     :param max_in_flight: jobs that may be at the service.
     :param threads: how many work.
     :param stop: called when something fails for good; after that no thread submits anything.
     :param max_minutes: submitted minutes after which nothing more is submitted.
     """
 
-    def __init__(
-        self,
-        processor: ItemProcessor,
-        pending: Iterator[tuple[Item, Entry]],
-        in_flight: dict[str, InFlightItem],
-        *,
-        max_in_flight: int,
-        threads: int,
-        stop: Callable[[], None],
-        max_minutes: float | None,
-    ) -> None:
-        self._processor = processor
-        self._pending = pending
-        self._in_flight = in_flight
-        self._max_in_flight = max_in_flight
-        self._threads = threads
-        self._stop = stop
-        self._max_minutes = max_minutes
-        self._next: tuple[Item, Entry] | None = None
-        #: Pending items that have been started.
-        self.started = 0
+    processor: ItemProcessor
+    pending: Iterator[tuple[Item, Entry]]
+    progress: Progress
+    max_in_flight: int
+    threads: int
+    stop: Callable[[], None]
+    max_minutes: float | None
+    _next: tuple[Item, Entry] | None = field(default=None, init=False)
 
     def run(self, ended: Sequence[str]) -> None:
         """
@@ -53,29 +43,30 @@ class WindowedExecutor:
 
         :param ended: ids of jobs that have ended.
         """
-        to_fetch = deque(self._in_flight.pop(one) for one in ended if one in self._in_flight)
+        in_flight = self.progress.in_flight
+        to_fetch = deque(in_flight.pop(one) for one in ended if one in in_flight)
         running: set[Future[InFlightItem | None]] = set()
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="batch") as pool:
             try:
                 while True:
-                    while len(running) < self._threads and (work := self._next_work(to_fetch, len(running))):
+                    while len(running) < self.threads and (work := self._next_work(to_fetch, len(running))):
                         running.add(pool.submit(work))
                     if not running:
                         return
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         if (item := future.result()) is not None:
-                            self._in_flight[item.transcript_id] = item
+                            in_flight[item.transcript_id] = item
             except BaseException:
                 # Threads look at this before each POST and each pause.
-                self._stop()
+                self.stop()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
     def has_pending(self) -> bool:
         """Return whether there are items that have not been started."""
         if self._next is None:
-            self._next = next(self._pending, None)
+            self._next = next(self.pending, None)
         return self._next is not None
 
     def _next_work(
@@ -83,15 +74,15 @@ class WindowedExecutor:
     ) -> Callable[[], InFlightItem | None] | None:
         if to_fetch:
             ended = to_fetch.popleft()
-            return lambda: self._processor.fetch(ended)
-        if len(self._in_flight) + running >= self._max_in_flight or not self.has_pending():
+            return lambda: self.processor.fetch(ended)
+        if len(self.progress.in_flight) + running >= self.max_in_flight or not self.has_pending():
             return None
         assert self._next is not None
         (item, line), self._next = self._next, None
-        self.started += 1
-        limit = self._max_minutes
-        if limit is not None and self._processor.submitted_minutes >= limit and not line.get("job_state"):
-            return lambda: self._processor.leave_out(
+        self.progress.plan_position += 1
+        limit = self.max_minutes
+        if limit is not None and self.progress.submitted_minutes >= limit and not line.get("job_state"):
+            return lambda: self.processor.leave_out(
                 item, f"max_audio_minutes={limit:g} was reached before it was this item's turn."
             )
-        return lambda: self._processor.submit(item, line)
+        return lambda: self.processor.submit(item, line)

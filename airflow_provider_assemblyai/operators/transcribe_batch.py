@@ -27,10 +27,10 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
-from airflow_provider_assemblyai.batch.item_processor import BatchSettings, InFlightItem, ItemProcessor
+from airflow_provider_assemblyai.batch.item_processor import BatchSettings, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Items
 from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, manifest_lines
-from airflow_provider_assemblyai.batch.plan import Plan
+from airflow_provider_assemblyai.batch.plan import Plan, Progress
 from airflow_provider_assemblyai.batch.session import BatchSession, run_of
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
@@ -218,51 +218,37 @@ class TranscribeBatchOperator(AssemblyAIOperator):
             )
             waited = {**waited, "seconds": waited["seconds"] + self.lease_poll_interval}
             if self.deferrable:
-                self._defer([], "", deadline, 0, {"lease_wait": waited}, self.lease_poll_interval)
+                self._defer({"lease_wait": waited}, [], "", deadline, 0, self.lease_poll_interval)
             self._control.pause(self.lease_poll_interval)
         session.lease.claim()
         with session.lease.heartbeat():
-            plan, minutes = session.make_plan(self.retry_failed, self.max_audio_minutes)
-            return self._work(context, session, plan, deadline, minutes)
+            progress = session.begin(self.retry_failed, self.max_audio_minutes)
+            return self._work(context, session, progress, deadline)
 
     def _go_on(self, context: Context, state: Mapping[str, Any], events: list[PollEvent]) -> BatchSummary:
         """Go on after a deferral with what the checkpoint holds."""
         session = self._session(context)
         session.lease.claim(after=state["lease_token"])
         with session.lease.heartbeat():
-            saved, entries = session.ledger.read_checkpoint(state["checkpoint"])
-            return self._work(
-                context,
-                session,
-                session.plan(state["plan"]),
-                state["deadline"],
-                saved["submitted_minutes"],
-                saved["plan_position"],
-                session.in_flight(entries),
-                self._ended(events),
-            )
+            progress = session.resume(state["checkpoint"])
+            return self._work(context, session, progress, state["deadline"], self._ended(events))
 
     def _work(
         self,
         context: Context,
         session: BatchSession,
-        plan: Plan,
+        progress: Progress,
         deadline: float,
-        submitted_minutes: float,
-        plan_position: int = 0,
-        in_flight: dict[str, InFlightItem] | None = None,
         ended: Sequence[str] = (),
     ) -> BatchSummary:
         """Fetch results, fill the window and wait, until nothing is in flight and nothing is pending."""
-        in_flight = {} if in_flight is None else in_flight
         client = SharedClient(
             lambda: AssemblyAIHook(self.assemblyai_conn_id, pause=self._control.pause), self.upload_workers
         )
-        processor = ItemProcessor(session.settings, client, session.ledger, self._control, submitted_minutes)
         executor = WindowedExecutor(
-            processor,
-            session.pending(plan, plan_position),
-            in_flight,
+            processor=ItemProcessor(session.settings, client, session.ledger, self._control, progress),
+            pending=session.pending(progress),
+            progress=progress,
             max_in_flight=self.max_in_flight,
             threads=self.upload_workers,
             stop=self._stop_submitting,
@@ -273,28 +259,22 @@ class TranscribeBatchOperator(AssemblyAIOperator):
             while True:
                 executor.run(ended)
                 session.ledger.compact()
-                self._in_flight = len(in_flight)
-                if not in_flight:
-                    return self._finish(context, session, plan, region)
-                low_water = min(int(self.max_in_flight * _LOW_WATER), len(in_flight) - 1)
+                ids = list(progress.in_flight)
+                self._in_flight = len(ids)
+                if not ids:
+                    return self._finish(context, session, progress.plan, region)
+                low_water = min(int(self.max_in_flight * _LOW_WATER), len(ids) - 1)
                 max_remaining = low_water if executor.has_pending() else 0
-                self.log.info("%d transcripts are in flight.", len(in_flight))
+                self.log.info("%d transcripts are in flight.", len(ids))
                 if self.deferrable:
-                    checkpoint = session.ledger.checkpoint(
-                        {
-                            "plan_position": plan_position + executor.started,
-                            "submitted_minutes": processor.submitted_minutes,
-                        },
-                        (item.entry() for item in in_flight.values()),
-                    )
-                    session.lease.ttl_after_work = max(0.0, deadline - time.time()) + 600
                     state = {
                         "lease_token": session.lease.token,
-                        "checkpoint": checkpoint,
-                        "plan": plan.name,
+                        "checkpoint": session.checkpoint(progress),
                     }
-                    self._defer(list(in_flight), region, deadline, max_remaining, state)
-                ended = self._ended(self._wait(list(in_flight), region, deadline, max_remaining))
+                    session.lease.ttl_after_work = max(0.0, deadline - time.time()) + 600
+                    self._defer(state, ids, region, deadline, max_remaining)
+                events = asyncio.run(self._wait(ids, region, deadline, max_remaining))
+                ended = self._ended(events)
 
     def _finish(self, context: Context, session: BatchSession, plan: Plan, region: str) -> BatchSummary:
         totals = ManifestTotals(session.settings.run)
@@ -319,25 +299,24 @@ class TranscribeBatchOperator(AssemblyAIOperator):
 
     # --- waiting -----------------------------------------------------------------------------------------
 
-    def _wait(self, ids: list[str], region: str, deadline: float, max_remaining: int) -> list[PollEvent]:
-        async def wait() -> list[PollEvent]:
-            waiting = asyncio.ensure_future(
-                wait_for(
-                    self.assemblyai_conn_id,
-                    region,
-                    ids,
-                    poll_interval=self.poll_interval,
-                    deadline=deadline,
-                    max_remaining=max_remaining,
-                    deferred=False,
-                )
+    async def _wait(
+        self, ids: list[str], region: str, deadline: float, max_remaining: int
+    ) -> list[PollEvent]:
+        waiting = asyncio.ensure_future(
+            wait_for(
+                self.assemblyai_conn_id,
+                region,
+                ids,
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+                max_remaining=max_remaining,
+                deferred=False,
             )
-            while not waiting.done():
-                self._control.check()
-                await asyncio.wait([waiting], timeout=0.5)
-            return waiting.result()
-
-        return asyncio.run(wait())
+        )
+        while not waiting.done():
+            self._control.check()
+            await asyncio.wait([waiting], timeout=0.5)
+        return waiting.result()
 
     def _ended(self, events: list[PollEvent]) -> list[str]:
         """Return the jobs that have ended, or that the service refuses to report: reading them shows why."""
@@ -348,12 +327,12 @@ class TranscribeBatchOperator(AssemblyAIOperator):
 
     def _defer(
         self,
+        state: Mapping[str, Any],
         ids: list[str],
         region: str,
         deadline: float,
         max_remaining: int,
-        state: Mapping[str, Any],
-        pause: float = 0.0,
+        delay: float = 0.0,
     ) -> None:
         self.defer(
             trigger=TranscriptBatchTrigger(
@@ -364,7 +343,7 @@ class TranscribeBatchOperator(AssemblyAIOperator):
                 deadline,
                 max_remaining,
                 {"version": _STATE_VERSION, "deadline": deadline, **state},
-                pause,
+                delay,
             ),
             method_name="execute_complete",
             # A backstop only: the trigger's own deadline ends with a better message.

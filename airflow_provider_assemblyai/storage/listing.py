@@ -21,6 +21,7 @@ MEDIA: Final = re.compile(
     re.IGNORECASE,
 )
 _GLOB: Final = re.compile(r"[*?\[]")
+_WILDCARDS: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 _ETAGS: Final = ("ETag", "etag", "md5Hash", "content_md5", "generation", "VersionId")
 
 #: Objects that S3 lists at once.
@@ -157,20 +158,13 @@ def _path_within(base: ObjectStoragePath, folder: ObjectStoragePath) -> str | No
 
 def glob_pattern(glob: str) -> re.Pattern[str]:
     """Return a glob as a regular expression."""
-    parts = []
+    pattern = ""
     for part in re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", glob):
-        if part == "**/":
-            parts.append("(?:.*/)?")
-        elif part == "**":
-            parts.append(".*")
-        elif part == "*":
-            parts.append("[^/]*")
-        elif part == "?":
-            parts.append("[^/]")
+        if part in _WILDCARDS:
+            pattern += _WILDCARDS[part]
         elif len(part) > 1:
-            parts.append(
-                "[" + ("^" if part[1] == "!" else "") + re.escape(part.strip("[]!")).replace(r"\-", "-") + "]"
-            )
+            characters = re.escape(part.strip("[]!")).replace(r"\-", "-")
+            pattern += f"[^{characters}]" if part[1] == "!" else f"[{characters}]"
         else:
-            parts.append(re.escape(part))
-    return re.compile("".join(parts))
+            pattern += re.escape(part)
+    return re.compile(pattern)

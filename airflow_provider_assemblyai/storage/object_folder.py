@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from airflow_provider_assemblyai.storage.outputs import read_file, store_errors,
 _CACHING: Final = ("s3", "s3a", "gs", "gcs")
 
 
+@dataclass(frozen=True)
 class ObjectFolder:
     """
     A folder of objects that are never changed in part.
@@ -23,12 +25,7 @@ class ObjectFolder:
     :param path: need not exist yet.
     """
 
-    def __init__(self, path: ObjectStoragePath) -> None:
-        self.path = path
-
-    @property
-    def is_local(self) -> bool:
-        return self.path.protocol in ("", "file", "local")
+    path: ObjectStoragePath
 
     def subfolder(self, name: str) -> ObjectFolder:
         """Return a folder in this one."""
@@ -68,10 +65,10 @@ class ObjectFolder:
         """Remove objects; one that is gone already is fine."""
         paths = [(self.path / name).path for name in names]
         with store_errors("output_path", str(self.path)):
-            for path in paths if self.is_local else ():
-                with suppress(FileNotFoundError):
-                    Path(path).unlink()
-            if paths and not self.is_local:
+            if self.path.protocol in ("", "file", "local"):
+                for path in paths:
+                    Path(path).unlink(missing_ok=True)
+            elif paths:
                 with suppress(FileNotFoundError):
                     self.path.fs.rm(paths)
 

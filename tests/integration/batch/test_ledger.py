@@ -32,7 +32,7 @@ def open_ledger(
 
 
 def keys(ledger: Ledger) -> list[str]:
-    return [entry["key"] for entry in ledger.entries() if "key" in entry]
+    return [entry["key"] for entry in ledger.entries()]
 
 
 def test_writers_at_the_same_time_share_a_segment(tmp_path: Path) -> None:

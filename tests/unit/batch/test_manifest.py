@@ -40,7 +40,6 @@ def test_errors_that_would_come_again(error: AssemblyAIError, error_class: str, 
 
 def test_a_manifest_adds_up() -> None:
     entries = [
-        {"run_started": "ours"},
         open_entry(),
         result_entry(KEY, "failed", permanent=True),
         result_entry(OTHER_KEY, run="theirs"),
