@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -114,51 +114,61 @@ class ItemProcessor:
     _failures_in_a_row: int = field(default=0, init=False)
     _errors: int = field(default=0, init=False)
 
-    def submit(self, item: Item, line: Mapping[str, Any]) -> InFlightItem | None:
-        """
-        Submit an item, or go on with the job that an earlier try left; None if the item is done.
-
-        :param line: what the plan holds of it.
-        """
-        found: JobState | None = line.get("job_state")
-        if found is not None and found.get("phase") == "failed":
-            # Killed before its end was recorded: it is read once more, and not submitted anew.
-            found["phase"] = "submitted"
-        in_flight = InFlightItem(item, found or {}, line.get("run") or self.settings.run)
-        earlier_id = in_flight.transcript_id
-        try:
-            in_flight.item = with_content_version(item)
-            source = self._source(in_flight.item)
-            job = self._submission(in_flight, source, self._fingerprint(in_flight, source))
-            transcript = job.start(found)
-            assert transcript is not None
-            if transcript["id"] != earlier_id:
-                self._add_minutes((job.state.get("duration") or 0.0) / 60)
-            return self._follow(in_flight, job, transcript)
-        except AssemblyAIError as error:
-            self._record_failure(in_flight, error)
-            return None
+    def submit(self, in_flight: InFlightItem) -> InFlightItem | None:
+        """Submit an item, or go on with the job that an earlier try left; None if the item is done."""
+        return self._follow(in_flight, self._start_job)
 
     def fetch(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Fetch the result of a job that has ended; it may have to be submitted again."""
-        try:
-            job = self._submission(
-                in_flight, self._source(in_flight.item), in_flight.job_state["fingerprint"]
-            )
-            job.resume(in_flight.job_state, in_flight.transcript_id)
-            transcript = self.client.send(transcripts.get(in_flight.transcript_id))
-            return self._follow(in_flight, job, transcript)
-        except AssemblyAIError as error:
-            self._record_failure(in_flight, error)
-            return None
+        return self._follow(in_flight, self._resume_job)
 
-    def leave_out(self, item: Item, reason: str) -> None:
+    def leave_out(self, unsent: InFlightItem, reason: str) -> None:
         """Record that an item was not submitted."""
-        unsent = InFlightItem(item, {}, self.settings.run)
+        unsent.run = self.settings.run
         error = ItemError("AudioMinutesCap", reason, permanent=False)
         self.ledger.append(self._result_entry(unsent, "not_submitted", error=error))
 
     # --- one job -----------------------------------------------------------------------------------------
+
+    def _follow(
+        self, in_flight: InFlightItem, get_job: Callable[[InFlightItem], tuple[Submission, Transcript]]
+    ) -> InFlightItem | None:
+        """Follow the job of an item, and record its end; return the item if the job goes on."""
+        try:
+            job, transcript = get_job(in_flight)
+            completed = job.follow(
+                transcript,
+                lambda running: None,
+                on_failed=lambda failed: count_minutes(
+                    "failed", minutes_of(failed, job.state.get("duration"))
+                ),
+            )
+            if completed is None:
+                return in_flight
+            self._record_completed(in_flight, completed)
+        except AssemblyAIError as error:
+            self._record_failure(in_flight, error)
+        return None
+
+    def _start_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
+        found, earlier_id = in_flight.job_state or None, in_flight.transcript_id
+        if found is not None and found.get("phase") == "failed":
+            # Killed before its end was recorded: it is read once more, and not submitted anew.
+            found["phase"] = "submitted"
+        in_flight.item = with_content_version(in_flight.item)
+        source = self._source(in_flight.item)
+        job = self._submission(in_flight, source, self._fingerprint(in_flight, source))
+        transcript = job.start(found)
+        assert transcript is not None
+        if transcript["id"] != earlier_id:
+            self._add_minutes((job.state.get("duration") or 0.0) / 60)
+        return job, transcript
+
+    def _resume_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
+        source = self._source(in_flight.item)
+        job = self._submission(in_flight, source, in_flight.job_state["fingerprint"])
+        job.resume(in_flight.job_state, in_flight.transcript_id)
+        return job, self.client.send(transcripts.get(in_flight.transcript_id))
 
     def _source(self, item: Item) -> AudioSource:
         if item.error is not None:
@@ -201,19 +211,6 @@ class ItemProcessor:
             control=self.control,
             log=self.control.log.debug,
         )
-
-    def _follow(
-        self, in_flight: InFlightItem, job: Submission, transcript: Transcript
-    ) -> InFlightItem | None:
-        completed = job.follow(
-            transcript,
-            lambda running: None,
-            on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
-        )
-        if completed is None:
-            return in_flight
-        self._record_completed(in_flight, completed)
-        return None
 
     # --- the end of one ----------------------------------------------------------------------------------
 

@@ -144,33 +144,29 @@ class Ledger:
         """Yield the entries of items in the order in which they were written, without holding them."""
         chunks = self._chunks.names()
         for name in chunks:
-            yield from _parse_entries(self._chunks.lines(name), name)
+            yield from _item_entries(without_header(self._chunks.lines(name), name), name)
         for name in self._segments_after(chunks):
-            yield from self._read_items(name)
+            yield from _item_entries(self._read_segment(name), name)
 
     def read_checkpoint(self, name: str) -> tuple[Entry, list[Entry]]:
         """Return what :meth:`checkpoint` was given."""
-        found = list(self._read_segment(name))
-        if not found or "checkpoint" not in found[0]:
+        lines = self._read_segment(name)
+        first = parse_json(lines[0], name) if lines else {}
+        if "checkpoint" not in first:
             raise StateUnknown(
                 f"{self._segments.path}/{name} is not there any more: another attempt went on."
             )
-        return found[0]["checkpoint"], found[1:]
+        return first["checkpoint"], list(_item_entries(lines, name))
 
     def _segments_after(self, chunks: list[str]) -> list[str]:
         """Return the names of the segments that are in no chunk."""
         return [name for name in self._segments.names() if name > max(chunks, default="")]
 
-    def _read_items(self, name: str) -> Iterator[Entry]:
-        return (entry for entry in self._read_segment(name) if "key" in entry)
-
-    def _read_segment(self, name: str) -> Iterator[Entry]:
+    def _read_segment(self, name: str) -> list[bytes]:
         lines = (self._segments.read(name) or "").encode().splitlines()
-        if lines and b'{"end"' in lines[-1]:
-            yield from _parse_entries(lines, name)
-        elif len(lines) > 1:
-            # Without its end it was never finished, and nothing has acted upon it, if it is of this version.
-            next(without_header(lines, name))
+        # Without its end it was never finished, and nothing has acted upon it, if it is of this version.
+        content = list(without_header(lines, name)) if len(lines) > 1 else []
+        return content if content and content[-1].startswith(b'{"end"') else []
 
     # --- compacting --------------------------------------------------------------------------------------
 
@@ -181,7 +177,7 @@ class Ledger:
             return
         newest: dict[str, bytes] = {}
         for name in names:
-            for entry in self._read_items(name):
+            for entry in _item_entries(self._read_segment(name), name):
                 newest.pop(entry["key"], None)
                 newest[entry["key"]] = _as_line(entry)
         self.lease.check()
@@ -201,8 +197,8 @@ def _with_end(lines: Iterable[bytes]) -> Iterator[bytes]:
     yield b'{"end": %d}' % count
 
 
-def _parse_entries(lines: Iterable[bytes], file: str) -> Iterator[Entry]:
-    for line in without_header(lines, file):
+def _item_entries(lines: Iterable[bytes], file: str) -> Iterator[Entry]:
+    for line in lines:
         entry = parse_json(line, file)
-        if "end" not in entry:
+        if "key" in entry:
             yield entry

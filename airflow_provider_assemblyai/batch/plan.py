@@ -149,13 +149,12 @@ class Plan:
 
         :param after: lines that have been read already.
         """
-        seen = 0
         for name in self._pages("items"):
             count = int(name.removesuffix(".jsonl").rpartition("-")[2])
-            if seen + count > after:
-                for line in list(self._lines(name))[max(0, after - seen) :]:
+            if after < count:
+                for line in list(self._lines(name))[after:]:
                     yield json.loads(line)
-            seen += count
+            after = max(0, after - count)
 
     def keys(self) -> Counter[bytes]:
         """Return how often each item is in the list."""

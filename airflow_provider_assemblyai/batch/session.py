@@ -116,20 +116,21 @@ class BatchSession:
     def resume(self, checkpoint: str) -> Progress:
         """Return the progress that a checkpoint holds."""
         state, entries = self.ledger.read_checkpoint(checkpoint)
-        in_flight = (
-            InFlightItem(self._items.restore(entry), entry["job_state"], entry["run"]) for entry in entries
-        )
         return Progress(
             Plan(self._plans.subfolder(state["plan"])),
             state["submitted_minutes"],
             state["plan_position"],
-            {item.transcript_id: item for item in in_flight},
+            {item.transcript_id: item for item in map(self._restore, entries)},
         )
 
-    def pending(self, progress: Progress) -> Iterator[tuple[Item, Entry]]:
-        """Yield the items that have not been started, with what the plan holds of them."""
-        for line in progress.plan.items(progress.plan_position):
-            yield self._items.restore(line), line
+    def pending(self, progress: Progress) -> Iterator[InFlightItem]:
+        """Return the items of the plan that have not been started."""
+        return map(self._restore, progress.plan.items(progress.plan_position))
+
+    def _restore(self, line: Entry) -> InFlightItem:
+        """Return the item of a line of the plan, or of a checkpoint."""
+        run = line.get("run") or self.settings.run
+        return InFlightItem(self._items.restore(line), line.get("job_state") or {}, run)
 
     def _check_fence(self, number: int) -> None:
         self._fence.write({"version": VERSION, "serial": number, "phase": "intent"})
@@ -219,8 +220,6 @@ def is_owner_finished(owner: str) -> bool:
 
 
 def _known_minutes(item: Item) -> float:
-    if item.error or item.audio.lower().startswith(("http://", "https://")):
-        return 0.0
     try:
         return (requested_duration(locate(item.audio), item.config) or 0.0) / 60
     except InvalidInput:

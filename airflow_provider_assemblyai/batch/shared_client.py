@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.call import Call
@@ -78,33 +79,29 @@ class _SharedListing:
     def __init__(self, pages: Iterator[Page]) -> None:
         self.begun = False
         self._rest = pages
-        self._seen: list[Page] = []
-        self._error: Exception | None = None
+        #: Pages; at last None for the end, or the error, which all look-ups meet. A generator that has raised only
+        #: shows its end afterwards, and that would read as "surely not there".
+        self._seen: list[Page | Exception | None] = []
         self._lock = threading.Lock()
 
     def pages(self) -> Iterator[Page]:
-        number = 0
-        while True:
+        for number in count():
             with self._lock:
                 if not self.begun:
                     time.sleep(_GATHER)
                     # A look-up that comes after this must not see a page of before.
                     self.begun = True
                 if number == len(self._seen):
-                    page = self._next_page()
-                    if page is None:
-                        return
-                    self._seen.append(page)
+                    self._seen.append(self._next_page())
                 page = self._seen[number]
+            if page is None:
+                return
+            if isinstance(page, Exception):
+                raise page
             yield page
-            number += 1
 
-    def _next_page(self) -> Page | None:
-        # A generator that has raised only shows its end afterwards, and that would read as "surely not there".
-        if self._error is not None:
-            raise self._error
+    def _next_page(self) -> Page | Exception | None:
         try:
             return next(self._rest, None)
         except Exception as error:
-            self._error = error
-            raise
+            return error

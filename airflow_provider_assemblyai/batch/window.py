@@ -9,8 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from airflow_provider_assemblyai.batch.item_processor import ItemProcessor
-from airflow_provider_assemblyai.batch.items import InFlightItem, Item
-from airflow_provider_assemblyai.batch.ledger import Entry
+from airflow_provider_assemblyai.batch.items import InFlightItem
 from airflow_provider_assemblyai.batch.plan import Progress
 
 
@@ -20,7 +19,7 @@ class WindowedExecutor:
     Works in threads until only waiting is left to do.
 
     :param processor: does the work of one item.
-    :param pending: items to do, with what the plan holds of them.
+    :param pending: items to do.
     :param progress: kept up to date.
     :param max_in_flight: jobs that may be at the service.
     :param threads: how many work.
@@ -29,13 +28,13 @@ class WindowedExecutor:
     """
 
     processor: ItemProcessor
-    pending: Iterator[tuple[Item, Entry]]
+    pending: Iterator[InFlightItem]
     progress: Progress
     max_in_flight: int
     threads: int
     stop: Callable[[], None]
     max_minutes: float | None
-    _next: tuple[Item, Entry] | None = field(default=None, init=False)
+    _next: InFlightItem | None = field(default=None, init=False)
 
     def run(self, ended: Sequence[str]) -> None:
         """
@@ -78,11 +77,11 @@ class WindowedExecutor:
         if len(self.progress.in_flight) + running >= self.max_in_flight or not self.has_pending():
             return None
         assert self._next is not None
-        (item, line), self._next = self._next, None
+        item, self._next = self._next, None
         self.progress.plan_position += 1
         limit = self.max_minutes
-        if limit is not None and self.progress.submitted_minutes >= limit and not line.get("job_state"):
+        if limit is not None and self.progress.submitted_minutes >= limit and not item.job_state:
             return lambda: self.processor.leave_out(
                 item, f"max_audio_minutes={limit:g} was reached before it was this item's turn."
             )
-        return lambda: self.processor.submit(item, line)
+        return lambda: self.processor.submit(item)

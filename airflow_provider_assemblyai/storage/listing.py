@@ -44,7 +44,6 @@ def is_media_listing(text: str) -> bool:
             if path.protocol in ("", "file", "local"):
                 raise InvalidInput(f"audios: {text} does not exist.") from None
             return True  # an object store has no empty folders
-    return False
 
 
 def list_media(text: str, excluding: ObjectStoragePath, page_size: int = _S3_PAGE) -> Iterator[MediaFile]:

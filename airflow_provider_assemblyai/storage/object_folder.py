@@ -44,7 +44,6 @@ class ObjectFolder:
             files = (entry["name"] for entry in found if entry["type"] == "file")
             names = (str(name).rstrip("/").rpartition("/")[2] for name in files)
             return sorted(name for name in names if name and not name.startswith("."))
-        return []
 
     def write(self, name: str, content: str | Iterable[bytes]) -> None:
         """Write an object, whole or not at all."""
