@@ -203,22 +203,20 @@ class TranscribeBatchOperator(AssemblyAIOperator):
         :param waited: how long for which heartbeat, before a deferral.
         """
         session = self._session(context)
-        OutputFiles(session.settings.output_path, "manifest").check_writable()
+        path = session.settings.output_path
+        OutputFiles(path, "manifest").check_writable()
         while (holder := session.lease.current_holder()) is not None:
             # How long is counted, not read off a clock.
-            if waited is None or waited["heartbeat"] != holder.heartbeat:
-                waited = {"heartbeat": holder.heartbeat, "seconds": 0.0}
-            if waited["seconds"] > holder.ttl:
-                self.log.warning("The holder of %s is gone: %s.", session.settings.output_path, holder.owner)
+            seconds = waited["seconds"] if waited and waited["heartbeat"] == holder.heartbeat else 0.0
+            if seconds > holder.ttl:
+                self.log.warning("The holder of %s is gone: %s.", path, holder.owner)
                 break
             if self.on_locked == "fail" or time.time() > deadline:
-                raise BatchLocked(str(session.settings.output_path), holder.owner)
-            self.log.info(
-                "Another task works on %s: %s. Waiting.", session.settings.output_path, holder.owner
-            )
-            waited = {**waited, "seconds": waited["seconds"] + self.lease_poll_interval}
+                raise BatchLocked(str(path), holder.owner)
+            self.log.info("Another task works on %s: %s. Waiting.", path, holder.owner)
+            waited = {"heartbeat": holder.heartbeat, "seconds": seconds + self.lease_poll_interval}
             if self.deferrable:
-                self._defer({"lease_wait": waited}, [], "", deadline, 0, self.lease_poll_interval)
+                self._defer([], "", deadline, 0, {"lease_wait": waited}, self.lease_poll_interval)
             self._control.pause(self.lease_poll_interval)
         session.lease.claim()
         with session.lease.heartbeat():
@@ -272,7 +270,7 @@ class TranscribeBatchOperator(AssemblyAIOperator):
                         "checkpoint": session.checkpoint(progress),
                     }
                     session.lease.ttl_after_work = max(0.0, deadline - time.time()) + 600
-                    self._defer(state, ids, region, deadline, max_remaining)
+                    self._defer(ids, region, deadline, max_remaining, state)
                 events = asyncio.run(self._wait(ids, region, deadline, max_remaining))
                 ended = self._ended(events)
 
@@ -327,12 +325,12 @@ class TranscribeBatchOperator(AssemblyAIOperator):
 
     def _defer(
         self,
-        state: Mapping[str, Any],
         ids: list[str],
         region: str,
         deadline: float,
         max_remaining: int,
-        delay: float = 0.0,
+        state: Mapping[str, Any],
+        pause: float = 0.0,
     ) -> None:
         self.defer(
             trigger=TranscriptBatchTrigger(
@@ -343,7 +341,7 @@ class TranscribeBatchOperator(AssemblyAIOperator):
                 deadline,
                 max_remaining,
                 {"version": _STATE_VERSION, "deadline": deadline, **state},
-                delay,
+                pause,
             ),
             method_name="execute_complete",
             # A backstop only: the trigger's own deadline ends with a better message.
