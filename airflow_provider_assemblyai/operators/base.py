@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
 
 if TYPE_CHECKING:
@@ -47,3 +48,32 @@ class AssemblyAIOperator(CancellationMixin, BaseOperator):
         """
         limit = self.execution_timeout
         return timeout if limit is None else min(timeout, limit.total_seconds())
+
+
+class TranscriptOperator(AssemblyAIOperator):
+    """
+    Base of the tasks for one transcript that exists already.
+
+    :param transcript_id: its id, or what a task of this package returned for it (templated).
+    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
+        connection's (templated).
+    """
+
+    template_fields: Sequence[str] = ("transcript_id", "region", "assemblyai_conn_id")
+    ui_color = "#dbe9ff"
+
+    def __init__(
+        self, *, transcript_id: TranscriptReference, region: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.transcript_id = transcript_id
+        self.region = region
+
+    def _resolve_transcript(self) -> tuple[str, AssemblyAIHook]:
+        """
+        Return the id of the transcript, and a hook for the region it lives in.
+
+        :raises InvalidInput: there is no usable id, or two regions are named.
+        """
+        transcript_id, region = resolve_transcript(self.transcript_id, self.region)
+        return transcript_id, AssemblyAIHook(self.assemblyai_conn_id, region)

@@ -5,26 +5,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
+from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.api.validation import check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer, upload_shortfall
+from airflow_provider_assemblyai.jobs.audio import upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
-from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
+from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
-from airflow_provider_assemblyai.jobs.state import ReusePolicy
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
+from airflow_provider_assemblyai.operators.transcription import TranscriptionOperator
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
@@ -33,45 +32,27 @@ if TYPE_CHECKING:
     from airflow.sdk import XComArg
 
 
-class TranscribeOperator(AssemblyAIOperator):
+class TranscribeOperator(TranscriptionOperator):
     """
     Transcribe a recording and return a small summary; texts and words go to files.
 
-    :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath`` (templated).
-    :param config: what to ask for beside the audio, passed through untouched (templated); ``speech_models``
-        is added if no model is named.
-    :param output_path: directory or object store prefix for the files (templated). Files are named after
-        the audio's stem, with the map index in mapped tasks.
-    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
-        ``redacted_audio`` (templated). Default: ``json`` and ``txt``.
-    :param chars_per_caption: characters a subtitle line may have.
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.transcription.TranscriptionOperator`
+    (request, files, transfer, waiting, lost answers) and of
+    :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
+
+    :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath`` (templated). Its stem
+        names the files, with the map index in mapped tasks.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
         A text over 256 KiB is left out with a warning.
     :param delete_after: delete the transcript and the uploaded audio from the service once the files are
         written; needs ``json`` among the formats.
-    :param transfer: ``url`` hands the address over, ``presign`` has the object store sign one, ``upload``
-        sends the bytes. ``auto``: public URLs are handed over, stores that can sign for a public host
-        sign, anything else is uploaded (at most 2.2 GB).
-    :param presign_expiry: seconds that a signed URL works; it must outlast the service's queue.
     :param wait_for_completion: False returns as soon as the job is accepted.
-    :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
-        default_deferrable`` of the Airflow configuration.
-    :param poll_interval: seconds between the first looks; they grow to 30 s.
     :param timeout: seconds to wait for the result. The job goes on after that, and is billed.
     :param reuse: what a task that is cleared after it ended well does: take up the finished transcript (True),
         or submit a new job (False). ``"output"`` also takes up what another run left below the same
         ``output_path`` for the same input. A retry always takes up what an earlier try submitted.
-    :param on_same_url: a public URL is not unique. If an answer was lost, and a job of the same URL and config
-        was made since: it is ours (``adopt``), none of ours (``resubmit``), or a reason to stop (``fail``).
-    :param on_missing: what to do if the service does not know the recorded id: ``fail`` or ``resubmit``.
-    :param max_resubmits: submissions after the first, over all tries, when jobs fail for the service's reasons.
-    :param settle_time: seconds between the two looks that must both find nothing before an answer that was lost
-        is taken for a job that was never made.
     :param on_kill: ``keep`` leaves the job alone: it cannot be cancelled and is billed. ``delete`` deletes it if
         it is done by then and the task is finally over.
-    :param assemblyai_conn_id: the connection to use (templated).
-    :param retries: as in every operator, but not 0 by default: a retry picks the job up after a crash.
-    :param retry_delay: as in every operator.
     :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`. ``transcript_id`` is also pushed by
         itself the moment it exists.
     :raises AirflowFailException: a retry cannot help: bad input, a refused key, audio the service cannot
@@ -81,60 +62,32 @@ class TranscribeOperator(AssemblyAIOperator):
     https://www.assemblyai.com/docs/speech-to-text/pre-recorded-audio
     """
 
-    template_fields: Sequence[str] = ("audio", "config", "output_path", "formats", "assemblyai_conn_id")
-    template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
-    ui_color = "#dbe9ff"
+    template_fields: Sequence[str] = ("audio", *TranscriptionOperator.template_fields)
 
     def __init__(
         self,
         *,
         audio: str | ObjectStoragePath | XComArg,
-        config: dict[str, Any] | str | None = None,
-        output_path: str | ObjectStoragePath | None = None,
-        formats: Sequence[Format] | str | None = None,
-        chars_per_caption: int | None = None,
         push_text: bool | None = None,
         delete_after: bool = False,
-        transfer: Transfer = "auto",
-        presign_expiry: float | timedelta = 24 * 3600,
         wait_for_completion: bool = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | timedelta = 5.0,
         timeout: float | timedelta = 6 * 3600,
         reuse: bool | Literal["output"] = True,
-        on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt",
-        on_missing: Literal["fail", "resubmit"] = "fail",
-        max_resubmits: int = 2,
-        settle_time: float | timedelta = 10.0,
         on_kill: Literal["keep", "delete"] = "keep",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(timeout=timeout, **kwargs)
         self.audio = audio
-        self.config = config
-        self.output_path = output_path
-        self.formats = formats
-        self.chars_per_caption = chars_per_caption
         self.push_text = push_text
         self.delete_after = delete_after
-        self.transfer = transfer
-        self.presign_expiry = check_seconds("presign_expiry", presign_expiry)
         self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
-        self.poll_interval = check_seconds("poll_interval", poll_interval)
-        self.timeout = check_seconds("timeout", timeout)
-        self.policy = ReusePolicy(
-            reuse, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
-        )
+        self.policy = replace(self.policy, reuse=reuse)
         self.delete_on_kill = on_kill == "delete"
         check_choice("on_kill", on_kill, ("keep", "delete"))
-        if chars_per_caption is not None:
-            check_count("chars_per_caption", chars_per_caption, 1)
         self._check_options()
 
     def _check_options(self) -> None:
         """Refuse, while the DAG is parsed, what is known to be wrong by then."""
-        check_choice("transfer", self.transfer, TRANSFERS)
         if self.policy.reuse == "output" and self.output_path is None:
             raise InvalidInput(
                 "reuse='output' needs an output_path: that is where other runs leave their records."
@@ -152,12 +105,8 @@ class TranscribeOperator(AssemblyAIOperator):
                     )
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
-        # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
-        # fields for its UI.
         super()._do_render_template_fields(*args, **kwargs)
         mask_url_secrets(self.audio)
-        with suppress(InvalidInput):  # execute reports what is wrong with it
-            mask_webhook_secrets(transcripts.check_config(self.config))
 
     def execute(self, context: Context) -> Summary:
         deadline = time.time() + self._time_limit(self.timeout)
@@ -206,8 +155,7 @@ class TranscribeOperator(AssemblyAIOperator):
     def _checked_formats(self) -> tuple[Format, ...]:
         if self.output_path is None:
             return ()
-        given = results.DEFAULT_FORMATS if self.formats is None else self.formats
-        formats = results.check_formats(given, results.FORMATS)
+        formats = super()._checked_formats()
         if self.delete_after and "json" not in formats:
             raise InvalidInput(
                 "delete_after needs 'json' among the formats: nothing else keeps the whole result."

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import timedelta
 from math import inf
 from typing import Any, Literal
@@ -16,7 +16,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     Context,
     ObjectStoragePath,
-    conf,
 )
 
 from airflow_provider_assemblyai.api import transcripts
@@ -26,7 +25,7 @@ from airflow_provider_assemblyai.api.errors import (
     ItemsFailed,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.api.validation import check_choice, check_count
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Items
 from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, manifest_lines
@@ -35,12 +34,8 @@ from airflow_provider_assemblyai.batch.session import BatchSession, run_of
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
-from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
-from airflow_provider_assemblyai.jobs.results import Format
-from airflow_provider_assemblyai.jobs.state import ReusePolicy
-from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
+from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
+from airflow_provider_assemblyai.operators.transcription import TranscriptionOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, open_path
 from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger, wait_for
@@ -52,23 +47,22 @@ _STATE_VERSION = 1
 _LOW_WATER = 2 / 3
 
 
-class TranscribeBatchOperator(AssemblyAIOperator):
+class TranscribeBatchOperator(TranscriptionOperator):
     """
     Transcribe many recordings in one task: files and a manifest are written, a small summary is returned.
 
     A ledger beside the files makes it resumable item by item after any kill, and another run does only what is
     missing.
 
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.transcription.TranscriptionOperator`
+    (request, files, transfer, waiting, lost answers) and of
+    :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries). The ``config`` of an
+    item overrides the operator's.
+
     :param audios: a list of ``http(s)`` URLs, local paths, URIs of object stores or ``{"audio": ..., "config": {...}}``;
         or a folder or glob of any store; or a list as JSON text (templated). Below a folder, files with an audio or
         video extension are taken.
-    :param config: what to ask for, passed through untouched (templated). The ``config`` of an item overrides it.
     :param output_path: directory or object store prefix for files, manifest and ledger (templated).
-    :param formats: what to write for each item: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
-        ``redacted_audio`` (templated). Default: ``json`` and ``txt``.
-    :param chars_per_caption: characters a subtitle line may have.
-    :param transfer: as in ``TranscribeOperator``: ``auto``, ``url``, ``presign`` or ``upload``.
-    :param presign_expiry: seconds that a signed URL works; each is signed just before its submission.
     :param max_in_flight: jobs that are at the service at the same time. Three times the account's concurrency keeps
         it busy while a worker fetches results and fills the window.
     :param upload_workers: threads that upload, submit and fetch.
@@ -78,19 +72,8 @@ class TranscribeBatchOperator(AssemblyAIOperator):
     :param retry_failed: which items that failed in an earlier run are tried again: those whose error may pass
         (``transient``), or ``all``.
     :param on_locked: what to do while another task works on the same output path: ``wait`` or ``fail``.
-    :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
-        default_deferrable`` of the Airflow configuration.
-    :param poll_interval: seconds between two polls.
     :param timeout: seconds for the whole batch; ``execution_timeout``, if it is shorter. Jobs go on after that, and
         are billed; a retry fetches them.
-    :param on_same_url: as in ``TranscribeOperator``, for items that are public URLs.
-    :param on_missing: what to do if the service does not know a recorded id: ``fail`` or ``resubmit``.
-    :param max_resubmits: submissions of an item after the first, when its jobs fail for the service's reasons.
-    :param settle_time: seconds between the two look-ups that must both find nothing before an answer that was lost
-        is taken for a job that was never made.
-    :param assemblyai_conn_id: the connection to use (templated).
-    :param retries: as in every operator, but not 0 by default: a retry re-attaches to what is in flight.
-    :param retry_delay: as in every operator.
     :return: a :class:`airflow_provider_assemblyai.batch.manifest.BatchSummary`, which is also pushed as ``summary``
         before the task fails or is skipped because of its items.
     :raises AirflowFailException: a retry cannot help: bad input, a refused key, items that would fail again.
@@ -99,9 +82,7 @@ class TranscribeBatchOperator(AssemblyAIOperator):
     https://www.assemblyai.com/docs/speech-to-text/pre-recorded-audio
     """
 
-    template_fields: Sequence[str] = ("audios", "config", "output_path", "formats", "assemblyai_conn_id")
-    template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
-    ui_color = "#dbe9ff"
+    template_fields: Sequence[str] = ("audios", *TranscriptionOperator.template_fields)
     #: Seconds after which a lease that another task holds is read again.
     lease_poll_interval = 15.0
 
@@ -110,54 +91,28 @@ class TranscribeBatchOperator(AssemblyAIOperator):
         *,
         audios: Sequence[str | ObjectStoragePath | Mapping[str, Any]] | str | ObjectStoragePath,
         output_path: str | ObjectStoragePath,
-        config: dict[str, Any] | str | None = None,
-        formats: Sequence[Format] | str | None = None,
-        chars_per_caption: int | None = None,
-        transfer: Transfer = "auto",
-        presign_expiry: float | timedelta = 24 * 3600,
         max_in_flight: int = 600,
         upload_workers: int = 16,
         max_audio_minutes: float | None = None,
         on_partial_failure: Literal["fail", "skip", "succeed"] = "fail",
         retry_failed: Literal["transient", "all"] = "transient",
         on_locked: Literal["wait", "fail"] = "wait",
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | timedelta = 5.0,
         timeout: float | timedelta = 24 * 3600,
-        on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt",
-        on_missing: Literal["fail", "resubmit"] = "fail",
-        max_resubmits: int = 2,
-        settle_time: float | timedelta = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(output_path=output_path, timeout=timeout, **kwargs)
         self.audios = audios
-        self.config = config
-        self.output_path = output_path
-        self.formats = formats
-        self.chars_per_caption = chars_per_caption
-        self.transfer = transfer
-        self.presign_expiry = check_seconds("presign_expiry", presign_expiry)
         self.max_in_flight = check_count("max_in_flight", max_in_flight, 1)
         self.upload_workers = check_count("upload_workers", upload_workers, 1)
         self.max_audio_minutes = max_audio_minutes
         self.on_partial_failure = on_partial_failure
         self.retry_failed = retry_failed
         self.on_locked = on_locked
-        self.deferrable = deferrable
-        self.poll_interval = check_seconds("poll_interval", poll_interval)
-        self.timeout = check_seconds("timeout", timeout)
-        self.policy = ReusePolicy(
-            True, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
-        )
         self._in_flight = 0
         self._stopped = False
-        check_choice("transfer", transfer, TRANSFERS)
         check_choice("on_partial_failure", on_partial_failure, ("fail", "skip", "succeed"))
         check_choice("retry_failed", retry_failed, ("transient", "all"))
         check_choice("on_locked", on_locked, ("wait", "fail"))
-        if chars_per_caption is not None:
-            check_count("chars_per_caption", chars_per_caption, 1)
         if max_audio_minutes is not None and not (
             isinstance(max_audio_minutes, int | float) and 0 < max_audio_minutes < inf
         ):
@@ -166,17 +121,12 @@ class TranscribeBatchOperator(AssemblyAIOperator):
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         super()._do_render_template_fields(*args, **kwargs)
         # What opens an address must not get into logs and Airflow's pages.
-        self._mask_config(self.config)
         for given in self.audios if isinstance(self.audios, list | tuple) else [self.audios]:
             if isinstance(given, Mapping):
                 mask_url_secrets(given.get("audio"))
                 self._mask_config(given.get("config"))
             else:
                 mask_url_secrets(given)
-
-    def _mask_config(self, config: object) -> None:
-        with suppress(InvalidInput):  # execute reports what is wrong with it
-            mask_webhook_secrets(transcripts.check_config(config))
 
     # --- the run of a task -------------------------------------------------------------------------------
 
@@ -352,7 +302,6 @@ class TranscribeBatchOperator(AssemblyAIOperator):
 
     def _session(self, context: Context) -> BatchSession:
         path = open_path(self.output_path, "output_path")
-        formats = results.DEFAULT_FORMATS if self.formats is None else self.formats
         settings = BatchSettings(
             self.assemblyai_conn_id,
             run_of(context),
@@ -361,7 +310,7 @@ class TranscribeBatchOperator(AssemblyAIOperator):
             self.presign_expiry,
             self.policy,
             path,
-            results.check_formats(formats, results.FORMATS),
+            self._checked_formats(),
             self.chars_per_caption,
         )
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)

@@ -11,27 +11,26 @@ from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
 from airflow_provider_assemblyai.api.validation import check_count
-from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.hooks.assemblyai import fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Format, Summary
-from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
+from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
 
-class TranscriptExportOperator(AssemblyAIOperator):
+class TranscriptExportOperator(TranscriptOperator):
     """
     Write the files of a completed transcript.
 
-    :param transcript_id: its id, or what a task of this package returned for it (templated).
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.base.TranscriptOperator` (transcript,
+    connection, retries).
+
     :param output_path: directory or object store prefix (templated).
     :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
         ``redacted_audio`` (templated).
     :param name: what the files are named, without extension (templated). Default: the transcript id.
     :param chars_per_caption: characters a subtitle line may have.
     :param push_text: whether the returned summary holds the text.
-    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
-        connection's (templated).
-    :param assemblyai_conn_id: the connection to use (templated).
     :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
     :raises AirflowFailException: a retry cannot help: an unknown id, a failed or deleted transcript.
     :raises AssemblyAIError: a retry can help: the job is still running, the service or store is not there.
@@ -39,30 +38,19 @@ class TranscriptExportOperator(AssemblyAIOperator):
     https://www.assemblyai.com/docs/api-reference/transcripts
     """
 
-    template_fields: Sequence[str] = (
-        "transcript_id",
-        "output_path",
-        "formats",
-        "name",
-        "region",
-        "assemblyai_conn_id",
-    )
-    ui_color = "#dbe9ff"
+    template_fields: Sequence[str] = ("output_path", "formats", "name", *TranscriptOperator.template_fields)
 
     def __init__(
         self,
         *,
-        transcript_id: TranscriptReference,
         output_path: str | ObjectStoragePath,
         formats: Sequence[Format] = results.DEFAULT_FORMATS,
         name: str | None = None,
         chars_per_caption: int | None = None,
         push_text: bool = False,
-        region: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.transcript_id = transcript_id
         self.output_path = output_path
         self.formats = formats
         self.name = name
@@ -70,13 +58,11 @@ class TranscriptExportOperator(AssemblyAIOperator):
         if chars_per_caption is not None:
             check_count("chars_per_caption", chars_per_caption, 1)
         self.push_text = push_text
-        self.region = region
 
     def execute(self, context: Context) -> Summary:
         with fail_fast():
-            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
+            transcript_id, hook = self._resolve_transcript()
             formats = results.check_formats(self.formats, results.FORMATS)
-            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
             if self.name is not None and (not self.name or "/" in self.name):
                 raise InvalidInput("name must not be empty or hold a slash: the place is output_path.")
             # Without a name of the user's the id names the files, which no other mapped task has.
@@ -90,14 +76,13 @@ class TranscriptExportOperator(AssemblyAIOperator):
             return results.summarize(transcript, hook.region, push_text=self.push_text, outputs=written)
 
 
-class TranscriptDeleteOperator(AssemblyAIOperator):
+class TranscriptDeleteOperator(TranscriptOperator):
     """
     Delete a transcript and its uploaded audio from the service. Deleting twice is fine.
 
-    :param transcript_id: its id, or what a task of this package returned for it (templated).
-    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
-        connection's (templated).
-    :param assemblyai_conn_id: the connection to use (templated).
+    It has the parameters of :class:`airflow_provider_assemblyai.operators.base.TranscriptOperator` (transcript,
+    connection, retries).
+
     :return: the transcript id.
     :raises AirflowFailException: a retry cannot help: an unknown id, a refused key.
     :raises AssemblyAIError: a retry can help: the job is still running, the service is not there.
@@ -105,24 +90,11 @@ class TranscriptDeleteOperator(AssemblyAIOperator):
     https://www.assemblyai.com/docs/api-reference/transcripts/delete
     """
 
-    template_fields: Sequence[str] = ("transcript_id", "region", "assemblyai_conn_id")
     ui_color = "#ffe3db"
-
-    def __init__(
-        self,
-        *,
-        transcript_id: TranscriptReference,
-        region: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.transcript_id = transcript_id
-        self.region = region
 
     def execute(self, context: Context) -> str:
         with fail_fast():
-            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
-            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+            transcript_id, hook = self._resolve_transcript()
             status = hook.send(transcripts.get(transcript_id))["status"]
             if status not in ("completed", "error"):
                 # What the service does with a running job that is deleted is not known; it bills it.

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -25,26 +25,23 @@ from airflow_provider_assemblyai.api.validation import check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Summary
+from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 
-if TYPE_CHECKING:
-    from airflow.sdk import XComArg
 
-
-class TranscriptSensor(BaseSensorOperator):
+class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     """
     Wait until a transcript is completed; a failed one fails the task.
 
-    :param transcript_id: its id, or what a task of this package returned for it (templated).
-    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
-        connection's (templated).
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.base.TranscriptOperator` (transcript,
+    connection, retries) and those of every sensor.
+
     :param push_text: whether the returned summary holds the text, if it has at most 256 KiB.
     :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
         default_deferrable`` of the Airflow configuration.
     :param poke_interval: seconds between two looks; in deferrable mode between the first ones.
     :param timeout: seconds to wait, as in every sensor.
-    :param assemblyai_conn_id: the connection to use (templated).
     :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
     :raises AirflowSensorTimeout: the time is over; with ``soft_fail`` the task is skipped.
     :raises AirflowFailException: a retry cannot help: a failed transcript, an unknown id, a refused key.
@@ -53,29 +50,18 @@ class TranscriptSensor(BaseSensorOperator):
     https://www.assemblyai.com/docs/api-reference/transcripts/get
     """
 
-    template_fields: Sequence[str] = ("transcript_id", "region", "assemblyai_conn_id")
-    ui_color = "#dbe9ff"
-
     def __init__(
         self,
         *,
-        transcript_id: str | Mapping[str, Any] | XComArg,
-        region: str | None = None,
         push_text: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 15.0,
-        assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
-        retries: int = 2,
-        retry_delay: timedelta = timedelta(seconds=30),
         **kwargs: Any,
     ) -> None:
         check_seconds("poke_interval", poke_interval)
-        super().__init__(poke_interval=poke_interval, retries=retries, retry_delay=retry_delay, **kwargs)
-        self.transcript_id = transcript_id
-        self.region = region
+        super().__init__(poke_interval=poke_interval, **kwargs)
         self.push_text = push_text
         self.deferrable = deferrable
-        self.assemblyai_conn_id = assemblyai_conn_id
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
@@ -84,8 +70,7 @@ class TranscriptSensor(BaseSensorOperator):
 
     def _look(self) -> Summary | None:
         with fail_fast():
-            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
-            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+            transcript_id, hook = self._resolve_transcript()
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
                 return None
@@ -109,18 +94,17 @@ class TranscriptSensor(BaseSensorOperator):
 
     def _defer(self) -> NoReturn:
         with fail_fast():
-            transcript_id, region = results.resolve_transcript(self.transcript_id, self.region)
-            region = AssemblyAIHook(self.assemblyai_conn_id, region).region
+            transcript_id, hook = self._resolve_transcript()
             self.defer(
                 trigger=TranscriptTrigger(
                     transcript_id,
                     self.assemblyai_conn_id,
-                    region,
+                    hook.region,
                     self.poke_interval,
                     time.time() + self.timeout,
                 ),
                 method_name="execute_complete",
-                kwargs={"region": region},
+                kwargs={"region": hook.region},
                 # A backstop only: the trigger's own deadline ends with a better message.
                 timeout=timedelta(seconds=self.timeout + 120),
             )

@@ -73,6 +73,11 @@ def parameters(of: type) -> set[str]:
     return found - {"self", "kwargs"}
 
 
+def docstrings_of(of: type) -> str:
+    """The docstrings of a class and of its bases in this package."""
+    return "\n".join(one.__doc__ or "" for one in ours(of))
+
+
 def section(title: str, page: str = README) -> str:
     return re.split(r"\n##+ ", page.partition(f"## {title}\n")[2])[0]
 
@@ -129,7 +134,7 @@ def test_every_parameter_of_a_batch_is_in_a_table() -> None:
     ],
 )
 def test_every_parameter_is_in_the_docstring(operator: Any) -> None:
-    docstrings = "\n".join(one.__doc__ or "" for one in ours(operator))
+    docstrings = docstrings_of(operator)
     documented = set(re.findall(r":param (\w+):", docstrings))
     assert parameters(operator) - documented <= {"retries", "retry_delay"}
     for field in operator.template_fields:
@@ -146,7 +151,7 @@ def test_every_format_is_on_the_pages_and_in_the_help() -> None:
     for text in (README, (ROOT / "docs/batch.md").read_text()):
         assert f"any of `{formats}`" in text
     for operator in (TranscribeOperator, TranscribeBatchOperator, TranscriptExportOperator):
-        documented = re.search(r":param formats:(.*?):param", operator.__doc__ or "", re.DOTALL)
+        documented = re.search(r":param formats:(.*?):param", docstrings_of(operator), re.DOTALL)
         assert documented
         for name in results.FORMATS:
             assert f"``{name}``" in documented[1], (operator, name)

@@ -18,8 +18,8 @@ ROOT = Path(airflow_provider_assemblyai.__file__).parent
 
 #: From top to bottom. A room imports rooms of lower lines only, so there can be no cycle.
 LAYERS = (
-    ("decorators",),
-    ("operators", "sensors"),
+    ("decorators", "sensors"),
+    ("operators",),
     ("mixins", "batch", "capture"),
     ("triggers",),
     ("events",),

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of operators that transcribe recordings: the parameters they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Literal
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
+
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
+from airflow_provider_assemblyai.jobs.masking import mask_webhook_secrets
+from airflow_provider_assemblyai.jobs.results import Format
+from airflow_provider_assemblyai.jobs.state import ReusePolicy
+from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
+
+
+class TranscriptionOperator(AssemblyAIOperator):
+    """
+    Base of the operators that transcribe recordings.
+
+    :param config: what to ask for beside the audio, passed through untouched (templated); ``speech_models``
+        is added if no model is named.
+    :param output_path: directory or object store prefix for the files (templated).
+    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
+        ``redacted_audio`` (templated). Default: ``json`` and ``txt``.
+    :param chars_per_caption: characters a subtitle line may have.
+    :param transfer: ``url`` hands the address over, ``presign`` has the object store sign one, ``upload``
+        sends the bytes. ``auto``: public URLs are handed over, stores that can sign for a public host
+        sign, anything else is uploaded (at most 2.2 GB).
+    :param presign_expiry: seconds that a signed URL works; it must outlast the service's queue.
+    :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
+        default_deferrable`` of the Airflow configuration.
+    :param poll_interval: seconds between the first looks; they grow to 30 s.
+    :param timeout: seconds to wait for the result. A job goes on after that, and is billed.
+    :param on_same_url: a public URL is not unique. If an answer was lost, and a job of the same URL and config
+        was made since: it is ours (``adopt``), none of ours (``resubmit``), or a reason to stop (``fail``).
+    :param on_missing: what to do if the service does not know the recorded id: ``fail`` or ``resubmit``.
+    :param max_resubmits: submissions of a recording after the first, over all tries, when its jobs fail for the
+        service's reasons.
+    :param settle_time: seconds between the two looks that must both find nothing before an answer that was lost
+        is taken for a job that was never made.
+    """
+
+    template_fields: Sequence[str] = ("config", "output_path", "formats", "assemblyai_conn_id")
+    template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
+    ui_color = "#dbe9ff"
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any] | str | None = None,
+        output_path: str | ObjectStoragePath | None = None,
+        formats: Sequence[Format] | str | None = None,
+        chars_per_caption: int | None = None,
+        transfer: Transfer = "auto",
+        presign_expiry: float | timedelta = 24 * 3600,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 5.0,
+        timeout: float | timedelta,
+        on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt",
+        on_missing: Literal["fail", "resubmit"] = "fail",
+        max_resubmits: int = 2,
+        settle_time: float | timedelta = 10.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        self.output_path = output_path
+        self.formats = formats
+        self.chars_per_caption = chars_per_caption
+        self.transfer = transfer
+        self.presign_expiry = check_seconds("presign_expiry", presign_expiry)
+        self.deferrable = deferrable
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.timeout = check_seconds("timeout", timeout)
+        self.policy = ReusePolicy(
+            True, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
+        )
+        check_choice("transfer", transfer, TRANSFERS)
+        if chars_per_caption is not None:
+            check_count("chars_per_caption", chars_per_caption, 1)
+
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
+        # fields for its UI.
+        super()._do_render_template_fields(*args, **kwargs)
+        self._mask_config(self.config)
+
+    def _mask_config(self, config: object) -> None:
+        with suppress(InvalidInput):  # execute reports what is wrong with it
+            mask_webhook_secrets(transcripts.check_config(config))
+
+    def _checked_formats(self) -> tuple[Format, ...]:
+        """Return what to write for each recording."""
+        given = results.DEFAULT_FORMATS if self.formats is None else self.formats
+        return results.check_formats(given, results.FORMATS)
