@@ -9,7 +9,7 @@ https://www.assemblyai.com/docs/api-reference/overview
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 from urllib.parse import parse_qs, urlsplit
 
@@ -145,7 +145,7 @@ class Page(TypedDict):
 
 def upload(body: Body) -> Call[str]:
     """Hand over audio bytes; gives a URL that only the same project can submit, for about 24 hours."""
-    return Call(Product.SPEECH, "POST", "/v2/upload", read=_upload_url, body=body)
+    return Call(Product.SPEECH, "POST", "/v2/upload", read=_string("upload_url"), body=body)
 
 
 def submit(audio_url: str, config: Mapping[str, Any]) -> Call[Transcript]:
@@ -260,7 +260,7 @@ def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]
 
 def redacted_audio(transcript_id: str) -> Call[str]:
     """Ask for the link to the redacted audio. It lives about half an hour: fetch it at once."""
-    return _export(transcript_id, "redacted-audio", _redacted_url)
+    return _export(transcript_id, "redacted-audio", _string("redacted_audio_url"))
 
 
 def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] | None = None) -> Call[Any]:
@@ -307,19 +307,16 @@ def _statuses(reply: Reply) -> list[tuple[str, str]]:
     return [(row["id"], str(row.get("status"))) for row in rows if isinstance(row.get("id"), str)]
 
 
-def _upload_url(reply: Reply) -> str:
-    return _string(reply, "upload_url")
+def _string(name: str) -> Callable[[Reply], str]:
+    """Return a reader of a reply that holds one string."""
 
+    def read(reply: Reply) -> str:
+        value = reply.json().get(name)
+        if not isinstance(value, str) or not value:
+            raise UnexpectedReply(f"the answer holds no {name}.")
+        return value
 
-def _redacted_url(reply: Reply) -> str:
-    return _string(reply, "redacted_audio_url")
-
-
-def _string(reply: Reply, name: str) -> str:
-    value = reply.json().get(name)
-    if not isinstance(value, str) or not value:
-        raise UnexpectedReply(f"the answer holds no {name}.")
-    return value
+    return read
 
 
 def _text(reply: Reply) -> str:

@@ -17,6 +17,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -62,6 +63,7 @@ def check_key(key: object) -> str:
     return key
 
 
+@dataclass(eq=False, repr=False)
 class _BaseClient:
     """
     What both clients share: where to, with which key, for how long.
@@ -72,18 +74,14 @@ class _BaseClient:
     :param jitter: gives a number from 0 to 1, so that many callers do not call again at the same moment.
     """
 
-    def __init__(
-        self,
-        key: str,
-        hosts: Hosts,
-        *,
-        max_retry_time: float = MAX_RETRY_TIME,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._key = check_key(key)
-        self.hosts = hosts
-        self.max_retry_time = max_retry_time
-        self._jitter = jitter
+    key: str
+    hosts: Hosts
+    _: KW_ONLY
+    max_retry_time: float = MAX_RETRY_TIME
+    jitter: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        check_key(self.key)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.hosts.speech} region={self.hosts.region}>"
@@ -91,7 +89,7 @@ class _BaseClient:
     @property
     def account(self) -> str:
         """Tells two accounts or hosts apart; the key cannot be had from it."""
-        return hashlib.sha256(f"{self._key} {self.hosts.speech}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.key} {self.hosts.speech}".encode()).hexdigest()[:16]
 
     def _url(self, call: Call[Any]) -> str:
         base = {
@@ -103,11 +101,11 @@ class _BaseClient:
 
     def _masked(self, content: bytes) -> bytes:
         # The service may echo what it was sent; the key must not get further than this.
-        return content.replace(self._key.encode(), b"***")
+        return content.replace(self.key.encode(), b"***")
 
     def _transport_error(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
         host = urlsplit(self._url(call)).netloc
-        detail = sanitize(str(error), [self._key])
+        detail = sanitize(str(error), [self.key])
         problem = "no answer from" if sent else "no connection to"
         return TransportError(f"{call.method} {call.path}: {problem} {host} ({detail}).", sent=sent)
 
@@ -116,7 +114,7 @@ class _BaseClient:
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            return backoff(state.attempt_number, error, self._jitter())
+            return backoff(state.attempt_number, error, self.jitter())
 
         def stop(state: RetryCallState) -> bool:
             # The time that the next attempt would need counts as well: a long Retry-After is reported, not slept through.
@@ -161,6 +159,7 @@ class _RawKeyAuth:
         return request
 
 
+@dataclass(eq=False, repr=False)
 class Client(_BaseClient):
     """
     Sends calls and waits for the answer; for workers.
@@ -168,11 +167,7 @@ class Client(_BaseClient):
     :param pause: waits some seconds between two attempts.
     """
 
-    def __init__(
-        self, key: str, hosts: Hosts, *, pause: Callable[[float], None] = time.sleep, **options: Any
-    ) -> None:
-        super().__init__(key, hosts, **options)
-        self._pause = pause
+    pause: Callable[[float], None] = field(default=time.sleep, kw_only=True)
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -180,7 +175,7 @@ class Client(_BaseClient):
         import requests
 
         session = requests.Session()
-        session.auth = _RawKeyAuth(self._key)
+        session.auth = _RawKeyAuth(self.key)
         session.headers.update(_HEADERS)
         return session
 
@@ -205,7 +200,7 @@ class Client(_BaseClient):
         :raises ApiError: the service refused; see ``retryable``.
         :raises UnexpectedReply: the answer cannot be read.
         """
-        for attempt in Retrying(sleep=self._pause, **self._retry_policy(call)):
+        for attempt in Retrying(sleep=self.pause, **self._retry_policy(call)):
             with attempt:
                 return call.result(self._exchange(call, before))
         raise AssertionError("unreachable: the loop returns or raises")
@@ -276,6 +271,7 @@ def _parser() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "assemblyai-parser")
 
 
+@dataclass(eq=False, repr=False)
 class AsyncClient(_BaseClient):
     """
     Sends calls without blocking the event loop; for triggers.
@@ -285,16 +281,7 @@ class AsyncClient(_BaseClient):
     :param pause: waits some seconds between two attempts.
     """
 
-    def __init__(
-        self,
-        key: str,
-        hosts: Hosts,
-        *,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        **options: Any,
-    ) -> None:
-        super().__init__(key, hosts, **options)
-        self._pause = pause
+    pause: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, kw_only=True)
 
     async def __aenter__(self) -> AsyncClient:
         context = await asyncio.to_thread(_tls)
@@ -313,7 +300,7 @@ class AsyncClient(_BaseClient):
 
     async def send(self, call: Call[T]) -> T:
         """Send ``call`` as :meth:`Client.send` does."""
-        async for attempt in AsyncRetrying(sleep=self._pause, **self._retry_policy(call)):
+        async for attempt in AsyncRetrying(sleep=self.pause, **self._retry_policy(call)):
             with attempt:
                 reply = await self._exchange(call)
                 if len(reply.content) > 64 * 1024:
@@ -331,7 +318,7 @@ class AsyncClient(_BaseClient):
             following = following.follow(value) if following.follow else None
 
     def _authorize(self, request: httpx.Request) -> httpx.Request:
-        request.headers["Authorization"] = self._key
+        request.headers["Authorization"] = self.key
         return request
 
     async def _exchange(self, call: Call[Any]) -> Reply:

@@ -91,9 +91,7 @@ class AssemblyAIHook(BaseHook):
 
         :raises InvalidInput: the connection is missing or cannot work.
         """
-        with _explain_missing(self.assemblyai_conn_id):
-            connection = self.get_connection(self.assemblyai_conn_id)
-        return Client(*self._settings(connection, connection.extra_dejson), pause=self._pause)
+        return Client(*self._read_settings(), pause=self._pause)
 
     def get_conn(self) -> Client:
         """Return the client of this hook."""
@@ -128,9 +126,7 @@ class AssemblyAIHook(BaseHook):
     @property
     def gateway(self) -> GatewaySettings:
         """What the connection sets for the LLM Gateway."""
-        with _explain_missing(self.assemblyai_conn_id):
-            connection = self.get_connection(self.assemblyai_conn_id)
-        return self._gateway(connection.extra_dejson)
+        return self._gateway(self._read_connection().extra_dejson)
 
     def streaming_token(self, max_session: float) -> str:
         """
@@ -169,13 +165,19 @@ class AssemblyAIHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap authenticated call and return what was found, in a sentence."""
         try:
-            with _explain_missing(self.assemblyai_conn_id):
-                connection = self.get_connection(self.assemblyai_conn_id)
-            key, hosts = self._settings(connection, connection.extra_dejson)
+            key, hosts = self._read_settings()
         except InvalidInput as error:
             return False, str(error)
         with Client(key, hosts, max_retry_time=0) as client:
             return _probe(client)
+
+    def _read_connection(self) -> Connection:
+        with _explain_missing(self.assemblyai_conn_id):
+            return self.get_connection(self.assemblyai_conn_id)
+
+    def _read_settings(self) -> tuple[str, Hosts]:
+        connection = self._read_connection()
+        return self._settings(connection, connection.extra_dejson)
 
     async def _read_async(self) -> tuple[str, Hosts, Mapping[str, Any]]:
         with _explain_missing(self.assemblyai_conn_id):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import Context
 
@@ -262,15 +262,7 @@ class PaidCallMixin(CancellationMixin):
 def _refusal(error: AssemblyAIError, at: float) -> Refusal | None:
     if not isinstance(error, RateLimitError):
         return None
-    limit = error.limit
-    return {
-        "limit": limit.limit,
-        "remaining": limit.remaining,
-        "reset": limit.reset,
-        "retry_after": limit.retry_after,
-        "model": limit.model,
-        "at": at,
-    }
+    return cast("Refusal", {**asdict(error.limit), "at": at})
 
 
 def _moment(value: object) -> float | None:
