@@ -19,9 +19,8 @@ from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.messages import compose, repair_messages
 from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, parse_answer
-from airflow_provider_assemblyai.mixins.paid_call import CallProgress, PaidRequest
 from airflow_provider_assemblyai.mixins.transcript_marker import TranscriptMarkerMixin
-from airflow_provider_assemblyai.operators.paid_call import PaidCallOperator
+from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
 from airflow_provider_assemblyai.storage.outputs import as_json
 
 if TYPE_CHECKING:

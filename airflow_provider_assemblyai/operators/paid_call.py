@@ -1,17 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of operators that make one paid call: the course of such a task, and the parameters they share."""
+"""
+The base of operators that make one paid call of a model: it is never paid for twice on a guess, and waits for free.
+
+A call that the service refuses for want of capacity is made again when the service allows it. Until then the task is
+in the triggerer, or, where it is not deferrable, sleeps in slices. A call whose answer is lost is not made again here.
+"""
 
 from __future__ import annotations
 
+import random
+import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
-from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
+from airflow_provider_assemblyai.api import llm_gateway
+from airflow_provider_assemblyai.api.call import Call, backoff
+from airflow_provider_assemblyai.api.errors import (
+    ApiError,
+    AssemblyAIError,
+    AuthenticationError,
+    GatewayTimeout,
+    InvalidInput,
+    RateLimitError,
+    ResponseLost,
+    UnexpectedReply,
+)
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
@@ -22,19 +41,67 @@ from airflow_provider_assemblyai.jobs.state_store import (
     task_state_backend,
 )
 from airflow_provider_assemblyai.llm_gateway.call_state import CallStateStore, StoredAnswer
-from airflow_provider_assemblyai.mixins.paid_call import (
-    PROGRESS_VERSION,
-    CallProgress,
-    OnLostAnswer,
-    PaidCallMixin,
-    PaidRequest,
-    WaitForTurn,
-)
+from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
+from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
+
+T = TypeVar("T")
+
+OnLostAnswer = Literal["retry", "fail"]
+WaitForTurn = Literal["auto"] | bool
+
+PROGRESS_VERSION: Final = 1
 
 
-class PaidCallOperator(PaidCallMixin, AssemblyAIOperator):
+class CallProgress(TypedDict, total=False):
+    """
+    What a try has done so far. It goes through deferrals, so it never holds text.
+
+    :ivar version: of this format.
+    :ivar deadline: when waiting ends; seconds since the epoch, as all moments here.
+    :ivar entered_at: when the task came to the rate limiter first, which is its place in the queue.
+    :ivar attempts: how often the service was called.
+    :ivar refusals: how often in a row it had no capacity.
+    :ivar waited_seconds: the sum of all waits.
+    :ivar waiting_since: when the last wait began.
+    :ivar startup_seconds: from the start of the process to the first line of this package.
+    :ivar repairing: whether an answer that does not fit its schema was paid for already.
+    :ivar usage: tokens of the answers so far.
+    """
+
+    version: int
+    deadline: float
+    entered_at: float
+    attempts: int
+    refusals: int
+    waited_seconds: float
+    waiting_since: float
+    startup_seconds: float | None
+    repairing: bool
+    usage: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PaidRequest:
+    """
+    One request that costs money.
+
+    :param hook: sends it.
+    :param model: the service limits calls by model.
+    :param body: what is asked.
+    :param outputs: where the file of the answer goes; None if there is none.
+    :param state: what outlives this process.
+    """
+
+    hook: AssemblyAIHook
+    model: str
+    body: dict[str, Any]
+    outputs: OutputFiles | None
+    state: CallStateStore
+
+
+class PaidCallOperator(AssemblyAIOperator):
     """
     Make one paid call of a model, and never pay for its answer twice on a guess.
 
@@ -58,6 +125,7 @@ class PaidCallOperator(PaidCallMixin, AssemblyAIOperator):
 
     template_fields: Sequence[str] = ("transcript_id", "output_path", "region", "assemblyai_conn_id")
     ui_color = "#e6dbff"
+    _call_in_flight = False
 
     def __init__(
         self,
@@ -68,7 +136,7 @@ class PaidCallOperator(PaidCallMixin, AssemblyAIOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         wait_for_turn: WaitForTurn = "auto",
         max_wait: float | timedelta = 3600.0,
-        timeout: float | timedelta = ANSWER_TIMEOUT,
+        timeout: float | timedelta = llm_gateway.ANSWER_TIMEOUT,
         on_lost_answer: OnLostAnswer = "retry",
         **kwargs: Any,
     ) -> None:
@@ -94,6 +162,12 @@ class PaidCallOperator(PaidCallMixin, AssemblyAIOperator):
         super()._do_render_template_fields(*args, **kwargs)
         if isinstance(given := self.transcript_id, Mapping):
             self.transcript_id = {name: given[name] for name in ("transcript_id", "region") if name in given}
+
+    def on_kill(self) -> None:
+        """Only set a flag, and log what may be lost."""
+        super().on_kill()
+        if self._call_in_flight:
+            self.log.warning("The task is being killed while a model works for it: that call may be billed.")
 
     def execute(self, context: Context) -> Any:
         with fail_fast(), self._report_running_job(context):
@@ -197,3 +271,166 @@ class PaidCallOperator(PaidCallMixin, AssemblyAIOperator):
     def _push(self, context: Context, xcoms: Mapping[str, Any]) -> None:
         for key, value in xcoms.items():
             context["ti"].xcom_push(key=key, value=value)
+
+    # --- the call ----------------------------------------------------------------------------------------
+
+    def _start_progress(self, context: Context, limit: float) -> CallProgress:
+        """
+        Return the progress of a new try.
+
+        :param limit: seconds that it may wait.
+        """
+        now = time.time()
+        started: Any = getattr(context["ti"], "start_date", None)
+        return {
+            "version": PROGRESS_VERSION,
+            "deadline": now + limit,
+            "attempts": 0,
+            "refusals": 0,
+            "waited_seconds": 0.0,
+            "startup_seconds": None if started is None else max(0.0, now - started.timestamp()),
+        }
+
+    def _pass_rate_limiter(self, context: Context, request: PaidRequest, progress: CallProgress) -> None:
+        """Wait for a turn before the first call, where many calls are to be expected or a limit is stated."""
+        if not self.deferrable or self.wait_for_turn is False:
+            return
+        map_index = context["ti"].map_index
+        mapped = map_index is not None and map_index >= 0
+        if self.wait_for_turn is True or mapped or request.hook.gateway.requests_per_minute is not None:
+            self._defer_to_rate_limiter(request, progress, not_before=None, refusal=None)
+
+    def _resume_after_wait(self, event: object, request: PaidRequest, progress: CallProgress) -> None:
+        """
+        Go on after the trigger has fired, at the moment that the rate limiter planned for this call.
+
+        :raises GatewayTimeout: there was no turn in time; nothing was billed, a retry may help.
+        """
+        if not isinstance(event, dict) or event.get("outcome") not in ("go", "timeout", "refused"):
+            raise UnexpectedReply(f"The trigger's event is not one of ours: {sanitize(repr(event))}.")
+        now = time.time()
+        if event["outcome"] == "refused":
+            raise InvalidInput(f"Waiting for a turn is not possible: {event.get('detail')}")
+        released_at, call_at = _moment(event.get("released_at")), _moment(event.get("call_at"))
+        if released_at is not None:
+            progress["startup_seconds"] = max(0.0, now - released_at)
+        if event["outcome"] == "timeout":
+            raise GatewayTimeout(request.model, self.max_wait, f"At the end: {event.get('detail')}.")
+        if call_at is not None:
+            self._control.pause(min(MAX_LEAD, max(0.0, call_at - now)))
+        progress["waited_seconds"] += time.time() - progress.get("waiting_since", now)
+
+    def _call(self, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
+        """
+        Make a paid call, as soon as there is capacity for it.
+
+        :raises GatewayTimeout: there was none in time; nothing was billed, a retry may help.
+        :raises ResponseLost: it may have been made, and is not made again here.
+        """
+        while True:
+            try:
+                answer = self._call_once(request, call, progress)
+            except AssemblyAIError as error:
+                if not llm_gateway.is_busy(error):
+                    raise
+                self._wait_for_capacity(request, error, progress)
+            else:
+                progress["refusals"] = 0
+                return answer
+
+    def _call_once(self, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
+        """Make a call, with the key that the connection has now."""
+        try:
+            return self._send(request.hook, request.state, call, progress)
+        except AuthenticationError:
+            # The key may have been changed since this process read it.
+            self.log.info("The API key was refused: the connection is read once more.")
+            hook = AssemblyAIHook(self.assemblyai_conn_id, request.hook.region, pause=self._control.pause)
+            return self._send(hook, request.state, call, progress)
+
+    def _send(self, hook: AssemblyAIHook, state: CallStateStore, call: Call[T], progress: CallProgress) -> T:
+        """Send a call once; before that its intent is durable, where the user wants to be sure."""
+
+        def before() -> None:
+            self._control.check()
+            if self.on_lost_answer == "fail":
+                state.record_intent()
+
+        self._control.check()
+        progress["attempts"] += 1
+        self._call_in_flight = True
+        try:
+            return hook.send(call, before=before)
+        except AssemblyAIError as error:
+            if llm_gateway.is_lost(error):
+                raise ResponseLost(str(error), retryable=self.on_lost_answer == "retry") from error
+            state.withdraw_intent()
+            raise
+        finally:
+            self._call_in_flight = False
+
+    def _wait_for_capacity(
+        self, request: PaidRequest, error: AssemblyAIError, progress: CallProgress
+    ) -> None:
+        """Wait until there may be capacity; a task that is deferrable does not do that here."""
+        now = time.time()
+        progress["refusals"] += 1
+        retry_after = error.retry_after if isinstance(error, ApiError) else None
+        seconds = max(1.0, backoff(progress["refusals"] + 1, error, random.random()))
+        if now + seconds > progress["deadline"]:
+            raise GatewayTimeout(request.model, self.max_wait, str(error)) from error
+        if self.deferrable:
+            refusal = _refusal(error, now)
+            # Where a refusal names no time, the rate limiter decides; an overload is for this task alone.
+            undetermined = retry_after is None and refusal is not None
+            delay = max(1.0, seconds if retry_after is None else retry_after)
+            not_before = None if undetermined else now + delay
+            self._defer_to_rate_limiter(request, progress, not_before=not_before, refusal=refusal)
+        self.log.info(
+            "Model %s has no capacity; the next call is in %.0f s. %s", request.model, seconds, error
+        )
+        self._control.pause(seconds)
+        progress["waited_seconds"] += time.time() - now
+
+    def _defer_to_rate_limiter(
+        self,
+        request: PaidRequest,
+        progress: CallProgress,
+        *,
+        not_before: float | None,
+        refusal: Refusal | None,
+    ) -> None:
+        self._control.check()
+        now = time.time()
+        progress["waiting_since"] = now
+        progress.setdefault("entered_at", now)
+        startup_seconds = progress.pop("startup_seconds", None)
+        self.log.info(
+            "Waiting for a turn at model %s, in the triggerer and without a worker slot.", request.model
+        )
+        self.defer(
+            trigger=LLMGatewayTrigger(
+                self.assemblyai_conn_id,
+                request.hook.region,
+                request.model,
+                progress["entered_at"],
+                progress["deadline"],
+                not_before,
+                refusal,
+                startup_seconds,
+            ),
+            method_name="execute_complete",
+            kwargs={"progress": dict(progress)},
+            # A backstop only: the trigger's own deadline ends with a better message.
+            timeout=timedelta(seconds=max(0.0, progress["deadline"] - now) + 120),
+        )
+
+
+def _refusal(error: AssemblyAIError, at: float) -> Refusal | None:
+    if not isinstance(error, RateLimitError):
+        return None
+    return cast("Refusal", {**asdict(error.limit), "at": at})
+
+
+def _moment(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -17,9 +17,8 @@ from airflow_provider_assemblyai.api.validation import check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
-from airflow_provider_assemblyai.mixins.paid_call import CallProgress, PaidRequest
 from airflow_provider_assemblyai.operators.base import TranscriptReference
-from airflow_provider_assemblyai.operators.paid_call import PaidCallOperator
+from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
 from airflow_provider_assemblyai.storage.outputs import as_json
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.mixins.paid_call import PROGRESS_VERSION, CallProgress
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from airflow_provider_assemblyai.operators.paid_call import PROGRESS_VERSION, CallProgress
 from tests.support.streams import eventually
 
 MODEL = "gpt-5"
