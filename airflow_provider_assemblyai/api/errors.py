@@ -38,7 +38,7 @@ Facts are attributes: no caller has to parse a message. Service texts pass throu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 #: What is wrong with a model's answer: cut off, not of the shape that was asked for, nothing, or a part failed.
 AnswerFault = Literal["truncated", "invalid", "empty", "failed"]
@@ -154,20 +154,13 @@ class RateLimitError(ApiError):
     Too many requests. Nothing was done or billed, so the same request may be sent again later.
 
     :param limit: what the answer states about the limit.
+    :param facts: of :class:`ApiError`.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        limit: RateLimit | None = None,
-    ) -> None:
-        super().__init__(message, status=status, request_id=request_id, retry_after=retry_after)
+    def __init__(self, message: str, *, limit: RateLimit | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
         self.retryable = True
-        self.limit = limit or RateLimit(retry_after=retry_after)
+        self.limit = limit or RateLimit(retry_after=self.retry_after)
 
 
 class UnexpectedReply(AssemblyAIError):

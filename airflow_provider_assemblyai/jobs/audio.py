@@ -168,7 +168,6 @@ def content_version(audio: Audio) -> str | None:
     with store_errors("audio", audio.shown):
         info = audio.path.fs.info(audio.path.path)
         return etag(info) or f"{audio.size}:{audio.path.ukey()}"
-    return None
 
 
 @dataclass

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.triggers.base import DeferralTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -48,6 +50,20 @@ class AssemblyAIOperator(CancellationMixin, BaseOperator):
         """
         limit = self.execution_timeout
         return timeout if limit is None else min(timeout, limit.total_seconds())
+
+    def _defer_until(
+        self, deadline: float, trigger: DeferralTrigger, kwargs: dict[str, Any] | None = None
+    ) -> NoReturn:
+        """
+        Wait in the triggerer; ``execute_complete`` goes on.
+
+        :param deadline: the trigger's own; seconds since the epoch.
+        :param trigger: what waits.
+        :param kwargs: what ``execute_complete`` is given beside the event.
+        """
+        # A backstop only: the trigger's own deadline ends with a better message.
+        timeout = timedelta(seconds=max(0.0, deadline - time.time()) + 120)
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs, timeout=timeout)
 
 
 class TranscriptOperator(AssemblyAIOperator):

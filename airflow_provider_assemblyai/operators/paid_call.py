@@ -408,22 +408,17 @@ class PaidCallOperator(AssemblyAIOperator):
         self.log.info(
             "Waiting for a turn at model %s, in the triggerer and without a worker slot.", request.model
         )
-        self.defer(
-            trigger=LLMGatewayTrigger(
-                self.assemblyai_conn_id,
-                request.hook.region,
-                request.model,
-                progress["entered_at"],
-                progress["deadline"],
-                not_before,
-                refusal,
-                startup_seconds,
-            ),
-            method_name="execute_complete",
-            kwargs={"progress": dict(progress)},
-            # A backstop only: the trigger's own deadline ends with a better message.
-            timeout=timedelta(seconds=max(0.0, progress["deadline"] - now) + 120),
+        trigger = LLMGatewayTrigger(
+            self.assemblyai_conn_id,
+            request.hook.region,
+            request.model,
+            progress["entered_at"],
+            progress["deadline"],
+            not_before,
+            refusal,
+            startup_seconds,
         )
+        self._defer_until(progress["deadline"], trigger, {"progress": dict(progress)})
 
 
 def _refusal(error: AssemblyAIError, at: float) -> Refusal | None:

@@ -184,25 +184,18 @@ class TranscribeOperator(TranscriptionOperator):
     def _wait(self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float) -> Transcript:
         """Wait on the worker, or defer."""
         if self.deferrable:
-            self.defer(
-                trigger=TranscriptTrigger(
-                    transcript_id,
-                    self.assemblyai_conn_id,
-                    hook.region,
-                    self.poll_interval,
-                    deadline,
-                    self.delete_on_kill,
-                    job.state.get("duration"),
-                ),
-                method_name="execute_complete",
-                kwargs={
-                    "region": hook.region,
-                    "deadline": deadline,
-                    "fingerprint": job.state["fingerprint"],
-                },
-                # A backstop only: the trigger's own deadline ends with a better message.
-                timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
+            trigger = TranscriptTrigger(
+                transcript_id,
+                self.assemblyai_conn_id,
+                hook.region,
+                self.poll_interval,
+                deadline,
+                self.delete_on_kill,
+                job.state.get("duration"),
             )
+            fingerprint = job.state["fingerprint"]
+            kwargs = {"region": hook.region, "deadline": deadline, "fingerprint": fingerprint}
+            self._defer_until(deadline, trigger, kwargs)
         return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
 
     def _finish(

@@ -282,21 +282,17 @@ class TranscribeBatchOperator(TranscriptionOperator):
         state: Mapping[str, Any],
         pause: float = 0.0,
     ) -> None:
-        self.defer(
-            trigger=TranscriptBatchTrigger(
-                ids,
-                self.assemblyai_conn_id,
-                region,
-                self.poll_interval,
-                deadline,
-                max_remaining,
-                {"version": _STATE_VERSION, "deadline": deadline, **state},
-                pause,
-            ),
-            method_name="execute_complete",
-            # A backstop only: the trigger's own deadline ends with a better message.
-            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + 120),
+        trigger = TranscriptBatchTrigger(
+            ids,
+            self.assemblyai_conn_id,
+            region,
+            self.poll_interval,
+            deadline,
+            max_remaining,
+            {"version": _STATE_VERSION, "deadline": deadline, **state},
+            pause,
         )
+        self._defer_until(deadline, trigger)
 
     # --- arguments ---------------------------------------------------------------------------------------
 

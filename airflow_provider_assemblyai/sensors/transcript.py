@@ -95,19 +95,11 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     def _defer(self) -> NoReturn:
         with fail_fast():
             transcript_id, hook = self._resolve_transcript()
-            self.defer(
-                trigger=TranscriptTrigger(
-                    transcript_id,
-                    self.assemblyai_conn_id,
-                    hook.region,
-                    self.poke_interval,
-                    time.time() + self.timeout,
-                ),
-                method_name="execute_complete",
-                kwargs={"region": hook.region},
-                # A backstop only: the trigger's own deadline ends with a better message.
-                timeout=timedelta(seconds=self.timeout + 120),
+            deadline = time.time() + self.timeout
+            trigger = TranscriptTrigger(
+                transcript_id, self.assemblyai_conn_id, hook.region, self.poke_interval, deadline
             )
+            self._defer_until(deadline, trigger, {"region": hook.region})
 
     def execute_complete(self, context: Context, event: PollEvent, region: str | None = None) -> Summary:
         """Go on after the trigger has fired."""

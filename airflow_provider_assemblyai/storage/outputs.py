@@ -174,7 +174,6 @@ def read_file(path: ObjectStoragePath) -> str | None:
                 return bytes(file.read()).decode()
         except FileNotFoundError:
             return None
-    return None
 
 
 def _uri(path: ObjectStoragePath) -> str:
