@@ -19,7 +19,6 @@ from airflow_provider_assemblyai.jobs.state import VERSION, State
 from airflow_provider_assemblyai.jobs.state_store import (
     FileBackend,
     ReplicatedStateStore,
-    state_store,
     task_state_backend,
 )
 
@@ -54,7 +53,7 @@ class CaptureStateStore:
 
     def __init__(self, context: Context, file: FileBackend) -> None:
         self._backend, self._file = task_state_backend(context, _KEY), file
-        self._store: ReplicatedStateStore[CaptureState] = state_store(self._backend, file)
+        self._store: ReplicatedStateStore[CaptureState] = ReplicatedStateStore(self._backend, file)
         self.state: CaptureState | None = None
 
     def read(self) -> CaptureState | None:

@@ -17,7 +17,6 @@ from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, can_re
 from airflow_provider_assemblyai.jobs.state_store import (
     FileBackend,
     ReplicatedStateStore,
-    state_store,
     task_instance_key,
     task_state_backend,
 )
@@ -124,7 +123,7 @@ class SubmissionFactory:
             # Without the map index: the next run may find the same file at another place in its list.
             outputs = OutputFiles.at(self.output_path, output_name(self.audio))
             file = FileBackend(outputs, ("input", fingerprint))
-        store = state_store(task_state_backend(context), file)
+        store: ReplicatedStateStore[JobState] = ReplicatedStateStore(task_state_backend(context), file)
         if warn and not store.durable:
             self.control.log.warning(
                 "The state of this job is not durable: this Airflow has no task state store (3.3 and newer have) and "

@@ -113,12 +113,12 @@ class ReplicatedStateStore(Generic[S]):
     """
     All places of one state; the newest is read, all are written.
 
-    :param backends: may be empty: then nothing outlives this process.
+    :param backends: those that are None are not there; without any, nothing outlives this process.
     """
 
-    def __init__(self, backends: Sequence[StateBackend]) -> None:
-        self._backends = backends
-        self.durable = bool(backends)
+    def __init__(self, *backends: StateBackend | None) -> None:
+        self._backends = [backend for backend in backends if backend is not None]
+        self.durable = bool(self._backends)
 
     def read(self) -> S | None:
         """
@@ -149,11 +149,6 @@ def task_instance_key(context: Context) -> tuple[object, ...]:
     """Return what names a task instance, whichever its try is."""
     ti = context["ti"]
     return (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-
-
-def state_store(*backends: StateBackend | None) -> ReplicatedStateStore[Any]:
-    """Return the store over those backends that are there."""
-    return ReplicatedStateStore([backend for backend in backends if backend is not None])
 
 
 def _checked(value: Any, where: str) -> Mapping[str, Any] | None:

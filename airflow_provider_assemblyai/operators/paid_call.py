@@ -36,11 +36,11 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fa
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import (
     FileBackend,
-    state_store,
+    ReplicatedStateStore,
     task_instance_key,
     task_state_backend,
 )
-from airflow_provider_assemblyai.llm_gateway.call_state import CallStateStore, StoredAnswer
+from airflow_provider_assemblyai.llm_gateway.call_state import CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
@@ -232,7 +232,7 @@ class PaidCallOperator(AssemblyAIOperator):
         in_airflow = None
         if outputs is not None or self.on_lost_answer == "fail":
             in_airflow = task_state_backend(context)
-        store = state_store(in_airflow, in_file)
+        store: ReplicatedStateStore[CallState] = ReplicatedStateStore(in_airflow, in_file)
         if self.on_lost_answer == "fail" and not store.durable:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "
