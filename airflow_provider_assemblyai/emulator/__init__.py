@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+from airflow_provider_assemblyai.emulator.core.options import OptionError
 from airflow_provider_assemblyai.emulator.engines.marked_audio import marked_audio
-from airflow_provider_assemblyai.emulator.faults.options import FaultError
 from airflow_provider_assemblyai.emulator.server.handle import Emulator, serve
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits
 
-__all__ = ["Emulator", "FaultError", "StreamingLimits", "marked_audio", "serve"]
+__all__ = ["Emulator", "OptionError", "StreamingLimits", "marked_audio", "serve"]

@@ -11,16 +11,15 @@ import signal
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.emulator.core.availability import EngineUnavailable
+from airflow_provider_assemblyai.emulator.core.options import OptionError, read_text
 from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.faults.kinds import EFFECTS
-from airflow_provider_assemblyai.emulator.faults.options import FaultError, read_text
 from airflow_provider_assemblyai.emulator.faults.rules import Selection, parse_rule
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
@@ -69,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         servers = _servers(options, engine)
         for server in servers:
             server.service.add_faults(faults)
-    except (EngineUnavailable, FaultError, OSError, OverflowError, ValueError) as error:
+    except (EngineUnavailable, OptionError, OSError, OverflowError, ValueError) as error:
         print(f"assemblyai-emulator: {error}", file=sys.stderr)
         return 2
     asyncio.run(_serve(servers))
@@ -123,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--llm-upstream", metavar="URL", help=upstream)
     add("--llm-model", metavar="NAME", help="the model to ask there (default that of each request)")
     number("--speed", default=1.0, help="how fast the emulator's clock runs (default 1)")
-    limits = f"a limit of streaming, one of {', '.join(each.name for each in fields(StreamingLimits))} (repeatable)"
+    limits = f"a limit of streaming, one of {', '.join(StreamingLimits.declared())} (repeatable)"
     repeatable("--streaming-limit", metavar="KEY=VALUE", help=limits)
     add("--tls-cert", type=Path, metavar="FILE", help="serve https and wss with this certificate")
     add("--tls-key", type=Path, metavar="FILE", help="its key")
@@ -140,8 +139,8 @@ def _pair(text: str) -> tuple[str, Any]:
 
 def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
     regions = ("us", "eu") if options.region == "both" else (options.region,)
-    gateway = GatewaySettings().changed(**dict(map(_pair, options.gateway)))
-    limits = StreamingLimits().changed(**dict(map(_pair, options.streaming_limit)))
+    gateway = GatewaySettings(**dict(map(_pair, options.gateway)))
+    limits = StreamingLimits(**dict(map(_pair, options.streaming_limit)))
     if (options.tls_cert is None) != (options.tls_key is None):
         raise ValueError("--tls-cert and --tls-key go together")
     tls = (options.tls_cert, options.tls_key) if options.tls_cert else None

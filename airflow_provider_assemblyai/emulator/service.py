@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.emulator.core import errors
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.counters import Counters
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
@@ -348,7 +349,7 @@ class Service:
 
         :param count: how many.
         """
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        if not types.integer(0).accepts(count):
             raise ValueError("count must be an Integer of 0 or more")
         for number in range(count):
             body = {"audio_url": f"https://example.com/seeded-{number}.wav"}
@@ -360,7 +361,7 @@ class Service:
 
         :param rules: see :mod:`~airflow_provider_assemblyai.emulator.faults.rules`.
         :return: all rules in force.
-        :raises FaultError: for a rule that is not understood.
+        :raises OptionError: for a rule that is not understood.
         """
         self.faults.add(rules)
         return self.faults.to_list()
@@ -396,17 +397,6 @@ class Service:
         self.jobs.end_due()
         return self.clock.now()
 
-    def sessions(self) -> list[dict[str, Any]]:
-        """Streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
-        return self.streaming.ledger.to_list()
-
-    def session_audio(self, session_id: str) -> bytes:
-        """What a session received, where audio is recorded.
-
-        :raises KeyError: when there is no such session, or it was not recorded.
-        """
-        return self.streaming.ledger.audio(session_id)
-
     def inject_stream_fault(self, kind: str, session_id: str | None = None, **options: Any) -> int:
         """Let a fault meet open streaming sessions now.
 
@@ -414,16 +404,9 @@ class Service:
         :param session_id: of one; all when absent.
         :param options: of the kind.
         :return: how many sessions.
-        :raises FaultError: for a kind or an option that is not understood.
+        :raises OptionError: for a kind or an option that is not understood.
         """
         return self.streaming.apply_fault(make_stream_fault(kind, options), session_id)
-
-    def set_streaming_limits(self, **changes: Any) -> None:
-        """Change the limits of streaming sessions until the next reset.
-
-        :param changes: fields of ``StreamingLimits``.
-        """
-        self.streaming.change_limits(**changes)
 
     def configure_gateway(self, **changes: Any) -> dict[str, Any]:
         """Change how the LLM Gateway behaves.
@@ -433,7 +416,7 @@ class Service:
         :raises ValueError: for a name or a value that is not understood.
         """
         self.gateway.settings = self.gateway.settings.changed(**changes)
-        return self.gateway.settings.to_dict()
+        return dict(self.gateway.settings.options)
 
     def set_llm_answers(self, answers: Iterable[str | Mapping[str, Any]] = ()) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.

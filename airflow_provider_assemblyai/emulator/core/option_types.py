@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the values of settings and of fault options may be."""
+"""What values may be: of options, and of what clients send."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ def integer(low: int, high: int | None = None) -> OptionType:
     )
 
 
+def number(low: float, high: float) -> OptionType:
+    """Numbers of a range."""
+    return OptionType(
+        f"a number between {low} and {high}", lambda value: _is_number(value) and low <= value <= high
+    )
+
+
 def choice(*known: str) -> OptionType:
     """One of some words."""
     return OptionType(f"one of {', '.join(known)}", lambda value: isinstance(value, str) and value in known)
@@ -83,10 +90,11 @@ def _are_headers(value: object) -> bool:
 
 NUMBER = OptionType("a number", _is_number)
 SECONDS = OptionType("a number of seconds, 0 or more", lambda value: _is_number(value) and value >= 0)
-PROBABILITY = OptionType("a number between 0 and 1", lambda value: _is_number(value) and 0 <= value <= 1)
-BOOLEAN = OptionType("true or false", lambda value: isinstance(value, bool))
+PROBABILITY = number(0, 1)
 WHOLE_NUMBER = OptionType("an integer", _is_integer)
+BOOLEAN = OptionType("true or false", lambda value: isinstance(value, bool))
 TEXT = OptionType("a text", lambda value: isinstance(value, str))
+TEXTS = OptionType("a list of texts", lambda value: isinstance(value, list) and all(map(TEXT.accepts, value)))
 PATTERN = OptionType("a path, a template of a path or a regular expression", _is_pattern)
 HTTP_STATUS = integer(200, 599)
 RETRY_AFTER = OptionType('a number of seconds, "date", or null for no header', _is_retry_after)

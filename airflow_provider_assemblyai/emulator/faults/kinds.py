@@ -20,8 +20,8 @@ from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.clock import http_date
 from airflow_provider_assemblyai.emulator.core.errors import JOB_ERRORS, SERVER_ERROR, TOO_MANY_REQUESTS
 from airflow_provider_assemblyai.emulator.core.llm_errors import REFUSALS
+from airflow_provider_assemblyai.emulator.core.options import REQUIRED, Option, OptionError, OptionSet
 from airflow_provider_assemblyai.emulator.faults.held_requests import RESET
-from airflow_provider_assemblyai.emulator.faults.options import REQUIRED, FaultError, Option, OptionSet
 
 STREAM_PREFIX = "stream_"
 _SERVICE_TEXT = types.or_null(types.TEXT, "for the service's own")
@@ -368,8 +368,8 @@ def find_kind(name: object, known: Mapping[str, type[Fault]] = KINDS) -> type[Fa
 
     :param name: as in a rule.
     :param known: where to look.
-    :raises FaultError: when it is not known.
+    :raises OptionError: when it is not known.
     """
     if not isinstance(name, str) or name not in known:
-        raise FaultError(f"unknown kind of fault {name!r}; known: {', '.join(known)}")
+        raise OptionError(f"unknown kind of fault {name!r}; known: {', '.join(known)}")
     return known[name]

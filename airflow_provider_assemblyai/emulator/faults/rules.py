@@ -30,8 +30,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core import option_types as types
+from airflow_provider_assemblyai.emulator.core.options import Option, OptionError, OptionSet, read_text
 from airflow_provider_assemblyai.emulator.faults import kinds
-from airflow_provider_assemblyai.emulator.faults.options import FaultError, Option, OptionSet, read_text
 from airflow_provider_assemblyai.emulator.faults.stream_faults import StreamFault, make_stream_fault
 
 
@@ -103,7 +103,7 @@ class Faults:
         """Put rules in force: all of them, or none.
 
         :param rules: as described at the top of this module.
-        :raises FaultError: for a rule that is not understood.
+        :raises OptionError: for a rule that is not understood.
         """
         self._rules.extend([make_rule(rule) for rule in rules])
 
@@ -165,10 +165,10 @@ def make_rule(rule: Mapping[str, Any]) -> Rule:
     """A rule from its keys.
 
     :param rule: as described at the top of this module.
-    :raises FaultError: when it is not understood.
+    :raises OptionError: when it is not understood.
     """
     if not isinstance(rule, Mapping):
-        raise FaultError(f"a rule is an object, not {rule!r}")
+        raise OptionError(f"a rule is an object, not {rule!r}")
     kind = kinds.find_kind(rule.get("kind"))
     selection: dict[str, Any] = {"times": kind.times}
     options: dict[str, Any] = {}
@@ -176,27 +176,27 @@ def make_rule(rule: Mapping[str, Any]) -> Rule:
         if name != "kind":
             (selection if name in Selection.declared() else options)[name] = value
     try:
-        return Rule(kind(options), Selection(selection))
-    except FaultError as error:
-        raise FaultError(f"{kind.kind()}: {error}") from None
+        return Rule(kind(**options), Selection(**selection))
+    except OptionError as error:
+        raise OptionError(f"{kind.kind()}: {error}") from None
 
 
 def parse_rule(text: str) -> dict[str, Any]:
     """A rule as written on the command line.
 
     :param text: ``KIND[:key=value,...]`` or a JSON object.
-    :raises FaultError: when it is neither.
+    :raises OptionError: when it is neither.
     """
     if text.lstrip().startswith("{"):
         try:
             return dict(json.loads(text))
         except json.JSONDecodeError as error:
-            raise FaultError(f"not a JSON object: {error}") from error
+            raise OptionError(f"not a JSON object: {error}") from error
     kind, _, rest = text.partition(":")
     parsed: dict[str, Any] = {"kind": kind.strip()}
     for part in filter(None, rest.split(",")):
         name, equals, value = part.partition("=")
         if not equals:
-            raise FaultError(f"expected key=value, found {part!r}")
+            raise OptionError(f"expected key=value, found {part!r}")
         parsed[name.strip()] = read_text(value)
     return parsed

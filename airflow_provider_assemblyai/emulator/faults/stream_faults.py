@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_assemblyai.emulator.core.options import read_text
 from airflow_provider_assemblyai.emulator.faults.kinds import SESSION_KINDS, find_kind
-from airflow_provider_assemblyai.emulator.faults.options import read_text
 
 ERRORS = {
     1008: "Unauthorized connection: API key or token missing or invalid",
@@ -71,9 +71,9 @@ def make_stream_fault(
     :param kind: a stream kind without its prefix.
     :param options: those of the kind.
     :param chance: draws ``after`` from a pair.
-    :raises FaultError: for a kind or an option that is not understood.
+    :raises OptionError: for a kind or an option that is not understood.
     """
-    values = find_kind(kind, SESSION_KINDS)(options).options
+    values = find_kind(kind, SESSION_KINDS)(**options).options
     after = values["after"]
     if isinstance(after, list | tuple):
         after = (chance or random.Random(0)).uniform(*after)
@@ -95,7 +95,7 @@ def read_socket_options(text: str) -> SocketOptions:
     """The options of an ``emulator`` parameter.
 
     :param text: as described at the top of this module; empty for none.
-    :raises FaultError: for a word that is not known, so that a typing error cannot pass a test.
+    :raises OptionError: for a word that is not known, so that a typing error cannot pass a test.
     """
     words = [word for word in text.split(",") if word]
     switches = {word: True for word in words if word in ("marked_audio", "record_audio")}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.llm_errors import (
     DEPTH,
     NO_MESSAGES,
@@ -23,6 +24,7 @@ DEFAULT_MAX_TOKENS = 1000
 MAX_DEPTH = 2
 ROLES = ("user", "assistant", "system", "tool")
 _NOT_ECHOED = ("messages", "prompt")
+_TEMPERATURE = types.number(0, 2)
 
 FindModel = Callable[[object], Model | None]
 
@@ -110,7 +112,7 @@ def read_request(body: object, find_model: FindModel) -> list[ChatRequest]:
     if not isinstance(config, dict) or not isinstance(fallbacks, list):
         raise invalid("fallbacks must be a list, fallback_config an object")
     depth = config.get("depth", MAX_DEPTH)
-    if not _is_integer(depth):
+    if not types.WHOLE_NUMBER.accepts(depth):
         raise invalid("fallback_config depth must be an integer")
     if depth > MAX_DEPTH:
         raise invalid(DEPTH)
@@ -133,11 +135,10 @@ def _read_one(fields: Mapping[str, Any], find_model: FindModel) -> ChatRequest:
     problems: list[str] = []
     messages = _messages(fields, problems)
     max_tokens = fields.get("max_tokens", fields.get("max_completion_tokens", DEFAULT_MAX_TOKENS))
-    if not _is_integer(max_tokens) or not 1 <= max_tokens < model.context:
+    if not types.integer(1, model.context - 1).accepts(max_tokens):
         problems.append(f"max_tokens must be an integer from 1 and below {model.context}")
-    temperature = fields.get("temperature", 1)
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 <= temperature <= 2:
-        problems.append("temperature must be a number between 0 and 2")
+    if not _TEMPERATURE.accepts(fields.get("temperature", 1)):
+        problems.append(f"temperature must be {_TEMPERATURE.words}")
     if fields.get("model_region", "global") != "global":
         problems.append(REGION)
     tools = fields.get("tools") or []
@@ -207,7 +208,3 @@ def _schema(response_format: Any, model: Model, problems: list[str]) -> Any:
 def _is_tool(tool: Any) -> bool:
     function = tool.get("function") if isinstance(tool, dict) else None
     return isinstance(function, dict) and isinstance(function.get("name"), str) and bool(function["name"])
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -23,54 +23,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
-
 from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.llm_errors import CURRENT, ENVELOPES
-from airflow_provider_assemblyai.emulator.core.settings import changed, setting
+from airflow_provider_assemblyai.emulator.core.options import Option, OptionSet
 from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import FIXED, WINDOW_KINDS
 
-DEFAULT_LIMIT = 30
-_LIMIT = types.or_null(types.integer(1), "for no limit")
+_LIMIT = types.integer(1)
+_LIMIT_OR_NONE = types.or_null(_LIMIT, "for no limit")
 _LIMITS = types.OptionType(
-    "an object of limits by model",
-    lambda value: isinstance(value, dict) and all(map(types.integer(1).accepts, value.values())),
-)
-_MODELS = types.OptionType(
-    "a list of models",
-    lambda value: isinstance(value, list | tuple) and all(map(types.TEXT.accepts, value)),
+    "an object of positive integers by model",
+    lambda value: isinstance(value, dict) and all(map(_LIMIT.accepts, value.values())),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GatewaySettings:
+class GatewaySettings(OptionSet):
     """The settings described at the top of this module."""
 
-    limit: int | None = setting(_LIMIT, DEFAULT_LIMIT)
-    limits: Mapping[str, int] = setting(_LIMITS, {})
-    understanding_limit: int | None = setting(_LIMIT, DEFAULT_LIMIT)
-    window: str = setting(types.choice(*WINDOW_KINDS), FIXED)
-    headers: str = setting(types.choice("all", "refused", "none"), "all")
-    retry_after: bool = setting(types.BOOLEAN, True)
-    envelope: str = setting(types.choice(*ENVELOPES), CURRENT)
-    access: bool = setting(types.BOOLEAN, True)
-    no_access: Sequence[str] = setting(_MODELS, ())
-    usage: str = setting(types.choice("both", "input", "prompt"), "both")
-    tool_calls: str = setting(types.choice("message", "choice"), "message")
-    arguments: str = setting(types.choice("string", "object"), "string")
-    openai_fields: bool = setting(types.BOOLEAN, False)
-    seconds: float = setting(types.SECONDS, 0.0)
+    limit = Option(_LIMIT_OR_NONE, 30)
+    limits = Option(_LIMITS, {})
+    understanding_limit = Option(_LIMIT_OR_NONE, 30)
+    window = Option(types.choice(*WINDOW_KINDS), FIXED)
+    headers = Option(types.choice("all", "refused", "none"), "all")
+    retry_after = Option(types.BOOLEAN, True)
+    envelope = Option(types.choice(*ENVELOPES), CURRENT)
+    access = Option(types.BOOLEAN, True)
+    no_access = Option(types.TEXTS, [])
+    usage = Option(types.choice("both", "input", "prompt"), "both")
+    tool_calls = Option(types.choice("message", "choice"), "message")
+    arguments = Option(types.choice("string", "object"), "string")
+    openai_fields = Option(types.BOOLEAN, False)
+    seconds = Option(types.SECONDS, 0.0)
 
     def limit_of(self, model: str) -> int | None:
         """The limit of a model, ``None`` without one."""
-        return self.limits.get(model, self.limit)
-
-    def changed(self, **changes: Any) -> GatewaySettings:
-        """The same settings with changes; see :func:`~airflow_provider_assemblyai.emulator.core.settings.changed`."""
-        return changed(self, changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All settings, as the control endpoint gives them."""
-        return {**asdict(self), "no_access": list(self.no_access)}
+        limit: int | None = self.limits.get(model, self.limit)
+        return limit

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routes below ``/_emulator``: what a test asks of the emulator itself. They need no key.
 
-Each calls a method of :class:`~airflow_provider_assemblyai.emulator.service.Service` with the keys of the JSON body, or
+Each calls a method of :class:`~airflow_provider_assemblyai.emulator.service.Service` or of one of its parts with the keys of the JSON body, or
 of the query, as its arguments; what a method does, takes and returns is described there.
 """
 
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.core.json_body import decode
-from airflow_provider_assemblyai.emulator.faults.options import read_text
+from airflow_provider_assemblyai.emulator.core.options import read_text
 from airflow_provider_assemblyai.emulator.routes.handlers import Handler, by_method
 from airflow_provider_assemblyai.emulator.routes.middleware import CONTROL
 from airflow_provider_assemblyai.emulator.service import Service
@@ -35,7 +35,7 @@ def routes(service: Service) -> list[Route]:
 
     async def session_audio(request: Request) -> Response:
         try:
-            audio = service.session_audio(request.path_params["id"])
+            audio = service.streaming.ledger.audio(request.path_params["id"])
         except KeyError:
             raise ApiError(404, "no audio is recorded of such a session") from None
         return Response(audio, media_type="application/octet-stream")
@@ -55,10 +55,10 @@ def routes(service: Service) -> list[Route]:
         "/held": {"GET": _calling(service.held_requests)},
         "/release": {"POST": _calling(service.release, "released")},
         "/clock": {"POST": _calling(service.set_clock, "now")},
-        "/sessions": {"GET": _calling(service.sessions)},
+        "/sessions": {"GET": _calling(service.streaming.ledger.to_list)},
         "/sessions/{id}/audio": {"GET": session_audio},
         "/stream-faults": {"POST": _calling(service.inject_stream_fault, "sessions")},
-        "/streaming-limits": {"POST": _calling(service.set_streaming_limits)},
+        "/streaming-limits": {"POST": _calling(service.streaming.change_limits)},
         "/gateway": {"GET": _calling(service.configure_gateway), "POST": _calling(service.configure_gateway)},
         "/llm-answers": {"POST": _calling(service.set_llm_answers)},
         "/reset": {"POST": _calling(service.reset)},

@@ -74,7 +74,7 @@ class Emulator:
 
         :param kind: of the fault, see ``docs/emulator.md`` or ``assemblyai-emulator --help``.
         :param rule: the other keys of the rule: which requests it meets, and the options of the kind.
-        :raises FaultError: for a rule that is not understood.
+        :raises OptionError: for a rule that is not understood.
         """
         self._call(self._service.add_faults, [{"kind": kind, **rule}])
 
@@ -174,7 +174,7 @@ class Emulator:
 
     def sessions(self) -> list[dict[str, Any]]:
         """All streaming sessions, oldest first: id, project, state, code, times, audio, turns, money."""
-        return self._call(self._service.sessions)
+        return self._call(self._service.streaming.ledger.to_list)
 
     def session_audio(self, session_id: str) -> bytes:
         """What a session received, where audio is recorded.
@@ -182,7 +182,7 @@ class Emulator:
         :param session_id: from its Begin.
         :raises KeyError: when there is no such session, or it was not recorded.
         """
-        return self._call(self._service.session_audio, session_id)
+        return self._call(self._service.streaming.ledger.audio, session_id)
 
     def inject_stream_fault(self, kind: str, session_id: str | None = None, **options: Any) -> int:
         """Let a fault meet open streaming sessions now.
@@ -191,7 +191,7 @@ class Emulator:
         :param session_id: of one session; all when absent.
         :param options: of the kind.
         :return: how many sessions.
-        :raises FaultError: for a kind or an option that is not understood.
+        :raises OptionError: for a kind or an option that is not understood.
         """
         return self._call(self._service.inject_stream_fault, kind, session_id, **options)
 
@@ -201,7 +201,7 @@ class Emulator:
         :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamingLimits`.
         :raises ValueError: for a name or a value that is not understood.
         """
-        self._call(self._service.set_streaming_limits, **changes)
+        self._call(self._service.streaming.change_limits, **changes)
 
     def reset(self) -> None:
         """Back to the beginning: no data, no counts, no faults, real time."""
@@ -268,7 +268,7 @@ def serve(
         webhook_scale=webhook_scale,
         speed=speed,
         streaming_limits=streaming_limits or StreamingLimits(),
-        gateway=GatewaySettings().changed(**(gateway or {})),
+        gateway=GatewaySettings(**(gateway or {})),
         upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,
     )
     files = None if tls is None else (Path(tls[0]), Path(tls[1]))

@@ -12,7 +12,7 @@ from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
-from airflow_provider_assemblyai.emulator.core.settings import changed, setting
+from airflow_provider_assemblyai.emulator.core.options import Option, OptionSet
 from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault
 from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
@@ -22,10 +22,10 @@ from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
 _LIMIT = types.or_null(types.integer(0), "for no limit")
 TOO_MANY_NEW = "Unauthorized connection: Too many concurrent sessions"
+_COUNT = types.or_null(types.integer(0), "for any number")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamingLimits:
+class StreamingLimits(OptionSet):
     """Limits and options of a region's streaming sessions.
 
     :param new_sessions_per_minute: how many may be opened in a minute, ``None`` for any number.
@@ -37,16 +37,12 @@ class StreamingLimits:
     :param marked_audio: whether scripted words are those whose numbers the audio carries.
     """
 
-    new_sessions_per_minute: int | None = setting(_LIMIT, 100)
-    max_sessions: int | None = setting(_LIMIT, None)
-    single_use_tokens: bool = setting(types.BOOLEAN, False)
-    audio_lead_seconds: float = setting(types.SECONDS, 2.0)
-    record_audio: bool = setting(types.BOOLEAN, False)
-    marked_audio: bool = setting(types.BOOLEAN, False)
-
-    def changed(self, **changes: Any) -> StreamingLimits:
-        """The same limits with changes; see :func:`~airflow_provider_assemblyai.emulator.core.settings.changed`."""
-        return changed(self, changes)
+    new_sessions_per_minute = Option(_COUNT, 100)
+    max_sessions = Option(_COUNT)
+    single_use_tokens = Option(types.BOOLEAN, False)
+    audio_lead_seconds = Option(types.SECONDS, 2.0)
+    record_audio = Option(types.BOOLEAN, False)
+    marked_audio = Option(types.BOOLEAN, False)
 
 
 class SessionRefused(Exception):

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
+
 MAX_VALUE_LENGTH = 35
 SUMMARY_TYPES = ("bullets", "paragraph")
 SPEAKER_TYPES = ("name", "role")
@@ -41,7 +43,7 @@ def _translation(options: Options, has_speakers: bool) -> Iterator[str]:
     languages = options.get("target_languages")
     if not languages:
         yield "target_languages is empty"
-    elif not _is_string_list(languages) or "" in languages:
+    elif not types.TEXTS.accepts(languages) or "" in languages:
         yield "target_languages must be a list of language codes"
     yield from _not_boolean(options, "formal", "match_original_utterance", "force_translation")
     if options.get("match_original_utterance") and not has_speakers:
@@ -54,7 +56,7 @@ def _speaker_identification(options: Options, has_speakers: bool) -> Iterator[st
         yield _not_one_of("speaker_type", SPEAKER_TYPES)
         return
     values, speakers = options.get("known_values"), options.get("speakers")
-    if values is not None and not _is_string_list(values):
+    if values is not None and not types.TEXTS.accepts(values):
         yield "known_values must be a list of strings"
     elif any(len(value) > MAX_VALUE_LENGTH for value in values or []):
         yield f"known_values must have at most {MAX_VALUE_LENGTH} characters each"
@@ -84,8 +86,7 @@ def _summarization(options: Options, has_speakers: bool) -> Iterator[str]:
     if options.get("summary_type") not in SUMMARY_TYPES:
         yield _not_one_of("summary_type", SUMMARY_TYPES)
     for name, low, high in (("headline_length", 5, 15), ("approximate_chapters", 1, 1000)):
-        value = options.get(name, low)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        if not types.integer(low, high).accepts(options.get(name, low)):
             yield f"{name} must be between {low} and {high}"
     yield from _unknown_effort(options)
 
@@ -108,10 +109,6 @@ def _not_boolean(options: Options, *names: str) -> Iterator[str]:
 
 def _not_one_of(name: str, known: tuple[str, ...]) -> str:
     return f"{name} must be one of: {', '.join(known)}"
-
-
-def _is_string_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 _FEATURES: Mapping[str, Callable[[Options, bool], Iterator[str]]] = {

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 
 Check = Callable[[str, Any], None]
@@ -54,7 +55,7 @@ _object = _of_type(dict, "an Object")
 
 
 def _strings(name: str, value: object) -> None:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if not types.TEXTS.accepts(value):
         raise refusal(f"{name} must be a List of Strings")
 
 
@@ -88,9 +89,8 @@ def _choice(*known: str) -> Check:
 def _spelling(name: str, value: object) -> None:
     well_formed = isinstance(value, list) and all(
         isinstance(item, dict)
-        and isinstance(item.get("from"), list)
-        and item["from"]
-        and all(isinstance(word, str) for word in item["from"])
+        and item.get("from")
+        and types.TEXTS.accepts(item["from"])
         and isinstance(item.get("to"), str)
         for item in value
     )

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
-from airflow_provider_assemblyai.emulator.faults.options import FaultError, read_text
+from airflow_provider_assemblyai.emulator.core.options import OptionError, read_text
 from airflow_provider_assemblyai.emulator.faults.rules import make_rule
 
 _LONGEST = 1e6
@@ -87,5 +87,5 @@ def _read(name: str, value: str) -> dict[str, Any]:
 def _seconds(value: str) -> Any:
     seconds = read_text(value.removesuffix("s"))
     if not types.SECONDS.accepts(seconds):
-        raise FaultError(f"expected {types.SECONDS.words}")
+        raise OptionError(f"expected {types.SECONDS.words}")
     return seconds

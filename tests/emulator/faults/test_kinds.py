@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.__main__ import main
+from airflow_provider_assemblyai.emulator.core.options import REQUIRED, OptionError
 from airflow_provider_assemblyai.emulator.faults.kinds import EFFECTS, KINDS, SESSION_KINDS
-from airflow_provider_assemblyai.emulator.faults.options import REQUIRED, FaultError
 from airflow_provider_assemblyai.emulator.faults.rules import Selection, make_rule
 from airflow_provider_assemblyai.emulator.faults.stream_faults import make_stream_fault, read_socket_options
 from tests.support.emulator_api import Api, error_of
@@ -59,7 +59,7 @@ def required(kind: str) -> dict[str, object]:
 def test_a_value_of_the_wrong_type_is_refused_when_the_rule_is_added(kind: str) -> None:
     for option in (*Selection.declared(), *KINDS[kind].declared()):
         for value in WRONG_FOR.get((kind, option), WRONG[option]):
-            with pytest.raises(FaultError, match=f"{kind}: {option} must be"):
+            with pytest.raises(OptionError, match=f"{kind}: {option} must be"):
                 make_rule({"kind": kind, **required(kind), option: value})
 
 
@@ -73,7 +73,7 @@ def test_a_rule_needs_its_kind_only_or_what_is_required(api: Api, kind: str) -> 
 
 
 def test_a_feature_is_required() -> None:
-    with pytest.raises(FaultError, match="feature must be a text, not missing"):
+    with pytest.raises(OptionError, match="feature must be a text, not missing"):
         make_rule({"kind": "understanding_error"})
 
 
@@ -96,7 +96,7 @@ def test_faults_in_the_address_of_a_socket() -> None:
     ]
     assert (read.marked_audio, read.record_audio) == (True, True)
     for wrong in ("drop@soon", "close:1006", "stall:-1", "jump", "stall:abc@3"):
-        with pytest.raises(FaultError):
+        with pytest.raises(OptionError):
             read_socket_options(wrong)
 
 
@@ -104,7 +104,7 @@ def test_faults_in_the_address_of_a_socket() -> None:
 def test_faults_of_open_sessions(kind: str) -> None:
     assert make_stream_fault(kind, {}).kind == kind
     assert 1 <= make_stream_fault(kind, {"after": [1, 2]}).after <= 2
-    with pytest.raises(FaultError, match="unknown option"):
+    with pytest.raises(OptionError, match="unknown option"):
         make_stream_fault(kind, {"path": "/"})
 
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.faults.options import FaultError
+from airflow_provider_assemblyai.emulator.core.options import OptionError
 from airflow_provider_assemblyai.emulator.faults.rules import parse_rule
 from tests.support.emulator_api import AUDIO, Api, error_of, send_request
 from tests.support.processes import until
@@ -273,5 +273,5 @@ def test_rules_of_the_command_line() -> None:
     }
     assert parse_rule('{"kind": "reset_connection"}') == {"kind": "reset_connection"}
     for text in ("delay_response:seconds", "{"):
-        with pytest.raises(FaultError):
+        with pytest.raises(OptionError):
             parse_rule(text)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.emulator.faults.options import FaultError
+from airflow_provider_assemblyai.emulator.core.options import OptionError
 from tests.support.emulator_api import Api
 from tests.support.gateway_api import CHAT, TAG, chat, errors_of, json_schema, tool
 
@@ -126,7 +126,7 @@ def test_refusals_on_demand(
 
 
 def test_an_unknown_refusal(emulator: Emulator) -> None:
-    with pytest.raises(FaultError, match="error must be one of"):
+    with pytest.raises(OptionError, match="error must be one of"):
         emulator.fault("refuse_call", error="colour")
 
 

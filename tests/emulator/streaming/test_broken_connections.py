@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_assemblyai.emulator import Emulator, marked_audio
-from airflow_provider_assemblyai.emulator.faults.options import FaultError
+from airflow_provider_assemblyai.emulator.core.options import OptionError
 from tests.support.emulator_api import Api
 from tests.support.streams import FRAME, TIMEOUT, Stream, eventually
 
@@ -72,7 +72,7 @@ def test_faults_and_options_in_an_address(emulator: Emulator) -> None:
 
 def test_a_rule_is_checked_when_it_is_added(emulator: Emulator) -> None:
     for rule in ({"kind": "stream_close", "code": 1006}, {"kind": "stream_drop", "after": "soon"}):
-        with pytest.raises(FaultError):
+        with pytest.raises(OptionError):
             emulator.fault(**rule)
 
 

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of fault rules: what a value may be, checked when the rule is added."""
+"""Options of fault rules, of the gateway and of streaming: what a value may be, checked when it is set."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from airflow_provider_assemblyai.emulator.core.option_types import OptionType
 
-#: Default of an option that a rule must give.
+#: Default of an option that must be given.
 REQUIRED: Any = ...
 
 
-class FaultError(ValueError):
-    """A fault rule that is not understood."""
+class OptionError(ValueError):
+    """A fault rule or an option that is not understood."""
 
 
 class Option:
@@ -40,26 +39,34 @@ class Option:
     def read(self, value: object) -> Any:
         """A value, when it is of the option's type.
 
-        :raises FaultError: when it is not.
+        :raises OptionError: when it is not.
         """
         if value is REQUIRED or not self.type.accepts(value):
             shown = "missing" if value is REQUIRED else repr(value)
-            raise FaultError(f"{self.name} must be {self.type.words}, not {shown}")
+            raise OptionError(f"{self.name} must be {self.type.words}, not {shown}")
         return value
 
 
 class OptionSet:
     """The values of the options that its class declares.
 
-    :param values: some of them; the others have their defaults.
-    :raises FaultError: for a name that is not known, or a value of the wrong type.
+    :param values: some of them, by name; the others have their defaults.
+    :raises OptionError: for a name that is not known, or a value of the wrong type.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, /, **values: Any) -> None:
         known = self.declared()
-        if unknown := sorted(map(str, values.keys() - known.keys())):
-            raise FaultError(f"unknown option {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
+        if unknown := sorted(values.keys() - known.keys()):
+            raise OptionError(f"unknown option {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
         self.options = {name: option.read(values.get(name, option.default)) for name, option in known.items()}
+
+    def changed(self, **changes: Any) -> Self:
+        """The same options with changes.
+
+        :param changes: new values by name.
+        :raises OptionError: for a name that is not known, or a value of the wrong type.
+        """
+        return type(self)(**{**self.options, **changes})
 
     @classmethod
     def declared(cls) -> dict[str, Option]:
