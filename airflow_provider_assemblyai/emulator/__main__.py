@@ -172,7 +172,7 @@ async def _serve(servers: Sequence[RegionServer]) -> None:
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     ready = [asyncio.Event() for _ in servers]
-    running = [loop.create_task(server.run(event)) for server, event in zip(servers, ready, strict=True)]
+    running = [loop.create_task(server.run(event.set)) for server, event in zip(servers, ready, strict=True)]
     for event in ready:
         await event.wait()
     _print_ready(servers)

@@ -9,6 +9,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.gateway import Gateway
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits, StreamingManager
-from airflow_provider_assemblyai.emulator.streaming.turn_answers import TurnAnswers
+from airflow_provider_assemblyai.emulator.streaming.turn_answers import answer_turn
 from airflow_provider_assemblyai.emulator.text.results import Results, build_results
 from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs, JobTimes
 from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import RedactionJobs
@@ -110,7 +111,7 @@ class Service:
             engine,
             self.webhooks,
             self.project,
-            TurnAnswers(self.gateway).answer,
+            partial(answer_turn, self.gateway),
             settings.streaming_limits,
         )
         self._submissions: dict[tuple[str, str], int] = {}
@@ -322,16 +323,9 @@ class Service:
     def transcripts(self) -> list[dict[str, Any]]:
         """All transcripts, oldest first: id, project, status, audio_url, created, billed, deleted."""
         self.jobs.end_due()
+        names = ("id", "project", "status", "audio_url", "created", "deleted")
         return [
-            {
-                "id": record.id,
-                "project": record.project,
-                "status": record.status,
-                "audio_url": record.audio_url,
-                "created": record.created,
-                "billed": record.status != ERROR,
-                "deleted": record.deleted,
-            }
+            {**{name: getattr(record, name) for name in names}, "billed": record.status != ERROR}
             for record in self.store.records.values()
         ]
 

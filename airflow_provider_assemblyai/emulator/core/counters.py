@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 # Enough for a long test run; the counts beside it are never cut.
@@ -26,15 +26,11 @@ class ProjectCount:
     deleted: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "uploads": self.uploads,
-            "upload_bytes": self.upload_bytes,
-            "accepted": self.accepted,
-            # An accepted job is owed from its acceptance; only an end in an error takes it off the bill.
-            "billed": self.accepted - self.failed,
-            "billed_seconds": round(self.billed_seconds, 3),
-            "deleted": self.deleted,
-        }
+        counts = asdict(self)
+        # An accepted job is owed from its acceptance; only an end in an error takes it off the bill.
+        counts["billed"] = self.accepted - counts.pop("failed")
+        counts["billed_seconds"] = round(self.billed_seconds, 3)
+        return counts
 
 
 @dataclass(slots=True)

@@ -50,16 +50,14 @@ class GatewayError(Exception):
             except in March's.
         :param request_id: id of the request.
         """
+        shown: dict[str, Any] = {"code": self.status, "message": self.message}
+        metadata = {"metadata": {"errors": self.errors}} if self.errors else {}
         if envelope == MARCH:
-            inner: dict[str, Any] = {"code": self.status, "message": self.message}
-            return {"error": {**inner, "metadata": {"errors": self.errors}} if self.errors else inner}
+            return {"error": {**shown, **metadata}}
         if envelope == AUTH or self.auth:
             text = "; ".join([self.message, *self.errors])
             return {"error": text, "status": "error", "request_id": request_id}
-        shown: dict[str, Any] = {"code": self.status, "message": self.message, "request_id": request_id}
-        if self.errors:
-            shown["metadata"] = {"errors": self.errors}
-        return shown
+        return {**shown, "request_id": request_id, **metadata}
 
 
 def invalid(*errors: str) -> GatewayError:

@@ -7,6 +7,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,34 +31,23 @@ class Worker:
 
         :param call: what to do; its exception is raised here.
         """
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[T] = loop.create_future()
-
-        def resolve(value: T | None, error: BaseException | None) -> None:
-            if result.done():
-                return
-            if error is not None:
-                result.set_exception(error)
-            else:
-                result.set_result(value)  # type: ignore[arg-type]
+        result: Future[T] = Future()
 
         def make_call() -> None:
-            if result.cancelled():
+            if not result.set_running_or_notify_cancel():
                 return
-            value, error = None, None
             try:
                 value = call()
-            except BaseException as raised:
-                error = raised
-            # The loop may be closed when the process ends in the middle of a call.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(resolve, value, error)
+            except BaseException as error:
+                result.set_exception(error)
+            else:
+                result.set_result(value)
 
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="assemblyai-emulator-worker", daemon=True)
             self._thread.start()
         self._calls.put(make_call)
-        return await result
+        return await asyncio.wrap_future(result)
 
     async def close(self) -> None:
         """Take no more calls, and give the current one a moment to stop."""

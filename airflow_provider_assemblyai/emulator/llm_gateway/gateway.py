@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
     make_output,
 )
 from airflow_provider_assemblyai.emulator.llm_gateway.models import ModelList
-from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import RateLimits, RateLimitStatus
+from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import RateLimitStatus, RateWindow
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest, read_request
 from airflow_provider_assemblyai.emulator.llm_gateway.responses import completion, event_stream
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
@@ -78,7 +79,7 @@ class Gateway:
         self._faults = faults
         self._find_transcript = find_transcript
         self._upstream = upstream
-        self._rate_limits = RateLimits()
+        self._rate_windows: defaultdict[str, RateWindow] = defaultdict(RateWindow)
         self._models = ModelList(region, clock.now())
         self._scripted_answers: list[Mapping[str, Any]] = []
 
@@ -99,7 +100,7 @@ class Gateway:
         """Back to the beginning: no counts, no scripted answers, the first settings."""
         self.settings = self._initial_settings
         self.usage.reset()
-        self._rate_limits.clear()
+        self._rate_windows.clear()
         self._scripted_answers.clear()
 
     async def chat(self, project: str, body: object, request_id: str) -> GatewayReply:
@@ -190,7 +191,7 @@ class Gateway:
         """
         if limit is None:
             return {}
-        status = self._rate_limits.count(name, self._clock.now(), limit, self.settings.window)
+        status = self._rate_windows[name].count(self._clock.now(), limit, self.settings.window)
         headers = self._rate_limit_headers(path, name, status)
         if status.refused:
             (self.usage.understanding if path == UNDERSTANDING else self.usage.of(name)).refused += 1

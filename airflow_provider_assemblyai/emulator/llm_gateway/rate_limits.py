@@ -31,7 +31,7 @@ class RateLimitStatus:
 
 @dataclass(slots=True)
 class RateWindow:
-    """The calls of one model.
+    """The calls of one model, or of Speech Understanding; keys share it, regions do not.
 
     A fixed window begins with the first call after the last one's end; a sliding one always looks
     60 seconds back. Both keep all calls of the last 60 seconds, so that the kind can change.
@@ -61,21 +61,3 @@ class RateWindow:
             # Room for one more call comes when all but limit - 1 of these have left the window.
             oldest = self._calls[min(max(count - limit, 0), count - 1)]
         return RateLimitStatus(limit, limit - count, max(1, math.ceil(oldest + WINDOW_SECONDS - now)))
-
-
-class RateLimits:
-    """All windows of an account; keys share them, regions do not."""
-
-    def __init__(self) -> None:
-        self._windows: dict[str, RateWindow] = {}
-
-    def count(self, name: str, now: float, limit: int, kind: str) -> RateLimitStatus:
-        """Count a call of a model; see :meth:`RateWindow.count`.
-
-        :param name: the model, or the name of another limit.
-        """
-        return self._windows.setdefault(name, RateWindow()).count(now, limit, kind)
-
-    def clear(self) -> None:
-        """Forget all calls."""
-        self._windows.clear()

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.text import extract
@@ -56,12 +57,7 @@ class _SchemaFiller:
     def __init__(self, root: Any, text: str) -> None:
         self._root = root
         self._text = text
-        self._sentences = self._all_sentences()
-
-    def _all_sentences(self) -> Iterator[str]:
-        found = extract.sentences(self._text) or ["none"]
-        while True:
-            yield from found
+        self._sentences = cycle(extract.sentences(text) or ["none"])
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         """A value for one part of the schema.
@@ -69,9 +65,7 @@ class _SchemaFiller:
         :param name: of the nearest field around it.
         :param depth: of the nesting; below a certain one everything optional is left out.
         """
-        return self._value(self._resolved(schema), name, depth)
-
-    def _value(self, schema: dict[str, Any], name: str, depth: int) -> Any:
+        schema = self._resolved(schema)
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):

@@ -153,7 +153,7 @@ async def _parts(
     export: Callable[[str, str, Results], dict[str, Any]], service: Service, request: Request, project: str
 ) -> Response:
     record, results = service.for_export(project, request.path_params["id"])
-    model = model_used(record.fields.get("speech_models"), results.language)
+    model = model_used(record.fields.get("speech_models"), results.recognition.language)
     return JSONResponse(export(record.id, model, results))
 
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -29,32 +30,19 @@ class Emulator:
 
     :param server: the region that is served.
     :param loop: the event loop it is served on.
+    :ivar url: base address, for a client or the host of a Connection.
+    :ivar region: ``us`` or ``eu``.
+    :ivar api_key: the first key that is accepted.
+    :ivar connection_json: the value for ``AIRFLOW_CONN_ASSEMBLYAI_DEFAULT``.
     """
 
     def __init__(self, server: RegionServer, loop: asyncio.AbstractEventLoop) -> None:
-        self._server = server
         self._service = server.service
         self._loop = loop
-
-    @property
-    def url(self) -> str:
-        """Base address, for a client or the host of a Connection."""
-        return self._server.url
-
-    @property
-    def region(self) -> str:
-        """``us`` or ``eu``."""
-        return self._service.settings.region
-
-    @property
-    def api_key(self) -> str:
-        """The first key that is accepted."""
-        return self._service.settings.api_keys[0]
-
-    @property
-    def connection_json(self) -> str:
-        """The value for ``AIRFLOW_CONN_ASSEMBLYAI_DEFAULT``."""
-        return connection_json(self.url, self.api_key, self.region)
+        self.url = server.url
+        self.region = server.service.settings.region
+        self.api_key = server.service.settings.api_keys[0]
+        self.connection_json = connection_json(self.url, self.api_key, self.region)
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -273,12 +261,23 @@ def serve(
     )
     files = None if tls is None else (Path(tls[0]), Path(tls[1]))
     server = RegionServer(settings, make_engine(engine, model), host, port, files)
-    thread = _ServerThread(server)
+    started: Future[asyncio.AbstractEventLoop] = Future()
+
+    def run() -> None:
+        try:
+            asyncio.run(server.run(lambda: started.set_result(asyncio.get_running_loop())))
+        except BaseException as failure:
+            if not started.done():
+                started.set_exception(failure)
+
+    thread = threading.Thread(target=run, name="assemblyai-emulator", daemon=True)
     thread.start()
+    loop = started.result()
     try:
-        yield Emulator(server, thread.loop())
+        yield Emulator(server, loop)
     finally:
-        thread.stop()
+        loop.call_soon_threadsafe(server.stop)
+        thread.join()
 
 
 def make_engine(engine: str | Engine, model: str | None = None, *, allow_download: bool = False) -> Engine:
@@ -311,46 +310,3 @@ def connection_json(url: str, api_key: str, region: str) -> str:
     return json.dumps(
         {"conn_type": "assemblyai", "password": api_key, "host": url, "extra": {"region": region}}
     )
-
-
-class _ServerThread:
-    """Runs a region in a thread and waits for it at both ends."""
-
-    def __init__(self, server: RegionServer) -> None:
-        self._server = server
-        self._thread = threading.Thread(target=self._run, name="assemblyai-emulator", daemon=True)
-        self._started = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._failure: BaseException | None = None
-
-    def start(self) -> None:
-        self._thread.start()
-        self._started.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def loop(self) -> asyncio.AbstractEventLoop:
-        assert self._loop is not None
-        return self._loop
-
-    def stop(self) -> None:
-        self.loop().call_soon_threadsafe(self._server.stop)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as failure:
-            self._failure = failure
-        finally:
-            self._started.set()
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        serving = self._loop.create_task(self._server.run(ready))
-        first = self._loop.create_task(ready.wait())
-        await asyncio.wait({serving, first}, return_when=asyncio.FIRST_COMPLETED)
-        first.cancel()
-        self._started.set()
-        await serving

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -84,12 +84,12 @@ class RegionServer:
             )
         )
 
-    async def run(self, ready: asyncio.Event) -> None:
+    async def run(self, on_ready: Callable[[], None]) -> None:
         """Serve until :meth:`stop`.
 
-        :param ready: set when connections are accepted.
+        :param on_ready: called when connections are accepted.
         """
-        self._server.ready = ready
+        self._server.on_ready = on_ready
         ending_jobs = asyncio.get_running_loop().create_task(self.service.jobs.run())
         try:
             await self._server.serve(sockets=[self._socket])
@@ -107,11 +107,11 @@ class RegionServer:
 
 
 class _Server(uvicorn.Server):
-    ready: asyncio.Event
+    on_ready: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.ready.set()
+        self.on_ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

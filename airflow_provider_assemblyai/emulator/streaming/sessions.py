@@ -17,6 +17,11 @@ from airflow_provider_assemblyai.emulator.core.clock import Clock
 TERMINATED, CLOSED, DROPPED, INACTIVE, EXPIRED = ("terminated", "closed", "dropped", "inactive", "expired")
 _OPEN, _LEFT = "open", "left open"
 _MINUTE = 60.0
+# What the control endpoint shows of a record as it is.
+_SHOWN = (
+    *("id", "project", "state", "opened", "ended", "left", "expires_at"),
+    *("inactivity_timeout", "turns"),
+)
 
 
 @dataclass(slots=True)
@@ -142,17 +147,9 @@ class SessionLedger:
         now = self.clock.now()
         return [
             {
-                "id": record.id,
-                "project": record.project,
-                "state": record.state,
+                **{name: getattr(record, name) for name in _SHOWN},
                 "code": record.close_code,
-                "opened": record.opened,
-                "ended": record.ended,
-                "left": record.left,
-                "expires_at": record.expires_at,
-                "inactivity_timeout": record.inactivity_timeout,
                 "audio_seconds": round(record.audio_ms / 1000, 3),
-                "turns": record.turns,
                 "billed_seconds": round(record.billed(now), 3),
             }
             for record in self._records.values()

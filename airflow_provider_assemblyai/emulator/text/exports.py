@@ -109,7 +109,7 @@ def _summary(transcript_id: str, model: str, results: Results) -> dict[str, Any]
     return {
         "id": transcript_id,
         "confidence": mean_confidence(results.words),
-        "audio_duration": round(results.duration),
+        "audio_duration": round(results.recognition.duration),
         "speech_model_used": model,
     }
 

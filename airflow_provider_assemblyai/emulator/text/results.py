@@ -57,16 +57,13 @@ class Results:
     :param words: in reading order, personal data hidden if that was asked for.
     :param unredacted: the same with the personal data.
     :param entities: the personal data; positions count in ``unredacted``.
+    :param recognition: what they are made from.
     """
 
     words: list[Word]
     unredacted: list[Word]
     entities: list[Entity]
-    duration: float
-    channels: int
-    language: str
-    language_confidence: float | None
-    warnings: tuple[str, ...]
+    recognition: Recognition
 
     @property
     def text(self) -> str:
@@ -81,16 +78,7 @@ def build_results(recognition: Recognition, fields: Mapping[str, Any]) -> Result
     """
     unredacted = format_words(recognition.words(), fields)
     words, entities = redact(unredacted, fields)
-    return Results(
-        words=words,
-        unredacted=unredacted,
-        entities=entities,
-        duration=recognition.duration,
-        channels=recognition.channels,
-        language=recognition.language,
-        language_confidence=recognition.language_confidence,
-        warnings=recognition.warnings,
-    )
+    return Results(words, unredacted, entities, recognition)
 
 
 def mean_confidence(words: Sequence[Word]) -> float:

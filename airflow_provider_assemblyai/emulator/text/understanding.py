@@ -32,12 +32,11 @@ class UnderstandingResult:
     """The results of the features.
 
     :param responses: by feature.
+    :param added: what an answer shows beside them: translated texts, utterances and words.
     """
 
     responses: dict[str, Any] = field(default_factory=dict)
-    translated_texts: dict[str, str] | None = None
-    utterances: list[dict[str, Any]] | None = None
-    words: list[dict[str, Any]] | None = None
+    added: dict[str, Any] = field(default_factory=dict)
 
     def fail(self, options: Mapping[str, Any]) -> None:
         """Replace a feature's result by a failure.
@@ -53,15 +52,8 @@ class UnderstandingResult:
 
         :param request: the features that were asked for.
         """
-        shown: dict[str, Any] = {
-            "speech_understanding": {"request": dict(request), "response": self.responses}
-        }
-        found = {
-            "translated_texts": self.translated_texts,
-            "utterances": self.utterances,
-            "words": self.words,
-        }
-        return {**shown, **{name: value for name, value in found.items() if value is not None}}
+        shown = {"request": dict(request), "response": self.responses}
+        return {"speech_understanding": shown, **self.added}
 
 
 def understand(request: Mapping[str, Any], results: Results) -> UnderstandingResult:
@@ -76,10 +68,10 @@ def understand(request: Mapping[str, Any], results: Results) -> UnderstandingRes
     if speakers is not None:
         names = _speaker_names(speakers, results)
         result.responses["speaker_identification"] = {"status": SUCCESS, "mapping": names}
-        result.words = [_with_speaker_name(word_object(word), names) for word in results.words]
+        result.added["words"] = [_with_speaker_name(word_object(word), names) for word in results.words]
     if translation is not None:
         result.responses["translation"] = {"status": SUCCESS}
-        result.translated_texts = _translations(results.text, translation)
+        result.added["translated_texts"] = _translations(results.text, translation)
     if "custom_formatting" in request:
         result.responses["custom_formatting"] = _custom_formatting(
             request["custom_formatting"], results, names
@@ -90,7 +82,7 @@ def understand(request: Mapping[str, Any], results: Results) -> UnderstandingRes
         result.responses["action_items"] = _action_items(request["action_items"], results)
     by_turn = translation if translation and translation.get("match_original_utterance") else None
     if speakers is not None or by_turn:
-        result.utterances = [_utterance(turn, names, by_turn) for turn in turns(results.words)]
+        result.added["utterances"] = [_utterance(turn, names, by_turn) for turn in turns(results.words)]
     return result
 
 

@@ -52,7 +52,12 @@ class RedactionJobs:
             spans = [(words[entity.first].start, words[entity.last - 1].end) for entity in results.entities]
             beep = options.get("override_audio_redaction_method") != "silence"
             copy = partial(
-                redacted_audio.redact_audio, record.media, path, results.duration, spans, beep=beep
+                redacted_audio.redact_audio,
+                record.media,
+                path,
+                results.recognition.duration,
+                spans,
+                beep=beep,
             )
             await asyncio.get_running_loop().run_in_executor(None, copy)
             record.redacted_file = path

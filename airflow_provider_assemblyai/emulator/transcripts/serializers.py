@@ -69,7 +69,7 @@ def transcript_object(record: Record, results: Results | None) -> dict[str, Any]
         shown.update(features.unavailable_results(fields))
     if record.status == ERROR:
         shown["error"] = record.error
-        shown["audio_duration"] = round(results.duration) if results else None
+        shown["audio_duration"] = round(results.recognition.duration) if results else None
     if record.status == COMPLETED and results is not None:
         _add_results(shown, record, results)
     return shown
@@ -89,17 +89,17 @@ def _common(record: Record) -> dict[str, Any]:
 
 def _add_results(shown: dict[str, Any], record: Record, results: Results) -> None:
     fields = record.fields
-    code = results.language
+    code = results.recognition.language
     shown["text"] = results.text
     shown["words"] = [word_object(word) for word in results.words]
     shown["confidence"] = mean_confidence(results.words)
-    shown["audio_duration"] = round(results.duration)
+    shown["audio_duration"] = round(results.recognition.duration)
     shown["language_code"] = code
-    shown["language_confidence"] = results.language_confidence
+    shown["language_confidence"] = results.recognition.language_confidence
     shown["speech_model_used"] = model_used(fields.get("speech_models"), code)
     separated = separate_channels(fields)
     if separated:
-        shown["audio_channels"] = results.channels
+        shown["audio_channels"] = results.recognition.channels
     if separated or fields.get("speaker_labels"):
         shown["utterances"] = [span_object(span, speaker=True) for span in turns(results.words)]
     if fields.get("redact_pii") and fields.get("redact_pii_return_unredacted"):
@@ -120,7 +120,7 @@ def _add_results(shown: dict[str, Any], record: Record, results: Results) -> Non
     if fields.get("speech_understanding"):
         request = fields["speech_understanding"]["request"]
         shown.update(understand(request, results).to_dict(request))
-    warnings = [*results.warnings, domain_warning(fields, code), record.url_options.warning]
+    warnings = [*results.recognition.warnings, domain_warning(fields, code), record.url_options.warning]
     messages = [{"message": text} for text in warnings if text]
     if messages or fields.get("domain"):
         domain = None if domain_warning(fields, code) else fields.get("domain")
@@ -137,7 +137,7 @@ def _scrubbed(record: Record, results: Results | None) -> dict[str, Any]:
         **{name: bool(record.fields.get(name)) for name in _KEPT_AFTER_DELETE},
         "audio_url": DELETED_URL,
         "webhook_url": DELETED_URL,
-        "audio_duration": round(results.duration) if results else None,
+        "audio_duration": round(results.recognition.duration) if results else None,
     }
     if record.status == ERROR:
         shown["error"] = _DELETED_TEXT
