@@ -27,7 +27,6 @@ from airflow_provider_assemblyai.emulator.server.handle import connection_json, 
 from airflow_provider_assemblyai.emulator.server.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits
-from airflow_provider_assemblyai.emulator.transcripts.jobs import JobTimes
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LLM_KEY = "ASSEMBLYAI_EMULATOR_LLM_KEY"
@@ -153,7 +152,8 @@ def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
             region=region,
             api_keys=tuple(options.api_key or ("emulator-key",)),
             concurrency=options.concurrency,
-            job_times=JobTimes(options.job_seconds, options.job_polls),
+            job_seconds=options.job_seconds,
+            job_polls=options.job_polls,
             allow_files=tuple(options.allow_file),
             webhook_scale=options.webhook_scale,
             speed=options.speed,

@@ -34,7 +34,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits, StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.turn_answers import answer_turn
 from airflow_provider_assemblyai.emulator.text.results import Results, build_results
-from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs, JobTimes
+from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs
 from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import RedactionJobs
 from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
 from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, ERROR, Record, Store, Upload
@@ -53,7 +53,8 @@ class Settings:
     :param region: ``us`` or ``eu``.
     :param api_keys: each key is a project of its own.
     :param concurrency: jobs in processing at once, over all projects.
-    :param job_times: how long jobs take.
+    :param job_seconds: how long a job stays in processing.
+    :param job_polls: how many reads see it in processing.
     :param allow_files: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
     :param speed: how many seconds of its clock pass in a real one.
@@ -65,7 +66,8 @@ class Settings:
     region: str = "us"
     api_keys: tuple[str, ...] = ("emulator-key",)
     concurrency: int = 200
-    job_times: JobTimes = field(default_factory=JobTimes)
+    job_seconds: float = 0.0
+    job_polls: int = 0
     allow_files: tuple[Path, ...] = ()
     webhook_scale: float = 1.0
     speed: float = 1.0
@@ -100,7 +102,8 @@ class Service:
             engine,
             self.sources,
             settings.concurrency,
-            settings.job_times,
+            settings.job_seconds,
+            settings.job_polls,
             on_end=self._on_job_end,
         )
         self.gateway = Gateway(

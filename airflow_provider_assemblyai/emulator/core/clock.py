@@ -16,21 +16,17 @@ class Clock:
     All methods belong to the thread of the event loop.
 
     :param speed: how many of its seconds pass in a real one.
+    :ivar speed: the same, as it is now; see :meth:`set_speed`.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
-        self._initial_speed = self._speed = _positive(speed)
+        self._initial_speed = self.speed = _positive(speed)
         self._real_start = self._start = time.time()
         self._changed = asyncio.Event()
 
     def now(self) -> float:
         """Seconds since the epoch, including what was skipped."""
-        return self._start + (time.time() - self._real_start) * self._speed
-
-    @property
-    def speed(self) -> float:
-        """How many seconds of this clock pass in a real one."""
-        return self._speed
+        return self._start + (time.time() - self._real_start) * self.speed
 
     def set_speed(self, speed: float) -> None:
         """Run faster or slower from now on, until :meth:`reset`.
@@ -40,7 +36,7 @@ class Clock:
         """
         _positive(speed)
         self._start, self._real_start = self.now(), time.time()
-        self._speed = speed
+        self.speed = speed
         self.wake()
 
     def advance(self, seconds: float) -> None:
@@ -62,7 +58,7 @@ class Clock:
     def reset(self) -> None:
         """Forget what was skipped, and run at the speed it was made with."""
         self._real_start = self._start = time.time()
-        self._speed = self._initial_speed
+        self.speed = self._initial_speed
         self.wake()
 
     async def sleep(self, seconds: float) -> None:
@@ -81,7 +77,7 @@ class Clock:
         """
         changed = self._changed
         try:
-            async with asyncio.timeout(None if at_most is None else at_most / self._speed):
+            async with asyncio.timeout(None if at_most is None else at_most / self.speed):
                 await changed.wait()
         except TimeoutError:
             return

@@ -15,21 +15,10 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 
 class Connections:
-    """The open connections of a server."""
+    """The open connections of a server, by their peers."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, int], Connection] = {}
-
-    def register(self, peer: tuple[str, int], connection: Connection) -> None:
-        """Remember a connection."""
-        self._open[peer] = connection
-
-    def unregister(self, peer: tuple[str, int]) -> None:
-        """Forget a connection."""
-        self._open.pop(peer, None)
-
-    def __len__(self) -> int:
-        return len(self._open)
+        self.open: dict[tuple[str, int], Connection] = {}
 
     def find(self, scope: Any) -> Connection | None:
         """The connection that a request came in on.
@@ -37,11 +26,11 @@ class Connections:
         :param scope: the request's ASGI scope.
         """
         client = scope.get("client")
-        return self._open.get(tuple(client)) if client else None
+        return self.open.get(tuple(client)) if client else None
 
     def break_all(self) -> None:
         """Break all connections."""
-        for connection in list(self._open.values()):
+        for connection in list(self.open.values()):
             connection.break_connection()
 
 
@@ -63,11 +52,11 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if peer:
             self._peer = (str(peer[0]), int(peer[1]))
-            self.registry.register(self._peer, self)
+            self.registry.open[self._peer] = self
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._peer is not None:
-            self.registry.unregister(self._peer)
+            self.registry.open.pop(self._peer, None)
         self.lost.set()
         super().connection_lost(exc)
 

@@ -149,15 +149,14 @@ class Listener(Protocol):
 
 
 class Engine(Protocol):
-    """Turns audio into words."""
+    """Turns audio into words.
 
-    @property
-    def name(self) -> str:
-        """Its name on the command line."""
+    :ivar name: its name on the command line.
+    :ivar reads_media: whether the file has to be fetched first; such an engine runs in a worker thread.
+    """
 
-    @property
-    def reads_media(self) -> bool:
-        """Whether the file has to be fetched first; such an engine runs in a worker thread."""
+    name: str
+    reads_media: bool
 
     def recognise(self, job: RecognitionJob) -> Recognition:
         """Recognise a whole file.

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
@@ -23,7 +25,7 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import REFUSALS
 from airflow_provider_assemblyai.emulator.core.options import REQUIRED, Option, OptionError, OptionSet
 from airflow_provider_assemblyai.emulator.faults.held_requests import RESET
 
-STREAM_PREFIX = "stream_"
+FaultKind = TypeVar("FaultKind", bound="Fault")
 _SERVICE_TEXT = types.or_null(types.TEXT, "for the service's own")
 
 
@@ -319,6 +321,15 @@ class SessionFault(Fault):
 
     after = Option(types.MOMENT, 0)
 
+    def drawn(self, chance: random.Random) -> Self:
+        """The same fault with one moment, where it has a pair to draw from.
+
+        :param chance: draws it.
+        """
+        if isinstance(self.after, list | tuple):
+            return self.changed(after=chance.uniform(*self.after))
+        return self
+
 
 class StreamDrop(SessionFault):
     """The connection breaks without a close frame (1006)."""
@@ -358,12 +369,12 @@ KINDS: Mapping[str, type[Fault]] = {
     kind.kind(): kind for effect in EFFECTS for kind in effect.__subclasses__()
 }
 #: Faults that can meet an open session, by the names without their prefix.
-SESSION_KINDS: Mapping[str, type[Fault]] = {
-    kind.kind().removeprefix(STREAM_PREFIX): kind for kind in SessionFault.__subclasses__()
+SESSION_KINDS: Mapping[str, type[SessionFault]] = {
+    kind.kind().removeprefix("stream_"): kind for kind in SessionFault.__subclasses__()
 }
 
 
-def find_kind(name: object, known: Mapping[str, type[Fault]] = KINDS) -> type[Fault]:
+def find_kind(name: object, known: Mapping[str, type[FaultKind]]) -> type[FaultKind]:
     """A kind by its name.
 
     :param name: as in a rule.

@@ -32,7 +32,6 @@ from typing import Any
 from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.options import Option, OptionError, OptionSet, read_text
 from airflow_provider_assemblyai.emulator.faults import kinds
-from airflow_provider_assemblyai.emulator.faults.stream_faults import StreamFault, make_stream_fault
 
 
 class Selection(OptionSet):
@@ -140,10 +139,10 @@ class Faults:
         """The faults of one kind that meet the handshake of a session."""
         return list(self._meeting(kind, "GET", "/v3/ws", "/v3/ws"))
 
-    def for_session(self) -> list[StreamFault]:
+    def for_session(self) -> list[kinds.SessionFault]:
         """The faults that meet the session that is opened now."""
         return [
-            make_stream_fault(rule.fault.kind().removeprefix(kinds.STREAM_PREFIX), rule.options, rule.chance)
+            rule.fault.drawn(rule.chance)
             for rule in self._rules
             if isinstance(rule.fault, kinds.SessionFault) and rule.meets("GET", "/v3/ws", "/v3/ws")
         ]
@@ -169,7 +168,7 @@ def make_rule(rule: Mapping[str, Any]) -> Rule:
     """
     if not isinstance(rule, Mapping):
         raise OptionError(f"a rule is an object, not {rule!r}")
-    kind = kinds.find_kind(rule.get("kind"))
+    kind = kinds.find_kind(rule.get("kind"), kinds.KINDS)
     selection: dict[str, Any] = {"times": kind.times}
     options: dict[str, Any] = {}
     for name, value in rule.items():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of streaming sessions: by rule, by command, or by the session's own address.
 
-A :class:`StreamFault` happens once so many seconds of audio have come. Rules give faults to the sessions that are
+Such a fault happens once so many seconds of audio have come. Rules give faults to the sessions that are
 opened from then on; ``POST /_emulator/stream-faults`` gives one to those that are open; and a client in another process
 can ask with an ``emulator`` parameter in the address of the socket, which the service would ignore::
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.options import read_text
-from airflow_provider_assemblyai.emulator.faults.kinds import SESSION_KINDS, find_kind
+from airflow_provider_assemblyai.emulator.faults.kinds import SESSION_KINDS, SessionFault, find_kind
 
 ERRORS = {
     1008: "Unauthorized connection: API key or token missing or invalid",
@@ -35,58 +35,26 @@ ERRORS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFault:
-    """A fault that meets a session.
-
-    :param kind: a stream kind without its prefix.
-    :param after: seconds of audio after which it happens.
-    :param code: of a close or a warning.
-    :param text: of an error or a warning.
-    :param seconds: how long a stall lasts.
-    """
-
-    kind: str
-    after: float = 0.0
-    code: int = 0
-    text: str | None = None
-    seconds: float = 0.0
-
-    @property
-    def error(self) -> str:
-        """The text of the Error frame."""
-        return self.text or close_text(self.code)
-
-
 def close_text(code: int) -> str:
     """The service's text for a close code."""
     return ERRORS.get(code, "Session closed")
 
 
-def make_stream_fault(
-    kind: object, options: Mapping[str, Any], chance: random.Random | None = None
-) -> StreamFault:
+def make_stream_fault(kind: object, options: Mapping[str, Any]) -> SessionFault:
     """A fault from its options.
 
     :param kind: a stream kind without its prefix.
     :param options: those of the kind.
-    :param chance: draws ``after`` from a pair.
     :raises OptionError: for a kind or an option that is not understood.
     """
-    values = find_kind(kind, SESSION_KINDS)(**options).options
-    after = values["after"]
-    if isinstance(after, list | tuple):
-        after = (chance or random.Random(0)).uniform(*after)
-    return StreamFault(
-        str(kind), after, values.get("code", 0), values.get("error"), values.get("seconds", 0.0)
-    )
+    return find_kind(kind, SESSION_KINDS)(**options).drawn(random.Random(0))
 
 
 @dataclass(frozen=True, slots=True)
 class SocketOptions:
     """What a socket's address asks of the emulator."""
 
-    faults: tuple[StreamFault, ...] = ()
+    faults: tuple[SessionFault, ...] = ()
     marked_audio: bool = False
     record_audio: bool = False
 
@@ -102,7 +70,7 @@ def read_socket_options(text: str) -> SocketOptions:
     return SocketOptions(tuple(_read_fault(word) for word in words if word not in switches), **switches)
 
 
-def _read_fault(word: str) -> StreamFault:
+def _read_fault(word: str) -> SessionFault:
     what, _, after = word.partition("@")
     name, _, value = what.partition(":")
     options = {"after": read_text(after)} if after else {}

@@ -52,40 +52,37 @@ class GatewayReply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
 class Gateway:
     """The state of the gateway.
 
     :param region: ``us`` or ``eu``.
-    :param settings: its behaviour at first and after a reset.
+    :param initial_settings: its behaviour at first and after a reset.
     :param clock: the emulator's time.
     :param faults: the fault rules.
     :param find_transcript: gives a completed transcript.
     :param upstream: a real model, if there is one.
     """
 
-    def __init__(
-        self,
-        region: str,
-        settings: GatewaySettings,
-        clock: Clock,
-        faults: Faults,
-        find_transcript: FindTranscript,
-        upstream: Upstream | None = None,
-    ) -> None:
-        self.settings = self._initial_settings = settings
-        self.usage = UsageCounter()
-        self._region = region
-        self._clock = clock
-        self._faults = faults
-        self._find_transcript = find_transcript
-        self._upstream = upstream
-        self._rate_windows: defaultdict[str, RateWindow] = defaultdict(RateWindow)
-        self._models = ModelList(region, clock.now())
-        self._scripted_answers: list[Mapping[str, Any]] = []
+    region: str
+    initial_settings: GatewaySettings
+    clock: Clock
+    faults: Faults
+    find_transcript: FindTranscript
+    upstream: Upstream | None = None
+    settings: GatewaySettings = field(init=False)
+    usage: UsageCounter = field(default_factory=UsageCounter)
+    _models: ModelList = field(init=False)
+    _rate_windows: defaultdict[str, RateWindow] = field(default_factory=lambda: defaultdict(RateWindow))
+    _scripted_answers: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.settings = self.initial_settings
+        self._models = ModelList(self.region, self.clock.now())
 
     def models(self) -> dict[str, Any]:
         """The answer of ``GET /v1/models``."""
-        return self._models.to_dict(self._clock.now())
+        return self._models.to_dict(self.clock.now())
 
     def set_answers(self, answers: Sequence[str | Mapping[str, Any]]) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.
@@ -98,7 +95,7 @@ class Gateway:
 
     def reset(self) -> None:
         """Back to the beginning: no counts, no scripted answers, the first settings."""
-        self.settings = self._initial_settings
+        self.settings = self.initial_settings
         self.usage.reset()
         self._rate_windows.clear()
         self._scripted_answers.clear()
@@ -143,13 +140,13 @@ class Gateway:
         headers = self._count_call(UNDERSTANDING, UNDERSTANDING, self.settings.understanding_limit)
         try:
             self._raise_refusal_fault(UNDERSTANDING)
-            fields, results = self._find_transcript(project, call["transcript_id"])
+            fields, results = self.find_transcript(project, call["transcript_id"])
             request = call["speech_understanding"]["request"]
             if problems := request_problems(request, fields):
                 raise invalid(*problems)
             self.usage.understanding.accepted += 1
             result = await asyncio.to_thread(understand, request, results)
-            failure = self._faults.on_gateway("understanding_error", UNDERSTANDING)
+            failure = self.faults.on_gateway("understanding_error", UNDERSTANDING)
             if failure is not None:
                 result.fail(failure.options)
         except GatewayError as error:
@@ -169,7 +166,7 @@ class Gateway:
         self._check_access()
         call = _read_understanding(body)
         transcript_id = call.get("transcript_id")
-        fields = None if transcript_id is None else self._find_transcript(project, str(transcript_id))[0]
+        fields = None if transcript_id is None else self.find_transcript(project, str(transcript_id))[0]
         if problems := request_problems(call["speech_understanding"]["request"], fields):
             raise invalid(*problems)
         return GatewayReply()
@@ -191,7 +188,7 @@ class Gateway:
         """
         if limit is None:
             return {}
-        status = self._rate_windows[name].count(self._clock.now(), limit, self.settings.window)
+        status = self._rate_windows[name].count(self.clock.now(), limit, self.settings.window)
         headers = self._rate_limit_headers(path, name, status)
         if status.refused:
             (self.usage.understanding if path == UNDERSTANDING else self.usage.of(name)).refused += 1
@@ -218,32 +215,32 @@ class Gateway:
     def _read_chain(self, body: object) -> list[ChatRequest]:
         """The request and its fallbacks, when they are well formed and allowed."""
         self._check_access()
-        now = self._clock.now()
+        now = self.clock.now()
         chain = read_request(body, lambda name: self._models.find(name, now))
         for request in chain:
             self._check_access(request.model.id)
         return chain
 
     def _raise_refusal_fault(self, path: str, model: str | None = None) -> None:
-        rule = self._faults.on_gateway("refuse_call", path, model)
+        rule = self.faults.on_gateway("refuse_call", path, model)
         if rule is not None:
             raise refusal(str(rule.options["error"]), rule.options["status"])
 
     def _fault_option(self, kind: str, model: str, option: str) -> int | None:
         """An option of the fault that meets this chat, ``None`` without one."""
-        rule = self._faults.on_gateway(kind, CHAT, model)
+        rule = self.faults.on_gateway(kind, CHAT, model)
         return None if rule is None else int(rule.options[option])
 
     async def _try_models(self, project: str, chain: Sequence[ChatRequest], request_id: str) -> GatewayReply:
         """The answer of the first model that gives one."""
-        began = self._clock.now()
+        began = self.clock.now()
         status = 503
         for link in chain:
             request = self._with_transcript(project, link)
             retries = (request.fields.get("fallback_config") or {}).get("retry", True) is not False
             for attempt in range(2 if retries else 1):
                 if attempt:
-                    await self._clock.sleep(_RETRY_DELAY)
+                    await self.clock.sleep(_RETRY_DELAY)
                 try:
                     output = await self._ask_model(request)
                 except UpstreamError as error:
@@ -251,21 +248,21 @@ class Gateway:
                     if status < 500:
                         break
                     continue
-                self.usage.answered(request.model, output.input_tokens, output.output_tokens, self._region)
+                self.usage.answered(request.model, output.input_tokens, output.output_tokens, self.region)
                 return self._reply(request, output, request_id, began)
         raise errors.failed_model(status)
 
     def _with_transcript(self, project: str, request: ChatRequest) -> ChatRequest:
         """The request with its transcript, if that fits into the model."""
         if request.transcript_id is not None:
-            request = request.with_transcript(self._find_transcript(project, request.transcript_id)[1].text)
+            request = request.with_transcript(self.find_transcript(project, request.transcript_id)[1].text)
         if request.prompt_tokens + request.max_tokens > request.model.context:
             raise invalid(errors.CONTEXT)
         return request
 
     async def _ask_model(self, request: ChatRequest) -> ModelOutput:
         if self.settings.seconds:
-            await self._clock.sleep(self.settings.seconds)
+            await self.clock.sleep(self.settings.seconds)
         status = self._fault_option("model_error", request.model.id, "status")
         if status is not None:
             raise UpstreamError(status)
@@ -275,15 +272,15 @@ class Gateway:
                 self._scripted_answers.pop(0)
             calls = [(call["name"], call.get("arguments", {})) for call in answer.get("tool_calls", ())]
             return make_output(request, answer.get("text"), calls, answer.get("finish_reason"))
-        if self._upstream is not None:
-            return await self._upstream.answer(request)
+        if self.upstream is not None:
+            return await self.upstream.answer(request)
         # A long text takes a while, and all other requests are served from this thread.
         return await asyncio.to_thread(answer_from_messages, request)
 
     def _reply(
         self, request: ChatRequest, output: ModelOutput, request_id: str, began: float
     ) -> GatewayReply:
-        now = self._clock.now()
+        now = self.clock.now()
         model = request.model.id
         if request.stream:
             max_chunks = self._fault_option("truncate_stream", model, "chunks")

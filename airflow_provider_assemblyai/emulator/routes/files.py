@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -71,7 +70,6 @@ async def _upload(service: Service, request: Request, project: str) -> Response:
 
 async def _receive(request: Request, path: Path) -> _Received:
     """Write the body to a file, a batch at a time and off the event loop."""
-    loop = asyncio.get_running_loop()
     with path.open("wb") as file:
         received = _Received(file)
         batch: list[bytes] = []
@@ -83,7 +81,7 @@ async def _receive(request: Request, path: Path) -> _Received:
             batch.append(chunk)
             waiting += len(chunk)
             if waiting >= _BATCH:
-                await loop.run_in_executor(None, partial(received.write, batch))
+                await asyncio.to_thread(received.write, batch)
                 batch, waiting = [], 0
         received.write(batch)
     return received

@@ -19,7 +19,6 @@ from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.server.server import RegionServer
 from airflow_provider_assemblyai.emulator.service import Settings
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits
-from airflow_provider_assemblyai.emulator.transcripts.jobs import JobTimes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -251,7 +250,8 @@ def serve(
         region=region,
         api_keys=tuple(api_keys),
         concurrency=concurrency,
-        job_times=JobTimes(job_seconds, job_polls),
+        job_seconds=job_seconds,
+        job_polls=job_polls,
         allow_files=tuple(Path(directory) for directory in allow_files),
         webhook_scale=webhook_scale,
         speed=speed,

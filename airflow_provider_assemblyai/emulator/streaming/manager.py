@@ -14,7 +14,8 @@ from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.core.options import Option, OptionSet
 from airflow_provider_assemblyai.emulator.core.speech import Engine
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault
+from airflow_provider_assemblyai.emulator.faults.kinds import SessionFault, StreamDrop
+from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS
 from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
 from airflow_provider_assemblyai.emulator.streaming.sessions import SessionLedger, SessionRecord
 from airflow_provider_assemblyai.emulator.streaming.tokens import MAX_SESSION_SECONDS, Token, Tokens
@@ -56,7 +57,7 @@ class SessionRefused(Exception):
 class LiveSession(Protocol):
     """A session whose socket is open."""
 
-    def apply_fault(self, fault: StreamFault) -> None:
+    def apply_fault(self, fault: SessionFault) -> None:
         """Apply a fault now."""
 
 
@@ -142,7 +143,7 @@ class StreamingManager:
 
         self._abandoned.start(wait())
 
-    def apply_fault(self, fault: StreamFault, session_id: str | None = None) -> int:
+    def apply_fault(self, fault: SessionFault, session_id: str | None = None) -> int:
         """Apply a fault to sessions now.
 
         :param session_id: to one only; to all when absent.
@@ -166,7 +167,7 @@ class StreamingManager:
 
     def reset(self) -> None:
         """Back to the beginning; the connections of open sessions break."""
-        self.apply_fault(StreamFault("drop"))
+        self.apply_fault(StreamDrop())
         self._abandoned.cancel()
         self.limits = self.initial_limits
         self.tokens.reset()

@@ -21,7 +21,8 @@ from airflow_provider_assemblyai.emulator.core.speech import (
     SpeechStarted,
 )
 from airflow_provider_assemblyai.emulator.core.worker import Worker
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, StreamFault
+from airflow_provider_assemblyai.emulator.faults import kinds
+from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, close_text
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.parameters import ParameterError, SessionParameters
 from airflow_provider_assemblyai.emulator.streaming.sessions import (
@@ -74,7 +75,7 @@ class Session:
         streaming: StreamingManager,
         record: SessionRecord,
         parameters: SessionParameters,
-        faults: Sequence[StreamFault],
+        faults: Sequence[kinds.SessionFault],
         recognition_options: Callable[[SessionParameters], RecognitionOptions],
         break_connection: Callable[[], None],
     ) -> None:
@@ -88,7 +89,7 @@ class Session:
         self._break_connection = break_connection
         self._turns = Turns(parameters, one_speaker=streaming.engine.reads_media)
         self._inputs: asyncio.Queue[_Input] = asyncio.Queue()
-        self._faults_now: asyncio.Queue[StreamFault] = asyncio.Queue()
+        self._faults_now: asyncio.Queue[kinds.SessionFault] = asyncio.Queue()
         self._audio_lead = LeakyBucket(self._clock.now())
         self._stalled_until = 0.0
         self._ignores_terminate = False
@@ -99,7 +100,7 @@ class Session:
         self._worker = Worker() if streaming.engine.reads_media else None
         self._listener: Listener
 
-    def apply_fault(self, fault: StreamFault) -> None:
+    def apply_fault(self, fault: kinds.SessionFault) -> None:
         """Apply a fault now."""
         self._faults_now.put_nowait(fault)
 
@@ -257,17 +258,17 @@ class Session:
         while True:
             await self._perform(await self._faults_now.get())
 
-    async def _perform(self, fault: StreamFault) -> None:
-        if fault.kind == "drop":
+    async def _perform(self, fault: kinds.SessionFault) -> None:
+        if isinstance(fault, kinds.StreamDrop):
             raise SessionEnd(DROPPED)
-        if fault.kind == "close":
-            raise SessionEnd(CLOSED, fault.code, fault.error)
-        if fault.kind == "stall":
+        if isinstance(fault, kinds.StreamClose):
+            raise SessionEnd(CLOSED, fault.code, fault.error or close_text(fault.code))
+        if isinstance(fault, kinds.StreamStall):
             self._stalled_until = self._clock.now() + fault.seconds
-        elif fault.kind == "warn":
-            text = fault.text or "A warning"
+        elif isinstance(fault, kinds.StreamWarn):
+            text = fault.error or "A warning"
             await self._send({"type": "Warning", "warning_code": fault.code, "warning": text})
-        elif fault.kind == "ignore_terminate":
+        elif isinstance(fault, kinds.StreamIgnoreTerminate):
             self._ignores_terminate = True
         else:
             await self._revise(0)

@@ -18,10 +18,7 @@ TERMINATED, CLOSED, DROPPED, INACTIVE, EXPIRED = ("terminated", "closed", "dropp
 _OPEN, _LEFT = "open", "left open"
 _MINUTE = 60.0
 # What the control endpoint shows of a record as it is.
-_SHOWN = (
-    *("id", "project", "state", "opened", "ended", "left", "expires_at"),
-    *("inactivity_timeout", "turns"),
-)
+_SHOWN = ("id", "project", "state", "opened", "ended", "left", "expires_at", "inactivity_timeout", "turns")
 
 
 @dataclass(slots=True)

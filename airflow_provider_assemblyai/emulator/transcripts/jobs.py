@@ -13,13 +13,13 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import JobError, server_fault
-from airflow_provider_assemblyai.emulator.core.speech import Engine, Recognition, RecognitionJob
+from airflow_provider_assemblyai.emulator.core.speech import Engine, Recognition
 from airflow_provider_assemblyai.emulator.core.worker import Worker
 from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
 from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
@@ -36,18 +36,7 @@ log = logging.getLogger(__name__)
 _SCRIPTED = ScriptedEngine()
 
 
-@dataclass(frozen=True, slots=True)
-class JobTimes:
-    """How long a job stays in processing when its URL options do not set it.
-
-    :param seconds: in the emulator's time.
-    :param polls: reads that still see it in processing.
-    """
-
-    seconds: float = 0.0
-    polls: int = 0
-
-
+@dataclass(slots=True)
 class Jobs:
     """Runs the jobs of a region.
 
@@ -56,32 +45,25 @@ class Jobs:
     :param sources: finds the audio.
     :param concurrency: jobs in processing at once; more wait as ``queued``. The limit belongs to the
         account, so more keys do not raise it.
-    :param times: how long a job stays in processing.
+    :param seconds: how long a job stays in processing when its URL options do not set it.
+    :param polls: reads that still see it in processing, likewise.
     :param on_end: called with each record that has just ended.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        engine: Engine,
-        sources: Sources,
-        concurrency: int,
-        times: JobTimes,
-        on_end: Callable[[Record], None],
-    ) -> None:
-        self._clock = clock
-        self._engine = engine
-        self._sources = sources
-        self._concurrency = concurrency
-        self._times = times
-        self._on_end = on_end
-        self._waiting: deque[Record] = deque()
-        self._active = 0
-        self._due: list[tuple[float, int, Record]] = []
-        self._serial = 0
-        self._background = Background()
-        # One recognition at a time: two would share the same cores and both be late.
-        self._worker = Worker()
+    clock: Clock
+    engine: Engine
+    sources: Sources
+    concurrency: int
+    seconds: float
+    polls: int
+    on_end: Callable[[Record], None]
+    _waiting: deque[Record] = field(default_factory=deque)
+    _active: int = 0
+    _due: list[tuple[float, int, Record]] = field(default_factory=list)
+    _serial: int = 0
+    _background: Background = field(default_factory=Background)
+    # One recognition at a time: two would share the same cores and both be late.
+    _worker: Worker = field(default_factory=Worker)
 
     def submit(self, record: Record, failure: Exception | None) -> None:
         """Take a job.
@@ -91,12 +73,12 @@ class Jobs:
         """
         record.outcome = failure
         self._waiting.append(record)
-        self._start_waiting(self._clock.now())
-        self._clock.wake()
+        self._start_waiting(self.clock.now())
+        self.clock.wake()
 
     def end_due(self) -> None:
         """End all jobs that are due."""
-        now = self._clock.now()
+        now = self.clock.now()
         while self._due and self._due[0][0] <= now:
             at, _, record = heapq.heappop(self._due)
             if not record.terminal:
@@ -111,14 +93,14 @@ class Jobs:
         if record.status == PROCESSING and record.polls_left > 0:
             record.polls_left -= 1
             if record.polls_left == 0:
-                self._schedule(record, self._clock.now())
+                self._schedule(record, self.clock.now())
 
     async def run(self) -> None:
         """End jobs when they are due, without a read, so that webhooks go out."""
         while True:
             self.end_due()
-            wait = max(0.0, self._due[0][0] - self._clock.now()) if self._due else None
-            await self._clock.next_change(wait)
+            wait = max(0.0, self._due[0][0] - self.clock.now()) if self._due else None
+            await self.clock.next_change(wait)
 
     def counts(self) -> dict[str, int]:
         """Jobs that wait, and jobs in processing."""
@@ -138,17 +120,15 @@ class Jobs:
         await self._worker.close()
 
     def _start_waiting(self, at: float) -> None:
-        while self._waiting and self._active < self._concurrency:
+        while self._waiting and self._active < self.concurrency:
             self._active += 1
             self._start(self._waiting.popleft(), at)
 
     def _start(self, record: Record, at: float) -> None:
         record.status = PROCESSING
         options = record.url_options
-        seconds = self._times.seconds if options.processing_seconds is None else options.processing_seconds
-        record.polls_left = (
-            self._times.polls if options.processing_polls is None else options.processing_polls
-        )
+        seconds = self.seconds if options.processing_seconds is None else options.processing_seconds
+        record.polls_left = self.polls if options.processing_polls is None else options.processing_polls
         # An instant engine knows its answer now; the job still takes the time it was given.
         if record.outcome is None and self._engine_for(record).reads_media:
             record.running = True
@@ -173,13 +153,13 @@ class Jobs:
         else:
             record.status = COMPLETED
         self._active -= 1
-        self._on_end(record)
+        self.on_end(record)
         self._start_waiting(at)
 
     def _recognise(self, record: Record) -> Recognition | Exception:
         """Ask an engine that needs no file."""
         try:
-            job = self._sources.describe(record)
+            job = self.sources.describe(record)
             return self._engine_for(record).recognise(job)
         except JobError as failure:
             return failure
@@ -188,12 +168,12 @@ class Jobs:
 
     def _engine_for(self, record: Record) -> Engine:
         """The engine of a job: a text that a test has set needs no listening."""
-        return self._engine if record.script is None else _SCRIPTED
+        return self.engine if record.script is None else _SCRIPTED
 
     def _engine_failure(self, record: Record) -> Exception:
         """A fault of the emulator, which to a client is one of the service."""
         # The traceback names files and lines, never words of the transcript.
-        log.exception("job %s: the %s engine failed", record.id, self._engine.name)  # noqa: LOG004  called by handlers
+        log.exception("job %s: the %s engine failed", record.id, self.engine.name)  # noqa: LOG004  called by handlers
         return server_fault()
 
     async def _recognise_media(self, record: Record) -> None:
@@ -201,16 +181,9 @@ class Jobs:
         media = None
         cancelled = asyncio.Event()
         try:
-            media = await self._sources.fetch(record)
-            job = RecognitionJob(
-                record.audio_url,
-                record.fields,
-                media.path,
-                seed=record.seed,
-                script=record.script,
-                cancelled=cancelled.is_set,
-            )
-            record.outcome = await self._worker.run(partial(self._engine.recognise, job))
+            media = await self.sources.fetch(record)
+            job = replace(record.job, media=media.path, cancelled=cancelled.is_set)
+            record.outcome = await self._worker.run(partial(self.engine.recognise, job))
         except JobError as failure:
             record.outcome = failure
         except Exception:
@@ -225,5 +198,5 @@ class Jobs:
             elif media is not None and media.temporary:
                 media.path.unlink(missing_ok=True)
         record.running = False
-        self._schedule(record, self._clock.now())
-        self._clock.wake()
+        self._schedule(record, self.clock.now())
+        self.clock.wake()

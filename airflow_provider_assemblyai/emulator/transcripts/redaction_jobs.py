@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from functools import partial
 from pathlib import Path
 
 from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import NO_REDACTED_AUDIO, ApiError
 from airflow_provider_assemblyai.emulator.text.results import Results
-from airflow_provider_assemblyai.emulator.transcripts import redacted_audio
+from airflow_provider_assemblyai.emulator.transcripts.redacted_audio import redact_audio
 from airflow_provider_assemblyai.emulator.transcripts.store import ERROR, Record, Store
 from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
@@ -51,15 +50,8 @@ class RedactionJobs:
             path = self._store.temporary(".wav")
             spans = [(words[entity.first].start, words[entity.last - 1].end) for entity in results.entities]
             beep = options.get("override_audio_redaction_method") != "silence"
-            copy = partial(
-                redacted_audio.redact_audio,
-                record.media,
-                path,
-                results.recognition.duration,
-                spans,
-                beep=beep,
-            )
-            await asyncio.get_running_loop().run_in_executor(None, copy)
+            duration = results.recognition.duration
+            await asyncio.to_thread(redact_audio, record.media, path, duration, spans, beep=beep)
             record.redacted_file = path
         if record.media is not None and record.media_is_temporary:
             record.media.unlink(missing_ok=True)

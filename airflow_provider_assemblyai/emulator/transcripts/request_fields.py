@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import UnionType
 from typing import Any
 
@@ -40,18 +41,15 @@ def refusal(text: str) -> ApiError:
     return ApiError(400, text)
 
 
-def _of_type(python_type: type | UnionType, words: str) -> Check:
-    def check(name: str, value: object) -> None:
-        # Python counts True as 1; JSON does not.
-        if not isinstance(value, python_type) or (isinstance(value, bool) and python_type is not bool):
-            raise refusal(f"{name} must be {words}")
-
-    return check
+def _of_type(python_type: type | UnionType, words: str, name: str, value: object) -> None:
+    # Python counts True as 1; JSON does not.
+    if not isinstance(value, python_type) or (isinstance(value, bool) and python_type is not bool):
+        raise refusal(f"{name} must be {words}")
 
 
-_boolean = _of_type(bool, "a Boolean")
-_string = _of_type(str, "a String")
-_object = _of_type(dict, "an Object")
+_boolean = partial(_of_type, bool, "a Boolean")
+_string = partial(_of_type, str, "a String")
+_object = partial(_of_type, dict, "an Object")
 
 
 def _strings(name: str, value: object) -> None:
@@ -71,10 +69,10 @@ def _between(low: float, high: float | None, check_type: Check) -> Check:
 
 
 def _integer(low: int, high: int | None = None) -> Check:
-    return _between(low, high, _of_type(int, "an Integer"))
+    return _between(low, high, partial(_of_type, int, "an Integer"))
 
 
-_fraction = _between(0, 1, _of_type(int | float, "a Number"))
+_fraction = _between(0, 1, partial(_of_type, int | float, "a Number"))
 
 
 def _choice(*known: str) -> Check:

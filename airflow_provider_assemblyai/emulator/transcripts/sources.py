@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -62,13 +62,7 @@ class Sources:
                 duration = wav_duration(upload.head, upload.size)
         if duration is not None and duration < SHORTEST_AUDIO:
             raise errors.too_short()
-        return RecognitionJob(
-            record.audio_url,
-            record.fields,
-            seed=record.seed,
-            duration=duration,
-            script=record.script,
-        )
+        return replace(record.job, duration=duration)
 
     async def fetch(self, record: Record) -> Media:
         """The file of a job.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.errors import UNKNOWN_TRANSCRIPT, ApiError
-from airflow_provider_assemblyai.emulator.core.speech import Recognition
+from airflow_provider_assemblyai.emulator.core.speech import Recognition, RecognitionJob
 from airflow_provider_assemblyai.emulator.transcripts.url_options import UrlOptions
 
 _LIST_WINDOW = 90 * 86_400.0
@@ -90,6 +90,11 @@ class Record:
     @property
     def audio_url(self) -> str:
         return DELETED_URL if self.deleted else str(self.fields["audio_url"])
+
+    @property
+    def job(self) -> RecognitionJob:
+        """What an engine is to recognise; where its audio is comes later."""
+        return RecognitionJob(self.audio_url, self.fields, seed=self.seed, script=self.script)
 
     @property
     def terminal(self) -> bool:

@@ -89,10 +89,10 @@ def test_a_wrong_delay_is_a_bad_request_at_once(api: Api, emulator: Emulator) ->
 
 def test_faults_in_the_address_of_a_socket() -> None:
     read = read_socket_options("drop@12.5,close:3008,stall:2@3,marked_audio,record_audio")
-    assert [(fault.kind, fault.after, fault.code, fault.seconds) for fault in read.faults] == [
-        ("drop", 12.5, 0, 0),
-        ("close", 0, 3008, 0),
-        ("stall", 3, 0, 2),
+    assert [(fault.kind(), fault.options) for fault in read.faults] == [
+        ("stream_drop", {"after": 12.5}),
+        ("stream_close", {"after": 0, "code": 3008, "error": None}),
+        ("stream_stall", {"after": 3, "seconds": 2}),
     ]
     assert (read.marked_audio, read.record_audio) == (True, True)
     for wrong in ("drop@soon", "close:1006", "stall:-1", "jump", "stall:abc@3"):
@@ -102,7 +102,7 @@ def test_faults_in_the_address_of_a_socket() -> None:
 
 @pytest.mark.parametrize("kind", SESSION_KINDS)
 def test_faults_of_open_sessions(kind: str) -> None:
-    assert make_stream_fault(kind, {}).kind == kind
+    assert make_stream_fault(kind, {}).kind() == f"stream_{kind}"
     assert 1 <= make_stream_fault(kind, {"after": [1, 2]}).after <= 2
     with pytest.raises(OptionError, match="unknown option"):
         make_stream_fault(kind, {"path": "/"})
