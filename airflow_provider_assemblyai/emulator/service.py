@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -413,7 +414,7 @@ class Service:
         :raises ValueError: for a name or a value that is not understood.
         """
         self.gateway.settings = self.gateway.settings.changed(**changes)
-        return dict(self.gateway.settings.options)
+        return deepcopy(self.gateway.settings.options)
 
     def set_llm_answers(self, answers: Iterable[str | Mapping[str, Any]] = ()) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.

@@ -15,11 +15,7 @@ from starlette.routing import Route
 
 from airflow_provider_assemblyai.emulator.core.errors import ACCESS_DENIED_XML, ApiError
 from airflow_provider_assemblyai.emulator.core.media import HEAD_BYTES
-from airflow_provider_assemblyai.emulator.routes.handlers import (
-    Handler,
-    authorized,
-    base_url,
-)
+from airflow_provider_assemblyai.emulator.routes.handlers import Handler, authorized, base_url
 from airflow_provider_assemblyai.emulator.service import Service
 
 _LARGEST_UPLOAD = 2_200_000_000

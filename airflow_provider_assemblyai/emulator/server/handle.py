@@ -145,7 +145,7 @@ class Emulator:
     def set_llm_answers(self, *answers: str | Mapping[str, Any]) -> None:
         """Set what models answer from now on: one after the other, the last one for ever.
 
-        :param answers: texts, or objects with ``text``, ``tool_calls`` and ``finish``; none for their own answers.
+        :param answers: texts, or objects with ``text``, ``tool_calls`` and ``finish_reason``; none for their own answers.
         """
         self._call(self._service.set_llm_answers, answers)
 
@@ -185,7 +185,7 @@ class Emulator:
     def set_streaming_limits(self, **changes: Any) -> None:
         """Change the limits of streaming sessions until the next reset.
 
-        :param changes: fields of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamingLimits`.
+        :param changes: options of :class:`~airflow_provider_assemblyai.emulator.streaming.manager.StreamingLimits`.
         :raises ValueError: for a name or a value that is not understood.
         """
         self._call(self._service.streaming.change_limits, **changes)
