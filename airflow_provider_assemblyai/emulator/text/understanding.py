@@ -22,7 +22,6 @@ from airflow_provider_assemblyai.emulator.text.results import Results, Span, par
 
 SUCCESS = "success"
 _PARAGRAPHS_PER_CHAPTER = 8
-_ENTITY_KINDS = {"date": "date", "phone_number": "phone_number", "email": "email_address"}
 _DATE_PARTS = {"yyyy": "%Y", "yy": "%y", "mm": "%m", "dd": "%d"}
 _DATES = ("%B %d, %Y", "%B %d %Y", "%m/%d/%Y", "%m/%d/%y")
 
@@ -164,9 +163,9 @@ def _custom_formatting(
     options: Mapping[str, Any], results: Results, names: Mapping[str, str]
 ) -> dict[str, Any]:
     replacements: dict[str, str] = {}
-    for entity in find_entities(results.words, list(_ENTITY_KINDS.values()), {}):
-        name = next(name for name, kind in _ENTITY_KINDS.items() if kind == entity.kind)
-        formatted = _FORMATTERS[name](entity.text, options[name]) if options.get(name) else None
+    for entity in find_entities(results.words, list(_FORMATTERS), {}):
+        name, formatter = _FORMATTERS[entity.kind]
+        formatted = formatter(entity.text, options[name]) if options.get(name) else None
         if formatted is not None:
             replacements[entity.text] = formatted
 
@@ -226,4 +225,9 @@ def _email(text: str, pattern: str) -> str | None:
     return pattern.replace("username", user).replace("domain.com", domain)
 
 
-_FORMATTERS = {"date": _date, "phone_number": _phone, "email": _email}
+# By the kind of an entity: the option with the pattern, and what applies it.
+_FORMATTERS = {
+    "date": ("date", _date),
+    "phone_number": ("phone_number", _phone),
+    "email_address": ("email", _email),
+}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.text.languages import (
     CODES,
@@ -119,7 +120,7 @@ def _check_combinations(fields: Mapping[str, Any]) -> None:
         raise refusal("redact_static_entities requires redact_pii")
     entities = fields.get("redact_static_entities") or {}
     for label, terms in entities.items():
-        if not isinstance(terms, list) or not all(isinstance(term, str) and term for term in terms):
+        if not types.TEXTS.accepts(terms) or "" in terms:
             raise refusal(f"redact_static_entities: {label} must be a List of Strings")
     if fields.get("redact_pii_audio") and not fields.get("redact_pii"):
         raise refusal("redact_pii_audio requires redact_pii")
