@@ -23,7 +23,6 @@ from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
 _LIMIT = types.or_null(types.integer(0), "for no limit")
 TOO_MANY_NEW = "Unauthorized connection: Too many concurrent sessions"
-_COUNT = types.or_null(types.integer(0), "for any number")
 
 
 class StreamingLimits(OptionSet):
@@ -38,8 +37,8 @@ class StreamingLimits(OptionSet):
     :param marked_audio: whether scripted words are those whose numbers the audio carries.
     """
 
-    new_sessions_per_minute = Option(_COUNT, 100)
-    max_sessions = Option(_COUNT)
+    new_sessions_per_minute = Option(_LIMIT, 100)
+    max_sessions = Option(_LIMIT)
     single_use_tokens = Option(types.BOOLEAN, False)
     audio_lead_seconds = Option(types.SECONDS, 2.0)
     record_audio = Option(types.BOOLEAN, False)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeAlias
 
 from airflow_provider_assemblyai.emulator.core import option_types as types
@@ -62,61 +61,40 @@ def _to_json(value: Any) -> Any:
         return value
 
 
-def _integer(value: Any, low: int, high: int) -> int:
-    number = _number(value, low, high)
-    if number != int(number):
-        raise ValueError("must be an integer")
-    return int(number)
-
-
-def _number(value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError("must be a number") from None
-    if not low <= number <= high:
-        raise ValueError(f"must be between {low:g} and {high:g}")
-    return number
+def _integer(low: int, high: int) -> ParameterReader:
+    return _reader(types.integer(low, high), _to_number)
 
 
 def _silence(value: Any) -> int:
-    return max(_MIN_SILENCE, min(_MAX_SILENCE, _integer(value, 0, 1 << 31)))
-
-
-def _text(value: Any, max_length: int | None = None) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be a string")
-    if max_length is not None and len(value) > max_length:
-        raise ValueError(f"must have at most {max_length} characters")
-    return value
+    milliseconds: int = _integer(0, 1 << 31)(value)
+    return max(_MIN_SILENCE, min(_MAX_SILENCE, milliseconds))
 
 
 def _choice(*known: str) -> ParameterReader:
     return _reader(types.choice(*known))
 
 
-def _string_list(value: Any, max_items: int | None = None) -> list[str]:
-    items: list[str] = _json(value)
-    if not types.TEXTS.accepts(items):
-        raise ValueError("must be a JSON list of strings")
-    if max_items is not None and len(items) > max_items:
-        raise ValueError(f"must have at most {max_items} items")
-    return items
-
-
-def _is_string_list(value: Any) -> bool:
-    return isinstance(value, list) and all(map(types.TEXT.accepts, value))
+def _short_text(max_length: int) -> ParameterReader:
+    words = f"a text of at most {max_length} characters"
+    return _reader(types.OptionType(words, lambda value: isinstance(value, str) and len(value) <= max_length))
 
 
 def _string_list(max_items: int) -> ParameterReader:
     words = f"a JSON list of at most {max_items} strings"
-    strings = types.OptionType(words, lambda value: _is_string_list(value) and len(value) <= max_items)
+    strings = types.OptionType(words, lambda value: types.TEXTS.accepts(value) and len(value) <= max_items)
     return _reader(strings, _to_json)
 
 
-_FRACTION = partial(_number, low=0, high=1)
+def _is_gateway_config(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("model"), str):
+        return False
+    return isinstance(value.get("messages", []), list)
+
+
+_GATEWAY_CONFIG = types.OptionType("a JSON object with a model and a list of messages", _is_gateway_config)
+_BOOLEAN = _reader(types.BOOLEAN, _to_boolean)
+_FRACTION = _reader(types.PROBABILITY, _to_number)
+_TEXT = _reader(types.TEXT)
 
 #: What may be changed while the session runs.
 _CHANGEABLE: Mapping[str, ParameterReader] = {
@@ -124,44 +102,44 @@ _CHANGEABLE: Mapping[str, ParameterReader] = {
     "min_turn_silence": _silence,
     "max_turn_silence": _silence,
     "vad_threshold": _FRACTION,
-    "format_turns": _boolean,
-    "keyterms_prompt": partial(_string_list, max_items=100),
-    "filter_profanity": _boolean,
-    "prompt": partial(_text, max_length=1750),
-    "agent_context": partial(_text, max_length=1750),
-    "interruption_delay": partial(_integer, low=0, high=1000),
-    "turn_left_pad_ms": partial(_integer, low=0, high=1 << 31),
-    "language_codes": partial(_string_list, max_items=10),
-    "session_heartbeat": _boolean,
-    "acknowledge_silence": _boolean,
+    "format_turns": _BOOLEAN,
+    "keyterms_prompt": _string_list(100),
+    "filter_profanity": _BOOLEAN,
+    "prompt": _short_text(1750),
+    "agent_context": _short_text(1750),
+    "interruption_delay": _integer(0, 1000),
+    "turn_left_pad_ms": _integer(0, 1 << 31),
+    "language_codes": _string_list(10),
+    "session_heartbeat": _BOOLEAN,
+    "acknowledge_silence": _BOOLEAN,
     "mode": _choice(*_MODES),
 }
 _PARAMETERS: Mapping[str, ParameterReader] = {
     **_CHANGEABLE,
     "speech_model": _choice(*US_MODELS, *U3_MODELS, *PRO_MODELS),
-    "sample_rate": partial(_integer, low=8000, high=96_000),
+    "sample_rate": _integer(8000, 96_000),
     "encoding": _choice("pcm_s16le", "pcm_mulaw", "opus", "ogg_opus", "aac"),
-    "previous_context_n_turns": partial(_integer, low=0, high=100),
-    "language_code": _text,
+    "previous_context_n_turns": _integer(0, 100),
+    "language_code": _TEXT,
     "language": _choice("en", "multi"),
-    "language_detection": _boolean,
-    "speaker_labels": _boolean,
-    "max_speakers": partial(_integer, low=1, high=10),
-    "speaker_labels_revision_interval_ms": partial(_integer, low=120_000, high=1 << 31),
-    "inactivity_timeout": partial(_integer, low=5, high=3600),
-    "redact_pii": _boolean,
-    "redact_pii_policies": _string_list,
+    "language_detection": _BOOLEAN,
+    "speaker_labels": _BOOLEAN,
+    "max_speakers": _integer(1, 10),
+    "speaker_labels_revision_interval_ms": _integer(120_000, 1 << 31),
+    "inactivity_timeout": _integer(5, 3600),
+    "redact_pii": _BOOLEAN,
+    "redact_pii_policies": _reader(types.OptionType("a JSON list of strings", types.TEXTS.accepts), _to_json),
     "redact_pii_sub": _choice("hash", "entity_name"),
     "include_partial_turns": _BOOLEAN,
     "continuous_partials": _BOOLEAN,
     "voice_focus": _choice("near-field", "far-field"),
     "voice_focus_threshold": _FRACTION,
     "domain": _choice("medical-v1"),
-    "llm_gateway": _gateway,
-    "webhook_url": _text,
-    "webhook_auth_header_name": _text,
-    "webhook_auth_header_value": _text,
-    "customer_support_audio_capture": _boolean,
+    "llm_gateway": _reader(_GATEWAY_CONFIG, _to_json),
+    "webhook_url": _TEXT,
+    "webhook_auth_header_name": _TEXT,
+    "webhook_auth_header_value": _TEXT,
+    "customer_support_audio_capture": _BOOLEAN,
 }
 _OLD_NAMES = {
     "min_end_of_turn_silence_when_confident": "min_turn_silence",
