@@ -222,7 +222,7 @@ def test_a_netrc_file_does_not_replace_the_key(
     emulator: Emulator, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.write_text("machine 127.0.0.1 login another-user password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     with Client(emulator.api_key, hosts_for("us", override=emulator.url)) as client:
         assert client.send(transcripts.list_page(limit=1))["transcripts"] == []

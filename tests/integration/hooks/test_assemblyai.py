@@ -125,7 +125,7 @@ def test_the_button_has_a_sentence_for_each_finding(
         free.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{free.getsockname()[1]}"
     connect(monkeypatch, emulator, host=dead)
-    found["nobody there"] = AssemblyAIHook().test_connection()
+    found["no server there"] = AssemblyAIHook().test_connection()
     connect(monkeypatch, emulator, host=f"{emulator.url}/elsewhere")
     found["another service"] = AssemblyAIHook().test_connection()
     connect(monkeypatch, emulator, host=None)

@@ -617,7 +617,7 @@ def test_audio_that_is_gone_does_not_lose_what_is_paid_for(
     assert money(emulator) == (1, 1)
     context["ti"].max_tries += 3
     with pytest.raises(AirflowFailException, match="does not exist"):
-        run(operator(audio=str(recording)), context)  # cleared: somebody wants this audio
+        run(operator(audio=str(recording)), context)  # cleared: this audio is wanted
 
 
 def test_mapped_runs_find_each_other_by_input(

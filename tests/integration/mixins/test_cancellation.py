@@ -38,7 +38,7 @@ def operator(audio: str = SLOW, **kwargs: Any) -> TranscribeOperator:
 
 @pytest.fixture
 def state(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What Airflow says of the task's state."""
+    """Sets the state that Airflow gives for the task."""
 
     def state(value: str | None, key: str = "a_task") -> None:
         def states(**asked: Any) -> dict[str, dict[str, str]]:
@@ -55,7 +55,7 @@ def test_a_kill_ends_the_wait_at_once_and_names_the_job(
     emulator: Emulator, context: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    waiting = operator()
+    waiting = operator(poll_interval=36_000)
 
     def kill() -> None:
         while waiting._transcript_id is None:
@@ -64,11 +64,10 @@ def test_a_kill_ends_the_wait_at_once_and_names_the_job(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    began = time.monotonic()
+    # The next poll is ten hours away: that this ends is the proof.
     with pytest.raises(TaskKilled):
         waiting.execute(context)
     killer.join()
-    assert time.monotonic() - began < 4, "Airflow kills hard after five seconds"
     assert not emulator.transcripts()[0]["deleted"]
 
 

@@ -74,7 +74,7 @@ def test_no_read_permission(context: Any, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         fails(context, "no permission", audio=str(secret))
         return
-    # root reads everything, so a child of this process becomes somebody else and tries
+    # root reads everything, so a child of this process becomes another user and tries
     tmp_path.chmod(0o755)
     for parent in list(tmp_path.parents)[:3]:
         parent.chmod(parent.stat().st_mode | 0o055)
@@ -82,9 +82,9 @@ def test_no_read_permission(context: Any, tmp_path: Path) -> None:
     if child == 0:
         try:
             os.seteuid(65534)
-            from airflow_provider_assemblyai.jobs import audio as handover
+            from airflow_provider_assemblyai.jobs.audio import locate
 
-            handover.locate(str(secret))
+            locate(str(secret))
         except Exception as error:
             os._exit(7 if "no permission" in str(error) else 1)
         os._exit(2)

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.emulator import Emulator
-from airflow_provider_assemblyai.jobs import audio as handover
+from airflow_provider_assemblyai.jobs import audio as job_audio
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.storage import outputs as storage
 
@@ -92,11 +92,11 @@ def test_presigned(
 
 def test_auto_signs_for_a_public_host(bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch) -> None:
     (bucket / "a.wav").write_bytes(sound())
-    audio = handover.locate(f"{BUCKET}/a.wav")
-    assert handover.choose_transfer(audio, "auto") == "upload"
-    monkeypatch.setattr(handover, "is_public", lambda host: host == "127.0.0.1")
-    assert handover.choose_transfer(audio, "auto") == "presign"
-    assert "X-Amz-Expires=3600" in handover.presign(audio, 3600) or "Expires=" in handover.presign(
+    audio = job_audio.locate(f"{BUCKET}/a.wav")
+    assert job_audio.choose_transfer(audio, "auto") == "upload"
+    monkeypatch.setattr(job_audio, "is_public", lambda host: host == "127.0.0.1")
+    assert job_audio.choose_transfer(audio, "auto") == "presign"
+    assert "X-Amz-Expires=3600" in job_audio.presign(audio, 3600) or "Expires=" in job_audio.presign(
         audio, 3600
     )
 
@@ -161,7 +161,7 @@ def test_a_private_url_that_is_not_there(emulator: Emulator, context: Any, priva
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"x" * 100)
-    body = handover.AudioBody(handover.locate(path))
+    body = job_audio.AudioBody(job_audio.locate(path))
     path.write_bytes(b"x" * 99)
     with pytest.raises(StorageError, match="changed while it was read"):
         list(body.open())
@@ -172,7 +172,7 @@ def test_bytes_are_counted_and_hashed(tmp_path: Path) -> None:
 
     content = bytes(range(256)) * 10_000
     (tmp_path / "a.wav").write_bytes(content)
-    body = handover.AudioBody(handover.locate(tmp_path / "a.wav"))
+    body = job_audio.AudioBody(job_audio.locate(tmp_path / "a.wav"))
     for _ in range(2):  # a second attempt starts from byte 0
         assert b"".join(body.open()) == content
         assert (body.sent_bytes, body.sha256) == (len(content), hashlib.sha256(content).hexdigest())
@@ -218,7 +218,7 @@ def test_paths_that_are_not() -> None:
 def test_an_upload_that_stops_early_leaves_no_thread(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"x" * (8 << 20))
     before = threading.active_count()
-    blocks = handover.AudioBody(handover.locate(tmp_path / "a.wav")).open()
+    blocks = job_audio.AudioBody(job_audio.locate(tmp_path / "a.wav")).open()
     assert len(next(blocks)) == 1 << 20
     assert threading.active_count() == before + 1, "hashing has a thread of its own"
     blocks.close()  # type: ignore[attr-defined]
