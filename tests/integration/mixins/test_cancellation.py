@@ -33,7 +33,8 @@ DONE = "https://example.com/a.wav"
 
 
 def operator(audio: str = SLOW, **kwargs: Any) -> TranscribeOperator:
-    return TranscribeOperator(task_id="a_task", audio=audio, poll_interval=0.05, settle_time=0.05, **kwargs)
+    settings: dict[str, Any] = {"poll_interval": 0.05, "settle_time": 0.05, **kwargs}
+    return TranscribeOperator(task_id="a_task", audio=audio, **settings)
 
 
 @pytest.fixture
@@ -52,10 +53,12 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_kill_ends_the_wait_at_once_and_names_the_job(
-    emulator: Emulator, context: Any, caplog: pytest.LogCaptureFixture
+    emulator: Emulator, context: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.WARNING)
     waiting = operator(poll_interval=36_000)
+    # The first poll would come after this much, too.
+    monkeypatch.setattr("airflow_provider_assemblyai.polling.policy.FIRST_POLL_DELAY", 36_000.0)
 
     def kill() -> None:
         while waiting._transcript_id is None:
