@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 KEY = "bench-key"
 #: Uploads one file and returns the URL that the service answered with, and the SHA-256 if it was made.
@@ -35,15 +36,19 @@ def ours(url: str) -> Upload:
     return upload
 
 
-def post(url: str) -> Upload:
+def _post(url: str, open_audio: Callable[[str], Any]) -> Upload:
     import requests
 
     def upload(audio: str) -> tuple[str, str | None]:
-        with Path(audio).open("rb") as file:
+        with open_audio(audio) as file:
             answer = requests.post(f"{url}/v2/upload", data=file, headers={"Authorization": KEY}, timeout=600)
         return answer.json()["upload_url"], None
 
     return upload
+
+
+def post(url: str) -> Upload:
+    return _post(url, lambda audio: Path(audio).open("rb"))
 
 
 def hash_then_post(url: str) -> Upload:
@@ -64,15 +69,9 @@ def hash_only(url: str) -> Upload:
 
 
 def post_from_store(url: str) -> Upload:
-    import requests
     from airflow.sdk import ObjectStoragePath
 
-    def upload(audio: str) -> tuple[str, str | None]:
-        with ObjectStoragePath(audio).open("rb") as file:
-            answer = requests.post(f"{url}/v2/upload", data=file, headers={"Authorization": KEY}, timeout=600)
-        return answer.json()["upload_url"], None
-
-    return upload
+    return _post(url, lambda audio: ObjectStoragePath(audio).open("rb"))
 
 
 def official_sdk(url: str) -> Upload:
