@@ -18,7 +18,6 @@ Of each item, named by its ``key``, the last entry counts::
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,6 +30,7 @@ from airflow_provider_assemblyai.api.errors import StateUnknown, StorageError, S
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.record_version import parse_json, with_header, without_header
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.outputs import as_json
 
 #: Segments that are put together.
 COMPACT_AT: Final = 200
@@ -84,7 +84,7 @@ class Ledger:
         :raises Superseded: another attempt has taken over, or the store could not be written; this attempt must not
             act any more.
         """
-        lines = [_as_line(entry) for entry in entries]
+        lines = [as_json(entry).encode() for entry in entries]
         with self._gather_lock:
             leads = self._gathering is None
             commit = self._gathering = self._gathering or _GroupCommit()
@@ -179,14 +179,10 @@ class Ledger:
         for name in names:
             for entry in _item_entries(self._read_segment(name), name):
                 newest.pop(entry["key"], None)
-                newest[entry["key"]] = _as_line(entry)
+                newest[entry["key"]] = as_json(entry).encode()
         self.lease.check()
         self._chunks.write(names[-1], with_header(_with_end(newest.values())))
         self._segments.remove(names)
-
-
-def _as_line(entry: Mapping[str, Any]) -> bytes:
-    return json.dumps(entry, ensure_ascii=False).encode()
 
 
 def _with_end(lines: Iterable[bytes]) -> Iterator[bytes]:

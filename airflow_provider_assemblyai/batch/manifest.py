@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
@@ -21,6 +20,7 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.batch.ledger import Entry
 from airflow_provider_assemblyai.batch.record_version import VERSION
+from airflow_provider_assemblyai.storage.outputs import as_json
 
 ItemOutcome = Literal["completed", "failed", "not_submitted"]
 
@@ -195,7 +195,7 @@ def manifest_lines(
             key = bytes.fromhex(entry["key"])
             if last.get(key) == number:
                 times = wanted[key]
-                line = json.dumps(totals.add(entry, times), ensure_ascii=False).encode() + b"\n"
+                line = as_json(totals.add(entry, times)).encode() + b"\n"
                 yield from repeat(line, times)
 
     return lines()
