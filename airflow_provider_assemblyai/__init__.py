@@ -8,9 +8,17 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PACKAGE = "airflow_provider_assemblyai"
-
-
-_REGIONS = {"enum": ["us", "eu"], "default": "us"}
+_OPERATORS = (
+    "llm_gateway",
+    "transcribe",
+    "transcribe_batch",
+    "transcripts",
+    "understand",
+    "streaming_capture",
+)
+_TRIGGERS = ("transcript", "transcript_batch", "llm_gateway", "events")
+_TASK_DECORATOR = f"{_PACKAGE}.decorators.llm_gateway.llm_gateway_task"
+_DOCS = "https://www.assemblyai.com/docs"
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -19,76 +27,27 @@ def get_provider_info() -> dict[str, Any]:
 
     Every Airflow process calls this at start-up, so it imports nothing.
     """
-    operators = (
-        "llm_gateway",
-        "transcribe",
-        "transcribe_batch",
-        "transcripts",
-        "understand",
-        "streaming_capture",
-    )
-    triggers = ("transcript", "transcript_batch", "llm_gateway", "events")
-    decorator = f"{_PACKAGE}.decorators.llm_gateway.llm_gateway_task"
     return {
         "package-name": "airflow-provider-assemblyai",
         "name": "AssemblyAI",
-        "description": "Speech to text with `AssemblyAI <https://www.assemblyai.com/docs>`__ in Airflow DAGs.",
+        "description": f"Speech to text with `AssemblyAI <{_DOCS}>`__ in Airflow DAGs.",
         "versions": [__version__],
         "integrations": [
-            {
-                "integration-name": "AssemblyAI",
-                "external-doc-url": "https://www.assemblyai.com/docs",
-                "tags": ["service"],
-            }
+            {"integration-name": "AssemblyAI", "external-doc-url": _DOCS, "tags": ["service"]},
         ],
         "hooks": _modules("hooks", "assemblyai", "common_ai"),
-        "operators": _modules("operators", *operators),
+        "operators": _modules("operators", *_OPERATORS),
         "sensors": _modules("sensors", "transcript"),
-        "triggers": _modules("triggers", *triggers),
-        "task-decorators": [{"name": "llm_gateway", "class-name": decorator, "path": decorator}],
+        "triggers": _modules("triggers", *_TRIGGERS),
+        "task-decorators": [
+            {"name": "llm_gateway", "class-name": _TASK_DECORATOR, "path": _TASK_DECORATOR},
+        ],
         "connection-types": [
             _connection_type(
                 "assemblyai",
                 "AssemblyAI",
                 "assemblyai.AssemblyAIHook",
-                {
-                    "region": _field(
-                        "Region",
-                        "Where the audio is processed and kept. One choice switches every host.",
-                        "string",
-                        **_REGIONS,
-                    ),
-                    "streaming_edge": _field(
-                        "Edge-routed streaming",
-                        "US only: open streaming sessions on the nearest edge. Lower latency, but the audio may be "
-                        "processed in another region.",
-                        "boolean",
-                        default=False,
-                    ),
-                    "llm_model": _field(
-                        "LLM model", "LLM Gateway: the model of tasks that name none.", "string"
-                    ),
-                    "requests_per_minute": _field(
-                        "LLM requests a minute",
-                        "LLM Gateway: the pace that tasks keep to, for each model and in each triggerer. Left empty, "
-                        "it is the limit that the service states.",
-                        "number",
-                        exclusiveMinimum=0,
-                    ),
-                    "status_requests": _field(
-                        "Status requests in 5 minutes",
-                        "What each triggerer may spend on waiting, of the 20,000 requests that an account has. Left "
-                        "empty: 2000.",
-                        "number",
-                        exclusiveMinimum=0,
-                    ),
-                    "allow_insecure_http": _field(
-                        "Allow plain HTTP",
-                        "Send the key over http:// to a host override that is not on this machine.",
-                        "boolean",
-                        default=False,
-                    ),
-                },
+                _assemblyai_fields(),
                 host="only for a proxy or the local emulator, e.g. http://127.0.0.1:8765",
             ),
             # Only with the extra `common-ai`; without it Airflow leaves this one out.
@@ -96,23 +55,60 @@ def get_provider_info() -> dict[str, Any]:
                 "pydanticai_assemblyai",
                 "Pydantic AI (AssemblyAI LLM Gateway)",
                 "common_ai.AssemblyAILLMHook",
-                {
-                    "model": _field(
-                        "Model", "The id of a model of the LLM Gateway, such as gpt-5.", "string"
-                    ),
-                    "region": _field(
-                        "Region", "Where models are asked, and transcripts live.", "string", **_REGIONS
-                    ),
-                    "fallback_conn_ids": _field(
-                        "Fallback Connections",
-                        "Connections of any pydanticai type to fail over to, in order.",
-                        "array",
-                        items={"type": "string"},
-                    ),
-                },
+                _pydanticai_fields(),
             ),
         ],
     }
+
+
+def _assemblyai_fields() -> dict[str, Any]:
+    return {
+        "region": _region_field("Where the audio is processed and kept. One choice switches every host."),
+        "streaming_edge": _field(
+            "Edge-routed streaming",
+            "US only: open streaming sessions on the nearest edge. Lower latency, but the audio may be processed in "
+            "another region.",
+            "boolean",
+            default=False,
+        ),
+        "llm_model": _field("LLM model", "LLM Gateway: the model of tasks that name none.", "string"),
+        "requests_per_minute": _field(
+            "LLM requests a minute",
+            "LLM Gateway: the pace that tasks keep to, for each model and in each triggerer. Left empty, it is the "
+            "limit that the service states.",
+            "number",
+            exclusiveMinimum=0,
+        ),
+        "status_requests": _field(
+            "Status requests in 5 minutes",
+            "What each triggerer may spend on waiting, of the 20,000 requests that an account has. Left empty: 2000.",
+            "number",
+            exclusiveMinimum=0,
+        ),
+        "allow_insecure_http": _field(
+            "Allow plain HTTP",
+            "Send the key over http:// to a host override that is not on this machine.",
+            "boolean",
+            default=False,
+        ),
+    }
+
+
+def _pydanticai_fields() -> dict[str, Any]:
+    return {
+        "model": _field("Model", "The id of a model of the LLM Gateway, such as gpt-5.", "string"),
+        "region": _region_field("Where models are asked, and transcripts live."),
+        "fallback_conn_ids": _field(
+            "Fallback Connections",
+            "Connections of any pydanticai type to fail over to, in order.",
+            "array",
+            items={"type": "string"},
+        ),
+    }
+
+
+def _region_field(description: str) -> dict[str, Any]:
+    return _field("Region", description, "string", enum=["us", "eu"], default="us")
 
 
 def _modules(room: str, *names: str) -> list[dict[str, Any]]:

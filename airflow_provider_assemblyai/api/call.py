@@ -77,10 +77,8 @@ class Reply:
 
     @property
     def request_id(self) -> str | None:
-        for name in ("x-request-id", "request-id", "x-amzn-requestid", "x-amz-cf-id"):
-            if name in self.headers:
-                return sanitize(self.headers[name])
-        return None
+        names = ("x-request-id", "request-id", "x-amzn-requestid", "x-amz-cf-id")
+        return next((sanitize(self.headers[name]) for name in names if name in self.headers), None)
 
     @property
     def retry_after(self) -> float | None:
@@ -139,11 +137,9 @@ class Reply:
 
     def error_text(self) -> str:
         """Return the service's own error text in one clean line; empty if there is none that can be read."""
-        try:
-            json.loads(self.content)
-        except ValueError:
-            return "" if self.text.lstrip().startswith("<") else sanitize(self.text)
         body = self._error_body()
+        if body is None:
+            return "" if self.text.lstrip().startswith("<") else sanitize(self.text)
         texts = [body[name] for name in ("error", "message", "detail") if isinstance(body.get(name), str)][:1]
         metadata = body.get("metadata")
         more = metadata.get("errors") if isinstance(metadata, dict) else None
@@ -154,19 +150,31 @@ class Reply:
     @property
     def error_id(self) -> str | None:
         """The service's id of a refused request: from its body, else from a header."""
-        found = self._error_body().get("request_id")
+        found = (self._error_body() or {}).get("request_id")
         return sanitize(found) if isinstance(found, str) and found else self.request_id
 
-    def _error_body(self) -> dict[str, Any]:
-        """Return the fields of an error; one of the gateway's envelopes has them one level down."""
+    def _error_body(self) -> dict[str, Any] | None:
+        """Return the fields of an error, None without JSON; one of the gateway's envelopes has them one level down."""
         try:
             body = json.loads(self.content)
         except ValueError:
-            return {}
+            return None
         if not isinstance(body, dict):
             return {}
         inner = body.get("error")
         return {**body, "error": None, **inner} if isinstance(inner, dict) else body
+
+
+def string_in(name: str) -> Callable[[Reply], str]:
+    """Return a reader of a reply that holds one string."""
+
+    def read(reply: Reply) -> str:
+        value = reply.json().get(name)
+        if not isinstance(value, str) or not value:
+            raise UnexpectedReply(f"the answer holds no {name}.")
+        return value
+
+    return read
 
 
 def _date(value: str) -> datetime | None:

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 from urllib.parse import urlencode
 
-from airflow_provider_assemblyai.api.call import Call, Product, Reply
+from airflow_provider_assemblyai.api.call import Call, Product, string_in
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
-from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
+from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Word
-from airflow_provider_assemblyai.api.validation import check_fields, parse_json_text
+from airflow_provider_assemblyai.api.validation import check_fields, check_object
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"
@@ -113,16 +113,12 @@ def check_config(config: object) -> dict[str, Any]:
     :param config: a dict, the JSON text of one, or None.
     :raises InvalidInput: it is something else, or a known parameter has the wrong type.
     """
-    if config is None or config == "":
-        return {}
-    config = parse_json_text("config", config)
-    if not isinstance(config, Mapping):
-        raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
-    for name in config:
+    asked = check_object("config", {} if config is None or config == "" else config)
+    for name in asked:
         if name in _RESERVED:
             raise InvalidInput(f"config: leave {name} out: {_RESERVED[name]}.")
-    check_fields("config", config, StreamingConfig)
-    return dict(config)
+    check_fields("config", asked, StreamingConfig)
+    return dict(asked)
 
 
 def sees_partial_turns(config: Mapping[str, Any]) -> bool:
@@ -164,14 +160,7 @@ def token(max_session: float) -> Call[str]:
     """
     limit = min(MAX_SESSION_SECONDS, max(MIN_SESSION_SECONDS, round(max_session)))
     query = {"expires_in_seconds": TOKEN_LIFETIME, "max_session_duration_seconds": limit}
-    return Call(Product.TOKEN, "GET", "/v3/token", _read_token, query=query)
-
-
-def _read_token(reply: Reply) -> str:
-    value = reply.json().get("token")
-    if not isinstance(value, str) or not value:
-        raise UnexpectedReply("The answer holds no token.")
-    return value
+    return Call(Product.TOKEN, "GET", "/v3/token", string_in("token"), query=query)
 
 
 class TimeMap:

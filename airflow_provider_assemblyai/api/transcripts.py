@@ -9,14 +9,14 @@ https://www.assemblyai.com/docs/api-reference/overview
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 from urllib.parse import parse_qs, urlsplit
 
-from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply
+from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply, string_in
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_fields, check_json, parse_json_text
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")
@@ -145,7 +145,7 @@ class Page(TypedDict):
 
 def upload(body: Body) -> Call[str]:
     """Hand over audio bytes; gives a URL that only the same project can submit, for about 24 hours."""
-    return Call(Product.SPEECH, "POST", "/v2/upload", read=_string("upload_url"), body=body)
+    return Call(Product.SPEECH, "POST", "/v2/upload", read=string_in("upload_url"), body=body)
 
 
 def submit(audio_url: str, config: Mapping[str, Any]) -> Call[Transcript]:
@@ -260,7 +260,7 @@ def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]
 
 def redacted_audio(transcript_id: str) -> Call[str]:
     """Ask for the link to the redacted audio. It lives about half an hour: fetch it at once."""
-    return _export(transcript_id, "redacted-audio", _string("redacted_audio_url"))
+    return _export(transcript_id, "redacted-audio", string_in("redacted_audio_url"))
 
 
 def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] | None = None) -> Call[Any]:
@@ -307,18 +307,6 @@ def _statuses(reply: Reply) -> list[tuple[str, str]]:
     return [(row["id"], str(row.get("status"))) for row in rows if isinstance(row.get("id"), str)]
 
 
-def _string(name: str) -> Callable[[Reply], str]:
-    """Return a reader of a reply that holds one string."""
-
-    def read(reply: Reply) -> str:
-        value = reply.json().get(name)
-        if not isinstance(value, str) or not value:
-            raise UnexpectedReply(f"the answer holds no {name}.")
-        return value
-
-    return read
-
-
 def _text(reply: Reply) -> str:
     return reply.text
 
@@ -354,15 +342,11 @@ def check_config(config: object) -> dict[str, Any]:
     :param config: a dict, or a JSON object as text: that is what ``{{ params.config | tojson }}`` gives.
     :raises InvalidInput: if it is not a dict, names the audio, or gives a known parameter a wrong type.
     """
-    if config is None:
-        return {}
-    config = parse_json_text("config", config)
-    if not isinstance(config, Mapping):
-        raise InvalidInput(f"config must be a dict, not {type(config).__name__}.")
-    if "audio_url" in config:
+    asked = check_object("config", {} if config is None else config)
+    if "audio_url" in asked:
         raise InvalidInput("config must not hold audio_url: the audio is the operator's own argument.")
-    check_fields("config", config, TranscriptConfig)
-    if config.get("speech_models") == []:
+    check_fields("config", asked, TranscriptConfig)
+    if asked.get("speech_models") == []:
         raise InvalidInput("config: speech_models must name at least one model.")
-    check_json("config", config)
-    return dict(config)
+    check_json("config", asked)
+    return dict(asked)

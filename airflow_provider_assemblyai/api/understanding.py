@@ -19,7 +19,7 @@ from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.llm_gateway import hint as gateway_hint
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import check_id
-from airflow_provider_assemblyai.api.validation import check_fields, check_json, parse_json_text
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
 
 #: The first is what the service answers; the second stands in some of its examples.
 _SUCCESS: Final = ("success", "completed")
@@ -141,10 +141,8 @@ def check_features(features: object) -> dict[str, Any]:
     :param features: a dict, or JSON text of one.
     :raises InvalidInput: if there is none, or a known parameter has a wrong type.
     """
-    features = parse_json_text("features", features)
-    if not isinstance(features, Mapping):
-        raise InvalidInput(f"features must be a dict, not {type(features).__name__}.")
-    chosen = {name: options for name, options in features.items() if options is not None}
+    given = check_object("features", features)
+    chosen = {name: options for name, options in given.items() if options is not None}
     if not chosen:
         raise InvalidInput(f"features must name at least one feature: {', '.join(FEATURES)}.")
     for name, options in chosen.items():

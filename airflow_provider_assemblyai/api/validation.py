@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
@@ -96,6 +97,19 @@ def parse_json_text(name: str, value: object) -> object:
         return json.loads(value)
     except ValueError:
         raise InvalidInput(f"{name} is text, but not JSON.") from None
+
+
+def check_object(name: str, value: object) -> Mapping[str, Any]:
+    """
+    Return ``value``, or what it holds if it is JSON text, if that is an object.
+
+    :param name: the argument it came from, for the message.
+    :raises InvalidInput: it is something else.
+    """
+    value = parse_json_text(name, value)
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{name} must be a dict, not {type(value).__name__}.")
+    return value
 
 
 def check_json(name: str, value: object) -> None:

@@ -32,7 +32,7 @@ from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.results import Format
-from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of
+from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of, job_identity
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.storage.outputs import OutputFiles
 
@@ -173,13 +173,8 @@ class ItemProcessor:
     def _source(self, item: Item) -> AudioSource:
         if item.error is not None:
             raise InvalidInput(item.error)
-        return AudioSource(
-            item.audio,
-            self.settings.transfer,
-            self.settings.presign_expiry,
-            send=self.client.send,
-            log=self.control.log.debug,
-        )
+        transfer, expiry = self.settings.transfer, self.settings.presign_expiry
+        return AudioSource(item.audio, transfer, expiry, self.client.send, self.control.log.debug)
 
     def _fingerprint(self, in_flight: InFlightItem, source: AudioSource) -> str:
         try:
@@ -192,22 +187,16 @@ class ItemProcessor:
             return in_flight.job_state["fingerprint"]
 
     def _submission(self, in_flight: InFlightItem, source: AudioSource, fingerprint: str) -> Submission:
-        hosts = self.client.hook.client.hosts
+        settings, hosts = self.settings, self.client.hook.client.hosts
         return Submission(
             send=self.client.send,
             pages=self.client.pages,
             newest_id=self.client.newest_id,
-            store=_LedgerStateStore(self.ledger, in_flight, self.settings.run, in_flight.transcript_id),
-            identity={
-                "fingerprint": fingerprint,
-                "conn_id": self.settings.conn_id,
-                "host": hosts.speech,
-                "region": hosts.region,
-                "clear_generation": self.settings.clear_generation,
-            },
+            store=_LedgerStateStore(self.ledger, in_flight, settings.run, in_flight.transcript_id),
+            identity=job_identity(fingerprint, settings.conn_id, hosts, settings.clear_generation),
             source=source,
             config=in_flight.item.config,
-            policy=self.settings.policy,
+            policy=settings.policy,
             control=self.control,
             log=self.control.log.debug,
         )

@@ -28,12 +28,8 @@ from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, Progress, item_status
 from airflow_provider_assemblyai.jobs.audio import locate, requested_duration
-from airflow_provider_assemblyai.jobs.state import VERSION, JobState
-from airflow_provider_assemblyai.jobs.state_store import (
-    ReplicatedStateStore,
-    task_instance_key,
-    task_state_backend,
-)
+from airflow_provider_assemblyai.jobs.state import VERSION
+from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.storage.listing import list_names
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
@@ -78,7 +74,7 @@ class BatchSession:
         self.lease = Lease(self._folder.subfolder("lease"), owner_of(context), is_owner_finished)
         self._plans = self._folder.subfolder("plans")
         # Where Airflow has such a store, a write that it refuses shows best that another try has taken over.
-        self._fence = ReplicatedStateStore[JobState](task_state_backend(context, "assemblyai_batch"))
+        self._fence = open_state_store(context, key="assemblyai_batch")
         self.ledger = Ledger(self._folder, self.lease, self._check_fence)
 
     def begin(self, retry_failed: str, max_minutes: float | None) -> Progress:

@@ -10,19 +10,13 @@ recording anew.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
-
-from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, Superseded
 from airflow_provider_assemblyai.jobs.state import VERSION, State
-from airflow_provider_assemblyai.jobs.state_store import (
-    FileBackend,
-    ReplicatedStateStore,
-    task_state_backend,
-)
+from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore
 
-_KEY: Final = "assemblyai_capture"
 #: Seconds; with less than that left a recording is as good as over.
 _MIN_REST: Final = 1.0
 
@@ -43,18 +37,17 @@ class CaptureState(State, total=False):
     summary: dict[str, Any]
 
 
+@dataclass
 class CaptureStateStore:
     """
     Reads and writes the state of one capture.
 
-    :param context: of the task.
-    :param file: the state beside the output.
+    :param store: where it is kept.
+    :ivar state: as it was read or written last.
     """
 
-    def __init__(self, context: Context, file: FileBackend) -> None:
-        self._backend, self._file = task_state_backend(context, _KEY), file
-        self._store: ReplicatedStateStore[CaptureState] = ReplicatedStateStore(self._backend, file)
-        self.state: CaptureState | None = None
+    store: ReplicatedStateStore[CaptureState]
+    state: CaptureState | None = field(default=None, init=False)
 
     def read(self) -> CaptureState | None:
         """
@@ -62,7 +55,7 @@ class CaptureStateStore:
 
         :raises StateUnknown: it cannot be read; a retry may help.
         """
-        self.state = self._store.read()
+        self.state = self.store.read()
         return self.state
 
     @property
@@ -102,13 +95,13 @@ class CaptureStateStore:
 
     def check_fenced(self) -> str | None:
         """Return why this try has to end, or None while no other has taken over."""
-        state = self.started
+        state, in_airflow, in_file = self.started, self.store.in_airflow, self.store.in_file
         try:
-            if self._backend is not None:
+            if in_airflow is not None:
                 state["serial"] += 1
-                self._backend.write(state)
-            else:
-                found = self._file.read()
+                in_airflow.write(state)
+            elif in_file is not None:
+                found = in_file.read()
                 if found is not None and found.get("serial", 0) > state["serial"]:
                     return "Another try of this task has taken over"
         except Superseded as error:
@@ -130,7 +123,7 @@ class CaptureStateStore:
 
     def _write(self) -> None:
         self.started["serial"] += 1
-        self._store.write(self.started)
+        self.store.write(self.started)
 
 
 def _is_transient(cause: BaseException | None) -> bool:

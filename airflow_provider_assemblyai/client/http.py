@@ -99,6 +99,11 @@ class _BaseClient:
         }[call.product]
         return base + call.path
 
+    def _authorize(self, request: Any) -> Any:
+        """Send the raw key. As ``auth`` and not as a header, because a ``.netrc`` file would replace that."""
+        request.headers["Authorization"] = self.key
+        return request
+
     def _masked(self, content: bytes) -> bytes:
         # The service may echo what it was sent; the key must not get further than this.
         return content.replace(self.key.encode(), b"***")
@@ -148,17 +153,6 @@ def _run_before(before: Callable[[], None], content: bytes) -> Iterator[bytes]:
     yield content
 
 
-class _RawKeyAuth:
-    """Sends the raw key. As ``auth`` and not as a header, because a ``.netrc`` file would replace that."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._key
-        return request
-
-
 @dataclass(eq=False, repr=False)
 class Client(_BaseClient):
     """
@@ -175,7 +169,7 @@ class Client(_BaseClient):
         import requests
 
         session = requests.Session()
-        session.auth = _RawKeyAuth(self.key)
+        session.auth = self._authorize
         session.headers.update(_HEADERS)
         return session
 
@@ -316,10 +310,6 @@ class AsyncClient(_BaseClient):
             value = await self.send(following)
             yield value
             following = following.follow(value) if following.follow else None
-
-    def _authorize(self, request: httpx.Request) -> httpx.Request:
-        request.headers["Authorization"] = self.key
-        return request
 
     async def _exchange(self, call: Call[Any]) -> Reply:
         headers: dict[str, str] = {}

@@ -127,16 +127,12 @@ def to_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
         {
             "id": call["id"] or f"call_{number}",
             "type": "function",
-            "function": {
-                "name": call["name"],
-                "arguments": call["arguments"]
-                if isinstance(call["arguments"], str)
-                else json.dumps(call["arguments"]),
-            },
+            "function": {"name": call["name"], "arguments": _as_text(call["arguments"])},
         }
         for number, call in enumerate(answer.tool_calls)
     ]
-    finish_reason = _FINISH_REASONS.get(answer.finish_reason or "", answer.finish_reason)
+    finish_reason = _FINISH_REASONS.get(answer.finish_reason or "", answer.finish_reason) or "stop"
+    message = {"role": "assistant", "content": answer.text or None, "tool_calls": calls or None}
     usage = answer.usage
     return {
         **body,
@@ -144,13 +140,7 @@ def to_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
         "object": "chat.completion",
         "created": body.get("created") or 0,
         "model": answer.model or model,
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": finish_reason or "stop",
-                "message": {"role": "assistant", "content": answer.text or None, "tool_calls": calls or None},
-            }
-        ],
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
         "usage": {
             "prompt_tokens": usage["input_tokens"] or 0,
             "completion_tokens": usage["output_tokens"] or 0,
@@ -158,3 +148,7 @@ def to_openai(body: dict[str, Any], model: str) -> dict[str, Any]:
             "prompt_tokens_details": {"cached_tokens": usage["cached_tokens"] or 0},
         },
     }
+
+
+def _as_text(arguments: object) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)

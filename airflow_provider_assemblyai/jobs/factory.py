@@ -13,13 +13,14 @@ from airflow_provider_assemblyai.api.regions import is_official
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
-from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, can_resume, fingerprint_of
-from airflow_provider_assemblyai.jobs.state_store import (
-    FileBackend,
-    ReplicatedStateStore,
-    task_instance_key,
-    task_state_backend,
+from airflow_provider_assemblyai.jobs.state import (
+    JobState,
+    ReusePolicy,
+    can_resume,
+    fingerprint_of,
+    job_identity,
 )
+from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
 from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript_id
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, output_name
 
@@ -101,13 +102,7 @@ class SubmissionFactory:
         return AssemblyAIHook(self.conn_id, region, pause=self.control.pause)
 
     def _source(self, hook: AssemblyAIHook) -> AudioSource:
-        return AudioSource(
-            self.audio,
-            self.transfer,
-            self.presign_expiry,
-            send=hook.send,
-            log=self.control.log.info,
-        )
+        return AudioSource(self.audio, self.transfer, self.presign_expiry, hook.send, self.control.log.info)
 
     def _fingerprint(self, source: AudioSource) -> str:
         return fingerprint_of(self.conn_id, source.identity(), self.config)
@@ -116,14 +111,14 @@ class SubmissionFactory:
         self, context: Context, fingerprint: str | None, *, warn: bool = False
     ) -> ReplicatedStateStore[JobState]:
         """Return where the job's state is; another run finds it by its fingerprint."""
-        file = None
+        outputs, owner = None, None
         if self.output_path is not None and self.policy.reuse != "output":
-            file = FileBackend(self.outputs(context), task_instance_key(context))
+            outputs = self.outputs(context)
         elif self.output_path is not None and fingerprint is not None:
             # Without the map index: the next run may find the same file at another place in its list.
             outputs = OutputFiles.at(self.output_path, output_name(self.audio))
-            file = FileBackend(outputs, ("input", fingerprint))
-        store: ReplicatedStateStore[JobState] = ReplicatedStateStore(task_state_backend(context), file)
+            owner = ("input", fingerprint)
+        store: ReplicatedStateStore[JobState] = open_state_store(context, outputs, owner)
         if warn and not store.durable:
             self.control.log.warning(
                 "The state of this job is not durable: this Airflow has no task state store (3.3 and newer have) and "
@@ -141,19 +136,12 @@ class SubmissionFactory:
         *,
         may_submit: bool = True,
     ) -> Submission:
-        hosts = hook.client.hosts
         return Submission(
             send=hook.send,
             pages=hook.pages,
             newest_id=lambda: newest_transcript_id(hook.send),
             store=store,
-            identity={
-                "fingerprint": fingerprint,
-                "conn_id": self.conn_id,
-                "host": hosts.speech,
-                "region": hosts.region,
-                "clear_generation": clear_generation,
-            },
+            identity=job_identity(fingerprint, self.conn_id, hook.client.hosts, clear_generation),
             source=source,
             config=self.config,
             policy=self.policy,

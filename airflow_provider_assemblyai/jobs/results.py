@@ -171,16 +171,12 @@ def write_files(
                 written[name] = outputs.write("json", as_json(shown))
             case "txt":
                 written[name] = outputs.write("txt", f"{transcript.get('text') or ''}\n")
-            case "srt":
-                written[name] = outputs.write("srt", send(transcripts.srt(transcript_id, chars_per_caption)))
-            case "vtt":
-                written[name] = outputs.write("vtt", send(transcripts.vtt(transcript_id, chars_per_caption)))
-            case "sentences":
-                cut = send(transcripts.sentences(transcript_id))
-                written[name] = outputs.write("sentences.json", as_json(cut))
-            case "paragraphs":
-                cut = send(transcripts.paragraphs(transcript_id))
-                written[name] = outputs.write("paragraphs.json", as_json(cut))
+            case "srt" | "vtt":
+                captions = transcripts.srt if name == "srt" else transcripts.vtt
+                written[name] = outputs.write(name, send(captions(transcript_id, chars_per_caption)))
+            case "sentences" | "paragraphs":
+                parts = transcripts.sentences if name == "sentences" else transcripts.paragraphs
+                written[name] = outputs.write(f"{name}.json", as_json(send(parts(transcript_id))))
             case "redacted_audio":
                 link = send(transcripts.redacted_audio(transcript_id))
                 extension = "wav" if transcript.get("redact_pii_audio_quality") == "wav" else "mp3"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict, TypeGuard
 
+from airflow_provider_assemblyai.api.regions import Hosts
 from airflow_provider_assemblyai.api.validation import check_choice, check_count
 
 #: Of every stored state. A new version of this package reads what an old one wrote.
@@ -73,17 +74,35 @@ class ReusePolicy:
     :param settle_time: seconds between the two looks that must both find nothing.
     """
 
-    reuse: bool | Literal["output"]
-    on_same_url: Literal["adopt", "resubmit", "fail"]
-    on_missing: Literal["fail", "resubmit"]
-    max_resubmits: int
-    settle_time: float
+    reuse: bool | Literal["output"] = True
+    on_same_url: Literal["adopt", "resubmit", "fail"] = "adopt"
+    on_missing: Literal["fail", "resubmit"] = "fail"
+    max_resubmits: int = 2
+    settle_time: float = 10.0
 
     def __post_init__(self) -> None:
         check_choice("reuse", self.reuse, (True, False, "output"))
         check_choice("on_same_url", self.on_same_url, ("adopt", "resubmit", "fail"))
         check_choice("on_missing", self.on_missing, ("fail", "resubmit"))
         check_count("max_resubmits", self.max_resubmits, 0)
+
+
+def job_identity(fingerprint: str, conn_id: str, hosts: Hosts, clear_generation: int | None) -> JobState:
+    """
+    Return the part of a job's state that never changes.
+
+    :param fingerprint: from :func:`fingerprint_of`.
+    :param conn_id: the connection.
+    :param hosts: where the job is made.
+    :param clear_generation: see :class:`JobState`.
+    """
+    return {
+        "fingerprint": fingerprint,
+        "conn_id": conn_id,
+        "host": hosts.speech,
+        "region": hosts.region,
+        "clear_generation": clear_generation,
+    }
 
 
 def fingerprint_of(conn_id: str, source_identity: str, config: Mapping[str, Any]) -> str:
@@ -105,7 +124,7 @@ def hash_of(text: str) -> str:
 
 
 def can_resume(
-    found: JobState | None, fingerprint: str, clear_generation: int, policy: ReusePolicy
+    found: JobState | None, fingerprint: str, clear_generation: int | None, policy: ReusePolicy
 ) -> TypeGuard[JobState]:
     """
     Tell whether a job goes on from this state, or a new one begins.

@@ -111,13 +111,15 @@ class FileBackend:
 
 class ReplicatedStateStore(Generic[S]):
     """
-    All places of one state; the newest is read, all are written.
+    All places of one state; the newest is read, all are written. Without any, nothing outlives this process.
 
-    :param backends: those that are None are not there; without any, nothing outlives this process.
+    :param in_airflow: the task state store, if this Airflow has one.
+    :param in_file: the file beside the results, if there are any.
     """
 
-    def __init__(self, *backends: StateBackend | None) -> None:
-        self._backends = [backend for backend in backends if backend is not None]
+    def __init__(self, in_airflow: StateBackend | None = None, in_file: StateBackend | None = None) -> None:
+        self.in_airflow, self.in_file = in_airflow, in_file
+        self._backends = [backend for backend in (in_airflow, in_file) if backend is not None]
         self.durable = bool(self._backends)
 
     def read(self) -> S | None:
@@ -139,10 +141,24 @@ class ReplicatedStateStore(Generic[S]):
             backend.write(state)
 
 
-def task_state_backend(context: Context, key: str = "assemblyai") -> TaskStateBackend | None:
-    """Return the task state store of a task, or None before Airflow 3.3."""
-    store = context.get("task_state_store")
-    return None if store is None else TaskStateBackend(store, key)
+def open_state_store(
+    context: Context,
+    outputs: OutputFiles | None = None,
+    owner: Sequence[object] | None = None,
+    key: str = "assemblyai",
+) -> ReplicatedStateStore[Any]:
+    """
+    Return the store of one state of a task.
+
+    :param outputs: where the results go, with a file of the state beside them; None for no file.
+    :param owner: whose state that file holds. Default: the task instance.
+    :param key: tells the states of one task apart.
+    """
+    store = context.get("task_state_store")  # None before Airflow 3.3
+    return ReplicatedStateStore(
+        None if store is None else TaskStateBackend(store, key),
+        None if outputs is None else FileBackend(outputs, owner or task_instance_key(context)),
+    )
 
 
 def task_instance_key(context: Context) -> tuple[object, ...]:

@@ -118,7 +118,7 @@ class Submission:
     :param pages: yields the pages of a list call.
     :param newest_id: returns the id of the account's newest transcript, or None; the anchor of a look-up.
     :param store: where the state is kept.
-    :param identity: ``fingerprint``, ``conn_id``, ``host``, ``region`` and ``clear_generation`` of this job.
+    :param identity: from :func:`airflow_provider_assemblyai.jobs.state.job_identity`.
     :param source: the audio.
     :param config: what to ask for.
     :param policy: the user's choices.
@@ -132,7 +132,7 @@ class Submission:
     pages: Callable[[Any], Iterator[Page]]
     newest_id: Callable[[], str | None]
     store: StateStore
-    identity: Mapping[str, Any]
+    identity: JobState
     source: AudioInput
     config: Mapping[str, Any]
     policy: ReusePolicy
@@ -158,9 +158,8 @@ class Submission:
         if found is None:
             return self._submit()
         self.state["serial"] = found.get("serial", 0)
-        if not can_resume(
-            found, self.identity["fingerprint"], self.identity["clear_generation"], self.policy
-        ):
+        fingerprint, clear_generation = self.identity["fingerprint"], self.identity["clear_generation"]
+        if not can_resume(found, fingerprint, clear_generation, self.policy):
             self.log("Transcript %s of an earlier try is not used: a new job.", found.get("transcript_id"))
             return self._submit()
         if found.get("host") != self.identity["host"]:
@@ -220,7 +219,7 @@ class Submission:
         return {
             "version": VERSION,
             "phase": "intent",
-            **self.identity,  # type: ignore[typeddict-item]
+            **self.identity,
             "anchor": None,
             "upload_url": None,
             "url_hashes": [],

@@ -192,19 +192,19 @@ def _default_draft() -> Any:
 
 
 def _references(schema: object) -> Iterator[str]:
-    inner = schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ()
-    if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
-        yield schema["$ref"]
-    for value in inner:
-        yield from _references(value)
+    return (part["$ref"] for part in _objects_in(schema) if isinstance(part.get("$ref"), str))
 
 
 def _property_names(schema: object) -> Iterator[str]:
+    for part in _objects_in(schema):
+        if isinstance(part.get("properties"), Mapping):
+            yield from map(str, part["properties"])
+
+
+def _objects_in(schema: object) -> Iterator[Mapping[str, Any]]:
+    """Yield every object of a schema, itself included."""
     if isinstance(schema, Mapping):
-        for name, inner in schema.items():
-            if name == "properties" and isinstance(inner, Mapping):
-                yield from map(str, inner)
-            yield from _property_names(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            yield from _property_names(inner)
+        yield schema
+        schema = list(schema.values())
+    for part in schema if isinstance(schema, list) else ():
+        yield from _objects_in(part)

@@ -26,10 +26,12 @@ from airflow_provider_assemblyai.storage.outputs import as_json
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
 
+#: Arguments that go into the request as they are.
+_SENT_AS_GIVEN: Final = ("max_tokens", "temperature", "tools", "fallbacks", "fallback_config")
 #: Fields of a request that the operator has arguments for, or does not support.
 _NOT_IN_EXTRA_BODY: Final = (
-    *("model", "messages", "prompt", "transcript_id", "max_tokens", "temperature", "tools"),
-    *("response_format", "fallbacks", "fallback_config", "stream"),
+    *("model", "messages", "prompt", "transcript_id", "response_format", "stream"),
+    *_SENT_AS_GIVEN,
 )
 
 
@@ -158,11 +160,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
             "messages": compose(
                 prompt, messages, self.system_prompt or None, with_transcript=transcript_id is not None
             ),
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "tools": self.tools,
-            "fallbacks": self.fallbacks,
-            "fallback_config": self.fallback_config,
+            **{name: getattr(self, name) for name in _SENT_AS_GIVEN},
             "transcript_id": transcript_id,
             "response_format": schema.response_format if schema else None,
         }

@@ -34,12 +34,7 @@ from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
-from airflow_provider_assemblyai.jobs.state_store import (
-    FileBackend,
-    ReplicatedStateStore,
-    task_instance_key,
-    task_state_backend,
-)
+from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
 from airflow_provider_assemblyai.llm_gateway.call_state import CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
@@ -228,11 +223,9 @@ class PaidCallOperator(AssemblyAIOperator):
     def _open_state(
         self, context: Context, hook: AssemblyAIHook, body: Mapping[str, Any], outputs: OutputFiles | None
     ) -> CallStateStore:
-        in_file = None if outputs is None else FileBackend(outputs, task_instance_key(context))
-        in_airflow = None
+        store = ReplicatedStateStore[CallState]()
         if outputs is not None or self.on_lost_answer == "fail":
-            in_airflow = task_state_backend(context)
-        store: ReplicatedStateStore[CallState] = ReplicatedStateStore(in_airflow, in_file)
+            store = open_state_store(context, outputs)
         if self.on_lost_answer == "fail" and not store.durable:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "
@@ -298,7 +291,7 @@ class PaidCallOperator(AssemblyAIOperator):
         map_index = context["ti"].map_index
         mapped = map_index is not None and map_index >= 0
         if self.wait_for_turn is True or mapped or request.hook.gateway.requests_per_minute is not None:
-            self._defer_to_rate_limiter(request, progress, not_before=None, refusal=None)
+            self._defer_to_rate_limiter(request, progress)
 
     def _resume_after_wait(self, event: object, request: PaidRequest, progress: CallProgress) -> None:
         """
@@ -396,9 +389,8 @@ class PaidCallOperator(AssemblyAIOperator):
         self,
         request: PaidRequest,
         progress: CallProgress,
-        *,
-        not_before: float | None,
-        refusal: Refusal | None,
+        not_before: float | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         self._control.check()
         now = time.time()

@@ -28,7 +28,7 @@ from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
 from airflow_provider_assemblyai.jobs.results import check_formats
-from airflow_provider_assemblyai.jobs.state_store import FileBackend, task_instance_key
+from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, output_name
 
@@ -159,7 +159,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             config = self._capture_config()
             outputs = OutputFiles.at(self.output_path, self._output_name(), context["ti"].map_index)
             owner = ("capture", *task_instance_key(context))
-            state_store = CaptureStateStore(context, FileBackend(outputs, owner))
+            state_store = CaptureStateStore(open_state_store(context, outputs, owner, "assemblyai_capture"))
             if (state := state_store.read()) is not None:
                 # The duration of a recording that has begun stays, whatever is asked for now.
                 config = replace(config, duration=state["duration"])

@@ -7,10 +7,11 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -72,27 +73,21 @@ def _absolute(text: str) -> str:
     return text if "://" in text else os.path.abspath(text)  # noqa: PTH100  links are not followed
 
 
-class store_errors:
-    """Turns what filesystems raise into errors of ours that name the argument."""
-
-    def __init__(self, name: str, shown: str) -> None:
-        self._name, self._shown = name, shown
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, AssemblyAIError) or not isinstance(error, Exception):
-            return
-        if isinstance(error, FileNotFoundError):
-            raise InvalidInput(f"{self._name}: {self._shown} does not exist.") from error
-        if isinstance(error, PermissionError):
-            raise InvalidInput(f"{self._name}: no permission for {self._shown}.") from error
-        if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
-            raise InvalidInput(f"{self._name}: {self._shown}: {sanitize(str(error))}.") from error
-        raise StorageError(
-            f"{self._name}: {self._shown}: {type(error).__name__}: {sanitize(str(error))}."
-        ) from error
+@contextmanager
+def store_errors(name: str, shown: str) -> Iterator[None]:
+    """Turn what filesystems raise into errors of ours that name the argument."""
+    try:
+        yield
+    except AssemblyAIError:
+        raise
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{name}: {shown} does not exist.") from error
+    except PermissionError as error:
+        raise InvalidInput(f"{name}: no permission for {shown}.") from error
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise InvalidInput(f"{name}: {shown}: {sanitize(str(error))}.") from error
+    except Exception as error:
+        raise StorageError(f"{name}: {shown}: {type(error).__name__}: {sanitize(str(error))}.") from error
 
 
 def _stem(path: str) -> str:

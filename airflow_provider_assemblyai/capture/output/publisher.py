@@ -35,7 +35,6 @@ from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json
 
-_POLICY: Final = ReusePolicy(True, "adopt", "fail", 2, 10.0)
 _PRESIGN_EXPIRY: Final = 24 * 3600.0
 #: Seconds between two polls, and as long as a recording of any length may take.
 _POLL: Final = 5.0
@@ -137,7 +136,7 @@ class ResultPublisher:
         config = {**({"multichannel": True} if self.config.channels == 2 else {}), **asked}
         prefix, control = self.outputs.prefix, self.control
         factory = SubmissionFactory(
-            self.conn_id, wav, "auto", _PRESIGN_EXPIRY, config, prefix, _POLICY, control
+            self.conn_id, wav, "auto", _PRESIGN_EXPIRY, config, prefix, ReusePolicy(), control
         )
         hook, job, found = factory.for_new_try(context)
         submitted = job.start(found)
