@@ -117,7 +117,7 @@ class TranscribeOperator(TranscriptionOperator):
             hook, job, found = factory.for_new_try(context)
             transcript = job.start(found)
             if transcript is None:
-                return self._restore_deleted(hook, job)
+                return self._restore_deleted(job)
             if not self.wait_for_completion:
                 self._push_transcript_id(context, hook, transcript)
                 submitted = results.summarize(transcript, hook.region, push_text=False)
@@ -172,7 +172,7 @@ class TranscribeOperator(TranscriptionOperator):
             on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
         )
         assert completed is not None
-        return self._finish(context, hook, job, completed)
+        return self._finish(context, job, completed)
 
     def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:
         context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
@@ -198,20 +198,18 @@ class TranscribeOperator(TranscriptionOperator):
             self._defer_until(deadline, trigger, kwargs)
         return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
 
-    def _finish(
-        self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript
-    ) -> Summary:
+    def _finish(self, context: Context, job: Submission, transcript: Transcript) -> Summary:
         outputs: dict[str, str] = {}
         if self.output_path is not None:
             outputs = results.write_files(
-                hook.send,
+                job.send,
                 transcript,
                 self._factory().outputs(context),
                 self._checked_formats(),
                 chars_per_caption=self.chars_per_caption,
             )
         push_text = self.output_path is None if self.push_text is None else self.push_text
-        summary = results.summarize(transcript, hook.region, push_text=push_text, outputs=outputs)
+        summary = results.summarize(transcript, job.identity["region"], push_text=push_text, outputs=outputs)
         short = upload_shortfall(job.state.get("duration"), transcript.get("audio_duration"))
         summary["warnings"] += [short] if short else []
         if self.delete_after and job.state.get("shared"):
@@ -222,20 +220,20 @@ class TranscribeOperator(TranscriptionOperator):
         job.mark_stored(summary)
         count_minutes("reused" if reused else "billed", minutes_of(transcript, job.state.get("duration")))
         if self.delete_after and not job.state.get("shared"):
-            self._delete(hook, job)
+            self._delete(job)
         return summary
 
-    def _delete(self, hook: AssemblyAIHook, job: Submission) -> None:
+    def _delete(self, job: Submission) -> None:
         self._control.check()
-        hook.send(transcripts.delete(str(job.state["transcript_id"])))
+        job.send(transcripts.delete(str(job.state["transcript_id"])))
         job.mark_deleted()
         self.log.info("Transcript %s was deleted from the service.", job.state["transcript_id"])
 
-    def _restore_deleted(self, hook: AssemblyAIHook, job: Submission) -> Summary:
+    def _restore_deleted(self, job: Submission) -> Summary:
         """Return what an earlier try stored; the service has nothing left of it."""
         summary: Any = dict(job.state["summary"])
         if job.state["phase"] != "deleted":
-            self._delete(hook, job)
+            self._delete(job)
         return results.restore_summary(summary, push_text=bool(self.push_text))
 
     def _after_kill(self, context: Context) -> None:
