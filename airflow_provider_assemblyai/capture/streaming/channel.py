@@ -97,9 +97,11 @@ class ChannelStreamer(threading.Thread):
         """Wait for audio that was not sent; False when there will be none, or it is too late for it."""
         channel = self.channel
         while not channel.must_stop():
+            # Asked first: the recorder adds its last piece directly before it closes the spool.
+            closed = channel.spool.closed
             if channel.spool.has_audio_after(channel.position_ms):
                 return True
-            if channel.spool.closed:
+            if closed:
                 return False
             time.sleep(_TICK / 2)
         return False

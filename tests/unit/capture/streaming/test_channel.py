@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A channel is sent to its end, whatever the moment at which the recorder closes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from airflow_provider_assemblyai.api.close_codes import CloseReason
+from airflow_provider_assemblyai.api.errors import StreamingError
+from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
+from airflow_provider_assemblyai.capture.audio.spool import Spool
+from airflow_provider_assemblyai.capture.config import CaptureConfig
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelStreamer
+from airflow_provider_assemblyai.capture.streaming.session import ChannelState
+from airflow_provider_assemblyai.client.task_control import TaskControl
+from airflow_provider_assemblyai.client.websocket import HandshakeRefused, StreamingSocket
+
+
+class _EndingSpool(Spool):
+    """A spool whose recorder ends directly after it was asked for audio the first time."""
+
+    def has_audio_after(self, at: int) -> bool:
+        found = super().has_audio_after(at)
+        if not self.closed:
+            self.append(at, bytes(100 * 32))
+            self.close()
+        return found
+
+
+def test_the_last_piece_is_sent_if_the_recorder_closes_in_between() -> None:
+    refusals = [CloseReason(503, "reconnect", "Busy."), CloseReason(403, "fail", "Refused.")]
+    config = CaptureConfig(duration=60.0, drain_timeout=3_600.0)
+    with _EndingSpool(config.bytes_per_ms) as spool:
+
+        def connect(max_session: float, pause: Callable[[float], None]) -> StreamingSocket:
+            raise HandshakeRefused(refusals.pop(0))
+
+        control = TaskControl(log=logging.getLogger(__name__))
+        channel = ChannelState(config, 0, spool, CaptureClock(), control, 0)
+        streamer = ChannelStreamer(channel, connect)
+        streamer.run()
+    assert not refusals, "no second session was tried for the last piece"
+    assert isinstance(streamer.failure, StreamingError)
