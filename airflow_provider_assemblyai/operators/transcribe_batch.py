@@ -12,19 +12,10 @@ from datetime import timedelta
 from math import inf
 from typing import Any, Literal
 
-from airflow.providers.common.compat.sdk import (
-    AirflowSkipException,
-    Context,
-    ObjectStoragePath,
-)
+from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import (
-    BatchLocked,
-    InvalidInput,
-    ItemsFailed,
-    UnexpectedReply,
-)
+from airflow_provider_assemblyai.api.errors import BatchLocked, InvalidInput, ItemsFailed, UnexpectedReply
 from airflow_provider_assemblyai.api.validation import check_choice, check_count
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Items
@@ -36,9 +27,9 @@ from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.operators.transcription import TranscriptionOperator
-from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
+from airflow_provider_assemblyai.polling.policy import FIRST_POLL_DELAY, PollEvent, require_completed_event
 from airflow_provider_assemblyai.storage.outputs import OutputFiles, open_path
-from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger, wait_for
+from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger
 
 #: Of what the trigger gives back to the worker.
 _STATE_VERSION = 1
@@ -166,7 +157,8 @@ class TranscribeBatchOperator(TranscriptionOperator):
             self.log.info("Another task works on %s: %s. Waiting.", path, holder.owner)
             waited = {"heartbeat": holder.heartbeat, "seconds": seconds + self.lease_poll_interval}
             if self.deferrable:
-                self._defer([], "", deadline, 0, {"lease_wait": waited}, self.lease_poll_interval)
+                trigger = self._trigger([], "", deadline, 0, self.lease_poll_interval)
+                self._defer_batch(trigger, lease_wait=waited)
             self._control.pause(self.lease_poll_interval)
         session.lease.claim()
         with session.lease.heartbeat():
@@ -214,15 +206,12 @@ class TranscribeBatchOperator(TranscriptionOperator):
                 low_water = min(int(self.max_in_flight * _LOW_WATER), len(ids) - 1)
                 max_remaining = low_water if executor.has_pending() else 0
                 self.log.info("%d transcripts are in flight.", len(ids))
+                trigger = self._trigger(ids, region, deadline, max_remaining)
                 if self.deferrable:
-                    state = {
-                        "lease_token": session.lease.token,
-                        "checkpoint": session.checkpoint(progress),
-                    }
+                    checkpoint = session.checkpoint(progress)
                     session.lease.ttl_after_work = max(0.0, deadline - time.time()) + 600
-                    self._defer(ids, region, deadline, max_remaining, state)
-                events = asyncio.run(self._wait(ids, region, deadline, max_remaining))
-                ended = self._ended(events)
+                    self._defer_batch(trigger, lease_token=session.lease.token, checkpoint=checkpoint)
+                ended = self._ended(asyncio.run(self._wait(trigger)))
 
     def _finish(self, context: Context, session: BatchSession, plan: Plan, region: str) -> BatchSummary:
         totals = ManifestTotals(session.settings.run)
@@ -247,20 +236,8 @@ class TranscribeBatchOperator(TranscriptionOperator):
 
     # --- waiting -----------------------------------------------------------------------------------------
 
-    async def _wait(
-        self, ids: list[str], region: str, deadline: float, max_remaining: int
-    ) -> list[PollEvent]:
-        waiting = asyncio.ensure_future(
-            wait_for(
-                self.assemblyai_conn_id,
-                region,
-                ids,
-                poll_interval=self.poll_interval,
-                deadline=deadline,
-                max_remaining=max_remaining,
-                deferred=False,
-            )
-        )
+    async def _wait(self, trigger: TranscriptBatchTrigger) -> list[PollEvent]:
+        waiting = asyncio.ensure_future(trigger.wait(FIRST_POLL_DELAY))
         while not waiting.done():
             self._control.check()
             await asyncio.wait([waiting], timeout=0.5)
@@ -273,26 +250,22 @@ class TranscribeBatchOperator(TranscriptionOperator):
                 require_completed_event(event, "of the connection")
         return [event["transcript_id"] for event in events]
 
-    def _defer(
-        self,
-        ids: list[str],
-        region: str,
-        deadline: float,
-        max_remaining: int,
-        state: Mapping[str, Any],
-        pause: float = 0.0,
-    ) -> None:
-        trigger = TranscriptBatchTrigger(
-            ids,
-            self.assemblyai_conn_id,
-            region,
-            self.poll_interval,
-            deadline,
-            max_remaining,
-            {"version": _STATE_VERSION, "deadline": deadline, **state},
-            pause,
+    def _trigger(
+        self, ids: list[str], region: str, deadline: float, max_remaining: int, delay: float = 0.0
+    ) -> TranscriptBatchTrigger:
+        conn_id, state = self.assemblyai_conn_id, {"version": _STATE_VERSION, "deadline": deadline}
+        return TranscriptBatchTrigger(
+            ids, conn_id, region, self.poll_interval, deadline, max_remaining, state, delay
         )
-        self._defer_until(deadline, trigger)
+
+    def _defer_batch(self, trigger: TranscriptBatchTrigger, **state: Any) -> None:
+        """
+        Wait in the triggerer.
+
+        :param state: what the worker needs to go on.
+        """
+        trigger.state |= state
+        self._defer_until(trigger.deadline, trigger)
 
     # --- arguments ---------------------------------------------------------------------------------------
 

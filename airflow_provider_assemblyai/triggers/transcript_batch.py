@@ -53,14 +53,7 @@ class TranscriptBatchTrigger(DeferralTrigger):
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         events: list[PollEvent] = []
         if self.transcript_ids:
-            events = await wait_for(
-                self.assemblyai_conn_id,
-                self.region,
-                self.transcript_ids,
-                poll_interval=self.poll_interval,
-                deadline=self.deadline,
-                max_remaining=self.max_remaining,
-            )
+            events = await self.wait(policy.DEFERRAL_DELAY)
         else:
             await asyncio.sleep(max(self.delay, policy.DEFERRAL_DELAY))
         # Airflow may call on_kill also after the event was taken.
@@ -73,6 +66,22 @@ class TranscriptBatchTrigger(DeferralTrigger):
             }
         )
 
+    async def wait(self, first_poll_delay: float) -> list[PollEvent]:
+        """
+        Wait for the transcripts; also on a worker, for a task that does not defer.
+
+        :param first_poll_delay: seconds to the first poll; after a deferral Airflow needs some before it can take
+            an event.
+        """
+        return await wait_for_transcripts(
+            shared_connection(self.assemblyai_conn_id, self.region),
+            self.transcript_ids,
+            poll_interval=self.poll_interval,
+            ready_at=time.time() + first_poll_delay,
+            deadline=self.deadline,
+            max_remaining=self.max_remaining,
+        )
+
     async def on_kill(self) -> None:
         """Log that the jobs go on; Airflow also calls this when another triggerer has taken over."""
         if not self._fired and self.transcript_ids:
@@ -80,34 +89,3 @@ class TranscriptBatchTrigger(DeferralTrigger):
                 "%d transcripts go on and are billed; no task waits for them here. The ledger names them.",
                 len(self.transcript_ids),
             )
-
-
-async def wait_for(
-    conn_id: str,
-    region: str,
-    transcript_ids: Sequence[str],
-    *,
-    poll_interval: float,
-    deadline: float,
-    max_remaining: int,
-    deferred: bool = True,
-) -> list[PollEvent]:
-    """
-    Wait for many transcripts; also on a worker, for a task that does not defer.
-
-    :param conn_id: the connection to poll with.
-    :param region: where they live.
-    :param transcript_ids: which.
-    :param poll_interval: seconds between two polls.
-    :param deadline: when to give up; seconds since the epoch.
-    :param max_remaining: how many may remain when it returns.
-    :param deferred: whether Airflow needs some seconds before it can take an event.
-    """
-    return await wait_for_transcripts(
-        shared_connection(conn_id, region),
-        transcript_ids,
-        poll_interval=poll_interval,
-        ready_at=time.time() + (policy.DEFERRAL_DELAY if deferred else policy.FIRST_POLL_DELAY),
-        deadline=deadline,
-        max_remaining=max_remaining,
-    )
