@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import count
 from math import inf
 from typing import Any, Protocol
@@ -48,6 +49,7 @@ class Store(Protocol):
         """Store it."""
 
 
+@dataclass(eq=False)
 class Subscriber:
     """
     One trigger that wants events, and its watermark.
@@ -58,21 +60,14 @@ class Subscriber:
     :param key: under which name.
     """
 
-    def __init__(
-        self,
-        watermark: Watermark,
-        wanted: Callable[[ListedTranscript], bool],
-        store: Store | None = None,
-        key: str = "",
-    ) -> None:
-        self.watermark = watermark
-        self._wanted = wanted
-        self._store = store
-        self._key = key
-        self._stored: Any = None
-        self._uncommitted: dict[int, dict[str, Any]] = {}
-        self._unconfirmed_writes: list[dict[str, Any]] = []
-        self._lock = asyncio.Lock()
+    watermark: Watermark
+    wanted: Callable[[ListedTranscript], bool]
+    store: Store | None = None
+    key: str = ""
+    _stored: Any = field(default=None, init=False)
+    _uncommitted: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)
+    _unconfirmed_writes: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def load(self, pause: float) -> None:
         """
@@ -85,7 +80,7 @@ class Subscriber:
             try:
                 return await self._synchronize()
             except ValueError as error:
-                self._store = None
+                self.store = None
                 log.warning("The watermark is kept in memory only: %s", error)
             except Exception as error:
                 log.warning("The stored watermark cannot be read, trying again: %s", _describe(error))
@@ -98,18 +93,18 @@ class Subscriber:
                 await self._synchronize()
             except Exception as error:
                 log.warning("The stored watermark cannot be read: %s", _describe(error))
-            return self.watermark.advance(snapshot, time.time(), self._wanted)
+            return self.watermark.advance(snapshot, time.time(), self.wanted)
 
     def mark_delivered(self, number: int) -> None:
         """Note that all events of a snapshot were sent, so that its watermark may be committed later."""
         watermark = self.watermark.to_json()
-        if self._store is not None and watermark != self._stored:
+        if self.store is not None and watermark != self._stored:
             self._uncommitted[number] = watermark
 
     async def commit(self, number: int) -> None:
         """Store the watermark of a snapshot whose events cannot get lost any more."""
         async with self._lock:
-            if self._store is None:
+            if self.store is None:
                 return
             try:
                 # If another triggerer has stored one since, that is the one which holds.
@@ -120,7 +115,7 @@ class Subscriber:
                 watermark = self._uncommitted[max(ready)]
                 self._unconfirmed_writes = [*self._unconfirmed_writes[-7:], watermark]
                 async with asyncio.timeout(_STORE_TIMEOUT):
-                    await self._store.aset(self._key, watermark)
+                    await self.store.aset(self.key, watermark)
             except Exception as error:
                 # The next watermark covers it; until then a restart would send some events again.
                 log.warning("The watermark cannot be stored: %s", _describe(error))
@@ -132,10 +127,10 @@ class Subscriber:
 
     async def _synchronize(self) -> None:
         """Take over what another triggerer has stored, while this one did not run or did not know of it."""
-        if self._store is None:
+        if self.store is None:
             return
         async with asyncio.timeout(_STORE_TIMEOUT):
-            stored = await self._store.aget(self._key)
+            stored = await self.store.aget(self.key)
         if stored is None or stored == self._stored:
             return
         if stored not in self._unconfirmed_writes:  # else it was written, only the answer is missing

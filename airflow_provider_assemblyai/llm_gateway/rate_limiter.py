@@ -236,23 +236,20 @@ class RateLimiter:
         """Remove the waiters whose waiting is over; return their numbers and events."""
         self._queue_ready(now)
         released = []
-        while self._queue:
-            _, number = self._queue[0]
-            waiter = self._waiting.get(number)
-            if waiter is not None:
-                call_at = max(self._next_call_at, self.rate.blocked_until)
-                if call_at - self.lead > now:
-                    break
-                if call_at < now + self.lead - _TOLERANCE:
-                    call_at = now + self.lead
-                # A waiter whose call would come too late leaves the queue to others, and waits for its deadline.
-                if call_at <= waiter.deadline:
-                    released.append((number, self._release(number, call_at, now)))
-            heappop(self._queue)
-        while self._deadlines and (self._deadlines[0][0] <= now or self._is_gone(self._deadlines)):
+        while self._clean(self._queue):
+            call_at = max(self._next_call_at, self.rate.blocked_until)
+            if call_at - self.lead > now:
+                break
+            if call_at < now + self.lead - _TOLERANCE:
+                call_at = now + self.lead
+            _, number = heappop(self._queue)
+            # A waiter whose call would come too late leaves the queue to others, and waits for its deadline.
+            if call_at <= self._waiting[number].deadline:
+                released.append((number, self._release(number, call_at, now)))
+        while self._clean(self._deadlines) and self._deadlines[0][0] <= now:
             _, number = heappop(self._deadlines)
-            if self._waiting.pop(number, None) is not None:
-                released.append((number, gate_event("timeout", self.describe(now), None, now)))
+            del self._waiting[number]
+            released.append((number, gate_event("timeout", self.describe(now), None, now)))
         return released
 
     def next_due(self, now: float) -> float | None:
@@ -276,10 +273,9 @@ class RateLimiter:
         return text + (f", held for {rate.blocked_until - now:.0f} s" if rate.blocked_until > now else "")
 
     def _queue_ready(self, now: float) -> None:
-        while self._not_ready and (self._not_ready[0][0] <= now or self._is_gone(self._not_ready)):
+        while self._clean(self._not_ready) and self._not_ready[0][0] <= now:
             _, number = heappop(self._not_ready)
-            if (waiter := self._waiting.get(number)) is not None:
-                heappush(self._queue, (waiter.entered_at, number))
+            heappush(self._queue, (self._waiting[number].entered_at, number))
 
     def _release(self, number: int, call_at: float, now: float) -> GateEvent:
         del self._waiting[number]
@@ -287,12 +283,9 @@ class RateLimiter:
         self.rate.on_release()
         return gate_event("go", self.describe(now), call_at, now)
 
-    def _is_gone(self, heap: list[tuple[float, int]]) -> bool:
-        return heap[0][1] not in self._waiting
-
     def _clean(self, heap: list[tuple[float, int]]) -> bool:
         """Take out what was removed; return whether anything is left."""
-        while heap and self._is_gone(heap):
+        while heap and heap[0][1] not in self._waiting:
             heappop(heap)
         return bool(heap)
 

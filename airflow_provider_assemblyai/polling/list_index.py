@@ -34,14 +34,12 @@ class PageRange:
     ids: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
 class _Segment:
     """Rows that follow each other; once it has met another segment, it is a part of that."""
 
-    __slots__ = ("merged_into", "rank_offset")
-
-    def __init__(self) -> None:
-        self.merged_into: _Segment | None = None
-        self.rank_offset = 0
+    merged_into: _Segment | None = None
+    rank_offset: int = 0
 
 
 class _Position:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
@@ -18,6 +18,7 @@ from airflow_provider_assemblyai.polling.policy import Outcome, PollEvent
 _CREDIT = 4
 
 
+@dataclass(slots=True, eq=False)
 class WaitRequest:
     """
     What one waiter wants.
@@ -28,27 +29,23 @@ class WaitRequest:
     :param first_poll_at: when the first poll makes sense.
     :param deadline: when to give up.
     :param max_remaining: transcripts that may remain when waiting ends.
+    :ivar remaining: what has no event yet.
     """
 
-    __slots__ = ("deadline", "events", "first_poll_at", "interval", "max_remaining", "ready_at", "remaining")
+    ids: InitVar[Iterable[str]]
+    interval: float
+    ready_at: float
+    first_poll_at: float
+    deadline: float
+    max_remaining: int = 0
+    remaining: dict[str, None] = field(init=False)
+    events: list[PollEvent] = field(default_factory=list, init=False)
 
-    def __init__(
-        self,
-        ids: Iterable[str],
-        interval: float,
-        ready_at: float,
-        first_poll_at: float,
-        deadline: float,
-        max_remaining: int = 0,
-    ) -> None:
+    def __post_init__(self, ids: Iterable[str]) -> None:
         self.remaining = dict.fromkeys(ids)
-        self.interval = interval
-        self.ready_at = ready_at
-        self.first_poll_at = max(ready_at, first_poll_at)
+        self.first_poll_at = max(self.ready_at, self.first_poll_at)
         # The deadline of a trigger that was moved may be over when it starts; one poll is owed to it all the same.
-        self.deadline = max(ready_at, deadline)
-        self.max_remaining = max_remaining
-        self.events: list[PollEvent] = []
+        self.deadline = max(self.ready_at, self.deadline)
 
     @property
     def over(self) -> bool:

@@ -16,12 +16,7 @@ from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.events.feed import Numbered, Subscriber, TranscriptFeed, shared_feed
-from airflow_provider_assemblyai.events.watermark import (
-    ListedTranscript,
-    Watermark,
-    format_time,
-    parse_time,
-)
+from airflow_provider_assemblyai.events.watermark import ListedTranscript, Watermark, format_time, parse_time
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling.connection import Connection
 from airflow_provider_assemblyai.triggers.base import StoredTrigger, shared_connection
