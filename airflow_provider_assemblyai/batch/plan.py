@@ -72,9 +72,8 @@ class LedgerIndex:
         :param item: with its content version of now.
         """
         found = self._items[bytes.fromhex(item.key)]
-        return _STATUSES[found[0]] not in ("completed", "failed") or found[1:] != _digest(
-            item.content_version
-        )
+        changed = found[1:] != _digest(item.content_version)
+        return changed or _STATUSES[found[0]] not in ("completed", "failed")
 
     def open_keys(self) -> set[str]:
         """Return the keys of the items whose jobs go on."""

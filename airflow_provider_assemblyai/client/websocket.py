@@ -101,9 +101,8 @@ class StreamingSocket:
         except websocket.WebSocketBadStatusException as error:
             body = error.resp_body or b""
             text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
-            raise HandshakeRefused(
-                refused_handshake(error.status_code, sanitize(text, [credential]))
-            ) from None
+            reason = refused_handshake(error.status_code, sanitize(text, [credential]))
+            raise HandshakeRefused(reason) from None
         except (websocket.WebSocketException, OSError, ValueError) as error:
             detail = sanitize(str(error), [credential])
             raise TransportError(f"No streaming session: no connection ({detail}).", sent=False) from None

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
@@ -23,7 +23,7 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.events.watermark import ListedTranscript, ListSnapshot, Watermark, parse_rows
-from airflow_provider_assemblyai.polling.connection import Account, Connection, LoopLocal
+from airflow_provider_assemblyai.polling.connection import Account, Connection, LoopLocal, sleep_until_woken
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +155,7 @@ class TranscriptFeed:
         self._connection = connection
         self._interval = poll_interval
         self._subscribers: set[Subscriber] = set()
+        #: Set when there is a new subscriber.
         self._wake = asyncio.Event()
         self._account: Account | None = None
         self._client = AsyncExitStack()
@@ -187,7 +188,7 @@ class TranscriptFeed:
         try:
             while True:
                 while not self._subscribers:
-                    await self._sleep(inf)
+                    await sleep_until_woken(self._wake, inf)
                 snapshot, pause = await self._poll()
                 if snapshot is not None:
                     yield next(numbers), snapshot
@@ -197,16 +198,9 @@ class TranscriptFeed:
                     while any(subscriber.watermark.has_more for subscriber in self._subscribers):
                         yield next(numbers), snapshot
                         await asyncio.sleep(step)
-                await self._sleep(pause)
+                await sleep_until_woken(self._wake, pause)
         finally:
             await self._close()
-
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep until there is a new subscriber, at the longest."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds if seconds < inf else None):
-                await self._wake.wait()
-        self._wake.clear()
 
     async def _poll(self) -> tuple[ListSnapshot | None, float]:
         """Return a snapshot, or None if there is no answer, and the seconds to the next one."""

@@ -80,15 +80,8 @@ def parse_rows(rows: Iterable[Row], younger: float) -> list[ListedTranscript]:
             continue
         created = _parse(row.get("created"))
         younger = younger if created is None else created
-        found.append(
-            ListedTranscript(
-                row["id"],
-                str(row.get("status")),
-                younger,
-                _parse(row.get("completed")),
-                str(row.get("audio_url") or ""),
-            )
-        )
+        completed, audio_url = _parse(row.get("completed")), str(row.get("audio_url") or "")
+        found.append(ListedTranscript(row["id"], str(row.get("status")), younger, completed, audio_url))
     return found
 
 

@@ -15,11 +15,7 @@ from airflow_provider_assemblyai.polling import policy
 
 
 def wait_until_done(
-    client: Client,
-    transcript_id: str,
-    poll_interval: float,
-    deadline: float,
-    pause: Callable[[float], None],
+    client: Client, transcript_id: str, poll_interval: float, deadline: float, pause: Callable[[float], None]
 ) -> Transcript:
     """
     Poll a transcript until it has ended, well or not, and return it.

@@ -12,7 +12,7 @@ import contextvars
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -199,6 +199,18 @@ def get_connection(name: Hashable, connect: Connect) -> Connection:
     if name not in connections:
         connections[name] = Connection(accounts, connect)
     return connections[name]
+
+
+async def sleep_until_woken(wake: asyncio.Event, seconds: float) -> None:
+    """
+    Sleep until an event is set, and clear it.
+
+    :param seconds: how long at most; may be infinite.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds if seconds < inf else None):
+            await wake.wait()
+    wake.clear()
 
 
 #: The event loop alone would let go of them.

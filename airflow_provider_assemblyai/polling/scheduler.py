@@ -227,11 +227,7 @@ class PollScheduler:
         if poll.scan is None:
             return poll.ids
         poll.scan.in_flight -= 1
-        if poll.scan.in_flight:
-            return []
-        remaining = list(poll.scan.remaining)
-        self._end_scan(poll.scan)
-        return remaining
+        return [] if poll.scan.in_flight else self._end_scan(poll.scan)
 
     def _on_status(
         self, pending: PendingTranscript, status: str, planned_at: float, now: float
@@ -311,9 +307,7 @@ class PollScheduler:
             self._follow_ups += self._anchor_pages(scan, planned_at)
         if scan.in_flight:
             return
-        remaining = list(scan.remaining)
-        self._end_scan(scan)
-        for transcript_id in remaining:
+        for transcript_id in self._end_scan(scan):
             # It may stand where another page began; else it is not among the rows that are worth a page.
             pending = self._pending[transcript_id]
             pending.in_flight = True
@@ -321,13 +315,15 @@ class PollScheduler:
                 pending.misses += 1
             self._follow_ups.append(PollRequest(planned_at, [transcript_id]))
 
-    def _end_scan(self, scan: ListScan) -> None:
+    def _end_scan(self, scan: ListScan) -> list[str]:
+        """Return what the scan has not found."""
         self._scans -= 1
-        for transcript_id in scan.remaining:
+        remaining, scan.remaining = list(scan.remaining), {}
+        for transcript_id in remaining:
             self._pending[transcript_id].scan = None
-        scan.remaining = {}
         if not self._scans:
             self._index.forget_page_ends()
+        return remaining
 
     # --- what is due when --------------------------------------------------------------------------------
 

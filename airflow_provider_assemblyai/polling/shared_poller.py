@@ -19,7 +19,13 @@ from math import inf
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.polling.connection import Account, Connection, LoopLocal, run_detached
+from airflow_provider_assemblyai.polling.connection import (
+    Account,
+    Connection,
+    LoopLocal,
+    run_detached,
+    sleep_until_woken,
+)
 from airflow_provider_assemblyai.polling.models import PollRequest, WaitRequest
 from airflow_provider_assemblyai.polling.policy import PollEvent
 from airflow_provider_assemblyai.polling.scheduler import PollScheduler
@@ -144,10 +150,7 @@ class AccountPoller:
         try:
             async with self._account.opened():
                 while (pause := await self._step()) is not None:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(pause if pause < inf else None):
-                            await self._wake.wait()
-                    self._wake.clear()
+                    await sleep_until_woken(self._wake, pause)
                 # Before the client is closed, which takes time: the next waiter needs another poller.
                 self._retire()
         except Exception as error:

@@ -68,7 +68,7 @@ class LLMGatewayTrigger(DeferralTrigger):
         driver = _driver((account, self.model), cap)
         # From now on, not from entered_at: that is a time of another machine's clock.
         ready_at = max(arrived + policy.DEFERRAL_DELAY, self.not_before or 0.0)
-        self.log.info("Waiting for a turn at %s: %s.", self.model, driver.describe())
+        self.log.info("Waiting for a turn at %s: %s.", self.model, driver.limiter.describe(time.time()))
         waiter = Waiter(self.entered_at, ready_at, self.deadline)
         event = await driver.wait(waiter, self.refusal, self.startup_seconds)
         self.log.info("Waited %.0f s (%s): %s.", time.time() - arrived, event["outcome"], event["detail"])
@@ -88,9 +88,6 @@ class _LimiterDriver:
         self._forget = forget
         self._turns: dict[int, asyncio.Future[GateEvent]] = {}
         self._timer: asyncio.TimerHandle | None = None
-
-    def describe(self) -> str:
-        return self.limiter.describe(time.time())
 
     async def wait(self, waiter: Waiter, refusal: Refusal | None, startup_seconds: float | None) -> GateEvent:
         """Wait for one's turn; a waiter that is cancelled leaves its place to the next."""

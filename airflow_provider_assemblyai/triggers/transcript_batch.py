@@ -58,13 +58,7 @@ class TranscriptBatchTrigger(DeferralTrigger):
             await asyncio.sleep(max(self.delay, policy.DEFERRAL_DELAY))
         # Airflow may call on_kill also after the event was taken.
         self._fired = True
-        yield TriggerEvent(
-            {
-                "version": policy.EVENT_VERSION,
-                "events": [dict(event) for event in events],
-                "state": self.state,
-            }
-        )
+        yield TriggerEvent({"version": policy.EVENT_VERSION, "events": events, "state": self.state})
 
     async def wait(self, first_poll_delay: float) -> list[PollEvent]:
         """
