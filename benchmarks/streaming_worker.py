@@ -103,7 +103,7 @@ def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str
     from airflow_provider_assemblyai.client.task_control import TaskControl
     from airflow_provider_assemblyai.client.websocket import StreamingSocket
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-    from airflow_provider_assemblyai.storage.outputs import OutputFiles
+    from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 
     piece = Path(audio).read_bytes()
     client = AssemblyAIHook().client

@@ -34,7 +34,7 @@ from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of, job_identity
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.storage.outputs import OutputFiles
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 
 #: Items in a row that fail for reasons that pass: then it is not the items.
 _MAX_FAILURES_IN_A_ROW: Final = 20

@@ -15,8 +15,8 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import canonical_url, sanitize, strip_url
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
+from airflow_provider_assemblyai.storage.atomic_files import open_path, output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
-from airflow_provider_assemblyai.storage.outputs import open_path, output_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from typing import Any, Final
 from airflow_provider_assemblyai.api.errors import StateUnknown, StorageError, Superseded
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.record_version import parse_json, with_header, without_header
+from airflow_provider_assemblyai.storage.atomic_files import as_json
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
-from airflow_provider_assemblyai.storage.outputs import as_json
 
 #: Segments that are put together.
 COMPACT_AT: Final = 200
@@ -182,6 +182,8 @@ class Ledger:
                 newest[entry["key"]] = as_json(entry).encode()
         self.lease.check()
         self._chunks.write(names[-1], with_header(_with_end(newest.values())))
+        # A holder that has taken over may be reading: it has listed the chunks, and needs the segments.
+        self.lease.check()
         self._segments.remove(names)
 
 

@@ -20,7 +20,7 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.batch.ledger import Entry
 from airflow_provider_assemblyai.batch.record_version import VERSION
-from airflow_provider_assemblyai.storage.outputs import as_json
+from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 ItemOutcome = Literal["completed", "failed", "not_submitted"]
 

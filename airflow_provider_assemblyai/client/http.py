@@ -26,9 +26,10 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 
 from airflow_provider_assemblyai import __version__
-from airflow_provider_assemblyai.api.call import Call, Product, Reply, backoff, may_repeat
+from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, TransportError
 from airflow_provider_assemblyai.api.regions import Hosts
+from airflow_provider_assemblyai.api.retry_rules import backoff, may_repeat
 from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
 
 if TYPE_CHECKING:

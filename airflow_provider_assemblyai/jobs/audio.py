@@ -28,8 +28,8 @@ from airflow_provider_assemblyai.api.sanitize import canonical_url, strip_url
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
+from airflow_provider_assemblyai.storage.atomic_files import open_path, store_errors
 from airflow_provider_assemblyai.storage.listing import etag
-from airflow_provider_assemblyai.storage.outputs import open_path, store_errors
 
 Transfer = Literal["auto", "url", "presign", "upload"]
 TRANSFERS: Final = get_args(Transfer)

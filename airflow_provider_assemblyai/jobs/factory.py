@@ -22,7 +22,7 @@ from airflow_provider_assemblyai.jobs.state import (
 )
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
 from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript_id
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, output_name
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.http import download
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, open_path
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, open_path
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import Context
 from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.jobs.state import VERSION, State
-from airflow_provider_assemblyai.storage.outputs import OutputFiles
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 
 #: As long as the service lists a transcript.
 _RETENTION: Final = timedelta(days=90)

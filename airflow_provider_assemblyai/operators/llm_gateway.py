@@ -21,7 +21,7 @@ from airflow_provider_assemblyai.llm_gateway.messages import compose, repair_mes
 from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, parse_answer
 from airflow_provider_assemblyai.mixins.transcript_marker import TranscriptMarkerMixin
 from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
-from airflow_provider_assemblyai.storage.outputs import as_json
+from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg

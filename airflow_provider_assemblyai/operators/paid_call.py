@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import llm_gateway
-from airflow_provider_assemblyai.api.call import Call, backoff
+from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -30,6 +30,7 @@ from airflow_provider_assemblyai.api.errors import (
     ResponseLost,
     UnexpectedReply,
 )
+from airflow_provider_assemblyai.api.retry_rules import backoff
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
@@ -38,7 +39,7 @@ from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, o
 from airflow_provider_assemblyai.llm_gateway.call_state import CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
-from airflow_provider_assemblyai.storage.outputs import OutputFiles
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 T = TypeVar("T")

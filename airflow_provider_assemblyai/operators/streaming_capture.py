@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webh
 from airflow_provider_assemblyai.jobs.results import check_formats
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, output_name
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
 Seconds = float | timedelta

@@ -23,7 +23,7 @@ from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.operators.transcription import TranscriptionOperator
+from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
@@ -36,7 +36,7 @@ class TranscribeOperator(TranscriptionOperator):
     """
     Transcribe a recording and return a small summary; texts and words go to files.
 
-    It has also the parameters of :class:`airflow_provider_assemblyai.operators.transcription.TranscriptionOperator`
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.transcribe_base.TranscriptionOperator`
     (request, files, transfer, waiting, lost answers) and of
     :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 

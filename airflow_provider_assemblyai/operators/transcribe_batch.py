@@ -26,9 +26,9 @@ from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
-from airflow_provider_assemblyai.operators.transcription import TranscriptionOperator
+from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.policy import FIRST_POLL_DELAY, PollEvent, require_completed_event
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, open_path
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path
 from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger
 
 #: Of what the trigger gives back to the worker.
@@ -45,7 +45,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
     A ledger beside the files makes it resumable item by item after any kill, and another run does only what is
     missing.
 
-    It has also the parameters of :class:`airflow_provider_assemblyai.operators.transcription.TranscriptionOperator`
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.transcribe_base.TranscriptionOperator`
     (request, files, transfer, waiting, lost answers) and of
     :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries). The ``config`` of an
     item overrides the operator's.

@@ -15,7 +15,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
-from airflow_provider_assemblyai.storage.outputs import OutputFiles
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 
 
 class TranscriptExportOperator(TranscriptOperator):

@@ -19,7 +19,7 @@ from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.operators.base import TranscriptReference
 from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
-from airflow_provider_assemblyai.storage.outputs import as_json
+from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg

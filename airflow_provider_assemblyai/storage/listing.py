@@ -12,7 +12,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.storage.outputs import open_path, store_errors
+from airflow_provider_assemblyai.storage.atomic_files import open_path, store_errors
 
 #: What counts as a recording below a prefix; a glob names its own.
 MEDIA: Final = re.compile(

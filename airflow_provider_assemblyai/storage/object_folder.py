@@ -11,7 +11,7 @@ from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.storage.outputs import read_file, store_errors, write_file
+from airflow_provider_assemblyai.storage.atomic_files import read_file, store_errors, write_file
 
 #: Stores whose listings are cached unless a fresh one is asked for.
 _CACHING: Final = ("s3", "s3a", "gs", "gcs")

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import Context
@@ -16,32 +15,20 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     CaptureIncomplete,
     SourceFailed,
-    StateUnknown,
     StreamingError,
 )
 from airflow_provider_assemblyai.api.sanitize import strip_url
-from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.capture.config import CaptureConfig
 from airflow_provider_assemblyai.capture.output import captions
+from airflow_provider_assemblyai.capture.output.fallback import Job, transcribe_recording
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, CaptureSummary, Gap, transcript
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore
 from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
-from airflow_provider_assemblyai.jobs.state import ReusePolicy
-from airflow_provider_assemblyai.polling.blocking import wait_until_done
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json
-
-_PRESIGN_EXPIRY: Final = 24 * 3600.0
-#: Seconds between two polls, and as long as a recording of any length may take.
-_POLL: Final = 5.0
-_MAX_WAIT: Final = 6 * 3600.0
-
-#: A pre-recorded job that is completed, and a hook for its region.
-_Job = tuple[AssemblyAIHook, Transcript]
 
 
 @dataclass(frozen=True)
@@ -122,7 +109,7 @@ class ResultPublisher:
             return str(published) if published else None
         return self.segments.merge_audio(data) if wanted and data.audio_files else None
 
-    def _published_job(self) -> _Job | None:
+    def _published_job(self) -> Job | None:
         """Return the job whose text the result had the last time; the audio may be gone since."""
         summary = self._published_summary()
         if not summary.get("transcript_id"):
@@ -130,25 +117,12 @@ class ResultPublisher:
         hook = AssemblyAIHook(self.conn_id, summary["region"], pause=self.control.pause)
         return hook, hook.send(transcripts.get(summary["transcript_id"]))
 
-    def _submit_fallback(self, context: Context, wav: str, asked: Mapping[str, Any]) -> _Job:
-        """Have the stored audio transcribed, by the protocol that never pays twice."""
+    def _submit_fallback(self, context: Context, wav: str, asked: Mapping[str, Any]) -> Job:
         self.control.log.warning("Text is missing: the stored audio is submitted as a pre-recorded job.")
         config = {**({"multichannel": True} if self.config.channels == 2 else {}), **asked}
-        prefix, control = self.outputs.prefix, self.control
-        factory = SubmissionFactory(
-            self.conn_id, wav, "auto", _PRESIGN_EXPIRY, config, prefix, ReusePolicy(), control
+        return transcribe_recording(
+            self.conn_id, wav, config, self.outputs.prefix, context, self.control, self.on_job
         )
-        hook, job, found = factory.for_new_try(context)
-        submitted = job.start(found)
-        if submitted is None:
-            raise StateUnknown("The transcript of the stored audio was deleted from the service.")
-
-        def wait(running: Transcript) -> Transcript:
-            return wait_until_done(hook.client, running["id"], _POLL, time.time() + _MAX_WAIT, control.pause)
-
-        completed = job.follow(submitted, wait, on_job=lambda found: self.on_job(found["id"], hook.region))
-        assert completed is not None
-        return hook, completed
 
     def _write_live(self, whole: dict[str, Any]) -> dict[str, str]:
         words = [utterance["words"] for utterance in whole["utterances"]]
@@ -161,7 +135,7 @@ class ResultPublisher:
         }
         return {name: self.outputs.write(name, content[name]()) for name in self.config.formats}
 
-    def _write_job(self, job: _Job, whole: dict[str, Any]) -> dict[str, str]:
+    def _write_job(self, job: Job, whole: dict[str, Any]) -> dict[str, str]:
         hook, made = job
         formats, chars = self.config.formats, self.config.chars_per_caption
         others = [name for name in formats if name != "json"]

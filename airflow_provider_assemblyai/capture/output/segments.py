@@ -21,8 +21,8 @@ from airflow_provider_assemblyai.capture.config import MAX_SEGMENT, CaptureConfi
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, Segment, join_spans
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
 from airflow_provider_assemblyai.jobs.state import VERSION
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, store_errors
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
-from airflow_provider_assemblyai.storage.outputs import OutputFiles, as_json, store_errors
 
 _BLOCK: Final = 1 << 20
 _BLOCK_MS: Final = 1_000

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.call import Call, Product, Reply, backoff, may_repeat
+from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AuthenticationError,
     NotFoundError,
     RateLimitError,
-    TransportError,
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.sanitize import sanitize, secrets_in, strip_url
@@ -100,45 +99,6 @@ def test_answers_that_cannot_be_read(body: bytes) -> None:
 )
 def test_retry_after_in_the_services_own_time(headers: dict[str, str], seconds: float | None) -> None:
     assert Reply(429, headers, b"").retry_after == seconds
-
-
-def test_a_paid_call_is_repeated_only_if_it_surely_was_not_accepted() -> None:
-    limited = RateLimitError("", status=403)
-    assert may_repeat(SUBMIT, RateLimitError("", status=429))
-    assert may_repeat(SUBMIT, limited)
-    assert may_repeat(SUBMIT, TransportError("", sent=False))
-    assert not may_repeat(SUBMIT, TransportError("", sent=True))
-    for status in (400, 401, 403, 408, 500, 502, 503, 504):
-        assert not may_repeat(SUBMIT, ApiError("", status=status))
-
-
-def test_reading_is_repeated() -> None:
-    assert may_repeat(GET, TransportError("", sent=True))
-    for status in (408, 500, 502, 503, 504):
-        assert may_repeat(GET, ApiError("", status=status))
-    for status in (400, 403, 415, 422):
-        assert not may_repeat(GET, ApiError("", status=status))
-    assert not may_repeat(GET, UnexpectedReply(""))
-    assert not may_repeat(GET, KeyError())
-
-
-def test_a_broken_upload_is_sent_again() -> None:
-    class Bytes:
-        size = 3
-
-        def open(self) -> list[bytes]:
-            return [b"abc"]
-
-    assert may_repeat(transcripts.upload(Bytes()), ApiError("", status=422))
-    assert transcripts.upload(Bytes()).read_timeout == pytest.approx(60, abs=0.1)
-
-
-def test_waits() -> None:
-    asked = RateLimitError("", status=429, retry_after=30.0)
-    assert 30 <= backoff(1, asked, 0.0) <= backoff(1, asked, 1.0) <= 31
-    assert backoff(1, None, 1.0) == 1.0
-    assert backoff(3, None, 0.0) == 2.0
-    assert backoff(99, None, 1.0) == 60.0
 
 
 def test_pages_follow_each_other_towards_older_rows() -> None:

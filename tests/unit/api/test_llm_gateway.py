@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.api import llm_gateway
-from airflow_provider_assemblyai.api.call import Reply, may_repeat
+from airflow_provider_assemblyai.api.call import Reply
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AuthenticationError,
@@ -20,6 +20,7 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion
+from airflow_provider_assemblyai.api.retry_rules import may_repeat
 
 CHAT = llm_gateway.chat({"model": "m", "messages": [{"role": "user", "content": "Hello."}]})
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "cached_tokens": 0, "total_tokens": 1100}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
-from airflow_provider_assemblyai.storage import outputs as storage
+from airflow_provider_assemblyai.storage import atomic_files as storage
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text for a recording that the service could not hear live: the stored audio becomes a pre-recorded job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+
+from airflow_provider_assemblyai.api.errors import StateUnknown
+from airflow_provider_assemblyai.api.transcripts import Transcript
+from airflow_provider_assemblyai.client.task_control import TaskControl
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
+from airflow_provider_assemblyai.jobs.state import ReusePolicy
+from airflow_provider_assemblyai.polling.blocking import wait_until_done
+
+_PRESIGN_EXPIRY: Final = 24 * 3600.0
+#: Seconds between two polls, and as long as a recording of any length may take.
+_POLL: Final = 5.0
+_MAX_WAIT: Final = 6 * 3600.0
+
+#: A completed job, and a hook for its region.
+Job: TypeAlias = tuple[AssemblyAIHook, Transcript]
+
+
+def transcribe_recording(
+    conn_id: str,
+    audio: str,
+    config: dict[str, Any],
+    output_path: ObjectStoragePath,
+    context: Context,
+    control: TaskControl,
+    on_job: Callable[[str, str], None],
+) -> Job:
+    """
+    Have the stored audio transcribed, by the protocol that never pays twice.
+
+    :param conn_id: the connection.
+    :param audio: URI of the stored audio.
+    :param config: what to ask for.
+    :param output_path: where the state of the job is kept.
+    :param context: of the task.
+    :param control: of the task.
+    :param on_job: called with the id and the region of every job, as soon as they are known.
+    :raises TranscriptFailed: the service could not do it.
+    :raises StateUnknown: the transcript of an earlier try was deleted.
+    """
+    factory = SubmissionFactory(
+        conn_id, audio, "auto", _PRESIGN_EXPIRY, config, output_path, ReusePolicy(), control
+    )
+    hook, job, found = factory.for_new_try(context)
+    submitted = job.start(found)
+    if submitted is None:
+        raise StateUnknown("The transcript of the stored audio was deleted from the service.")
+
+    def wait(running: Transcript) -> Transcript:
+        return wait_until_done(hook.client, running["id"], _POLL, time.time() + _MAX_WAIT, control.pause)
+
+    completed = job.follow(submitted, wait, on_job=lambda made: on_job(made["id"], hook.region))
+    assert completed is not None
+    return hook, completed
