@@ -58,7 +58,10 @@ def required(kind: str) -> dict[str, object]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_value_of_the_wrong_type_is_refused_when_the_rule_is_added(kind: str) -> None:
     for option in (*Selection.declared(), *KINDS[kind].declared()):
-        for value in WRONG_FOR.get((kind, option), WRONG[option]):
+        assert option in WRONG or (kind, option) in WRONG_FOR, (
+            f"WRONG has no values that {option} must refuse"
+        )
+        for value in WRONG_FOR.get((kind, option), WRONG.get(option, ())):
             with pytest.raises(OptionError, match=f"{kind}: {option} must be"):
                 make_rule({"kind": kind, **required(kind), option: value})
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.api import llm_gateway, transcripts, understanding
+from airflow_provider_assemblyai.api import llm_gateway, streaming, transcripts, understanding
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.api.regions import hosts_for
@@ -53,8 +54,18 @@ def calls(known: str) -> dict[str, Call[Any]]:
         "chat": llm_gateway.chat({"model": "gpt-5", "messages": [{"role": "user", "content": "Hello."}]}),
         "models": llm_gateway.models(),
         "understand": understanding.understand(known, {"summarization": {"summary_type": "bullets"}}),
+        "token": streaming.token(60),
         "validate": understanding.validate({"summarization": {"summary_type": "bullets"}}, known),
     }
+
+
+def test_every_endpoint_has_a_row() -> None:
+    rows = inspect.getsource(calls)
+    for module in (transcripts, llm_gateway, understanding, streaming):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith("_"):
+                endpoint = str(function.__annotations__.get("return", "")).startswith("Call[")
+                assert not endpoint or f"{module.__name__.rpartition('.')[2]}.{name}(" in rows, name
 
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
