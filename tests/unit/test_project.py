@@ -56,7 +56,11 @@ def test_workflows_try_the_versions_that_the_package_claims() -> None:
     claimed = re.findall(
         r"Programming Language :: Python :: ([\d.]+)", str(PYPROJECT["project"]["classifiers"])
     )
-    assert jobs["python"]["strategy"]["matrix"]["version"] == claimed
+    # A version that is tried before it is claimed is allowed to fail.
+    tried = str(jobs["python"]["continue-on-error"])
+    assert [
+        one for one in jobs["python"]["strategy"]["matrix"]["version"] if f"'{one}'" not in tried
+    ] == claimed
     for job, target in (("python", "test-python"), ("airflow", "test-airflow")):
         versions = jobs[job]["strategy"]["matrix"]["version"]
         known = re.search(rf"^{target}:.*\n\t@case \"\$\(V\)\" in ([\d.|]+)\)", MAKEFILE, re.MULTILINE)
