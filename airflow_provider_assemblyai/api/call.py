@@ -13,10 +13,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -31,6 +32,23 @@ from airflow_provider_assemblyai.api.sanitize import sanitize
 
 T = TypeVar("T")
 
+#: Bytes that an answer may have, decoded; see :attr:`Call.max_bytes`.
+MAX_BYTES: Final = 4 * 1024 * 1024
+#: Seconds for a whole exchange, and between two pieces of an answer, if a call says nothing else.
+_TIMEOUT: Final = 30.0
+#: Bytes a second that the answer of a call with a raised limit comes with at least, once the time is over.
+_LEAST_RATE: Final = 100_000
+#: The same for a paid call, where the client has no deadline of its own.
+PAID_TIMEOUT: Final = 600.0
+#: Levels of lists and objects in an answer; no answer of the service has ten.
+_MAX_DEPTH: Final = 100
+#: Of a limit that headers state: no window allows a million requests.
+_MAX_LIMIT: Final = 1_000_000
+#: Seconds that a header may name as such; more is a moment, or nonsense.
+_MAX_SECONDS: Final = 86_400.0
+
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _RATE_TEXT = re.compile(r"\brate\b|too many requests|limit exceeded|throttl", re.IGNORECASE)
 _UNKNOWN_ID_TEXT = re.compile(r"transcript lookup error|transcript id not found", re.IGNORECASE)
 
@@ -56,6 +74,52 @@ class Body(Protocol):
     def open(self) -> Iterable[bytes]: ...
 
 
+def finite(value: object, low: float, high: float) -> float | None:
+    """Return ``value`` if it is a number from ``low`` to ``high``, else None: for NaN, text, a Boolean, anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        return None
+    return float(value)
+
+
+def parse_json(content: bytes | str) -> Any:
+    """
+    Return what a text of the service holds, without numbers that JSON does not have: NaN and the infinite are None.
+
+    :raises UnexpectedReply: it is not JSON, or nested as nothing of the service is.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=lambda _: None, parse_float=_parse_float)
+    except (ValueError, RecursionError):
+        raise UnexpectedReply("The answer is not JSON.") from None
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        level = [part for one in level for part in _parts(one) if isinstance(part, dict | list)]
+        if not level:
+            return _without_lone_surrogates(value) if _SURROGATE_ESCAPE.search(text) else value
+    raise UnexpectedReply("The answer is JSON that is nested too deeply.")
+
+
+def _parse_float(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _without_lone_surrogates(value: Any) -> Any:
+    """Return ``value`` with texts that can be encoded: half of a pair cannot be written to any file."""
+    if isinstance(value, str):
+        return value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_without_lone_surrogates(k): _without_lone_surrogates(v) for k, v in value.items()}
+    return [_without_lone_surrogates(part) for part in value] if isinstance(value, list) else value
+
+
 @dataclass(frozen=True)
 class Reply:
     """
@@ -64,11 +128,13 @@ class Reply:
     :param status: HTTP status code.
     :param headers: header values by lower-case name.
     :param content: the body, undecoded.
+    :param received_at: seconds since the epoch, by our clock; 0 if that is not known.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
+    received_at: float = 0.0
 
     @property
     def request_id(self) -> str | None:
@@ -77,37 +143,45 @@ class Reply:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds the service asked us to wait; the header holds a number or a date."""
+        """Seconds the service asked us to wait; the header holds a number or a date. None if it holds nonsense."""
         value = self.headers.get("retry-after", "").strip()
-        if not value:
-            return None
         try:
-            return max(0.0, float(value))
+            seconds = float(value)
         except ValueError:
-            until = _date(value)
-            now = _date(self.headers.get("date", ""))
             # Both in the service's own time: our clock may be wrong.
-            return max(0.0, (until - now).total_seconds()) if until and now else None
+            until, now = _date(value), _date(self.headers.get("date", ""))
+            return max(0.0, until - now) if until is not None and now is not None else None
+        return max(0.0, seconds) if math.isfinite(seconds) else None
 
     @property
     def rate_limit(self) -> RateLimit:
         """The limit of these requests, as far as the headers state it."""
-        limit, remaining = self._number("x-ratelimit-limit"), self._number("x-ratelimit-remaining")
-        reset = self._number("x-ratelimit-reset")
         return RateLimit(
-            limit=None if limit is None else int(limit),
-            remaining=None if remaining is None else int(remaining),
-            reset=None if reset is None else max(0.0, reset),
+            limit=self._count("x-ratelimit-limit", 1),
+            remaining=self._count("x-ratelimit-remaining", -_MAX_LIMIT),
+            reset=self._reset(),
             retry_after=self.retry_after,
             model=sanitize(self.headers.get("x-ratelimit-model", "")) or None,
         )
 
-    def _number(self, name: str) -> float | None:
+    def _reset(self) -> float | None:
+        """Return the seconds until the window begins anew: some services state the moment, in seconds or thousandths."""
+        value = self._number("x-ratelimit-reset", -math.inf, math.inf)
+        if value is None or value <= _MAX_SECONDS:
+            return None if value is None else max(0.0, value)
+        left = (value / unit - self.received_at for unit in (1.0, 1000.0))
+        return next((max(0.0, one) for one in left if abs(one) <= _MAX_SECONDS), None)
+
+    def _count(self, name: str, low: int) -> int | None:
+        value = self._number(name, low, _MAX_LIMIT)
+        return int(value) if value is not None and value.is_integer() else None
+
+    def _number(self, name: str, low: float, high: float) -> float | None:
         try:
             value = float(self.headers.get(name, ""))
         except ValueError:
             return None
-        return value if math.isfinite(value) else None
+        return finite(value, low, high) if math.isfinite(value) else None
 
     @property
     def text(self) -> str:
@@ -120,11 +194,11 @@ class Reply:
         :raises UnexpectedReply: if it is anything else.
         """
         try:
-            value = json.loads(self.content)
-        except ValueError:
+            value = parse_json(self.content)
+        except UnexpectedReply as error:
+            kind = sanitize(self.headers.get("content-type", "no content type"))
             raise UnexpectedReply(
-                f"The answer is not JSON ({self.headers.get('content-type', 'no content type')}, "
-                f"{len(self.content)} bytes{_named(self.request_id)})."
+                f"{str(error).rstrip('.')} ({kind}, {len(self.content)} bytes{_named(self.request_id)})."
             ) from None
         if not isinstance(value, dict):
             raise UnexpectedReply(f"The answer is JSON but not an object{_named(self.request_id)}.")
@@ -151,8 +225,8 @@ class Reply:
     def _error_body(self) -> dict[str, Any] | None:
         """Return the fields of an error, None without JSON; one of the gateway's envelopes has them one level down."""
         try:
-            body = json.loads(self.content)
-        except ValueError:
+            body = parse_json(self.content)
+        except UnexpectedReply:
             return None
         if not isinstance(body, dict):
             return {}
@@ -172,10 +246,35 @@ def string_in(name: str) -> Callable[[Reply], str]:
     return read
 
 
-def _date(value: str) -> datetime | None:
+def url_in(name: str) -> Callable[[Reply], str]:
+    """Return a reader of a reply that holds one address."""
+    read_string = string_in(name)
+
+    def read(reply: Reply) -> str:
+        value = read_string(reply)
+        if not is_web_url(value):
+            raise UnexpectedReply(f"the {name} in the answer is no http(s) address.")
+        return value
+
+    return read
+
+
+def is_web_url(value: str) -> bool:
+    """Tell whether ``value`` is an ``http(s)`` URL that can be requested."""
     try:
-        return parsedate_to_datetime(value)
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
+        return False
+    return usable and value.isascii() and value.isprintable() and " " not in value
+
+
+def _date(value: str) -> float | None:
+    """Return seconds since the epoch; a date without a zone is GMT, as every date in HTTP."""
+    try:
+        found = parsedate_to_datetime(value)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
@@ -197,7 +296,10 @@ class Call(Generic[T]):
     :param body: bytes to upload instead.
     :param repeatable: False for a paid request: it is sent again only if it surely was not accepted.
     :param follow: makes the next call out of this one's value, for calls that come in pages.
-    :param timeout: seconds to wait for the answer, if not the usual.
+    :param timeout: seconds for the whole exchange, if not the usual.
+    :param until_deadline: the exchange may take all the time that the client has: its answer is paid for, and would
+        be lost.
+    :param max_bytes: what the answer may have, decoded; a longer one is not read to its end.
     :param retry_rate_limits: False leaves a rate limit answer to a caller that can wait without a worker slot.
     :param hint: returns a sentence of advice for an error text, or an empty string.
     """
@@ -212,6 +314,8 @@ class Call(Generic[T]):
     repeatable: bool = True
     follow: Callable[[T], Call[T] | None] | None = None
     timeout: float | None = None
+    until_deadline: bool = False
+    max_bytes: int = MAX_BYTES
     retry_rate_limits: bool = True
     hint: Callable[[str], str] | None = None
 
@@ -221,12 +325,27 @@ class Call(Generic[T]):
 
     @property
     def read_timeout(self) -> float:
-        """Seconds to wait for the answer: 30, and for an upload one more for each 500 kB."""
+        """Seconds between two pieces of the answer: 30, and for an upload one more for each 500 kB."""
         if self.timeout is not None:
             return self.timeout
         if self.body is None:
-            return 30.0
+            return _TIMEOUT
         return 60.0 + (2_200_000_000 if self.body.size is None else self.body.size) / 500_000
+
+    @property
+    def total_timeout(self) -> float:
+        """Seconds for the whole exchange: connecting, the request, and the answer to its end."""
+        return PAID_TIMEOUT if self.until_deadline else self.read_timeout
+
+    def allowed_time(self, received: int) -> float:
+        """
+        Return the seconds that the exchange may take by now.
+
+        A long transcript over a slow line needs more than the usual, and gets it as long as bytes come.
+
+        :param received: bytes of the answer so far.
+        """
+        return self.total_timeout + (received / _LEAST_RATE if self.max_bytes > MAX_BYTES else 0.0)
 
     def result(self, reply: Reply) -> T:
         """
@@ -235,12 +354,35 @@ class Call(Generic[T]):
         :raises ApiError: or one of its subclasses, for an HTTP error.
         :raises UnexpectedReply: if the answer cannot be read.
         """
-        if 200 <= reply.status < 300 and reply.status != 202:
-            try:
+        try:
+            if 200 <= reply.status < 300 and reply.status != 202:
                 return self.read(reply)
-            except UnexpectedReply as error:
-                raise UnexpectedReply(f"{self.method} {self.path}: {error}") from None
-        raise self._error(reply)
+            error = self._error(reply)
+        except UnexpectedReply as unread:
+            raise UnexpectedReply(f"{self.method} {self.path}: {unread}") from None
+        except AssemblyAIError:
+            raise
+        except Exception as fault:
+            # Not its text, which may quote the answer.
+            kind = type(fault).__name__
+            raise UnexpectedReply(f"{self.method} {self.path}: the answer cannot be read ({kind}).") from None
+        raise error
+
+    def next_page(self, value: T, seen: set[tuple[tuple[str, str], ...]]) -> Call[T] | None:
+        """
+        Return the call for the page that follows, or None.
+
+        :param value: of this call.
+        :param seen: what the pages so far were requested with; this one is added.
+        :raises UnexpectedReply: the pages go round in a circle.
+        """
+        seen.add(tuple(self.params.items()))
+        following = self.follow(value) if self.follow is not None else None
+        if following is not None and tuple(following.params.items()) in seen:
+            raise UnexpectedReply(
+                f"{self.method} {self.path}: the pages of the list lead back to each other."
+            )
+        return following
 
     def _error(self, reply: Reply) -> AssemblyAIError:
         text = reply.error_text()

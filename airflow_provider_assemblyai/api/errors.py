@@ -40,8 +40,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-#: What is wrong with a model's answer: cut off, not of the shape that was asked for, nothing, or a part failed.
-AnswerFault = Literal["truncated", "invalid", "empty", "failed"]
+#: What is wrong with a model's answer: cut off by a limit, ended early for another reason (a filter, a refusal, a
+#: fault), not of the shape that was asked for, nothing, or a part failed.
+AnswerFault = Literal["truncated", "filtered", "invalid", "empty", "failed"]
 
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
 FailureClass = Literal["source", "policy", "server", "upload"]

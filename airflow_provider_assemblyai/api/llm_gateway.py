@@ -9,8 +9,6 @@ https://www.assemblyai.com/docs/llm-gateway/quickstart
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, TypedDict
 
-from airflow_provider_assemblyai.api.call import Call, Product, Reply
+from airflow_provider_assemblyai.api.call import Call, Product, Reply, finite, parse_json
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -32,9 +30,41 @@ from airflow_provider_assemblyai.api.sanitize import sanitize
 #: Seconds that a model may take for its answer. An answer that is not waited for is billed, too.
 ANSWER_TIMEOUT: Final = 600.0
 
-#: The ``finish_reason`` of an answer that ``max_tokens`` cut off, in the words of several providers.
-_TRUNCATED: Final = ("length", "max_tokens")
+#: The ``finish_reason`` of an answer that a limit of tokens cut off, in the words of several providers.
+_TRUNCATED: Final = frozenset(
+    ("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_context_window_exceeded")
+)
+#: The same of an answer that ended early for another reason: a filter, a refusal, a fault. What is in neither of the
+#: two passes, because providers invent words for a whole answer, too.
+_INCOMPLETE: Final = frozenset(
+    (
+        *("content_filter", "content_filtered", "guardrail_intervened", "safety", "image_safety", "refusal"),
+        *(
+            "recitation",
+            "image_recitation",
+            "blocklist",
+            "prohibited_content",
+            "image_prohibited_content",
+            "spii",
+        ),
+        *(
+            "language",
+            "sensitive",
+            "error",
+            "failed",
+            "incomplete",
+            "cancelled",
+            "canceled",
+            "aborted",
+            "timeout",
+        ),
+        *("pause_turn", "malformed_function_call", "malformed_response", "unexpected_tool_call"),
+        *("too_many_tool_calls", "missing_thought_signature", "insufficient_system_resource", "other"),
+    )
+)
 
+#: Of tokens, choices and status codes.
+_MAX_COUNT: Final = 2**53
 #: HTTP codes that mean "no capacity now": nothing was done, so the same call may be made later.
 _BUSY: Final = (429, 503, 529)
 
@@ -90,8 +120,13 @@ class ChatCompletion:
 
     @property
     def truncated(self) -> bool:
-        """Whether the answer is not whole."""
-        return (self.finish_reason or "").lower() in _TRUNCATED
+        """Whether a limit of tokens has cut the answer off."""
+        return _reason(self.finish_reason) in _TRUNCATED
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the answer ended early for another reason."""
+        return _reason(self.finish_reason) in _INCOMPLETE
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -102,7 +137,7 @@ def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call
     Ask a model. It is billed by tokens and has no idempotency key: never repeat it blindly.
 
     :param request: the body: ``model``, ``messages`` and whatever else.
-    :param timeout: seconds to wait for the answer.
+    :param timeout: seconds for the whole call.
     """
     if request.get("stream"):
         raise InvalidInput("Answers are read whole here: leave 'stream' out.")
@@ -136,17 +171,24 @@ def _read_completion(reply: Reply) -> ChatCompletion:
     choices.sort(key=lambda choice: _int(choice.get("index")) or 0)
     messages = [_dict(choice.get("message")) for choice in choices]
     reasons = [choice["finish_reason"] for choice in choices if isinstance(choice.get("finish_reason"), str)]
-    truncated = [reason for reason in reasons if reason.lower() in _TRUNCATED]
+    # One part that is not whole makes the whole so.
+    unusual = [reason for reason in reasons if _reason(reason) in _INCOMPLETE]
+    unusual += [reason for reason in reasons if _reason(reason) in _TRUNCATED]
     model = body.get("model") or _dict(body.get("request")).get("model")
     request_id = body.get("request_id")
     return ChatCompletion(
         text="".join(_text(message.get("content")) for message in messages),
         tool_calls=list(_tool_calls([*messages, *choices])),
-        finish_reason=(truncated or reasons[-1:] or [None])[0],
+        finish_reason=(unusual or reasons[-1:] or [None])[0],
         usage=_usage(_dict(body.get("usage"))),
         model=model if isinstance(model, str) else None,
         request_id=sanitize(request_id) if isinstance(request_id, str) else reply.request_id,
     )
+
+
+def _reason(text: str | None) -> str:
+    """Return a ``finish_reason`` in one spelling: providers and their libraries write them in several."""
+    return re.sub(r"[-\s]+", "_", (text or "").strip().rpartition(".")[2].lower())
 
 
 def _raise_for_model_status(reply: Reply, body: Mapping[str, Any]) -> None:
@@ -182,8 +224,8 @@ def _tool_calls(holders: Sequence[Mapping[str, Any]]) -> Iterator[ToolCall]:
         seen.append(call)
         arguments = function.get("arguments")
         if isinstance(arguments, str):
-            with suppress(ValueError):
-                arguments = json.loads(arguments)
+            with suppress(UnexpectedReply):
+                arguments = parse_json(arguments)
         yield {"id": call.get("id"), "name": name, "arguments": arguments}
 
 
@@ -220,9 +262,8 @@ def _list(value: object) -> list[Any]:
 
 
 def _int(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return int(value)
+    number = finite(value, -_MAX_COUNT, _MAX_COUNT)
+    return None if number is None else int(number)
 
 
 # --- what an error means ---------------------------------------------------------------------------------
@@ -335,10 +376,12 @@ def _prices(pricing: Mapping[str, Any], region: str | None) -> dict[str, float]:
     if not listed:
         listed = _dict(pricing.get("global"))
         increase = pricing.get("regional_increase_percent")
-        if region is not None and isinstance(increase, int | float):
-            factor += increase / 100
+        if region is not None:
+            factor += (finite(increase, 0.0, 10_000.0) or 0.0) / 100
     prices = {}
     for name, value in listed.items():
-        with suppress(TypeError, ValueError):
-            prices[name] = float(value) * factor
+        with suppress(TypeError, ValueError, OverflowError):
+            price = finite(float(value), 0.0, 1e9)
+            if price is not None:
+                prices[name] = price * factor
     return prices

@@ -125,13 +125,15 @@ def _check_override(override: str, *, allow_insecure_http: bool) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """Tell whether ``host`` is this machine, however it is written."""
+    name = host.lower().strip("[]").rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def is_public(host: str) -> bool:

@@ -11,6 +11,36 @@ from airflow_provider_assemblyai.api.errors import ApiError, RateLimitError, Tra
 #: Seconds. Longer waits are left to a caller that can wait without holding a worker slot.
 MAX_BACKOFF = 60.0
 
+#: Seconds that a wait which the service asks for has at least and at most. Without the one, a service that asks for
+#: none is asked again in a hot loop; without the other, one answer stops a task for days.
+MIN_STATED_WAIT, MAX_STATED_WAIT = 1.0, 300.0
+
+
+def bound_wait(seconds: float) -> float:
+    """Return the wait to make of one that the service stated."""
+    return min(MAX_STATED_WAIT, max(MIN_STATED_WAIT, seconds))
+
+
+def stated_wait(error: BaseException | None) -> float | None:
+    """Return the seconds to wait because the service asked for a wait, or None if it did not."""
+    asked = error.retry_after if isinstance(error, ApiError) else None
+    return None if asked is None else bound_wait(asked)
+
+
+def spread(seconds: float, jitter: float) -> float:
+    """
+    Return a wait that is a little longer, so that many callers do not call again at the same moment.
+
+    :param seconds: that were asked for; it is never earlier.
+    :param jitter: a random number from 0 to 1.
+    """
+    return seconds + jitter * min(1.0, 0.1 + seconds / 10)
+
+
+def asks_too_much(error: BaseException) -> bool:
+    """Tell whether the service asks for a longer wait than is made: that is an error of the task itself."""
+    return isinstance(error, ApiError) and (error.retry_after or 0.0) > MAX_STATED_WAIT
+
 
 def may_repeat(call: Call[Any], error: BaseException) -> bool:
     """
@@ -19,6 +49,8 @@ def may_repeat(call: Call[Any], error: BaseException) -> bool:
     A paid call is repeated only if it surely was not accepted: after a rate limit answer, or when no
     connection was made. Any 5xx, 503 included, may come from a proxy after the job was accepted.
     """
+    if asks_too_much(error):
+        return False
     if isinstance(error, TransportError):
         return call.repeatable or not error.sent
     if isinstance(error, RateLimitError):
@@ -38,8 +70,8 @@ def backoff(attempt: int, error: BaseException | None, jitter: float) -> float:
     :param error: what the last one ended with.
     :param jitter: a random number from 0 to 1.
     """
-    if isinstance(error, ApiError) and error.retry_after is not None:
-        # Never earlier than asked, and a little later, so that many callers do not call again at once.
-        return error.retry_after + jitter * min(1.0, 0.1 + error.retry_after / 10)
+    asked = stated_wait(error)
+    if asked is not None:
+        return spread(asked, jitter)
     ceiling: float = min(MAX_BACKOFF, 2.0 ** (attempt - 1))
     return ceiling * (0.5 + jitter / 2)

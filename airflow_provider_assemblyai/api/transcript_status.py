@@ -63,8 +63,9 @@ def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
     if not isinstance(metadata, Mapping):
         return []
     found = [metadata.get("warning")]
+    listed = metadata.get("warnings")
     found.extend(
         entry.get("message") if isinstance(entry, Mapping) else entry
-        for entry in metadata.get("warnings") or ()
+        for entry in (listed if isinstance(listed, list) else ())
     )
     return list(dict.fromkeys(sanitize(text) for text in found if isinstance(text, str) and text))

@@ -9,14 +9,17 @@ https://www.assemblyai.com/docs/api-reference/overview
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal, NotRequired, TypedDict, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply, string_in
+from airflow_provider_assemblyai.api.call import MAX_BYTES, Body, Call, Product, Reply, finite, url_in
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
+
+T = TypeVar("T")
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")
@@ -26,6 +29,13 @@ MAX_UPLOAD_BYTES = 2_200_000_000
 MAX_URL_BYTES = 5_000_000_000
 
 Status = Literal["queued", "processing", "completed", "error"]
+
+#: Bytes of an answer that holds a transcript, or is made of one. Ten hours, which is the most that the service takes,
+#: at 180 words a minute are 108,000 words a channel. Each stands in ``words`` and in ``utterances``, with about 120 bytes
+#: (text, start, end, confidence, speaker, channel), and in both once more where unredacted copies are asked for. Two
+#: channels: 2 x 108,000 x 4 x 120 = 104 MB. This is more than twice as much: for texts beside the words, for sentences
+#: and entities, and for scripts that take six bytes a letter.
+MAX_TRANSCRIPT_BYTES: Final = 256 * 1024 * 1024
 
 #: Bytes; a longer body is not worth parsing for one word of it.
 _LONG = 64 * 1024
@@ -134,10 +144,11 @@ class Row(TypedDict, total=False):
 
 
 class Page(TypedDict):
-    """One page of the list, newest first."""
+    """One page of the list, newest first; ``row_count`` also counts rows that cannot be read."""
 
     page_details: dict[str, Any]
     transcripts: list[Row]
+    row_count: NotRequired[int]
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -145,19 +156,28 @@ class Page(TypedDict):
 
 def upload(body: Body) -> Call[str]:
     """Hand over audio bytes; gives a URL that only the same project can submit, for about 24 hours."""
-    return Call(Product.SPEECH, "POST", "/v2/upload", read=string_in("upload_url"), body=body)
+    return Call(Product.SPEECH, "POST", "/v2/upload", read=url_in("upload_url"), body=body)
 
 
 def submit(audio_url: str, config: Mapping[str, Any]) -> Call[Transcript]:
     """Start a job. It is billed, cannot be cancelled, and has no idempotency key: never repeat it blindly."""
     models = {"speech_models": list(DEFAULT_SPEECH_MODELS)} if _no_model(config) else {}
     request: dict[str, Any] = {**config, **models, "audio_url": audio_url}
-    return Call(Product.SPEECH, "POST", "/v2/transcript", read=_transcript, json=request, repeatable=False)
+    return Call(
+        Product.SPEECH,
+        "POST",
+        "/v2/transcript",
+        read=_transcript,
+        json=request,
+        repeatable=False,
+        until_deadline=True,
+        max_bytes=MAX_TRANSCRIPT_BYTES,
+    )
 
 
 def get(transcript_id: str) -> Call[Transcript]:
     """Read a transcript, whole: an hour of audio is megabytes."""
-    return Call(Product.SPEECH, "GET", _path(transcript_id), read=_transcript)
+    return _about(transcript_id, "GET", _transcript_of(transcript_id))
 
 
 def list_page(
@@ -184,11 +204,15 @@ def list_page(
         # The service names the link to older rows "prev". Only the id in it is used: the host stays ours,
         # also behind a proxy.
         url = page["page_details"].get("prev_url")
-        oldest = parse_qs(urlsplit(url).query).get("before_id") if isinstance(url, str) else None
-        if not oldest or not page["transcripts"]:
+        if url is None or not page.get("row_count", len(page["transcripts"])):
             return None
+        try:
+            oldest = check_id(parse_qs(urlsplit(url).query)["before_id"][0])
+        except (ValueError, LookupError, AttributeError, TypeError):
+            # Not the end: whoever looks for a job would take it for one that is not there.
+            raise UnexpectedReply("the link to older transcripts cannot be read.") from None
         return list_page(
-            limit=limit, status=status, created_on=created_on, before_id=oldest[0], after_id=after_id
+            limit=limit, status=status, created_on=created_on, before_id=oldest, after_id=after_id
         )
 
     query: dict[str, str | int | None] = {
@@ -203,12 +227,7 @@ def list_page(
 
 def status(transcript_id: str) -> Call[list[tuple[str, str]]]:
     """Read only the status of a transcript, as ``[(id, status)]``; its words are not parsed."""
-    return Call(
-        Product.SPEECH,
-        "GET",
-        _path(transcript_id),
-        read=lambda reply: [(transcript_id, _status(reply))],
-    )
+    return _about(transcript_id, "GET", lambda reply: [(transcript_id, _status(reply, transcript_id))])
 
 
 def statuses(*, limit: int = 200, before_id: str | None = None) -> Call[list[tuple[str, str]]]:
@@ -224,7 +243,7 @@ def statuses(*, limit: int = 200, before_id: str | None = None) -> Call[list[tup
 
 def delete(transcript_id: str) -> Call[Transcript]:
     """Scrub the transcript and remove its uploaded audio. Deleting twice is fine."""
-    return Call(Product.SPEECH, "DELETE", _path(transcript_id), read=_transcript)
+    return _about(transcript_id, "DELETE", _transcript_of(transcript_id))
 
 
 def srt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
@@ -239,12 +258,12 @@ def vtt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
 
 def sentences(transcript_id: str) -> Call[dict[str, Any]]:
     """Read the transcript cut into sentences."""
-    return _export(transcript_id, "sentences", Reply.json)
+    return _export(transcript_id, "sentences", _object_of(transcript_id))
 
 
 def paragraphs(transcript_id: str) -> Call[dict[str, Any]]:
     """Read the transcript cut into paragraphs."""
-    return _export(transcript_id, "paragraphs", Reply.json)
+    return _export(transcript_id, "paragraphs", _object_of(transcript_id))
 
 
 def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]]:
@@ -255,16 +274,25 @@ def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]
     """
     if isinstance(words, str) or not words:
         raise InvalidInput("word_search needs a list of words or phrases.")
-    return _export(transcript_id, "word-search", Reply.json, {"words": ",".join(words)})
+    return _export(transcript_id, "word-search", _object_of(transcript_id), {"words": ",".join(words)})
 
 
 def redacted_audio(transcript_id: str) -> Call[str]:
     """Ask for the link to the redacted audio. It lives about half an hour: fetch it at once."""
-    return _export(transcript_id, "redacted-audio", string_in("redacted_audio_url"))
+    return replace(
+        _export(transcript_id, "redacted-audio", url_in("redacted_audio_url")), max_bytes=MAX_BYTES
+    )
 
 
 def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] | None = None) -> Call[Any]:
-    return Call(Product.SPEECH, "GET", f"{_path(transcript_id)}/{what}", read=read, query=query or {})
+    return replace(
+        _about(transcript_id, "GET", read), path=f"{_path(transcript_id)}/{what}", query=query or {}
+    )
+
+
+def _about(transcript_id: str, method: str, read: Callable[[Reply], T]) -> Call[T]:
+    path = _path(transcript_id)
+    return Call(Product.SPEECH, method, path, read=read, max_bytes=MAX_TRANSCRIPT_BYTES)
 
 
 # --- reading replies -------------------------------------------------------------------------------------
@@ -272,39 +300,122 @@ def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] |
 
 def _transcript(reply: Reply) -> Transcript:
     record = reply.json()
-    if not isinstance(record.get("id"), str):
+    if not _is_id(record.get("id")):
         raise UnexpectedReply("the answer holds no transcript id.")
     if record.get("status") not in ("queued", "processing", "completed", "error"):
         raise UnexpectedReply(
             f"transcript {record['id']} has the unknown status {sanitize(repr(record.get('status')))}."
         )
-    return record  # type: ignore[return-value]
+    return _normalized(record)
+
+
+def _transcript_of(transcript_id: str) -> Callable[[Reply], Transcript]:
+    def read(reply: Reply) -> Transcript:
+        transcript = _transcript(reply)
+        _check_same(transcript_id, transcript["id"])
+        return transcript
+
+    return read
+
+
+def _object_of(transcript_id: str) -> Callable[[Reply], dict[str, Any]]:
+    """Return a reader of what is made of a transcript; not every answer says of which."""
+
+    def read(reply: Reply) -> dict[str, Any]:
+        value = reply.json()
+        if value.get("id") is not None:
+            _check_same(transcript_id, value["id"])
+        return value
+
+    return read
+
+
+def _check_same(transcript_id: str, found: object) -> None:
+    if not isinstance(found, str) or found.lower() != transcript_id.lower():
+        raise UnexpectedReply(
+            f"transcript {transcript_id} was asked for, and the answer is about {sanitize(repr(found))}."
+        )
+
+
+#: Seconds of audio beyond which a duration is nonsense; the service takes ten hours.
+_MAX_DURATION: Final = 30 * 86_400.0
+_MAX_CHANNELS: Final = 64
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _dicts_or_none(value: object) -> list[dict[str, Any]] | None:
+    return value if isinstance(value, list) and all(isinstance(part, dict) for part in value) else None
+
+
+def _duration(value: object) -> float | int | None:
+    return value if finite(value, 0.0, _MAX_DURATION) is not None else None  # type: ignore[return-value]
+
+
+def _channels(value: object) -> int | None:
+    number = finite(value, 1, _MAX_CHANNELS)
+    return int(number) if number is not None and number.is_integer() else None
+
+
+#: What is read here of a transcript, and what makes it safe to read. All else is kept as it came.
+_FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
+    **dict.fromkeys(
+        ("error", "audio_url", "text", "language_code", "speech_model_used", "redact_pii_audio_quality"),
+        _text_or_none,
+    ),
+    **dict.fromkeys(("words", "utterances"), _dicts_or_none),
+    **dict.fromkeys(
+        ("multichannel", "dual_channel"), lambda value: value if isinstance(value, bool) else None
+    ),
+    "confidence": lambda value: value if finite(value, 0.0, 1.0) is not None else None,
+    "audio_duration": _duration,
+    "audio_channels": _channels,
+    "metadata": lambda value: value if isinstance(value, dict) else None,
+}
+
+
+def _normalized(record: dict[str, Any]) -> Transcript:
+    """Return a transcript whose fields are what :class:`Transcript` says, or None."""
+    known = {name: check(record[name]) for name, check in _FIELDS.items() if name in record}
+    return {**record, **known}  # type: ignore[typeddict-item]
 
 
 def _page(reply: Reply) -> Page:
     page = reply.json()
-    if not isinstance(page.get("transcripts"), list) or not isinstance(page.get("page_details"), dict):
+    rows, details = page.get("transcripts"), page.get("page_details")
+    if not isinstance(rows, list) or not isinstance(details, dict):
         raise UnexpectedReply("the answer is not a list of transcripts.")
-    return page  # type: ignore[return-value]
+    known = [_row(row) for row in rows if isinstance(row, dict) and _is_id(row.get("id"))]
+    # A page of which nothing can be read is not the end of the list.
+    return {"page_details": details, "transcripts": known, "row_count": len(rows)}
+
+
+def _row(row: dict[str, Any]) -> Row:
+    names = ("created", "completed", "audio_url", "error")
+    known = {name: _text_or_none(row[name]) for name in names if name in row}
+    return {**row, **known, "status": str(row.get("status"))}  # type: ignore[typeddict-item]
 
 
 #: Not inside a text: there the quotes would be escaped.
 _STATUS_KEY = re.compile(rb'"status"\s*:\s*"(queued|processing|completed|error)"')
+_ID_KEY = re.compile(rb'"id"\s*:\s*"([0-9A-Za-z]{6,16}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"')
 
 
-def _status(reply: Reply) -> str:
+def _status(reply: Reply, transcript_id: str) -> str:
     if len(reply.content) > _LONG:
         # Parsing megabytes of words stops every thread of the process. Other parts of a transcript have a status,
         # too, but usually not one of these; if one does, the whole body is parsed.
         found = set(_STATUS_KEY.findall(reply.content))
-        if len(found) == 1:
+        ids = {one.lower() for one in _ID_KEY.findall(reply.content)}
+        if len(found) == 1 and ids == {transcript_id.lower().encode()}:
             return bytes(found.pop()).decode()
-    return _transcript(reply)["status"]
+    return _transcript_of(transcript_id)(reply)["status"]
 
 
 def _statuses(reply: Reply) -> list[tuple[str, str]]:
-    rows = [row for row in _page(reply)["transcripts"] if isinstance(row, dict)]
-    return [(row["id"], str(row.get("status"))) for row in rows if isinstance(row.get("id"), str)]
+    return [(row["id"], row["status"]) for row in _page(reply)["transcripts"]]
 
 
 def _text(reply: Reply) -> str:
@@ -316,15 +427,19 @@ def _text(reply: Reply) -> str:
 _ID = re.compile(r"[0-9a-z]{6,16}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
 def check_id(value: object) -> str:
     """
     Return ``value`` if it can be a transcript id.
 
     :raises InvalidInput: if it is anything else, so that no request is spent on it.
     """
-    if not isinstance(value, str) or not _ID.fullmatch(value):
+    if not _is_id(value):
         raise InvalidInput(f"{sanitize(repr(value))} is not a transcript id.")
-    return value
+    return value  # type: ignore[return-value]
 
 
 def _path(transcript_id: str) -> str:

@@ -104,7 +104,7 @@ def understand(
 
     :param transcript_id: of a completed transcript.
     :param features: the parameters by feature: the ``request`` object of the service.
-    :param timeout: seconds to wait for the answer.
+    :param timeout: seconds for the whole call.
     """
     return Call(
         Product.GATEWAY,

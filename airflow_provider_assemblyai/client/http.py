@@ -4,7 +4,7 @@ HTTP requests: :class:`Client` (requests) for workers and :class:`AsyncClient` (
 
 Each has one request loop. What both must agree on (what an answer means, what may be sent again, when)
 is decided in ``api/call.py``. Here bytes are sent, and the result is a :class:`Reply` or a
-:class:`TransportError`.
+:class:`TransportError`. Every exchange has an end: connecting, the request and the answer share one time.
 """
 
 from __future__ import annotations
@@ -17,25 +17,34 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.api.call import Call, Product, Reply
-from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, TransportError
-from airflow_provider_assemblyai.api.regions import Hosts
+from airflow_provider_assemblyai.api.errors import (
+    ApiError,
+    AssemblyAIError,
+    InvalidInput,
+    TransportError,
+    UnexpectedReply,
+)
+from airflow_provider_assemblyai.api.regions import Hosts, is_loopback
 from airflow_provider_assemblyai.api.retry_rules import backoff, may_repeat
 from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
+from airflow_provider_assemblyai.client.body import ACCEPT_ENCODING, Body, BrokenBody, Decoder
 
 if TYPE_CHECKING:
-    # Imported where it is used: requests is a tenth of what importing an operator costs, and neither the
-    # DAG processor nor the triggerer sends anything with it.
     import requests
+
+    from airflow_provider_assemblyai.client.blocking import Session
 
 T = TypeVar("T")
 
@@ -43,7 +52,13 @@ _CONNECT_TIMEOUT: Final = 10.0
 #: While a body is being sent, urllib3 applies the connect timeout to each block.
 _UPLOAD_CONNECT_TIMEOUT: Final = 60.0
 _BLOCK: Final = 1 << 20
-_HEADERS: Final = {"User-Agent": f"airflow-provider-assemblyai/{__version__}"}
+_PIECE: Final = 64 * 1024
+_HEADERS: Final = {
+    "User-Agent": f"airflow-provider-assemblyai/{__version__}",
+    "Accept-Encoding": ACCEPT_ENCODING,
+}
+#: Redirects that are followed where no key is sent.
+_MAX_REDIRECTS: Final = 10
 
 #: Seconds during which a failing request is repeated, if it may be.
 MAX_RETRY_TIME: Final = 120.0
@@ -72,6 +87,8 @@ class _BaseClient:
     :param key: API key.
     :param hosts: where the products are.
     :param max_retry_time: seconds during which a failing request is repeated, if it may be.
+    :param deadline: when requests and their repeats end; seconds since the epoch.
+    :param min_timeout: seconds that each call is given even if the deadline is over: what is paid for is fetched.
     :param jitter: gives a number from 0 to 1, so that many callers do not call again at the same moment.
     """
 
@@ -79,6 +96,8 @@ class _BaseClient:
     hosts: Hosts
     _: KW_ONLY
     max_retry_time: float = MAX_RETRY_TIME
+    deadline: float = inf
+    min_timeout: float = 0.0
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -105,17 +124,46 @@ class _BaseClient:
         request.headers["Authorization"] = self.key
         return request
 
-    def _masked(self, content: bytes) -> bytes:
-        # The service may echo what it was sent; the key must not get further than this.
-        return content.replace(self.key.encode(), b"***")
-
     def _transport_error(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
-        host = urlsplit(self._url(call)).netloc
-        detail = sanitize(str(error), [self.key])
+        detail = sanitize(str(error), [self.key]) or type(error).__name__
         problem = "no answer from" if sent else "no connection to"
-        return TransportError(f"{call.method} {call.path}: {problem} {host} ({detail}).", sent=sent)
+        return TransportError(
+            f"{call.method} {call.path}: {problem} {self._host(call)} ({detail}).", sent=sent
+        )
 
-    def _retry_policy(self, call: Call[Any]) -> dict[str, Any]:
+    def _too_late(self, call: Call[Any], seconds: float, *, sent: bool) -> TransportError:
+        return TransportError(
+            f"{call.method} {call.path}: the answer of {self._host(call)} was not finished in {seconds:.0f} s.",
+            sent=sent,
+        )
+
+    def _host(self, call: Call[Any]) -> str:
+        return urlsplit(self._url(call)).netloc
+
+    def _end(self, deadline: float | None) -> float:
+        """Return when a call that begins now ends, repeats included."""
+        return max(self.deadline if deadline is None else deadline, time.time() + self.min_timeout)
+
+    def _time_left(self, call: Call[Any], end: float) -> float:
+        left = end - time.time()
+        if left <= 0:
+            raise TransportError(
+                f"{call.method} {call.path}: not sent, because the time for it is over.", sent=False
+            )
+        return left
+
+    def _allowed_time(self, call: Call[Any], left: float, received: int = 0) -> float:
+        """Return the seconds that an exchange may take: what the call says, at most what is left."""
+        if call.until_deadline and left < inf:
+            return left
+        return min(left, call.allowed_time(received))
+
+    def _reply(self, status: int, headers: Iterable[tuple[str, str]], content: bytes) -> Reply:
+        # The service may echo what it was sent; the key must not get further than this.
+        received = {name.lower(): value.replace(self.key, "***") for name, value in headers}
+        return Reply(status, received, content.replace(self.key.encode(), b"***"), time.time())
+
+    def _retry_policy(self, call: Call[Any], end: float) -> dict[str, Any]:
         """Return the retry arguments of tenacity, which serve both loops."""
 
         def wait(state: RetryCallState) -> float:
@@ -125,7 +173,10 @@ class _BaseClient:
         def stop(state: RetryCallState) -> bool:
             # The time that the next attempt would need counts as well: a long Retry-After is reported, not slept through.
             elapsed = max(state.seconds_since_start or 0.0, state.idle_for)
-            return elapsed + state.upcoming_sleep > self.max_retry_time
+            return (
+                elapsed + state.upcoming_sleep > self.max_retry_time
+                or time.time() + state.upcoming_sleep >= end
+            )
 
         return {
             "retry": retry_if_exception(lambda error: may_repeat(call, error)),
@@ -165,11 +216,11 @@ class Client(_BaseClient):
     pause: Callable[[float], None] = field(default=time.sleep, kw_only=True)
 
     @cached_property
-    def _session(self) -> requests.Session:
+    def _session(self) -> Session:
         # Made when something is sent: a task that only defers does not pay for the import.
-        import requests
+        from airflow_provider_assemblyai.client.blocking import Session
 
-        session = requests.Session()
+        session = Session()
         session.auth = self._authorize
         session.headers.update(_HEADERS)
         return session
@@ -184,32 +235,37 @@ class Client(_BaseClient):
         if "_session" in self.__dict__:
             self._session.close()
 
-    def send(self, call: Call[T], *, before: Callable[[], None] | None = None) -> T:
+    def send(
+        self, call: Call[T], *, before: Callable[[], None] | None = None, deadline: float | None = None
+    ) -> T:
         """
         Send ``call``, again if it may be and failed, and return its value.
 
         :param call: what to send.
         :param before: run directly before every attempt is sent, once the connection is made; what it raises
             ends the call, and the service has not got it.
+        :param deadline: of this call, if not the client's; seconds since the epoch.
         :raises TransportError: no answer; ``sent`` tells whether the request may have arrived.
         :raises ApiError: the service refused; see ``retryable``.
         :raises UnexpectedReply: the answer cannot be read.
         """
-        for attempt in Retrying(sleep=self.pause, **self._retry_policy(call)):
+        end = self._end(deadline)
+        for attempt in Retrying(sleep=self.pause, **self._retry_policy(call, end)):
             with attempt:
-                return call.result(self._exchange(call, before))
+                return call.result(self._exchange(call, end, before))
         raise AssertionError("unreachable: the loop returns or raises")
 
     def pages(self, call: Call[T]) -> Iterator[T]:
         """Yield the value of ``call`` and of all that follow it."""
+        seen: set[tuple[tuple[str, str], ...]] = set()
         following: Call[T] | None = call
         while following is not None:
             value = self.send(following)
             yield value
-            following = following.follow(value) if following.follow else None
+            following = following.next_page(value, seen)
 
-    def _exchange(self, call: Call[Any], before: Callable[[], None] | None = None) -> Reply:
-        from requests import RequestException
+    def _exchange(self, call: Call[Any], end: float, before: Callable[[], None] | None = None) -> Reply:
+        from airflow_provider_assemblyai.client.blocking import ERRORS, Watchdog, never_connected
 
         headers: dict[str, str] = {}
         data: Iterable[bytes] | None = None
@@ -225,33 +281,40 @@ class Client(_BaseClient):
             blocks = iter(call.body.open())
             data = blocks if size is None else _SizedBlocks(blocks, size)
         connect = _CONNECT_TIMEOUT if call.body is None else _UPLOAD_CONNECT_TIMEOUT
-        try:
-            answer = self._session.request(
-                call.method,
-                self._url(call),
-                params=call.params,
-                json=call.json if data is None else None,
-                data=data,
-                headers=headers,
-                timeout=(connect, call.read_timeout),
-                allow_redirects=False,
-            )
-        except RequestException as error:
-            raise self._transport_error(call, error, sent=not _never_connected(error)) from None
-        received = {name.lower(): value for name, value in answer.headers.items()}
-        return Reply(answer.status_code, received, self._masked(answer.content))
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    """Tell whether the request cannot have left: requests hides that in urllib3's reason."""
-    from requests import exceptions
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
-
-    if isinstance(error, exceptions.ConnectTimeout | exceptions.SSLError):
-        return True
-    cause: object = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError | SSLError)
+        left = self._time_left(call, end)
+        seconds = self._allowed_time(call, left)
+        with Watchdog(seconds) as watchdog:
+            try:
+                with watchdog.watching():
+                    answer = self._session.request(
+                        call.method,
+                        self._url(call),
+                        params=call.params,
+                        json=call.json if data is None else None,
+                        data=data,
+                        headers=headers,
+                        timeout=(connect, call.read_timeout),
+                        allow_redirects=False,
+                        stream=True,
+                    )
+                with closing(answer):
+                    body = Body(answer.headers.get("Content-Encoding", ""), call.max_bytes)
+                    for block in answer.raw.stream(_PIECE, decode_content=False):
+                        body.add(block)
+                        watchdog.allow(seconds := self._allowed_time(call, left, body.received))
+                    received = body.content()
+            except UnexpectedReply as error:
+                raise UnexpectedReply(f"{call.method} {call.path}: {error}") from None
+            except (*ERRORS, BrokenBody) as error:
+                if isinstance(error, AssemblyAIError):
+                    raise
+                if not watchdog.expired:
+                    sent = watchdog.requested and not never_connected(error)
+                    raise self._transport_error(call, error, sent=sent) from None
+            if watchdog.expired:
+                # Also if there was no error: the end of a body that came without its length looks like this.
+                raise self._too_late(call, seconds, sent=watchdog.requested)
+        return self._reply(answer.status_code, answer.headers.items(), received)
 
 
 @lru_cache(maxsize=1)
@@ -287,17 +350,26 @@ class AsyncClient(_BaseClient):
             follow_redirects=False,
             # Longer than the usual time between two polls: each new connection is a handshake on the event loop.
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=45.0),
+            mounts=self._without_proxy(),
+            event_hooks={"response": [_forget_redirect]},
         )
         return self
+
+    def _without_proxy(self) -> dict[str, None]:
+        """Return the hosts that are this machine: between it and itself a proxy would get the key in clear."""
+        urls = (self.hosts.speech, self.hosts.gateway, self.hosts.token)
+        parts = [urlsplit(url) for url in urls]
+        return {f"all://{one.netloc}": None for one in parts if is_loopback(one.hostname or "")}
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: Call[T], *, deadline: float | None = None) -> T:
         """Send ``call`` as :meth:`Client.send` does."""
-        async for attempt in AsyncRetrying(sleep=self.pause, **self._retry_policy(call)):
+        end = self._end(deadline)
+        async for attempt in AsyncRetrying(sleep=self.pause, **self._retry_policy(call, end)):
             with attempt:
-                reply = await self._exchange(call)
+                reply = await self._exchange(call, end)
                 if len(reply.content) > 64 * 1024:
                     # Parsing megabytes would stall every other trigger of this process.
                     return await asyncio.get_running_loop().run_in_executor(_parser(), call.result, reply)
@@ -306,13 +378,14 @@ class AsyncClient(_BaseClient):
 
     async def pages(self, call: Call[T]) -> AsyncIterator[T]:
         """Yield the value of ``call`` and of all that follow it."""
+        seen: set[tuple[tuple[str, str], ...]] = set()
         following: Call[T] | None = call
         while following is not None:
             value = await self.send(following)
             yield value
-            following = following.follow(value) if following.follow else None
+            following = following.next_page(value, seen)
 
-    async def _exchange(self, call: Call[Any]) -> Reply:
+    async def _exchange(self, call: Call[Any], end: float) -> Reply:
         headers: dict[str, str] = {}
         content = None
         if call.body is not None:
@@ -321,25 +394,59 @@ class AsyncClient(_BaseClient):
             if call.body.size is not None:
                 headers["Content-Length"] = str(call.body.size)
         connect = _CONNECT_TIMEOUT if content is None else _UPLOAD_CONNECT_TIMEOUT
+        left = self._time_left(call, end)
+        seconds = self._allowed_time(call, left)
+        requested = False
+
+        async def trace(event: str, _: Any) -> None:
+            nonlocal requested
+            requested = requested or event.endswith("send_request_headers.started")
+
+        started = asyncio.get_running_loop().time()
         try:
             # As a stream: what httpx reads itself stays in memory until the garbage collector runs, because
             # an answer and its stream refer to each other.
-            async with self._http.stream(
-                call.method,
-                self._url(call),
-                params=call.params,
-                json=call.json,
-                content=content,
-                headers=headers,
-                timeout=httpx.Timeout(call.read_timeout, connect=connect),
-            ) as answer:
-                body = b"".join([block async for block in answer.aiter_bytes()])
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            async with (
+                asyncio.timeout_at(started + seconds) as limit,
+                self._http.stream(
+                    call.method,
+                    self._url(call),
+                    params=call.params,
+                    json=call.json,
+                    content=content,
+                    headers=headers,
+                    timeout=httpx.Timeout(call.read_timeout, connect=connect),
+                    extensions={"trace": trace},
+                ) as answer,
+            ):
+                body = Body(answer.headers.get("content-encoding", ""), call.max_bytes)
+                async for block in answer.aiter_raw():
+                    body.add(block)
+                    limit.reschedule(started + (seconds := self._allowed_time(call, left, body.received)))
+                received = body.content()
+        except UnexpectedReply as error:
+            raise UnexpectedReply(f"{call.method} {call.path}: {error}") from None
+        except _NOT_SENT as error:
             raise self._transport_error(call, error, sent=False) from None
-        except httpx.HTTPError as error:
-            raise self._transport_error(call, error, sent=True) from None
-        received = {name.lower(): value for name, value in answer.headers.items()}
-        return Reply(answer.status_code, received, self._masked(body))
+        except _NO_ANSWER as error:
+            if isinstance(error, AssemblyAIError):
+                raise
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise self._too_late(call, seconds, sent=requested) from None
+            raise self._transport_error(call, error, sent=requested) from None
+        return self._reply(answer.status_code, answer.headers.items(), received)
+
+
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+#: What else an exchange can end with; httpx lets some errors of its libraries through.
+_NO_ANSWER: Final = (
+    *(httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, BrokenBody, OSError, ValueError),
+)
+
+
+async def _forget_redirect(answer: httpx.Response) -> None:
+    # It is not followed, and httpx fails on addresses that it cannot read.
+    answer.headers.pop("location", None)
 
 
 async def _blocks(call: Call[Any]) -> AsyncIterator[bytes]:
@@ -358,17 +465,37 @@ def download(url: str, *, deadline: float = 600.0) -> Iterator[bytes]:
     :raises TransportError: the transfer broke or took too long; a retry helps.
     :raises ApiError: the host answered with an HTTP error.
     """
-    import requests
+    from airflow_provider_assemblyai.client.blocking import ERRORS, Session, Watchdog
 
     shown = strip_url(url)
-    end = time.monotonic() + deadline
-    try:
-        with requests.get(url, headers=_HEADERS, stream=True, timeout=(_CONNECT_TIMEOUT, 60.0)) as answer:
-            if answer.status_code != 200:
-                raise ApiError(f"GET {shown}: HTTP {answer.status_code}.", status=answer.status_code)
-            for block in answer.iter_content(_BLOCK):
-                if time.monotonic() > end:
-                    raise TransportError(f"GET {shown}: not finished in {deadline:.0f} s.", sent=True)
-                yield block
-    except requests.RequestException as error:
-        raise TransportError(f"GET {shown}: {sanitize(str(error))}.", sent=True) from None
+    with Session() as session, Watchdog(deadline) as watchdog:
+        try:
+            with watchdog.watching():
+                answer = _follow_redirects(session, url)
+            with closing(answer):
+                if answer.status_code != 200:
+                    raise ApiError(f"GET {shown}: HTTP {answer.status_code}.", status=answer.status_code)
+                decoder = Decoder(answer.headers.get("Content-Encoding", ""))
+                for block in answer.raw.stream(_BLOCK, decode_content=False):
+                    if watchdog.expired:
+                        break
+                    yield from decoder.decode(block)
+                yield decoder.finish()
+        except (*ERRORS, BrokenBody) as error:
+            if isinstance(error, AssemblyAIError):
+                raise
+            if not watchdog.expired:
+                raise TransportError(f"GET {shown}: {sanitize(str(error))}.", sent=True) from None
+        if watchdog.expired:
+            raise TransportError(f"GET {shown}: not finished in {deadline:.0f} s.", sent=True)
+
+
+def _follow_redirects(session: Session, url: str) -> requests.Response:
+    for _ in range(_MAX_REDIRECTS):
+        answer = session.get(url, headers=_HEADERS, stream=True, timeout=(_CONNECT_TIMEOUT, 60.0))
+        target = answer.headers.get("Location")
+        if answer.status_code not in (301, 302, 303, 307, 308) or not target:
+            return answer
+        answer.close()
+        url = urljoin(url, target)
+    raise OSError("too many redirects")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -21,8 +22,9 @@ from typing import Any, Protocol
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
+from airflow_provider_assemblyai.api.retry_rules import spread, stated_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.events.watermark import ListedTranscript, ListSnapshot, Watermark, parse_rows
+from airflow_provider_assemblyai.events.watermark import ListedTranscript, ListReader, ListSnapshot, Watermark
 from airflow_provider_assemblyai.polling.connection import Account, Connection, LoopLocal, sleep_until_woken
 
 log = logging.getLogger(__name__)
@@ -213,29 +215,27 @@ class TranscriptFeed:
             self._key_refused |= isinstance(error, AuthenticationError)
             self._failures += 1
             pause = min(max(_LONGEST_PAUSE, self._interval), self._interval * 2 ** min(self._failures, 10))
-            pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+            pause = max(pause, spread(stated_wait(error) or 0.0, random.random()))
             log.warning("The list of transcripts cannot be read, next attempt in %.0f s: %s", pause, error)
             return None, pause
         self._failures = 0
         return snapshot, self._interval
 
     async def _read_list(self, account: Account) -> ListSnapshot:
-        entries: list[ListedTranscript] = []
+        reader = ListReader(time.time())
+        seen: set[tuple[tuple[str, str], ...]] = set()
         call = transcripts.list_page()
         for _ in range(_MOST_PAGES):
             while not account.feed_budget.take(now := time.time()):  # noqa: ASYNC110 - it names the moment
                 await asyncio.sleep(account.feed_budget.next_at(now) - now)
             page = await account.client.send(call)
-            found = parse_rows(page["transcripts"], entries[-1].created if entries else time.time())
-            entries += found
-            following = call.follow(page) if call.follow else None
-            if following is None:
-                return ListSnapshot(tuple(entries))
-            if found and found[-1].created < self._floor(entries[0].created):
-                return ListSnapshot(tuple(entries), found[-1].created)
+            reached = reader.add(page["transcripts"], self._floor)
+            following = call.next_page(page, seen)
+            if reached or following is None:
+                return reader.snapshot(whole=following is None)
             call = following
         log.warning("Of the list, %d pages were read; what is older is left out.", _MOST_PAGES)
-        return ListSnapshot(tuple(entries))
+        return reader.snapshot(whole=True)
 
     def _floor(self, newest: float) -> float:
         return min((one.watermark.floor(newest) for one in self._subscribers), default=inf)

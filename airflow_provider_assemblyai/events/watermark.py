@@ -5,16 +5,22 @@ Which transcripts of an account's list have ended since the last event, as decis
 The list is in the order of submission, and transcripts end in another. So a watermark is more than a moment: one up
 to which everything is settled but what is still open, and what was emitted above it. From the oldest open one on the
 list is read again and again, so that a long job that ends after younger ones is not missed.
+
+The times of the rows are the service's, and one that is wrong must not move the watermark: it would lose events, or send
+them twice. The order of the rows is what is relied on. A time that does not fit into it, lies in the future or cannot be
+read is replaced by that of the next older row, which does not change from one snapshot to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
+from airflow_provider_assemblyai.api.call import finite
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.transcripts import Row
 
@@ -28,6 +34,13 @@ LOOKBACK = 6 * 3_600.0
 #: Events of one snapshot: Airflow stores each on its own, and a backlog must not hold up other triggers.
 MAX_EVENTS = 200
 
+#: Seconds that the service's clock may be ahead of ours; what was created later than that is not believed.
+_AHEAD = 600.0
+#: Rows below the floor that show that a snapshot reaches it: one alone may have a wrong time.
+WITNESSES = 3
+#: The last second that Python can write as a date.
+_LAST_SECOND = 253_402_300_799.0
+
 _ENDED = ("completed", "error")
 _VERSION = 1
 
@@ -37,8 +50,10 @@ class ListedTranscript:
     """
     A transcript as the list shows it.
 
-    :param created: seconds since the epoch, by the service's clock.
+    :param created: seconds since the epoch, by the service's clock; if that was not readable, when the next older one
+        was created.
     :param completed: the same; None while it has not ended.
+    :param created_before: where ``created`` was not readable: when the next younger one was created.
     """
 
     id: str
@@ -46,6 +61,7 @@ class ListedTranscript:
     created: float
     completed: float | None
     audio_url: str
+    created_before: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -66,22 +82,102 @@ class ListSnapshot:
     complete_after: float = -inf
 
 
-def parse_rows(rows: Iterable[Row], younger: float) -> list[ListedTranscript]:
+@dataclass
+class ListReader:
     """
-    Read rows of a page of the list.
+    Makes a snapshot of pages.
 
-    :param rows: as they came, newest first.
-    :param younger: the creation time of the row before the first one. It serves for a row without a time that can
-        be read, because the list is in the order of creation.
+    :param now: seconds since the epoch, by our clock.
     """
-    found = []
-    for row in rows:
-        if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
+
+    now: float
+    _rows: list[tuple[ListedTranscript, float | None]] = field(default_factory=list)
+    _below: list[float] = field(default_factory=list)
+    _newest: float | None = None
+
+    def add(self, rows: Iterable[Row], floor: Callable[[float], float]) -> bool:
+        """
+        Take in a page; return whether it reaches the floor.
+
+        :param rows: as they came, newest first; those of the page before are newer.
+        :param floor: gets the time of the newest row, and returns how far down the snapshot must reach.
+        """
+        page = []
+        for row in rows:
+            if isinstance(row, Mapping) and isinstance(row.get("id"), str):
+                completed, audio_url = _parse(row.get("completed")), str(row.get("audio_url") or "")
+                entry = ListedTranscript(row["id"], str(row.get("status")), 0.0, completed, audio_url)
+                page.append((entry, _parse(row.get("created"))))
+        self._rows += page
+        times = _believable([created for _, created in page], self.now)
+        known = [created for created in times if created is not None]
+        if self._newest is None and known:
+            self._newest = known[0]
+        if self._newest is not None:
+            lowest = floor(self._newest)
+            self._below += [created for created in known if created < lowest]
+        return len(self._below) >= WITNESSES
+
+    def snapshot(self, *, whole: bool) -> ListSnapshot:
+        """
+        Return the snapshot.
+
+        :param whole: whether the list ended.
+        """
+        times = _believable([created for _, created in self._rows], self.now)
+        younger = _next_known(times)
+        older = _next_known(times[::-1])[::-1]
+        entries = []
+        for (entry, _), created, before, after in zip(self._rows, times, younger, older, strict=True):
+            if created is not None:
+                entries.append(replace(entry, created=created))
+            elif (known := before if after is None else after) is not None:
+                latest = inf if before is None else before
+                entries.append(replace(entry, created=known, created_before=latest))
+        if self._rows and not entries:
+            # No time can be read: nothing is known, until a snapshot shows more.
+            return ListSnapshot((), inf)
+        return ListSnapshot(tuple(entries), -inf if whole else max(self._below, default=inf))
+
+
+def _believable(times: Sequence[float | None], now: float) -> list[float | None]:
+    """
+    Return the times that fit into the order of the list, and None in the place of the others.
+
+    :param times: newest first.
+    :param now: seconds since the epoch.
+    """
+    limited = [created if created is not None and created <= now + _AHEAD else None for created in times]
+    if all(created is None for created in limited):
+        # All that can be read lies in the future: then it is our clock that is wrong.
+        limited = list(times)
+    # The longest sequence that rises from the oldest on: whatever is not in it is out of order.
+    tails: list[float] = []
+    ends: list[int] = []
+    before: dict[int, int] = {}
+    for number in range(len(limited) - 1, -1, -1):
+        created = limited[number]
+        if created is None:
             continue
-        created = _parse(row.get("created"))
-        younger = younger if created is None else created
-        completed, audio_url = _parse(row.get("completed")), str(row.get("audio_url") or "")
-        found.append(ListedTranscript(row["id"], str(row.get("status")), younger, completed, audio_url))
+        place = bisect_right(tails, created)
+        if place:
+            before[number] = ends[place - 1]
+        tails[place : place + 1], ends[place : place + 1] = [created], [number]
+    kept = set()
+    last = ends[-1] if ends else None
+    while last is not None:
+        kept.add(last)
+        last = before.get(last)
+    return [created if number in kept else None for number, created in enumerate(limited)]
+
+
+def _next_known(times: Sequence[float | None]) -> list[float | None]:
+    """Return for each place the last time that is known before it."""
+    found: list[float | None] = []
+    last = None
+    for created in times:
+        found.append(last)
+        last = last if created is None else created
     return found
 
 
@@ -108,9 +204,9 @@ def _parse(text: object) -> float | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return finite((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), 0.0, _LAST_SECOND)
+    except (ValueError, OverflowError):
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 @dataclass
@@ -167,23 +263,29 @@ class Watermark:
         :param max_events: the most to return; ``has_more`` shows that there is a rest, for which the same snapshot
             serves.
         """
-        newest = max((entry.created for entry in snapshot.entries), default=0.0)
+        known = (entry.created for entry in snapshot.entries if entry.created_before is None)
+        newest = max(known, default=0.0)
         if snapshot.complete_after > self.floor(newest):
             return []
-        floor, settled = newest - LOOKBACK if self.skip_ended else 0.0, newest - LAG
+        # Not by the newest time alone: if that is wrong, by how much it can be is limited by our own clock.
+        floor, settled = newest - LOOKBACK if self.skip_ended else 0.0, min(newest, now) - LAG
         events: list[ListedTranscript] = []
         listed = set()
         self.has_more = False
         for entry in reversed(snapshot.entries):
             listed.add(entry.id)
+            if entry.id in self.emitted:
+                # What could not be read at first may be readable now.
+                self.emitted[entry.id] = max(self.emitted[entry.id], entry.created)
             if not self._is_new(entry) or entry.created < floor:
                 continue
             emit = entry.ended and not self.skip_ended and wanted(entry)
             if emit and len(events) >= max_events:
                 self.has_more, settled = True, min(settled, entry.created - 0.001)
                 break
-            if not entry.ended and entry.created > now - STUCK:
-                self.open[entry.id] = entry.created
+            latest = entry.created if entry.created_before is None else entry.created_before
+            if not entry.ended and latest > now - STUCK:
+                self.open[entry.id] = min(self.open.get(entry.id, inf), entry.created)
                 continue
             self.open.pop(entry.id, None)
             if entry.created > self.settled_until:
@@ -230,7 +332,7 @@ class Watermark:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return finite(value, -_LAST_SECOND, _LAST_SECOND) is not None
 
 
 def _are_times(value: object) -> bool:

@@ -63,6 +63,8 @@ class AssemblyAIHook(BaseHook):
     :param assemblyai_conn_id: the connection: password = API key, extra ``region`` = ``us`` or ``eu``.
     :param region: the region to use instead of the connection's, to follow a job that was made there.
     :param pause: waits some seconds between two attempts; raises to give up.
+    :param deadline: when requests and their repeats end; seconds since the epoch.
+    :param min_timeout: seconds that each call is given even if the deadline is over.
 
     https://www.assemblyai.com/docs/api-reference/overview
     """
@@ -78,11 +80,15 @@ class AssemblyAIHook(BaseHook):
         region: str | None = None,
         *,
         pause: Callable[[float], None] = time.sleep,
+        deadline: float = math.inf,
+        min_timeout: float = 0.0,
     ) -> None:
         super().__init__()
         self.assemblyai_conn_id = assemblyai_conn_id
         self._region = region
         self._pause = pause
+        self._deadline = deadline
+        self._min_timeout = min_timeout
 
     @cached_property
     def client(self) -> Client:
@@ -91,7 +97,8 @@ class AssemblyAIHook(BaseHook):
 
         :raises InvalidInput: the connection is missing or cannot work.
         """
-        return Client(*self._read_settings(), pause=self._pause)
+        key, hosts = self._read_settings()
+        return Client(key, hosts, pause=self._pause, deadline=self._deadline, min_timeout=self._min_timeout)
 
     def get_conn(self) -> Client:
         """Return the client of this hook."""

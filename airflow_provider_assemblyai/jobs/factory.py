@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Context
@@ -38,6 +39,8 @@ class SubmissionFactory:
     :param output_path: the user's argument, or None.
     :param policy: the user's choices.
     :param control: of the task.
+    :param deadline: when requests end; seconds since the epoch.
+    :param min_timeout: seconds that each request is given all the same.
     """
 
     conn_id: str
@@ -48,6 +51,8 @@ class SubmissionFactory:
     output_path: Any
     policy: ReusePolicy
     control: TaskControl
+    deadline: float = inf
+    min_timeout: float = 0.0
 
     def outputs(self, context: Context) -> OutputFiles:
         """Return where the files of this task go."""
@@ -99,7 +104,13 @@ class SubmissionFactory:
         return hook, job
 
     def _hook(self, region: str | None = None) -> AssemblyAIHook:
-        return AssemblyAIHook(self.conn_id, region, pause=self.control.pause)
+        return AssemblyAIHook(
+            self.conn_id,
+            region,
+            pause=self.control.pause,
+            deadline=self.deadline,
+            min_timeout=self.min_timeout,
+        )
 
     def _source(self, hook: AssemblyAIHook) -> AudioSource:
         return AudioSource(self.audio, self.transfer, self.presign_expiry, hook.send, self.control.log.info)

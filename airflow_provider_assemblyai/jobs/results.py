@@ -22,6 +22,8 @@ DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("json", "txt")
 
 #: Bytes of text that may go to XCom, which lives in Airflow's database.
 MAX_XCOM_TEXT: Final = 256 * 1024
+#: Seconds that each request for a result is given, also when the time of the task is over: the result is paid for.
+RESULT_TIMEOUT: Final = 30.0
 
 Send = Callable[[Any], Any]
 F = TypeVar("F", bound=str)
@@ -167,7 +169,7 @@ def write_files(
         match name:
             case "json":
                 # The address may hold a signature, and a file outlives it.
-                shown = {**transcript, "audio_url": strip_url(transcript.get("audio_url", ""))}
+                shown = {**transcript, "audio_url": strip_url(transcript.get("audio_url") or "")}
                 written[name] = outputs.write("json", as_json(shown))
             case "txt":
                 written[name] = outputs.write("txt", f"{transcript.get('text') or ''}\n")

@@ -22,6 +22,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Literal, TypedDict
 
+from airflow_provider_assemblyai.api.call import finite
+from airflow_provider_assemblyai.api.retry_rules import bound_wait
+
 #: Seconds in which the service counts calls.
 WINDOW = 60.0
 #: Calls in a window, where neither the service nor the connection names a number: the documented default of a paid
@@ -42,6 +45,8 @@ _REST = 1.2
 _SLACK = WINDOW * (1 - _HEADROOM)
 #: Seconds that a planned call may be nearer than the lead, before it is planned anew.
 _TOLERANCE = 0.5
+#: Calls in a window that a service may state; more is nonsense, and would release all that wait at once.
+_MAX_LIMIT = 100_000.0
 #: Seconds added to what the service asked for: it rounds, and its clock is not ours.
 _MARGIN = 1.0
 #: Back-off where the service names no time: the first wait, and the longest.
@@ -134,7 +139,7 @@ class AdaptiveRate:
         at = _number(refusal.get("at")) or self.created_at
         slower = self._learn(_number(refusal.get("limit")), at)
         asked = max(_number(refusal.get("retry_after")) or 0.0, _number(refusal.get("reset")) or 0.0)
-        wait = asked + _MARGIN if asked else 0.0
+        wait = bound_wait(asked) + _MARGIN if asked else 0.0
         if at >= max(self.created_at, self._refused_at + lead + _MARGIN):
             if at - self._refused_at > WINDOW + lead:
                 self._backoff = _FIRST_BACKOFF
@@ -151,7 +156,7 @@ class AdaptiveRate:
 
     def _learn(self, limit: float | None, at: float) -> bool:
         """Take the newest limit over; return whether it is lower than what was assumed."""
-        if not limit or at < self._stated_at:
+        if limit is None or not 1 <= limit <= _MAX_LIMIT or at < self._stated_at:
             return False
         before, self._stated_limit, self._stated_at = self.limit, limit, at
         return self.limit < before
@@ -291,6 +296,5 @@ class RateLimiter:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        return None
-    return float(value)
+    # What a service states comes from its headers, and through a deferral: a moment is the largest that makes sense.
+    return finite(value, 0.0, 1e12)

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusable
+from airflow_provider_assemblyai.api.call import parse_json
+from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusable, UnexpectedReply
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
@@ -61,8 +62,8 @@ class OutputSchema:
         """
         fenced = _FENCED.fullmatch(answer.text)
         try:
-            value = json.loads(fenced[1] if fenced else answer.text)
-        except ValueError:
+            value = parse_json(fenced[1] if fenced else answer.text)
+        except UnexpectedReply:
             raise self._unusable(answer, ["it is not JSON"]) from None
         if self._model is not None:
             return self._validate_with_model(answer, value)
@@ -130,11 +131,18 @@ def parse_answer(
             "ask for less, or take it as it is with on_truncation='return'.",
             "truncated",
         )
+    if answer.incomplete and not allow_truncated and (answer.tool_calls or answer.text.strip()):
+        raise ResponseUnusable(
+            f"The answer{request_id} is not whole (finish_reason {sanitize(repr(answer.finish_reason))}) and is paid for: "
+            "a filter, a refusal or a fault ended it. Change the prompt or the model, or take it as it is with "
+            "on_truncation='return'.",
+            "filtered",
+        )
     if answer.tool_calls:
         return {"tool_calls": answer.tool_calls, "text": answer.text}
     if not answer.text.strip():
         raise ResponseUnusable(
-            f"The model answered{request_id} with no text (finish_reason {answer.finish_reason!r}); that is paid for. "
+            f"The model answered{request_id} with no text (finish_reason {sanitize(repr(answer.finish_reason))}); that is paid for. "
             "Change the prompt or the model.",
             "empty",
         )

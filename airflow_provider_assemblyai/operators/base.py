@@ -85,11 +85,12 @@ class TranscriptOperator(AssemblyAIOperator):
         self.transcript_id = transcript_id
         self.region = region
 
-    def _resolve_transcript(self) -> tuple[str, AssemblyAIHook]:
+    def _resolve_transcript(self, **limits: Any) -> tuple[str, AssemblyAIHook]:
         """
         Return the id of the transcript, and a hook for the region it lives in.
 
+        :param limits: ``deadline`` and ``min_timeout`` of the hook.
         :raises InvalidInput: there is no usable id, or two regions are named.
         """
         transcript_id, region = resolve_transcript(self.transcript_id, self.region)
-        return transcript_id, AssemblyAIHook(self.assemblyai_conn_id, region)
+        return transcript_id, AssemblyAIHook(self.assemblyai_conn_id, region, **limits)

@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.api.errors import (
     ResponseLost,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.retry_rules import backoff
+from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_too_much, backoff, bound_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
@@ -371,13 +371,16 @@ class PaidCallOperator(AssemblyAIOperator):
         progress["refusals"] += 1
         retry_after = error.retry_after if isinstance(error, ApiError) else None
         seconds = max(1.0, backoff(progress["refusals"] + 1, error, random.random()))
+        if asks_too_much(error):
+            detail = f"The service asks for a wait of {retry_after:.0f} s, and none is longer than {MAX_STATED_WAIT:.0f} s. {error}"
+            raise GatewayTimeout(request.model, self.max_wait, detail) from error
         if now + seconds > progress["deadline"]:
             raise GatewayTimeout(request.model, self.max_wait, str(error)) from error
         if self.deferrable:
             refusal = _refusal(error, now)
             # Where a refusal names no time, the rate limiter decides; an overload is for this task alone.
             undetermined = retry_after is None and refusal is not None
-            delay = max(1.0, seconds if retry_after is None else retry_after)
+            delay = seconds if retry_after is None else bound_wait(retry_after)
             not_before = None if undetermined else now + delay
             self._defer_to_rate_limiter(request, progress, not_before=not_before, refusal=refusal)
         self.log.info(

@@ -111,7 +111,7 @@ class TranscribeOperator(TranscriptionOperator):
     def execute(self, context: Context) -> Summary:
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
-            factory = self._factory()
+            factory = replace(self._factory(), deadline=deadline)
             if self._checked_formats():
                 factory.outputs(context).check_writable()
             hook, job, found = factory.for_new_try(context)
@@ -136,9 +136,11 @@ class TranscribeOperator(TranscriptionOperator):
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
             transcript_id = require_completed_event(event, region or "of the connection")
-            hook, job = self._factory().after_deferral(context, transcript_id, region, fingerprint)
+            deadline = deadline or time.time() + self.timeout
+            factory = replace(self._factory(), deadline=deadline, min_timeout=results.RESULT_TIMEOUT)
+            hook, job = factory.after_deferral(context, transcript_id, region, fingerprint)
             transcript = hook.send(transcripts.get(transcript_id))
-            return self._follow(context, hook, job, transcript, deadline or time.time() + self.timeout)
+            return self._follow(context, hook, job, transcript, deadline)
 
     def _factory(self) -> SubmissionFactory:
         return SubmissionFactory(
@@ -172,6 +174,7 @@ class TranscribeOperator(TranscriptionOperator):
             on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
         )
         assert completed is not None
+        hook.client.min_timeout = results.RESULT_TIMEOUT
         return self._finish(context, job, completed)
 
     def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:

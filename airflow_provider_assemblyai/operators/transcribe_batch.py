@@ -26,6 +26,7 @@ from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
+from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.policy import FIRST_POLL_DELAY, PollEvent, require_completed_event
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path
@@ -183,7 +184,13 @@ class TranscribeBatchOperator(TranscriptionOperator):
     ) -> BatchSummary:
         """Fetch results, fill the window and wait, until nothing is in flight and nothing is pending."""
         client = SharedClient(
-            lambda: AssemblyAIHook(self.assemblyai_conn_id, pause=self._control.pause), self.upload_workers
+            lambda: AssemblyAIHook(
+                self.assemblyai_conn_id,
+                pause=self._control.pause,
+                deadline=deadline,
+                min_timeout=RESULT_TIMEOUT,
+            ),
+            self.upload_workers,
         )
         executor = WindowedExecutor(
             processor=ItemProcessor(session.settings, client, session.ledger, self._control, progress),

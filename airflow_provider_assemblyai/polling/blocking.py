@@ -13,6 +13,9 @@ from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.polling import policy
 
+#: Seconds that a poll may take, also the last one, which is made at the deadline itself.
+_LAST_POLL = 5.0
+
 
 def wait_until_done(
     client: Client, transcript_id: str, poll_interval: float, deadline: float, pause: Callable[[float], None]
@@ -30,8 +33,9 @@ def wait_until_done(
     state = policy.PollState(transcript_id, poll_interval, deadline, policy.FIRST_POLL_DELAY)
     while True:
         pause(state.next_delay(time.time(), random.random()))
+        end = max(deadline, time.time() + _LAST_POLL)
         try:
-            transcript = client.send(transcripts.get(transcript_id))
+            transcript = client.send(transcripts.get(transcript_id), deadline=end)
         except TaskKilled:
             raise
         except AssemblyAIError as error:

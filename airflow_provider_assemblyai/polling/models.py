@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from heapq import heappop, heappush
 from math import inf
 
@@ -14,6 +14,8 @@ from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.polling.list_index import PAGE
 from airflow_provider_assemblyai.polling.policy import Outcome, PollEvent
 
+#: Seconds for a page of the list: many wait for it.
+LIST_TIMEOUT = 5.0
 #: Pages that a scan may spend without finding anything.
 _CREDIT = 4
 
@@ -114,7 +116,8 @@ class PollRequest:
     @property
     def call(self) -> Call[list[tuple[str, str]]]:
         if self.limit:
-            return transcripts.statuses(limit=self.limit, before_id=self.before_id)
+            page = transcripts.statuses(limit=self.limit, before_id=self.before_id)
+            return replace(page, timeout=LIST_TIMEOUT)
         return transcripts.status(self.ids[0])
 
 

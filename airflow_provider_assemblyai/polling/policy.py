@@ -20,6 +20,7 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptTimeout,
     UnexpectedReply,
 )
+from airflow_provider_assemblyai.api.retry_rules import stated_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: ``done``: terminal, completed or not; read the transcript to learn which.
@@ -139,7 +140,7 @@ class PollState:
         since = self._failing_since = now if self._failing_since is None else self._failing_since
         if now - since >= MAX_ERROR_TIME:
             return self._event("unreachable", sanitize(str(error)))
-        self._not_before = now + (getattr(error, "retry_after", None) or 0.0)
+        self._not_before = now + (stated_wait(error) or 0.0)
         return None
 
     def _event(self, outcome: Outcome, detail: str) -> PollEvent:

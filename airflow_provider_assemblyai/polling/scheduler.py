@@ -17,7 +17,14 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from math import floor, inf
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, NotFoundError, RateLimitError
+from airflow_provider_assemblyai.api.errors import (
+    AssemblyAIError,
+    NotFoundError,
+    RateLimitError,
+    TransportError,
+    UnexpectedReply,
+)
+from airflow_provider_assemblyai.api.retry_rules import spread, stated_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.polling.list_index import PAGE, ListIndex
 from airflow_provider_assemblyai.polling.models import (
@@ -37,6 +44,8 @@ _MISSES = 2
 _GATHER = 1.0
 #: Seconds that the last poll, at the deadline, may take.
 _LAST_POLL = 10.0
+#: Transcripts that are read by id at the same time because the list did not answer.
+_RESCUES = 20
 #: Seconds to wait after a 429 that names no time; doubled while there are more.
 _BACKOFF, _LONGEST_BACKOFF = 2.0, 60.0
 
@@ -64,6 +73,9 @@ class PollScheduler:
         self._deadlines: list[tuple[float, int, WaitRequest]] = []
         self._number = 0
         self._follow_ups: list[PollRequest] = []
+        #: What is read by id because the list did not answer; never many, so that a bad minute of the list does not
+        #: turn thousands of waits into as many requests.
+        self._rescued: set[str] = set()
 
     # --- coming and going --------------------------------------------------------------------------------
 
@@ -164,6 +176,7 @@ class PollScheduler:
         :param now: seconds since the epoch.
         """
         self._rate_limits = 0
+        self._rescued.difference_update(() if poll.limit else poll.ids)
         found, older = 0, None
         if poll.limit:
             ids = [transcript_id for transcript_id, _ in rows]
@@ -200,20 +213,42 @@ class PollScheduler:
         """
         if isinstance(error, RateLimitError):
             self._rate_limits += 1
-            delay = error.retry_after
+            delay = stated_wait(error)
             if delay is None:
-                delay = min(_LONGEST_BACKOFF, _BACKOFF * 2.0 ** (self._rate_limits - 1))
+                delay = min(_LONGEST_BACKOFF, _BACKOFF * 2.0 ** min(self._rate_limits - 1, 10))
             # Not all triggerers of an account at the same moment.
-            spread = self._jitter() * min(1.0, 0.1 + delay / 10)
-            self._blocked_until = max(self._blocked_until, now + delay + spread)
-        return [
-            wait
-            for pending in self._still_in_flight(self._unanswered(poll))
-            for wait in self._on_failure(pending, poll, error, now)
-        ]
+            self._blocked_until = max(self._blocked_until, now + spread(delay, self._jitter()))
+        self._rescued.difference_update(() if poll.limit else poll.ids)
+        unanswered = self._still_in_flight(self._unanswered(poll))
+        lost = isinstance(error, TransportError) and error.sent
+        if poll.limit and (lost or isinstance(error, UnexpectedReply)):
+            unanswered = self._rescue(unanswered, now)
+        return [wait for pending in unanswered for wait in self._on_failure(pending, poll, error, now)]
+
+    def _rescue(self, unanswered: list[PendingTranscript], now: float) -> list[PendingTranscript]:
+        """
+        Poll at once what a page of the list has not told in time: a few by their id, the rest by list again.
+
+        :return: what is left to its next turn, because a page has failed for it before.
+        """
+        unanswered.sort(key=lambda pending: pending.deadline)
+        room = max(0, _RESCUES - len(self._rescued))
+        for pending in unanswered[:room]:
+            pending.failing_since = now if pending.failing_since is None else pending.failing_since
+            self._rescued.add(pending.id)
+            self._follow_ups.append(PollRequest(now, [pending.id]))
+        later = []
+        for pending in unanswered[room:]:
+            if pending.failing_since is None:
+                pending.failing_since = now
+                self._schedule(pending, now)
+            else:
+                later.append(pending)
+        return later
 
     def reschedule(self, poll: PollRequest, now: float) -> None:
         """Take in that a request was not made; what it was for is due."""
+        self._rescued.difference_update(() if poll.limit else poll.ids)
         for pending in self._still_in_flight(self._unanswered(poll)):
             self._schedule(pending, now)
 

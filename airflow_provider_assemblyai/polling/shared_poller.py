@@ -17,7 +17,12 @@ from contextlib import suppress
 from math import inf
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
+from airflow_provider_assemblyai.api.errors import (
+    AssemblyAIError,
+    AuthenticationError,
+    InvalidInput,
+    UnexpectedReply,
+)
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.polling.connection import (
     Account,
@@ -212,7 +217,7 @@ class AccountPoller:
     async def _send(self, poll: PollRequest) -> None:
         sent_at = time.time()
         try:
-            rows = await self._account.client.send(poll.call)
+            rows = await self._read(poll)
         except AuthenticationError as error:
             ended = await self._on_refused_key(poll, error, sent_at)
         except AssemblyAIError as error:
@@ -221,6 +226,16 @@ class AccountPoller:
             self._checked_at = -inf
             ended = self._scheduler.on_rows(poll, rows, time.time())
         await self._notify(ended)
+
+    async def _read(self, poll: PollRequest) -> list[tuple[str, str]]:
+        try:
+            return await self._account.client.send(poll.call)
+        except AssemblyAIError:
+            raise
+        except Exception as error:
+            # Whatever one answer does to us, it ends one request and not the waits of the account.
+            log.exception("A request for the state of transcripts failed in a way that it should not.")
+            raise UnexpectedReply(f"The state cannot be read ({type(error).__name__}).") from None
 
     async def _on_refused_key(
         self, poll: PollRequest, error: AuthenticationError, sent_at: float

@@ -29,6 +29,9 @@ from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 
+#: Seconds that a look is given, also the last one.
+_LEAST_TIME = 5.0
+
 
 class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     """
@@ -50,6 +53,9 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     https://www.assemblyai.com/docs/api-reference/transcripts/get
     """
 
+    #: When the looks of this process end.
+    _deadline: float | None = None
+
     def __init__(
         self,
         *,
@@ -70,7 +76,8 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
 
     def _look(self) -> Summary | None:
         with fail_fast():
-            transcript_id, hook = self._resolve_transcript()
+            deadline = time.time() + self.timeout if self._deadline is None else self._deadline
+            transcript_id, hook = self._resolve_transcript(deadline=deadline, min_timeout=_LEAST_TIME)
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
                 return None
@@ -78,6 +85,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             return results.summarize(transcript, hook.region, push_text=self.push_text)
 
     def execute(self, context: Context) -> Summary:
+        self._deadline = time.time() + self.timeout
         if not self.deferrable:
             return super().execute(context)  # type: ignore[no-any-return]
         with self._as_in_poke_mode():

@@ -43,7 +43,8 @@ EMULATOR_LAYERS = (
 )
 #: Third parties that are kept in one place.
 ONLY_IN = {
-    "requests": {"client/http.py"},
+    "requests": {"client/http.py", "client/blocking.py"},
+    "urllib3": {"client/blocking.py"},
     "httpx": {"client/http.py"},
     "tenacity": {"client/http.py"},
     "websocket": {"client/websocket.py"},

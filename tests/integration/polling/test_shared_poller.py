@@ -319,10 +319,31 @@ def test_no_poll_before_the_first_moment(emulator: Emulator, connection: FakeCon
     assert min(polled) >= ready_at + 0.2
 
 
-def test_a_fault_of_ours_ends_all_waits(emulator: Emulator) -> None:
+def test_an_exception_in_one_request_ends_that_request_only(emulator: Emulator) -> None:
     class Broken(AsyncClient):
-        async def send(self, call: Call[Any]) -> Any:
-            raise ZeroDivisionError
+        sent = 0
+
+        async def send(self, call: Call[Any], **more: Any) -> Any:
+            self.sent += 1
+            if self.sent % 2:
+                raise ZeroDivisionError
+            return await super().send(call, **more)
+
+    async def connect() -> tuple[AsyncClient, None]:
+        return Broken(emulator.api_key, hosts_for("us", override=emulator.url)), None
+
+    mine = submit(3, URL)
+
+    async def main() -> list[list[PollEvent]]:
+        return await asyncio.gather(*(wait(connect, [one]) for one in mine))
+
+    assert {events[0]["outcome"] for events in asyncio.run(main())} == {"done"}
+
+
+def test_a_fault_of_the_scheduler_ends_all_waits(emulator: Emulator) -> None:
+    class Broken(AsyncClient):
+        async def send(self, call: Call[Any], **more: Any) -> Any:
+            return None  # which no call returns
 
     async def connect() -> tuple[AsyncClient, None]:
         return Broken(emulator.api_key, hosts_for("us", override=emulator.url)), None
@@ -332,4 +353,4 @@ def test_a_fault_of_ours_ends_all_waits(emulator: Emulator) -> None:
     async def main() -> list[Any]:
         return await asyncio.gather(*(wait(connect, [one]) for one in mine), return_exceptions=True)
 
-    assert [type(one) for one in asyncio.run(main())] == [ZeroDivisionError] * 2
+    assert [type(one) for one in asyncio.run(main())] == [TypeError] * 2

@@ -15,10 +15,10 @@ from airflow_provider_assemblyai.events.watermark import (
     LOOKBACK,
     STUCK,
     ListedTranscript,
+    ListReader,
     ListSnapshot,
     Watermark,
     format_time,
-    parse_rows,
     parse_time,
 )
 
@@ -227,10 +227,13 @@ def test_rows_of_a_page_are_read_liberally() -> None:
         {"status": "error"},
         "nonsense",
     ]
-    a, b, c = parse_rows(rows, NOW)  # type: ignore[arg-type]
+    reader = ListReader(NOW + 90 * 86_400)
+    assert not reader.add(rows, lambda newest: newest - 60)  # type: ignore[arg-type]
+    a, b, c = reader.snapshot(whole=True).entries
     eight = parse_time("2026-11-23T08:00:00")
     assert (a.created, a.completed, a.ended) == (eight + 0.5, eight + 60, True)
-    assert (b.created, b.ended, b.audio_url) == (eight + 0.5, False, "")
+    assert (b.created, b.created_before) == (eight - 3_600, eight + 0.5), "the next older, the next younger"
+    assert (b.ended, b.audio_url) == (False, "")
     assert (c.created, c.audio_url) == (eight - 3_600, "https://x.com/a")
     assert format_time(c.created) == "2026-11-23T07:00:00+00:00"
     with pytest.raises(InvalidInput, match="2026"):

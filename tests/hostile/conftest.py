@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.hostile.server import HostileServer, hostile
+
+T = TypeVar("T")
+
+#: Seconds; what lasts longer lasts for hours.
+GENEROUS = 120.0
+
+
+def ended(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns; fail if it goes on for as long as an attack does."""
+    found: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(GENEROUS)
+    assert not thread.is_alive(), "it goes on and on"
+    if raised:
+        raise raised[0]
+    return found[0]
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[HostileServer]:
+    """A server that nobody has a reason to call."""
+
+    def answer(exchange: Any) -> None:
+        exchange.json({})
+
+    with hostile(answer) as server:
+        yield server
+        assert server.heads == [], "the request went to another host"
