@@ -15,7 +15,7 @@ import json
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, field
@@ -398,9 +398,11 @@ class AsyncClient(_BaseClient):
         seconds = self._allowed_time(call, left)
         requested = False
 
-        async def trace(event: str, _: Any) -> None:
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
             nonlocal requested
-            requested = requested or event.endswith("send_request_headers.started")
+            if event.endswith("send_request_headers.started"):
+                # What a proxy is asked first is not the request itself.
+                requested = requested or info["request"].method != b"CONNECT"
 
         started = asyncio.get_running_loop().time()
         try:

@@ -68,6 +68,16 @@ class ListedTranscript:
         """Whether it will not change any more."""
         return self.status in _ENDED
 
+    def latest(self, now: float) -> float:
+        """
+        Return when it was created at the latest: until that is settled, it may be new.
+
+        :param now: seconds since the epoch.
+        """
+        if self.created_before is None:
+            return self.created
+        return max(self.created, min(self.created_before, now + _AHEAD))
+
 
 @dataclass(frozen=True, slots=True)
 class ListSnapshot:
@@ -93,6 +103,7 @@ class ListReader:
     now: float
     _rows: list[tuple[ListedTranscript, float | None]] = field(default_factory=list)
     _below: list[float] = field(default_factory=list)
+    _candidates: int = 0
     _newest: float | None = None
 
     def add(self, rows: Iterable[Row], floor: Callable[[float], float]) -> bool:
@@ -115,7 +126,11 @@ class ListReader:
             self._newest = known[0]
         if self._newest is not None:
             lowest = floor(self._newest)
-            self._below += [created for created in known if created < lowest]
+            self._candidates += sum(created < lowest for created in known)
+            if self._candidates >= WITNESSES:
+                # In the order of a page alone much fits that does not fit into that of all.
+                believed = _believable([created for _, created in self._rows], self.now)
+                self._below = [created for created in believed if created is not None and created < lowest]
         return len(self._below) >= WITNESSES
 
     def snapshot(self, *, whole: bool) -> ListSnapshot:
@@ -152,19 +167,22 @@ def _believable(times: Sequence[float | None], now: float) -> list[float | None]
         # All that can be read lies in the future: then it is our clock that is wrong.
         limited = list(times)
     # The longest sequence that rises from the oldest on: whatever is not in it is out of order.
+    # Of several as long, the one that was there first: what was believed before stays.
     tails: list[float] = []
     ends: list[int] = []
+    last: int | None = None
     before: dict[int, int] = {}
     for number in range(len(limited) - 1, -1, -1):
         created = limited[number]
         if created is None:
             continue
         place = bisect_right(tails, created)
+        if place == len(tails):
+            last = number
         if place:
             before[number] = ends[place - 1]
         tails[place : place + 1], ends[place : place + 1] = [created], [number]
     kept = set()
-    last = ends[-1] if ends else None
     while last is not None:
         kept.add(last)
         last = before.get(last)
@@ -269,27 +287,28 @@ class Watermark:
             return []
         # Not by the newest time alone: if that is wrong, by how much it can be is limited by our own clock.
         floor, settled = newest - LOOKBACK if self.skip_ended else 0.0, min(newest, now) - LAG
+        for entry in snapshot.entries:
+            if entry.id in self.emitted:
+                # A time that was not believed at first may be believed now.
+                self.emitted[entry.id] = max(self.emitted[entry.id], entry.latest(now))
         events: list[ListedTranscript] = []
         listed = set()
         self.has_more = False
         for entry in reversed(snapshot.entries):
             listed.add(entry.id)
-            if entry.id in self.emitted:
-                # What could not be read at first may be readable now.
-                self.emitted[entry.id] = max(self.emitted[entry.id], entry.created)
-            if not self._is_new(entry) or entry.created < floor:
+            latest = entry.latest(now)
+            if not self._is_new(entry.id, latest) or latest < floor:
                 continue
             emit = entry.ended and not self.skip_ended and wanted(entry)
             if emit and len(events) >= max_events:
-                self.has_more, settled = True, min(settled, entry.created - 0.001)
+                self.has_more, settled = True, min(settled, entry.created - 0.001, latest - 0.001)
                 break
-            latest = entry.created if entry.created_before is None else entry.created_before
             if not entry.ended and latest > now - STUCK:
                 self.open[entry.id] = min(self.open.get(entry.id, inf), entry.created)
                 continue
             self.open.pop(entry.id, None)
-            if entry.created > self.settled_until:
-                self.emitted[entry.id] = entry.created
+            if latest > self.settled_until:
+                self.emitted[entry.id] = latest
             if emit:
                 events.append(entry)
         self.settled_until = max(self.settled_until, settled)
@@ -302,10 +321,8 @@ class Watermark:
         self.skip_ended = False
         return events
 
-    def _is_new(self, entry: ListedTranscript) -> bool:
-        if entry.id in self.open:
-            return True
-        return entry.created > self.settled_until and entry.id not in self.emitted
+    def _is_new(self, id: str, latest: float) -> bool:
+        return id in self.open or (latest > self.settled_until and id not in self.emitted)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is stored: ids and times, nothing else."""

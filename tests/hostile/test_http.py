@@ -339,5 +339,6 @@ def test_a_proxy_that_never_connects(
         )
         found = outcome(send, BehindProxy("https://api.example.com", proxy), call)
         assert isinstance(found, TransportError)
+        assert not found.sent
         assert proxy.heads[0].startswith(b"CONNECT api.example.com:443")
         assert KEY.encode() not in b"".join(proxy.heads)

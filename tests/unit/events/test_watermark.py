@@ -238,3 +238,80 @@ def test_rows_of_a_page_are_read_liberally() -> None:
     assert format_time(c.created) == "2026-11-23T07:00:00+00:00"
     with pytest.raises(InvalidInput, match="2026"):
         parse_time("yesterday")
+
+
+WRONG_TIMES = (
+    *(None, "", "soon", 5, "9999-12-31T23:59:59", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"),
+    *("1970-01-01T00:00:00", "2600-01-01T00:00:00", "NaN", "2026-02-30T00:00:00"),
+)
+
+
+@pytest.mark.parametrize("clock", [0.0, -86_400.0, -400.0, 400.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_wrong_times_lose_nothing_and_repeat_nothing(seed: int, clock: float) -> None:
+    """
+    Of 150 jobs some have a time that is nonsense, or wrong by seconds or years; our clock is wrong as well.
+
+    The list is read in pages, down to where the watermark wants it, by processes that are replaced.
+    """
+    chance = random.Random(seed)
+    share = chance.choice((0.02, 0.1, 0.3))
+    jobs: list[tuple[str, object, float, float]] = []
+    created = NOW
+    for number in range(150):
+        created += chance.choice((1.0, 20.0, 300.0, 3_000.0))
+        shown: object = format_time(created)
+        if number > 5 and chance.random() < share:
+            off = chance.choice((-1, 1)) * chance.choice((5.0, 500.0, 5_000.0, 5e5, 5e8))
+            shown = chance.choice((*WRONG_TIMES, format_time(max(0.0, created + off))))
+        jobs.append((f"t{number}", shown, created, created + chance.choice((3.0, 60.0, 900.0, 20_000.0))))
+    watermark, emitted = begin(), list[str]()
+    now = NOW
+    size = chance.choice((3, 10, 200))
+    while now < created + 3 * 86_400:
+        now += chance.choice((5.0, 60.0, 2_000.0))
+        rows = [
+            {"id": name, "status": "completed" if ends <= now else "processing", "created": shown}
+            for name, shown, made, ends in reversed(jobs)
+            if made <= now
+        ]
+        reader = ListReader(now + clock)
+        pages = [rows[start : start + size] for start in range(0, len(rows), size)]
+        reached = any(reader.add(page, watermark.floor) for page in pages)  # type: ignore[arg-type]
+        found = watermark.advance(reader.snapshot(whole=not reached), now + clock, everything, max_events=20)
+        emitted += ids(found)
+        if chance.random() < 0.3:
+            watermark = stored_and_loaded(watermark)
+    assert set(emitted) == {name for name, *_ in jobs}
+    most = max(emitted.count(name) for name, *_ in jobs)
+    # A clock that is a day behind and rows that are wrong as well: some are told twice, but not again and again.
+    assert most == 1 if clock > -86_400 else most <= 2
+
+
+def test_one_row_of_tomorrow_does_not_silence_the_account() -> None:
+    """The first that is listed lies years ahead, and the others come after it."""
+    watermark, emitted = begin(None), list[str]()
+    shown = [("ahead", "2036-01-01T00:00:00")]
+    for number in range(40):
+        now = NOW + number * 100
+        if number:
+            shown.append((f"t{number}", str(format_time(now))))
+        rows = [{"id": name, "status": "completed", "created": created} for name, created in reversed(shown)]
+        reader = ListReader(now)
+        reached = reader.add(rows, watermark.floor)  # type: ignore[arg-type]
+        emitted += ids(watermark.advance(reader.snapshot(whole=not reached), now, everything))
+    assert emitted == [f"t{number}" for number in range(1, 40)]
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**400), 1e300, True, "1", None, [], {}, float("inf"), {"a": 10**400}, {"a": True}]
+)
+def test_a_stored_watermark_of_any_kind_is_a_value_or_refused(value: object) -> None:
+    good = {"version": 1, "settled_until": 1.0, "open": {}, "emitted": {}}
+    for name in good:
+        try:
+            watermark = Watermark.from_json({**good, name: value})
+        except InvalidInput:
+            continue
+        json.dumps(watermark.to_json())
+        assert watermark.advance(snapshot([row(1)]), NOW, everything)

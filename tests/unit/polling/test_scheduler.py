@@ -428,3 +428,60 @@ def test_a_part_of_a_budget_is_spent_from_the_whole() -> None:
     while whole.take(100.0):
         pass
     assert part.next_at(100.0) == pytest.approx(100 + 300 / 180), "now the whole is what it waits for"
+
+
+def test_a_list_that_does_not_answer_is_no_reason_to_wait(account: Account) -> None:
+    """Some are read by id at once, with the first deadline first; the others are asked for by list again."""
+    late = account.submit(60, ends=1_000.0)
+    soon = account.submit(10, ends=1_000.0)
+    for one in late:
+        account.wait([one])
+    for one in soon:
+        account.wait([one], deadline=2_000.0)
+    account.list_error = TransportError("not finished in 5 s", sent=True)
+    account.run(1_006.5)
+    by_id = [poll.ids[0] for poll in account.polls if not poll.limit]
+    assert set(by_id[:10]) == set(soon)
+    account.run(1_100.0)
+    assert account.outcomes() == {("done", "completed")}
+    assert len(account.events) == 70
+
+
+def test_a_bad_minute_of_the_list_does_not_turn_thousands_of_waits_into_requests(account: Account) -> None:
+    mine = account.submit(2_000)
+    for one in mine:
+        account.wait([one])
+    account.run(1_100.0)
+    account.list_error = TransportError("not finished in 5 s", sent=True)
+    polls: list[PollRequest] = []
+    for _ in range(12):
+        # Nothing is answered: every page fails, and what is read by id is under way.
+        account.now = max(account.now + 5.0, account.scheduler.next_due())
+        new, _ = account.scheduler.plan(account.now)
+        polls += [poll for poll in new if not poll.limit]
+        assert len(polls) <= 20
+        for poll in new:
+            if poll.limit:
+                account.scheduler.on_error(poll, account.list_error, account.now)
+    assert len(polls) == 20
+    for poll in polls:
+        account.scheduler.on_rows(poll, [(poll.ids[0], "processing")], account.now)
+    account.list_error = None
+    account.run(account.now + 60)
+    before = len(account.polls)
+    account.run(account.now + 300)
+    recent = account.polls[before:]
+    assert [poll for poll in recent if not poll.limit] == [], "the list serves all of them again"
+
+
+@pytest.mark.parametrize("asked", [0.0, 1e9, float("inf")])
+def test_a_rate_limit_is_obeyed_within_reason(account: Account, asked: float) -> None:
+    (mine,) = account.submit(1, ends=1_000.0)
+    account.wait([mine])
+    account.error = RateLimitError("", status=429, retry_after=asked)
+    account.run(1_006.0)
+    account.run(1_006.9)
+    assert len(account.polls) == 1, "a service that asks for no wait is not asked again at once"
+    account.error = None
+    account.run(1_400.0)
+    assert account.outcomes() == {("done", "completed")}

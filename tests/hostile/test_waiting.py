@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks against a service that does what it wants: they end, and others of the account end as if nothing had happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
+from airflow_provider_assemblyai.api.regions import hosts_for
+from airflow_provider_assemblyai.client.http import AsyncClient
+from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.polling.connection import get_connection
+from airflow_provider_assemblyai.polling.policy import PollEvent
+from airflow_provider_assemblyai.polling.shared_poller import wait_for_transcripts
+from tests.hostile import server as catalogue
+from tests.hostile.conftest import GENEROUS, ended
+from tests.hostile.server import ID, Attack, Exchange, HostileServer, hostile
+
+KEY = "KEY-0123456789abcdef"
+
+
+def transcript_id(number: int) -> str:
+    return f"{number:08x}-4a0a-4d7e-9d5b-0d2f3c4b5a69"
+
+
+def by_id(exchange: Exchange) -> None:
+    asked = exchange.path.rpartition("/")[2]
+    exchange.json({**catalogue.TRANSCRIPT, "id": asked})
+
+
+def whole_list(exchange: Exchange) -> None:
+    rows = [{"id": transcript_id(number), "status": "completed"} for number in range(40)]
+    exchange.json({"page_details": {"prev_url": None}, "transcripts": rows})
+
+
+def service(on_list: Attack, on_read: Attack = by_id) -> Attack:
+    """Return a service that lists and reads as it is told."""
+
+    def answer(exchange: Exchange) -> None:
+        path = exchange.path.partition("?")[0]
+        (on_list if path == "/v2/transcript" else on_read)(exchange)
+
+    return answer
+
+
+def wait_for(server: HostileServer, count: int, name: str) -> list[PollEvent]:
+    """Wait for as many transcripts, each by itself, and return their events."""
+
+    async def connect() -> tuple[AsyncClient, None]:
+        return AsyncClient(KEY, hosts_for("us", override=server.url)), None
+
+    async def main() -> list[list[PollEvent]]:
+        waits = (
+            wait_for_transcripts(
+                get_connection(name, connect),
+                [transcript_id(number)],
+                poll_interval=1.0,
+                ready_at=time.time(),
+                deadline=time.time() + 4 * 3600,
+            )
+            for number in range(count)
+        )
+        async with asyncio.timeout(GENEROUS):
+            return await asyncio.gather(*waits)
+
+    return [event for events in ended(lambda: asyncio.run(main())) for event in events]
+
+
+LISTS: dict[str, Attack] = {
+    "drip": catalogue.drip_on_body,
+    "drip_on_head": catalogue.drip_on_head,
+    "silence": catalogue.silence,
+    "endless": catalogue.endless_chunks,
+    "bomb": catalogue.gzip_bomb,
+    "deep": catalogue.deep_json,
+    "truncated": catalogue.truncated_body,
+    "html": catalogue.html,
+    "null": lambda exchange: exchange.json(None),
+    "zone": catalogue.wait_for("Mon, 23 Nov 2026 10:00:30 -0000"),
+    "strange_rows": catalogue.list_of_strange_rows,
+}
+
+
+@pytest.mark.parametrize("name", [name for name in LISTS if name != "zone"])
+def test_a_list_that_does_what_it_wants_holds_up_no_waiter(name: str) -> None:
+    with hostile(service(LISTS[name])) as server:
+        events = wait_for(server, 40, name)
+        assert server.wait_until_left(GENEROUS)
+    assert [event["outcome"] for event in events] == ["done"] * 40
+
+
+@pytest.mark.parametrize("name", ["drip", "drip_on_head", "silence", "deep", "zone", "another"])
+def test_one_answer_holds_up_no_other_waiter(name: str) -> None:
+    """The list does not show the first; what is asked about it by its id is answered badly, for hours."""
+    attack = {**LISTS, "another": catalogue.WRONG_IDS["another_id"]}[name]
+
+    def list_without_first(exchange: Exchange) -> None:
+        rows = [{"id": transcript_id(number), "status": "completed"} for number in range(1, 20)]
+        exchange.json({"page_details": {"prev_url": None}, "transcripts": rows})
+
+    async def main(server: HostileServer) -> tuple[list[PollEvent], bool]:
+        async def connect() -> tuple[AsyncClient, None]:
+            return AsyncClient(KEY, hosts_for("us", override=server.url)), None
+
+        def wait(number: int) -> asyncio.Task[list[PollEvent]]:
+            now = time.time()
+            waiting = wait_for_transcripts(
+                get_connection(f"one {name}", connect),
+                [transcript_id(number)],
+                poll_interval=1.0,
+                ready_at=now,
+                deadline=now + 4 * 3600,
+            )
+            return asyncio.ensure_future(waiting)
+
+        first, *others = (wait(number) for number in range(20))
+        async with asyncio.timeout(GENEROUS):
+            events = [event for events in await asyncio.gather(*others) for event in events]
+        still_waiting = not first.done()
+        first.cancel()
+        return events, still_waiting
+
+    with hostile(service(list_without_first, attack)) as server:
+        events, still_waiting = ended(lambda: asyncio.run(main(server)))
+    assert [event["outcome"] for event in events] == ["done"] * 19
+    assert still_waiting
+
+
+# --- operators --------------------------------------------------------------------------------------------
+
+
+class TaskInstance:
+    dag_id, run_id, task_id, map_index, max_tries = "a_dag", "a_run", "a_task", -1, 2
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        assert "Four words" not in str(value)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[HostileServer], None]:
+    def connect(server: HostileServer) -> None:
+        connection = {"conn_type": "assemblyai", "password": KEY, "host": server.url}
+        monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
+
+    return connect
+
+
+def submitted(status: str) -> Attack:
+    return lambda exchange: exchange.json({**catalogue.TRANSCRIPT, "status": status})
+
+
+def empty_list(exchange: Exchange) -> None:
+    exchange.json({"page_details": {"prev_url": None}, "transcripts": []})
+
+
+def transcription(on_list: Attack, on_submit: Attack, on_read: Attack) -> Attack:
+    def answer(exchange: Exchange) -> None:
+        if exchange.method == "POST":
+            on_submit(exchange)
+        else:
+            service(on_list, on_read)(exchange)
+
+    return answer
+
+
+@pytest.mark.parametrize("attack", [catalogue.drip_on_body, catalogue.drip_on_head, catalogue.silence])
+def test_a_blocking_task_ends_at_its_own_timeout(
+    attack: Attack, connect: Callable[[HostileServer], None]
+) -> None:
+    """The answer to a poll never ends. What is left of the task's two minutes of repeats would go on."""
+    with hostile(transcription(empty_list, submitted("queued"), attack)) as server:
+        connect(server)
+        task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", timeout=3.0)
+        with pytest.raises(TranscriptTimeout, match=ID):
+            ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+        assert sum(head.startswith(b"GET /v2/transcript/") for head in server.heads) <= 3
+
+
+@pytest.mark.parametrize("part", ["list", "submit"])
+def test_a_task_ends_wherever_the_service_hangs(part: str, connect: Callable[[HostileServer], None]) -> None:
+    """A submission whose answer never ends is looked up as long as there is time, and never repeated on a guess."""
+    drip = catalogue.drip_on_body
+    parts = (drip, submitted("queued")) if part == "list" else (empty_list, drip)
+    with hostile(transcription(*parts, by_id)) as server:
+        connect(server)
+        task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", timeout=3.0)
+        with pytest.raises(AssemblyAIError) as caught:
+            ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+        assert server.wait_until_left(GENEROUS)
+        assert caught.value.retryable  # type: ignore[attr-defined]
+        assert sum(head.startswith(b"POST") for head in server.heads) == (part == "submit")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"audio_duration": "long", "audio_channels": -3, "multichannel": "yes"},
+        {"audio_duration": -5.0, "confidence": "NaN", "language_code": 7},
+        {"audio_duration": True, "confidence": 2.0, "speech_model_used": {}, "metadata": []},
+        {"audio_duration": 1e300, "text": 5, "words": [1], "utterances": {}, "metadata": {"warnings": 7}},
+        {"audio_duration": 10**400, "error": [], "metadata": {"warnings": [None, 5, {"message": 5}]}},
+    ],
+)
+def test_nonsense_in_a_transcript_never_reaches_a_summary(
+    change: dict[str, Any], connect: Callable[[HostileServer], None], tmp_path: Any
+) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.json({**catalogue.TRANSCRIPT, **change, "tomorrow": {"kept": 1}})
+
+    with hostile(transcription(empty_list, answer, answer)) as server:
+        connect(server)
+        task = TranscribeOperator(
+            task_id="t", audio="https://example.com/a.wav", output_path=str(tmp_path), formats=["json", "txt"]
+        )
+        summary = ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+    assert summary["audio_duration"] is None
+    assert summary["confidence"] in (None, 0.9)
+    for name in ("language_code", "speech_model_used", "text"):
+        assert summary[name] is None
+    assert summary["warnings"] == []
+    stored = next(
+        path for path in tmp_path.rglob("*.json") if ID in path.read_text() and "tomorrow" in path.read_text()
+    )
+    assert json.loads(stored.read_text())["tomorrow"] == {"kept": 1}
