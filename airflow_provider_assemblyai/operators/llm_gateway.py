@@ -57,7 +57,8 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
     :param fallbacks: models that the service asks in turn if the first fails, in the service's own form.
     :param fallback_config: how, in the service's own form.
     :param extra_body: anything else the service takes, such as ``reasoning``.
-    :param on_truncation: what to do with an answer that ``max_tokens`` cut off: ``fail`` or ``return``.
+    :param on_truncation: what to do with an answer that is not whole, because ``max_tokens`` cut it off or a filter, a
+        refusal or a fault of the model ended it: ``fail`` or ``return``.
     :param push_answer: whether the XCom holds the answer. Default: only without ``output_path``.
     :return: the text; with ``response_format`` the value; if the model asks for tools to be called, a dict with
         ``tool_calls`` and ``text``. With ``output_path`` a dict with ``output``, the file's URI, and ``answer``.

@@ -113,7 +113,7 @@ class PaidCallOperator(AssemblyAIOperator):
     :param wait_for_turn: whether to wait for a turn of the rate limiter before the first call, too: True, False, or
         ``auto``: in mapped tasks, and where the connection states ``requests_per_minute``; only if deferrable.
     :param max_wait: seconds, or a ``timedelta``, to wait for capacity, all in all.
-    :param timeout: seconds, or a ``timedelta``, to wait for the answer once the call is made. Giving up costs the
+    :param timeout: seconds, or a ``timedelta``, for the whole call, to the last byte of its answer. Giving up costs the
         same as the answer.
     :param on_lost_answer: a call that was sent and not answered may be billed. ``retry`` leaves it to the retries of
         the task to call again; ``fail`` never does, also not after a kill.

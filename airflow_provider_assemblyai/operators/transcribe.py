@@ -47,7 +47,7 @@ class TranscribeOperator(TranscriptionOperator):
     :param delete_after: delete the transcript and the uploaded audio from the service once the files are
         written; needs ``json`` among the formats.
     :param wait_for_completion: False returns as soon as the job is accepted.
-    :param timeout: seconds to wait for the result. The job goes on after that, and is billed.
+    :param timeout: seconds to wait for the result; no request lasts longer. The job goes on after that, and is billed.
     :param reuse: what a task that is cleared after it ended well does: take up the finished transcript (True),
         or submit a new job (False). ``"output"`` also takes up what another run left below the same
         ``output_path`` for the same input. A retry always takes up what an earlier try submitted.

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.call import Call, Product, Reply
+from airflow_provider_assemblyai.api.call import Call, Product, Reply, parse_json
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AuthenticationError,
@@ -156,3 +157,103 @@ def test_what_is_secret_in_an_address(url: object, secrets: list[str]) -> None:
 def test_a_call_of_another_product_is_only_data() -> None:
     call = Call(Product.GATEWAY, "GET", "/v1/models", read=Reply.json, query={"a": None, "b": 1})
     assert call.params == {"b": "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"[NaN, Infinity, -Infinity, 1e999, -1e999]", [None] * 5),
+        (rb'["a\ud800b", "\ud83d\ude00"]', ["a\ufffdb", "\U0001f600"]),
+        (b"\xef\xbb\xbf{}", {}),
+        (b"[" * 100 + b"]" * 100, ...),
+    ],
+)
+def test_what_json_holds_can_be_used(text: bytes, value: Any) -> None:
+    found = parse_json(text)
+    assert value is ... or found == value
+    json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"{", b"\xff", b'"\xed\xa0\x80"', b"9" * 5_000, b"[" * 102 + b"]" * 102, b'{"a":' * 10**6),
+        b'{"a":' * 500 + b"1" + b"}" * 500,
+    ],
+)
+def test_what_is_no_json_of_the_service(text: bytes) -> None:
+    with pytest.raises(UnexpectedReply):
+        parse_json(text)
+
+
+NOW = 1_795_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *(("42", 42.0), ("0", 0.0), ("-1", 0.0), ("nan", None), ("inf", None), ("1e30", None), ("x", None)),
+        *((f"{NOW + 42:.0f}", 42.0), (f"{(NOW + 42) * 1000:.0f}", 42.0), (f"{NOW - 5:.0f}", 0.0)),
+        *((f"{NOW + 1e6:.0f}", None), ("9" * 400, None)),
+    ],
+)
+def test_when_a_limit_begins_anew(value: str, seconds: float | None) -> None:
+    """Seconds, or a moment in seconds or thousandths by our clock, or nonsense."""
+    limit = Reply(429, {"x-ratelimit-reset": value}, b"", NOW).rate_limit
+    assert limit.reset == seconds
+    assert Reply(429, {"x-ratelimit-reset": f"{NOW:.0f}"}, b"").rate_limit.reset is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1e30", "nan", "inf", "2.5", "", "many", "9" * 400])
+def test_a_limit_that_makes_no_sense_is_not_stated(value: str) -> None:
+    assert Reply(429, {"x-ratelimit-limit": value}, b"").rate_limit.limit is None
+
+
+def test_whatever_a_reader_meets_is_an_error_of_that_request() -> None:
+    def read(reply: Reply) -> None:
+        raise ZeroDivisionError("text of a recording")
+
+    with pytest.raises(UnexpectedReply, match="ZeroDivisionError") as caught:
+        replace(GET, read=read).result(reply(200, {}))  # type: ignore[arg-type]
+    assert "recording" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "javascript:x",
+        "//host/a",
+        "http://",
+        "http://[bad",
+        "https://h:99999/",
+        "https://h/\n",
+    ],
+)
+def test_an_address_of_the_service_is_one(url: str) -> None:
+    class Bytes:
+        size = 0
+
+        def open(self) -> list[bytes]:
+            return []
+
+    for call, name in (
+        (transcripts.upload(Bytes()), "upload_url"),
+        (transcripts.redacted_audio(ID), "redacted_audio_url"),
+    ):
+        assert call.result(reply(200, {name: "https://cdn.example.com/a"})) == "https://cdn.example.com/a"
+        with pytest.raises(UnexpectedReply):
+            call.result(reply(200, {name: url}))
+
+
+def test_a_transcript_of_ten_hours_on_two_channels_has_room() -> None:
+    word = {
+        "text": "transcription",
+        "start": 35_998_760,
+        "end": 35_999_120,
+        "confidence": 0.99987,
+        "speaker": "A",
+        "channel": "1",
+    }
+    words = 10 * 3600 * 3 * 2
+    assert len(json.dumps(word)) * words * 4 < transcripts.MAX_TRANSCRIPT_BYTES / 2

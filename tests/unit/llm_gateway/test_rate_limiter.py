@@ -312,3 +312,17 @@ def test_starts_of_two_to_twenty_seconds_neither_bunch_nor_waste(
     assert len(taken) == 300
     assert refused / len(service.times) < 0.03
     assert len(taken) / ((taken[-1] - taken[0] + AT_LIMIT) / AT_LIMIT) >= 0.95
+
+
+@pytest.mark.parametrize("stated", [0, -5, 0.5, 1e30, float("nan"), float("inf"), True, "30", 10**400])
+def test_a_limit_that_makes_no_sense_changes_nothing(stated: Any) -> None:
+    limiter = RateLimiter(0.0)
+    limiter.on_refusal({"at": 1.0, "limit": stated, "reset": stated if stated != 10**400 else None})
+    assert limiter.rate.limit == DEFAULT_LIMIT
+    assert limiter.rate.blocked_until <= 1.0 + 300 + 1
+
+
+def test_no_answer_blocks_a_model_for_days() -> None:
+    limiter = RateLimiter(0.0)
+    limiter.on_refusal({"at": 1.0, "limit": None, "reset": 1e9, "retry_after": 1e12})
+    assert limiter.rate.blocked_until == 1.0 + 300 + 1

@@ -113,6 +113,47 @@ def test_truncated_and_empty_answers() -> None:
     assert caught.value.reason == "empty"
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *(
+            "content_filter",
+            "SAFETY",
+            "FinishReason.RECITATION",
+            "refusal",
+            "error",
+            "incomplete",
+            "pause_turn",
+        ),
+        *("MALFORMED_FUNCTION_CALL", "content-filter", "prohibited content", "OTHER", "spii", "blocklist"),
+    ],
+)
+def test_an_answer_that_ended_early_is_never_taken_for_a_whole_one(reason: str) -> None:
+    given = answer("Half a sen", finish_reason=reason)
+    with pytest.raises(ResponseUnusable, match="on_truncation='return'") as caught:
+        parse_answer(given, None, 9, allow_truncated=False)
+    assert caught.value.reason == "filtered"
+    assert "Half" not in str(caught.value)
+    assert parse_answer(given, None, 9, allow_truncated=True) == "Half a sen"
+
+
+@pytest.mark.parametrize("reason", ["stop", "end_turn", "STOP", "eos", "something new", None])
+def test_a_reason_that_is_not_known_passes(reason: str | None) -> None:
+    assert parse_answer(answer("Whole.", finish_reason=reason), None, 9, allow_truncated=False) == "Whole."
+
+
+@pytest.mark.parametrize("reason", ["max_output_tokens", "MAX_TOKENS", "model_context_window_exceeded"])
+def test_every_limit_of_tokens_truncates(reason: str) -> None:
+    with pytest.raises(ResponseUnusable) as caught:
+        parse_answer(answer("Half", finish_reason=reason), None, 9, allow_truncated=False)
+    assert caught.value.reason == "truncated"
+
+
+def test_an_answer_nested_without_end_is_invalid() -> None:
+    with pytest.raises(ResponseUnusable, match="not JSON"):
+        OutputSchema({"type": "array"}).read(answer("[" * 100_000 + "]" * 100_000))
+
+
 def test_tool_calls_are_data() -> None:
     call: Any = {"id": "c", "name": "f", "arguments": {}}
     assert parse_answer(
