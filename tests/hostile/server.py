@@ -512,7 +512,7 @@ BROKEN_LISTS: dict[str, Attack] = {
 
 
 def list_of_strange_rows(exchange: Exchange) -> None:
-    rows = [_ROW, None, 5, [], {}, {**_ROW, "id": "../x"}, {**_ROW, "id": 5}]
+    rows: list[Any] = [_ROW, None, 5, [], {}, {**_ROW, "id": "../x"}, {**_ROW, "id": 5}]
     rows.append({"id": OTHER_ID, "status": {}, "created": [], "audio_url": 5, "error": {}})
     _page(exchange, rows, None)
 

@@ -10,14 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
+from airflow_provider_assemblyai.api.errors import (
+    AssemblyAIError,
+    GatewayTimeout,
+    ResponseLost,
+    TranscriptTimeout,
+    TransportError,
+)
 from airflow_provider_assemblyai.api.regions import hosts_for
 from airflow_provider_assemblyai.client.http import AsyncClient
+from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.polling.connection import get_connection
 from airflow_provider_assemblyai.polling.policy import PollEvent
 from airflow_provider_assemblyai.polling.shared_poller import wait_for_transcripts
+from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 from tests.hostile import server as catalogue
 from tests.hostile.conftest import GENEROUS, ended
 from tests.hostile.server import ID, Attack, Exchange, HostileServer, hostile
@@ -228,3 +237,58 @@ def test_nonsense_in_a_transcript_never_reaches_a_summary(
         path for path in tmp_path.rglob("*.json") if ID in path.read_text() and "tomorrow" in path.read_text()
     )
     assert json.loads(stored.read_text())["tomorrow"] == {"kept": 1}
+
+
+@pytest.mark.parametrize("attack", [catalogue.drip_on_body, catalogue.drip_on_head])
+def test_a_sensor_ends_at_its_own_timeout(attack: Attack, connect: Callable[[HostileServer], None]) -> None:
+    with hostile(service(empty_list, attack)) as server:
+        connect(server)
+        task = TranscriptSensor(task_id="t", transcript_id=ID, timeout=2.0, poke_interval=0.1)
+        with pytest.raises((TransportError, AirflowSensorTimeout)):
+            ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+        assert server.wait_until_left(GENEROUS)
+
+
+@pytest.mark.parametrize("attack", [catalogue.drip_on_body, catalogue.gzip_bomb, catalogue.silence])
+def test_a_model_whose_answer_never_comes_is_lost_and_not_asked_again(
+    attack: Attack, connect: Callable[[HostileServer], None]
+) -> None:
+    with hostile(attack) as server:
+        connect(server)
+        task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5", timeout=5.0)
+        with pytest.raises(ResponseLost):
+            ended(lambda: task.execute({"ti": TaskInstance()}))
+        assert server.wait_until_left(GENEROUS)
+        assert sum(head.startswith(b"POST") for head in server.heads) == 1
+
+
+def test_a_model_that_is_to_be_asked_in_a_thousand_seconds(
+    connect: Callable[[HostileServer], None],
+) -> None:
+    with hostile(catalogue.wait_for("1000")) as server:
+        connect(server)
+        task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5", max_wait=86_400)
+        with pytest.raises(GatewayTimeout, match="a wait of 1000 s"):
+            ended(lambda: task.execute({"ti": TaskInstance()}))
+        assert len(server.heads) == 1
+
+
+def test_a_result_is_fetched_although_the_time_is_over(
+    connect: Callable[[HostileServer], None], tmp_path: Any
+) -> None:
+    """The trigger has seen the end of the job a moment before the deadline."""
+    with hostile(service(empty_list)) as server:
+        connect(server)
+        task = TranscribeOperator(
+            task_id="t",
+            audio="https://example.com/a.wav",
+            timeout=3.0,
+            output_path=str(tmp_path),
+            formats=["json"],
+        )
+        event: PollEvent = {"transcript_id": ID, "outcome": "done", "detail": "completed"}
+        context: Any = {"ti": TaskInstance()}
+        summary = ended(
+            lambda: task.execute_complete(context, event, deadline=time.time() - 1, fingerprint="f")
+        )
+    assert summary["transcript_id"] == ID
