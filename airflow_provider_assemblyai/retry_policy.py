@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 
-from airflow_provider_assemblyai.api.errors import ApiError, AssemblyAIError
+from airflow_provider_assemblyai.api.errors import AssemblyAIError
+from airflow_provider_assemblyai.api.retry_rules import stated_wait
 
 
 class AssemblyAIRetryPolicy(RetryPolicy):
@@ -44,7 +45,7 @@ class AssemblyAIRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         if not error.retryable:
             return RetryDecision.fail(reason=str(error))
-        asked = error.retry_after if isinstance(error, ApiError) else None
+        asked = stated_wait(error)
         if asked is None:
             return RetryDecision.default()
         # A little later than asked, so that many tasks do not come back at the same moment.

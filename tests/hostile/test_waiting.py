@@ -151,6 +151,11 @@ class TaskInstance:
         assert "Four words" not in str(value)
 
 
+def execute(task: Any) -> Any:
+    context: Any = {"ti": TaskInstance()}
+    return ended(lambda: task.execute(context))
+
+
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[HostileServer], None]:
     def connect(server: HostileServer) -> None:
@@ -187,7 +192,7 @@ def test_a_blocking_task_ends_at_its_own_timeout(
         connect(server)
         task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", timeout=3.0)
         with pytest.raises(TranscriptTimeout, match=ID):
-            ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+            execute(task)
         assert sum(head.startswith(b"GET /v2/transcript/") for head in server.heads) <= 3
 
 
@@ -200,9 +205,9 @@ def test_a_task_ends_wherever_the_service_hangs(part: str, connect: Callable[[Ho
         connect(server)
         task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", timeout=3.0)
         with pytest.raises(AssemblyAIError) as caught:
-            ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+            execute(task)
         assert server.wait_until_left(GENEROUS)
-        assert caught.value.retryable  # type: ignore[attr-defined]
+        assert caught.value.retryable
         assert sum(head.startswith(b"POST") for head in server.heads) == (part == "submit")
 
 
@@ -227,7 +232,7 @@ def test_nonsense_in_a_transcript_never_reaches_a_summary(
         task = TranscribeOperator(
             task_id="t", audio="https://example.com/a.wav", output_path=str(tmp_path), formats=["json", "txt"]
         )
-        summary = ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+        summary = execute(task)
     assert summary["audio_duration"] is None
     assert summary["confidence"] in (None, 0.9)
     for name in ("language_code", "speech_model_used", "text"):
@@ -245,7 +250,7 @@ def test_a_sensor_ends_at_its_own_timeout(attack: Attack, connect: Callable[[Hos
         connect(server)
         task = TranscriptSensor(task_id="t", transcript_id=ID, timeout=2.0, poke_interval=0.1)
         with pytest.raises((TransportError, AirflowSensorTimeout)):
-            ended(lambda: task.execute({"ti": TaskInstance()}))  # type: ignore[typeddict-item]
+            execute(task)
         assert server.wait_until_left(GENEROUS)
 
 
@@ -257,7 +262,7 @@ def test_a_model_whose_answer_never_comes_is_lost_and_not_asked_again(
         connect(server)
         task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5", timeout=5.0)
         with pytest.raises(ResponseLost):
-            ended(lambda: task.execute({"ti": TaskInstance()}))
+            execute(task)
         assert server.wait_until_left(GENEROUS)
         assert sum(head.startswith(b"POST") for head in server.heads) == 1
 
@@ -269,7 +274,7 @@ def test_a_model_that_is_to_be_asked_in_a_thousand_seconds(
         connect(server)
         task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5", max_wait=86_400)
         with pytest.raises(GatewayTimeout, match="a wait of 1000 s"):
-            ended(lambda: task.execute({"ti": TaskInstance()}))
+            execute(task)
         assert len(server.heads) == 1
 
 

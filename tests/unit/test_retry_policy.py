@@ -66,3 +66,10 @@ def test_a_circle_of_causes_ends() -> None:
 def test_it_survives_serialization() -> None:
     policy = AssemblyAIRetryPolicy()
     assert isinstance(AssemblyAIRetryPolicy.deserialize(policy.serialize()), AssemblyAIRetryPolicy)
+
+
+@pytest.mark.parametrize(("asked", "least"), [(0.0, 1.0), (1e9, 300.0), (1e308, 300.0)])
+def test_a_wait_is_neither_nothing_nor_for_ever(asked: float, least: float) -> None:
+    decision = DECIDE(RateLimitError("busy", status=429, retry_after=asked), 1, 5)
+    assert decision.retry_delay is not None
+    assert least <= decision.retry_delay.total_seconds() <= least * 1.1
