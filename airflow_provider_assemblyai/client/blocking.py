@@ -133,6 +133,9 @@ class _WatchedConnection:
                 self.connect()
             else:
                 watchdog.add(self.sock)
+            if watchdog.expired:
+                # Shut down while it was made, which not every step of making it notices.
+                raise TimeoutError("the time is over")
             watchdog.requested = True
         return super().request(*args, **kwargs)  # type: ignore[misc]
 

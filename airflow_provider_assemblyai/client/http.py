@@ -396,6 +396,9 @@ class AsyncClient(_BaseClient):
         connect = _CONNECT_TIMEOUT if content is None else _UPLOAD_CONNECT_TIMEOUT
         left = self._time_left(call, end)
         seconds = self._allowed_time(call, left)
+        # For connecting and for the handshake each. They end before the whole does: a handshake that is cancelled
+        # leaves its connection open until the garbage collector runs.
+        connect = min(connect, seconds / 2)
         requested = False
 
         async def trace(event: str, info: Mapping[str, Any]) -> None:

@@ -118,6 +118,8 @@ class HostileServer:
 
     def close(self) -> None:
         """Take no more connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # else the thread that waits for one stays
         self._listener.close()
 
     def wait_until_left(self, seconds: float) -> bool:

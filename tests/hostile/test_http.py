@@ -98,7 +98,7 @@ def test_what_is_malformed_is_a_typed_error_or_a_good_value(
     name: str, send: Any, elsewhere: HostileServer, memory: None
 ) -> None:
     with hostile(MALFORMED[name], elsewhere.url) as server:
-        found = outcome(send, server, replace(transcripts.get(ID), max_bytes=MAX_BYTES))
+        found = outcome(send, server, replace(transcripts.get(ID), timeout=5.0, max_bytes=MAX_BYTES))
     if not isinstance(found, AssemblyAIError):
         assert found["id"] == ID
         assert found["text"] == catalogue.TRANSCRIPT["text"]
