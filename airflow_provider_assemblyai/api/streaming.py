@@ -9,15 +9,25 @@ https://www.assemblyai.com/docs/speech-to-text/universal-streaming
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 from urllib.parse import urlencode
 
-from airflow_provider_assemblyai.api.call import Call, Product, string_in
+from airflow_provider_assemblyai.api.call import Call, Product, Reply, string_in
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
-from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.streaming_frames import (
+    harmless,
+    read_count,
+    read_frame,
+    read_milliseconds,
+    read_seconds,
+    read_text,
+    read_turn,
+)
 from airflow_provider_assemblyai.api.transcripts import Word
 from airflow_provider_assemblyai.api.validation import check_fields, check_object
 
@@ -35,8 +45,13 @@ MIN_SESSION_SECONDS: Final = 60
 MAX_SESSION_SECONDS: Final = 10_800
 TOKEN_LIFETIME: Final = 60
 
+_TOKEN: Final = re.compile(r"[!-~]{1,8000}")
+
 FORCE_ENDPOINT: Final = '{"type": "ForceEndpoint"}'
 TERMINATE: Final = '{"type": "Terminate"}'
+
+#: How the names of models begin that do not acknowledge silence.
+_WITHOUT_SILENCE: Final = ("universal-streaming-", "whisper-")
 
 #: Parameters that a capture sets itself.
 _RESERVED: Final = {
@@ -118,6 +133,10 @@ def check_config(config: object) -> dict[str, Any]:
         if name in _RESERVED:
             raise InvalidInput(f"config: leave {name} out: {_RESERVED[name]}.")
     check_fields("config", asked, StreamingConfig)
+    try:
+        json.dumps(asked, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"config cannot be sent: {sanitize(ascii(str(error)))}.") from None
     return dict(asked)
 
 
@@ -131,6 +150,23 @@ def sees_partial_turns(config: Mapping[str, Any]) -> bool:
     return not config.get("redact_pii") if asked is None else bool(asked)
 
 
+def shows_hearing(config: Mapping[str, Any]) -> bool:
+    """
+    Return whether the service says by itself what it has heard, even where nobody speaks.
+
+    :param config: query parameters.
+    """
+    proofs = _proofs_of_hearing(config)
+    return "acknowledge_silence" in proofs and any(config.get(name) is not False for name in proofs)
+
+
+def _proofs_of_hearing(config: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what is asked for so that sound counts as heard; the older models have no messages about silence."""
+    model = str(config.get("speech_model") or DEFAULT_SPEECH_MODEL)
+    asked = {"session_heartbeat": True}
+    return asked if model.startswith(_WITHOUT_SILENCE) else {**asked, "acknowledge_silence": True}
+
+
 def session_url(host: str, config: Mapping[str, Any], inactivity_timeout: float) -> str:
     """
     Return the address of a new session; the token is sent in a header, not here.
@@ -141,6 +177,7 @@ def session_url(host: str, config: Mapping[str, Any], inactivity_timeout: float)
     """
     parameters = {
         "speech_model": DEFAULT_SPEECH_MODEL,
+        **_proofs_of_hearing(config),
         **{name: value for name, value in config.items() if value is not None},
         "sample_rate": SAMPLE_RATE,
         "encoding": "pcm_s16le",
@@ -152,6 +189,13 @@ def session_url(host: str, config: Mapping[str, Any], inactivity_timeout: float)
     return f"{host}/v3/ws?{urlencode(query)}"
 
 
+def _token_in(reply: Reply) -> str:
+    found = string_in("token")(reply)
+    if not _TOKEN.fullmatch(found):
+        raise UnexpectedReply("the answer holds a token that cannot be sent in a header.")
+    return found
+
+
 def token(max_session: float) -> Call[str]:
     """
     Ask for a temporary token, which opens one session of limited length.
@@ -160,7 +204,7 @@ def token(max_session: float) -> Call[str]:
     """
     limit = min(MAX_SESSION_SECONDS, max(MIN_SESSION_SECONDS, round(max_session)))
     query = {"expires_in_seconds": TOKEN_LIFETIME, "max_session_duration_seconds": limit}
-    return Call(Product.TOKEN, "GET", "/v3/token", string_in("token"), query=query)
+    return Call(Product.TOKEN, "GET", "/v3/token", _token_in, query=query)
 
 
 class TimeMap:
@@ -168,10 +212,12 @@ class TimeMap:
     Maps the time of a session to the time of the recording.
 
     A session counts only the audio that was sent to it; a recording may have gaps.
+
+    :param recording_ms: where the session begins.
     """
 
-    def __init__(self) -> None:
-        self._points: list[tuple[int, int]] = []
+    def __init__(self, recording_ms: int) -> None:
+        self._points = [(0, recording_ms)]
 
     def add(self, session_ms: int, recording_ms: int) -> None:
         """
@@ -188,6 +234,10 @@ class TimeMap:
         from_session_ms, from_recording_ms = self._points[max(0, index - 1)]
         return from_recording_ms + session_ms - from_session_ms
 
+    def end_to_recording(self, session_ms: int) -> int:
+        """Return the time of the recording at which something ends: what ends where a gap begins does not go on after it."""
+        return self.to_recording(session_ms - 1) + 1 if session_ms > 0 else self.to_recording(0)
+
 
 class SessionState:
     """
@@ -196,23 +246,39 @@ class SessionState:
     Of every turn the last message counts, in both families of models. Turns that have ended are returned
     by :meth:`take`, so that a session of hours needs no more memory than one of minutes.
 
+    Sound counts as heard only when the service has shown it: by words, by a stretch of silence, by the count of a
+    heartbeat, by what it states at the end, or by any other answer about the audio that came after the sound had
+    arrived. Sound in which nobody speaks is heard like any other.
+
+    :param start_ms: time of the recording at which the session begins.
     :ivar time_map: from the time of the session to that of the recording.
+    :ivar sent_ms: audio that was sent, in the time of the session.
+    :ivar shown_ms: up to where the service has shown that it heard it, in the time of the session.
+    :ivar heartbeats: whether it has sent a heartbeat.
     :ivar finalized_ms: time of the recording up to which all speech is in turns that have ended.
     :ivar last_speech_ms: time of the recording at which the last speech was heard.
-    :ivar billed_seconds: what the service bills; None until it has confirmed the end.
+    :ivar terminated: whether the service has confirmed the end.
+    :ivar billed_seconds: what it bills; None where it has not said so.
     """
 
-    def __init__(self) -> None:
-        self.time_map = TimeMap()
+    def __init__(self, start_ms: int = 0) -> None:
+        self.time_map = TimeMap(start_ms)
         self.id: str | None = None
         self.configuration: dict[str, Any] = {}
-        self.finalized_ms = 0
+        self.sent_ms = self.shown_ms = 0
+        self.heartbeats = False
+        self.finalized_ms = self._sent_until_ms = start_ms
         self.last_speech_ms = 0
         self.turns = 0
+        self.terminated = False
         self.billed_seconds: float | None = None
         self.error: tuple[int | None, str] | None = None
-        self._open_turn: Turn | None = None
-        self._last_ended = -1
+        self._arrived_ms: int | None = None
+        self._unreceived_ms = 0
+        self._ended_ms = 0
+        self._open_turn: tuple[int, dict[str, Any]] | None = None
+        self._last_order = -1
+        self._known_turns: dict[int, tuple[int, int]] = {}
         self._ended_turns: dict[int, dict[str, Any]] = {}
         self._other_messages: list[dict[str, Any]] = []
 
@@ -221,94 +287,195 @@ class SessionState:
         return self.id is not None
 
     @property
+    def heard_until_ms(self) -> int:
+        """Time of the recording up to which the service has shown that it heard the audio."""
+        return min(self._sent_until_ms, self.time_map.end_to_recording(self.shown_ms))
+
+    @property
     def open_turn(self) -> Turn | None:
         """The turn that has not ended, in times of the recording."""
-        return None if self._open_turn is None else self._in_recording(self._open_turn)
+        if self._open_turn is None:
+            return None
+        order, message = self._open_turn
+        turn = self._in_recording(read_turn(message, self._ended_ms, self.sent_ms))
+        return {**turn, "turn_order": order}  # type: ignore[typeddict-item, return-value]
 
     def discard_open_turn(self) -> None:
         """Forget the turn that has not ended: the caller has kept it."""
         self._open_turn = None
 
-    @property
-    def terminated(self) -> bool:
-        """Whether the service has confirmed the end."""
-        return self.billed_seconds is not None
-
-    def receive(self, text: str | bytes) -> str:
+    def audio_sent(self, recording_ms: int, length_ms: int, padding_ms: int = 0) -> None:
         """
-        Take one frame, and return the type of its message.
+        Note what was sent.
 
-        :param text: as it came.
+        :param recording_ms: when it was recorded.
+        :param length_ms: of the audio.
+        :param padding_ms: of silence after it.
         """
-        try:
-            message = json.loads(text)
-        except ValueError:
-            message = None
-        if not isinstance(message, dict):
-            return ""
-        kind = str(message.get("type", ""))
+        if recording_ms != self._sent_until_ms:
+            self.time_map.add(self.sent_ms, recording_ms)
+        self.sent_ms += length_ms + padding_ms
+        self._sent_until_ms = recording_ms + length_ms
+        if padding_ms:
+            self.time_map.add(self.sent_ms, self._sent_until_ms)
+
+    def audio_arrived(self, session_ms: int) -> None:
+        """
+        Note that audio has arrived: the service has answered a ping that was sent after it.
+
+        That shows nothing of hearing, because libraries answer pings by themselves; but no answer that comes later
+        can be about less than this.
+        """
+        self._arrived_ms = max(self._arrived_ms or 0, min(session_ms, self.sent_ms))
+
+    def receive(self, data: str | bytes) -> str:
+        """
+        Take one frame, and return the type of its message; empty if it cannot be read.
+
+        :param data: as it came.
+        """
+        message = read_frame(data)
+        kind = read_text(message.get("type"))
+        if self.id is None and kind not in ("Begin", "Error"):
+            return kind
         match kind:
-            case "Begin":
-                self.id = sanitize(str(message.get("id") or "unknown"))
-                configuration = message.get("configuration")
+            case "Begin" if self.id is None:
+                self.id = sanitize(read_text(message.get("id"))) or "unknown"
+                configuration = harmless(message.get("configuration"))
                 self.configuration = configuration if isinstance(configuration, dict) else {}
             case "Turn":
-                self._receive_turn(message)  # type: ignore[arg-type]
+                self._receive_turn(message)
+                self._answered()
             case "SpeechStarted":
-                self._heard_until(self.time_map.to_recording(_milliseconds(message.get("timestamp"))))
-            case "LLMGatewayResponse" | "SpeakerRevision" | "Warning":
-                self._other_messages.append(self._in_recording(message))
-            case "Termination":
-                self.billed_seconds = _number(message.get("session_duration_seconds")) or 0.0
+                started = min(self.sent_ms, read_milliseconds(message.get("timestamp")) or 0)
+                self._speech_until(self.time_map.to_recording(started))
+                self._answered()
+            case "Silence":
+                self._show(read_milliseconds(message.get("end_ms")) or 0)
+                self._answered()
+            case "Heartbeat":
+                self.heartbeats = True
+                received = read_milliseconds(message.get("total_audio_received_ms"))
+                if received is not None:
+                    self._unreceived_ms = max(0, self.sent_ms - received)
+                    self._show(received)
+                self._answered()
+            case "SpeakerRevision":
+                self._other_messages.append(self._revision(message))
+            case "LLMGatewayResponse":
+                order = self._known_order(message)
+                self._other_messages.append({**harmless(message), "turn_order": order})
+            case "Warning":
+                self._other_messages.append(harmless(message))
+            case "Termination" if not self.terminated:
+                self._receive_termination(message)
             case "Error":
-                code = message.get("error_code")
-                self.error = (code if isinstance(code, int) else None, str(message.get("error") or ""))
+                self.error = (read_count(message.get("error_code")), read_text(message.get("error")))
         return kind
 
-    def _receive_turn(self, message: Turn) -> None:
-        order = message.get("turn_order")
-        if not isinstance(order, int):
-            return
-        if not message.get("end_of_turn"):
-            # Most messages are of this kind, and the next one replaces it: nothing is converted yet.
-            if order > self._last_ended:
-                words = message.get("words")
-                self._open_turn = message if words or message.get("transcript") else None
-                if isinstance(words, list) and words and isinstance(words[-1], dict):
-                    self._heard_until(self._word_in_recording(words[-1])["end"])
-            return
-        turn = self._in_recording(message)
-        end = max((word["end"] for word in turn.get("words") or []), default=0)
-        self._heard_until(end)
-        if order > self._last_ended:
-            self.turns += 1
-            self._last_ended = order
-        if self._open_turn is not None and self._open_turn["turn_order"] <= order:
-            self._open_turn = None
-        self.finalized_ms = max(self.finalized_ms, end)
-        self._ended_turns[order] = turn
+    # --- what the service has shown to have heard ---------------------------------------------------------------
 
-    def _heard_until(self, recording_ms: int) -> None:
+    def _show(self, session_ms: int) -> None:
+        # A time beyond what was sent shows nothing more.
+        self.shown_ms = max(self.shown_ms, min(session_ms, self.sent_ms))
+
+    def _answered(self) -> None:
+        """Take an answer about the audio for a sign that what had arrived by then was heard."""
+        arrived = self.sent_ms if self._arrived_ms is None else self._arrived_ms
+        self._show(min(arrived, self.sent_ms - self._unreceived_ms))
+
+    def _receive_termination(self, message: Mapping[str, Any]) -> None:
+        self.terminated = True
+        self.billed_seconds = read_seconds(message.get("session_duration_seconds"))
+        stated = read_seconds(message.get("audio_duration_seconds"))
+        # It is whole seconds, and nobody says how they are rounded.
+        if stated is None or stated * 1000 + _STATED_TOLERANCE_MS >= self.sent_ms:
+            self.shown_ms = self.sent_ms
+        else:
+            self.shown_ms = max(self._ended_ms, round(stated * 1000))
+
+    def _speech_until(self, recording_ms: int) -> None:
         self.last_speech_ms = max(self.last_speech_ms, recording_ms)
 
-    def _in_recording(self, message: Any) -> Any:
-        """Return a message with the times of the recording."""
-        moved = dict(message)
-        if isinstance(moved.get("words"), list):
-            moved["words"] = [
-                self._word_in_recording(word) for word in moved["words"] if isinstance(word, dict)
-            ]
-        if isinstance(moved.get("revisions"), list):
-            moved["revisions"] = [
-                self._in_recording(revision) for revision in moved["revisions"] if isinstance(revision, dict)
-            ]
-        return moved
+    # --- turns --------------------------------------------------------------------------------------------------
 
-    def _word_in_recording(self, word: Mapping[str, Any]) -> dict[str, Any]:
-        start, end = _milliseconds(word.get("start")), _milliseconds(word.get("end"))
-        # A word that ends exactly before a gap does not go on after it.
-        end = self.time_map.to_recording(max(0, end - 1)) + 1
-        return {**word, "start": self.time_map.to_recording(start), "end": end}
+    def _receive_turn(self, message: dict[str, Any]) -> None:
+        words = message.get("words")
+        first, last = (words[0], words[-1]) if isinstance(words, list) and words else ({}, {})
+        start = read_milliseconds(first.get("start")) if isinstance(first, dict) else None
+        order, known = self._own_order(read_count(message.get("turn_order")), start)
+        if message.get("end_of_turn") is True:
+            return self._end_turn(order, message, known=known)
+        # Most messages are of this kind, and the next one replaces it: nothing is converted yet.
+        if not known:
+            self._open_turn = (order, message) if words or message.get("transcript") else None
+            end = read_milliseconds(last.get("end")) if isinstance(last, dict) else None
+            if end:
+                end = min(end, self.sent_ms)
+                self._show(end)
+                self._speech_until(self.time_map.end_to_recording(end))
+        return None
+
+    def _own_order(self, order: int | None, start_ms: int | None) -> tuple[int, bool]:
+        """
+        Return a number that only this turn has, even if the service begins to count anew, and whether it has ended.
+
+        :param order: the service's number, if it sent one.
+        :param start_ms: where the turn begins, if it has words.
+        """
+        if order is None:
+            return self._last_order + 1, False
+        own, end_ms = self._known_turns.get(order, (None, 0))
+        if own is not None and (start_ms is None or start_ms < end_ms):
+            return own, True
+        return max(order if own is None else 0, self._last_order + 1), False
+
+    def _end_turn(self, order: int, message: dict[str, Any], *, known: bool) -> None:
+        turn = read_turn(message, self._ended_ms, self.sent_ms)
+        if self._open_turn is not None and self._open_turn[0] <= order:
+            self._open_turn = None
+        words = turn["words"]
+        if not words:
+            return
+        end = words[-1]["end"]
+        self._show(end)
+        if not known:
+            self.turns += 1
+            self._last_order = order
+        if (number := read_count(message.get("turn_order"))) is not None:
+            self._known_turns[number] = (order, end)
+        self._ended_ms = max(self._ended_ms, end)
+        self._ended_turns[order] = {**self._in_recording(turn), "turn_order": order}
+        recording_ms = self.time_map.end_to_recording(end)
+        self._speech_until(recording_ms)
+        self.finalized_ms = max(self.finalized_ms, recording_ms)
+
+    def _known_order(self, message: Mapping[str, Any]) -> int | None:
+        """Return our number of the turn that a message is about, or None."""
+        order = read_count(message.get("turn_order"))
+        return None if order is None else self._known_turns.get(order, (None, 0))[0]
+
+    def _revision(self, message: dict[str, Any]) -> dict[str, Any]:
+        found = message.get("revisions")
+        revisions = [
+            {**self._in_recording(read_turn(revision, 0, self.sent_ms)), "turn_order": order}
+            for revision in (found if isinstance(found, list) else ())
+            if isinstance(revision, dict) and (order := self._known_order(revision)) is not None
+        ]
+        return {**harmless(message), "revisions": revisions}
+
+    def _in_recording(self, turn: dict[str, Any]) -> dict[str, Any]:
+        """Return a turn with the times of the recording."""
+        times = self.time_map
+        words = [
+            {
+                **word,
+                "start": times.to_recording(word["start"]),
+                "end": times.end_to_recording(word["end"]),
+            }
+            for word in turn["words"]
+        ]
+        return {**turn, "words": words}
 
     def take(self) -> list[dict[str, Any]]:
         """Return the turns that have ended, then the other messages worth keeping, each only once."""
@@ -330,31 +497,24 @@ class SessionState:
         # A normal end that was not asked for: nothing was wrong with what was sent.
         return close_reason(None if code == 1000 else code, detail)
 
-    def resume_at(self, received_ms: int, *, partials: bool) -> int:
+    def resume_at(self, *, partials: bool) -> int:
         """
         Return where a new session has to begin, as a time of the recording, so that no word is lost.
 
-        :param received_ms: up to where the service has surely received the audio of this session.
         :param partials: whether the service reports turns that have not ended.
         """
+        heard_ms = self.heard_until_ms
         if not partials:
-            return max(self.finalized_ms, received_ms - _REWIND_WITHOUT_PARTIALS_MS)
+            return max(self.finalized_ms, heard_ms - _REWIND_WITHOUT_PARTIALS_MS)
         words = (self.open_turn or {}).get("words") or []
         if words:
-            return max(self.finalized_ms, min(received_ms, words[0]["start"] - _ONSET_MS))
-        return max(self.finalized_ms, received_ms - _REWIND_MS)
+            return max(self.finalized_ms, min(heard_ms, words[0]["start"] - _ONSET_MS))
+        return max(self.finalized_ms, heard_ms - REWIND_MS)
 
 
 #: Speech of which nothing may have been reported yet when a session breaks.
-_REWIND_MS: Final = 5_000
+REWIND_MS: Final = 5_000
 _ONSET_MS: Final = 500
 #: Where nothing is reported before a turn has ended, this much may be in an open one.
 _REWIND_WITHOUT_PARTIALS_MS: Final = 60_000
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _milliseconds(value: object) -> int:
-    return round(_number(value) or 0)
+_STATED_TOLERANCE_MS: Final = 1_000

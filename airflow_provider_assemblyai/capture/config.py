@@ -12,6 +12,8 @@ from airflow_provider_assemblyai.api.streaming import BYTES_PER_MS
 CaptureFormat = Literal["json", "txt", "srt", "vtt"]
 FORMATS: Final[tuple[CaptureFormat, ...]] = get_args(CaptureFormat)
 DEFAULT_FORMATS: Final[tuple[CaptureFormat, ...]] = ("json", "txt")
+#: Seconds of the longest recording.
+MAX_DURATION: Final = 31 * 24 * 3600.0
 #: Seconds of the longest segment.
 MAX_SEGMENT: Final = 60.0
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, SourceFailed, StorageError
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock, Recorder
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource
 from airflow_provider_assemblyai.capture.audio.spool import Spool
@@ -252,7 +252,11 @@ class CaptureRunner:
             return
         if complete:
             self._update()
-            self._save_segment(self._progress)
+            try:
+                self._save_segment(self._progress)
+            except StorageError as error:
+                # The text may be written by now, and is published; what is missing is said in any case.
+                self._progress.ended_by, self._progress.failure = "failure", error
             return
         # An error is on its way already, and it matters more.
         with suppress(AssemblyAIError):
@@ -260,9 +264,10 @@ class CaptureRunner:
 
 
 def _is_silent(progress: CaptureProgress, limit_ms: float) -> bool:
-    # Only where the service has had the chance to hear something.
+    # Only where the service has had the chance to hear something: one that does not hear is no silence.
     return all(
-        channel.position_ms - channel.last_speech_ms >= limit_ms
+        (channel.heard_ms if channel.shows_hearing else channel.position_ms) - channel.last_speech_ms
+        >= limit_ms
         and progress.spool.end - channel.position_ms < _MAX_LAG_MS
         for channel in progress.channels
     )

@@ -2,32 +2,45 @@
 """
 The socket of a streaming session; the only module that knows websocket-client.
 
-Everything is done by one thread: it sends, and waits for messages until it has to send again.
+Everything is done by one thread: it sends, and waits for messages until it has to send again. Nothing that the other
+side does makes it wait for longer, or keep more than a few megabytes.
 """
 
 from __future__ import annotations
 
-import os
 import select
+import socket
 import ssl
+import threading
+import time
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from airflow_provider_assemblyai import __version__
 from airflow_provider_assemblyai.api.close_codes import CloseReason, refused_handshake
 from airflow_provider_assemblyai.api.errors import TransportError
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.streaming import TERMINATE
+from airflow_provider_assemblyai.client.connecting import connect
 
 _HEADERS: Final = {
     "User-Agent": f"airflow-provider-assemblyai/{__version__}",
     "AssemblyAI-Version": "2025-05-12",
 }
-_CONNECT_TIMEOUT: Final = 10.0
+#: Seconds to find the host, connect, and be answered; and for how much longer an answer is waited for only to end it.
+_CONNECT_TIMEOUT: Final = 15.0
+_LATE: Final = 30.0
 #: A socket that takes nothing for so long is dead: its buffers alone hold many seconds of audio.
 _SEND_TIMEOUT: Final = 3.0
-_READ_TIMEOUT: Final = 0.02
+#: Bytes of one message, and frames that it may come in: far more than any of the service's.
+_MAX_MESSAGE: Final = 4 << 20
+_MAX_FRAGMENTS: Final = 1024
+#: Seconds from the first byte of a message to its last.
+_MESSAGE_TIMEOUT: Final = 10.0
+_BLOCK: Final = 1 << 16
+_MAX_CONTROL: Final = 125
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
+_CODES: Final = range(1000, 5000)
 
 
 class HandshakeRefused(Exception):
@@ -43,12 +56,12 @@ class HandshakeRefused(Exception):
 
 
 class ConnectionLost(Exception):
-    """The connection is gone; nothing more can be sent or received."""
+    """The connection is gone, or not fit for use any more; nothing more can be sent or received."""
 
 
 class Frame(NamedTuple):
     """
-    A frame that was received.
+    A message that was received, or a control frame.
 
     :param kind: ``text``, ``pong`` or ``close``.
     :param data: the text, or the data of the ping that a pong answers.
@@ -60,14 +73,98 @@ class Frame(NamedTuple):
     code: int | None = None
 
 
-@lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    # The same authorities as for requests, so that a company's own has to be named only once.
-    import certifi
+class _RawFrame(NamedTuple):
+    opcode: int
+    last: bool
+    data: bytes
 
-    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    directory = named if Path(named).is_dir() else None
-    return ssl.create_default_context(cafile=None if directory else named, capath=directory)
+
+class FrameReader:
+    """
+    Takes bytes as they come, and returns messages; what is not whole yet needs no more memory than one message.
+
+    A service that sends what no session needs is an error: frames or messages that are too large, endless
+    fragments, a frame that never ends, or bytes that are no frames.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._message = bytearray()
+        self._kind: int | None = None
+        self._fragments = 0
+        self._begun: float | None = None
+
+    def add(self, block: bytes) -> None:
+        """Add what has come."""
+        self._buffer += block
+
+    def next(self) -> _RawFrame | None:
+        """
+        Return the next message or control frame, or None until more has come.
+
+        :raises ConnectionLost: nothing sensible will come any more.
+        """
+        while (frame := self._next_frame()) is not None:
+            if frame.opcode >= _CLOSE:
+                return frame
+            if (message := self._assembled(frame)) is not None:
+                self._begun = None
+                return message
+        self._check_time()
+        return None
+
+    def _check_time(self) -> None:
+        if not self._buffer and self._kind is None:
+            self._begun = None
+        elif self._begun is None:
+            self._begun = time.monotonic()
+        elif time.monotonic() - self._begun > _MESSAGE_TIMEOUT:
+            raise ConnectionLost("a message of the service did not end")
+
+    def _next_frame(self) -> _RawFrame | None:
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        opcode, length, start = buffer[0] & 0x0F, buffer[1] & 0x7F, 2
+        if buffer[0] & 0x70 or buffer[1] & 0x80 or opcode not in _OPCODES:
+            raise ConnectionLost("what the service sent is no frame")
+        if length > _MAX_CONTROL:
+            start += 2 if length == 126 else 8
+            if len(buffer) < start:
+                return None
+            length = int.from_bytes(buffer[2:start], "big")
+        last = bool(buffer[0] & 0x80)
+        if opcode >= _CLOSE and (length > _MAX_CONTROL or not last):
+            raise ConnectionLost("a control frame of the service is too large")
+        if length + len(self._message) > _MAX_MESSAGE:
+            raise ConnectionLost("a message of the service is too large")
+        if len(buffer) < start + length:
+            return None
+        data = bytes(buffer[start : start + length])
+        del buffer[: start + length]
+        return _RawFrame(opcode, last, data)
+
+    def _assembled(self, frame: _RawFrame) -> _RawFrame | None:
+        """Return the message of which a frame is the last."""
+        if (frame.opcode == _CONTINUATION) == (self._kind is None):
+            raise ConnectionLost("the frames of the service are not in order")
+        if self._kind is None:
+            self._kind, self._fragments = frame.opcode, 0
+        self._fragments += 1
+        if self._fragments > _MAX_FRAGMENTS:
+            raise ConnectionLost("a message of the service came in too many frames")
+        if frame.last and not self._message:
+            data = frame.data
+        else:
+            self._message += frame.data
+            if not frame.last:
+                return None
+            data, self._message = bytes(self._message), bytearray()
+        kind, self._kind = self._kind, None
+        return _RawFrame(kind, True, data)
+
+
+_OPCODES: Final = (_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG)
 
 
 class StreamingSocket:
@@ -77,54 +174,56 @@ class StreamingSocket:
     :param url: ``wss`` address with its query; never shown.
     :param credential: an API key or a temporary token.
     :raises HandshakeRefused: the service answered with an HTTP error.
-    :raises TransportError: no connection was made.
+    :raises TransportError: no connection was made in time.
     """
 
     def __init__(self, url: str, credential: str) -> None:
-        # Imported at first use: the DAG processor opens no session.
-        import websocket
+        opening = _Opening(url, credential)
+        opening.start()
+        self._use(opening.wait(_CONNECT_TIMEOUT))
 
-        self._library = websocket
-        options = {"context": _tls()} if url.startswith("wss:") else {}
-        try:
-            self._socket = websocket.create_connection(
-                url,
-                timeout=_CONNECT_TIMEOUT,
-                header={**_HEADERS, "Authorization": credential},
-                sslopt=options,
-                # Some gateways refuse what looks like a web page of another site.
-                suppress_origin=True,
-                redirect_limit=0,
-                # It is done byte by byte in Python; the JSON parser finds what is wrong as well.
-                skip_utf8_validation=True,
-            )
-        except websocket.WebSocketBadStatusException as error:
-            body = error.resp_body or b""
-            text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
-            reason = refused_handshake(error.status_code, sanitize(text, [credential]))
-            raise HandshakeRefused(reason) from None
-        except (websocket.WebSocketException, OSError, ValueError) as error:
-            detail = sanitize(str(error), [credential])
-            raise TransportError(f"No streaming session: no connection ({detail}).", sent=False) from None
-        self._socket.settimeout(_SEND_TIMEOUT)
+    def _use(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._socket.setblocking(False)
+        self._reader = FrameReader()
+        self._has_more = False
 
     def audio(self, frame: bytes) -> None:
         """Send one frame of audio."""
-        self._send(frame, self._library.ABNF.OPCODE_BINARY)
+        self._send(frame, _BINARY)
 
     def text(self, message: str) -> None:
         """Send a message."""
-        self._send(message.encode(), self._library.ABNF.OPCODE_TEXT)
+        self._send(message.encode(), _TEXT)
 
     def ping(self, data: bytes) -> None:
         """Ask for a sign of life; the answer repeats ``data`` once all that was sent before has arrived."""
-        self._send(data, self._library.ABNF.OPCODE_PING)
+        self._send(data, _PING)
 
     def _send(self, data: bytes, opcode: int) -> None:
+        rest = _masked(data, opcode)
+        end = time.monotonic() + _SEND_TIMEOUT
         try:
-            self._socket.send(data, opcode)
-        except (self._library.WebSocketException, OSError) as error:
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                    continue
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    event = select.POLLOUT
+                except ssl.SSLWantReadError:
+                    event = select.POLLIN
+                if not self._poll(event, end - time.monotonic()):
+                    raise ConnectionLost("the service takes nothing any more")
+        except (OSError, ValueError) as error:
             raise ConnectionLost(sanitize(str(error))) from None
+
+    def _poll(self, event: int, seconds: float, also: int | None = None) -> bool:
+        """Wait for an event of the socket; a descriptor that becomes readable ends the wait, too."""
+        poll = select.poll()  # select.select knows no descriptor above 1023
+        poll.register(self._socket, event)
+        if also is not None:
+            poll.register(also, select.POLLIN)
+        return any(descriptor != also for descriptor, _ in poll.poll(max(0.0, seconds) * 1000))
 
     def wait(self, seconds: float, also: int | None = None) -> bool:
         """
@@ -134,45 +233,141 @@ class StreamingSocket:
         :param also: a file descriptor that ends the wait, too.
         :return: whether :meth:`receive` has something to read.
         """
-        inner = self._socket.sock
-        if inner is None:
+        if self._has_more or self._socket.fileno() < 0:
             return True
-        if isinstance(inner, ssl.SSLSocket) and inner.pending():
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
-        poll = select.poll()  # select.select knows no descriptor above 1023
-        poll.register(inner, select.POLLIN)
-        if also is not None:
-            poll.register(also, select.POLLIN)
-        found = poll.poll(max(0.0, seconds) * 1000)
-        return any(descriptor != also for descriptor, _ in found)
+        return self._poll(select.POLLIN, seconds, also)
 
     def receive(self) -> Frame | None:
         """
-        Read one frame; None if it is of no interest, or not whole yet.
+        Read one message or control frame; None if it is of no interest, or not whole yet.
 
-        :raises ConnectionLost: there is nothing more to read.
+        :raises ConnectionLost: there is nothing more to read, or nothing that makes sense.
         """
-        # What woke us may be half a frame, or a message of TLS itself: sending must not wait for the rest.
-        self._socket.settimeout(_READ_TIMEOUT)
+        found = self._reader.next()
+        if found is None:
+            self._reader.add(self._read())
+            found = self._reader.next()
+        self._has_more = found is not None
+        if found is None or found.opcode == _BINARY:
+            return None
+        if found.opcode == _TEXT:
+            return Frame("text", found.data)
+        if found.opcode == _PONG:
+            return Frame("pong", found.data)
+        if found.opcode == _PING:
+            self._send(found.data, _PONG)
+            return None
+        with suppress(ConnectionLost):
+            self._send(found.data[:2], _CLOSE)
+        code = int.from_bytes(found.data[:2], "big")
+        return Frame("close", found.data[2:], code if code in _CODES else None)
+
+    def _read(self) -> bytes:
         try:
-            opcode, frame = self._socket.recv_data_frame(control_frame=True)
-        except self._library.WebSocketTimeoutException:
-            return None  # the rest of it will come
-        except (self._library.WebSocketException, OSError, ValueError) as error:
+            block = self._socket.recv(_BLOCK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""  # what woke us was half a record of TLS
+        except (OSError, ValueError) as error:
             raise ConnectionLost(sanitize(str(error))) from None
-        finally:
-            self._socket.settimeout(_SEND_TIMEOUT)
-        data: bytes = frame.data if isinstance(frame.data, bytes) else str(frame.data).encode()
-        if opcode == self._library.ABNF.OPCODE_TEXT:
-            return Frame("text", data)
-        if opcode == self._library.ABNF.OPCODE_PONG:
-            return Frame("pong", data)
-        if opcode == self._library.ABNF.OPCODE_CLOSE:
-            code = int.from_bytes(data[:2], "big") if len(data) >= 2 else None
-            return Frame("close", data[2:], code)
-        return None
+        if not block:
+            raise ConnectionLost("the service closed the connection")
+        return block
 
     def close(self) -> None:
         """Close, without waiting for the other side."""
-        with suppress(self._library.WebSocketException, OSError):
-            self._socket.shutdown()  # type: ignore[no-untyped-call]
+        with suppress(OSError):
+            self._socket.close()
+
+
+def _masked(data: bytes, opcode: int) -> bytes:
+    # Imported at first use: the DAG processor opens no session.
+    import websocket
+
+    return websocket.ABNF.create_frame(data, opcode).format()
+
+
+def _end_late_session(connected: socket.socket) -> None:
+    end = time.monotonic() + _SEND_TIMEOUT
+    with suppress(OSError):
+        connected.settimeout(_SEND_TIMEOUT)
+        connected.sendall(_masked(TERMINATE.encode(), _TEXT))
+        # Closed with something unread, the connection would be reset, and the message could be lost.
+        while time.monotonic() < end and connected.recv(_BLOCK):
+            pass
+    connected.close()
+
+
+class _Opening(threading.Thread):
+    """
+    Opens a socket. If its caller gives up, it goes on for a while: a session that begins late has to be ended, because it
+    is billed.
+
+    :param url: of the socket.
+    :param credential: goes to its host only.
+    """
+
+    def __init__(self, url: str, credential: str) -> None:
+        super().__init__(name="assemblyai-connect", daemon=True)
+        self._url, self._credential = url, credential
+        self._lock, self._done = threading.Lock(), threading.Event()
+        self._given_up = False
+        self._socket: socket.socket | None = None
+        self._error: Exception | None = None
+
+    def wait(self, seconds: float) -> socket.socket:
+        """Return the socket; raise what went wrong, or that it took too long."""
+        self._done.wait(seconds)
+        with self._lock:
+            self._given_up = not self._done.is_set()
+        if self._error is not None:
+            raise self._error
+        if self._socket is None:
+            raise TransportError(f"No streaming session: no answer within {seconds:.0f} s.", sent=False)
+        return self._socket
+
+    def run(self) -> None:
+        found = None
+        try:
+            found = self._open(time.monotonic() + _CONNECT_TIMEOUT + _LATE)
+        except Exception as error:
+            self._error = error
+        with self._lock:
+            if not self._given_up:
+                self._socket = found
+                self._done.set()
+                return
+        if found is not None:
+            _end_late_session(found)
+
+    def _open(self, deadline: float) -> socket.socket:
+        import websocket
+
+        library: Any = websocket.WebSocket(enable_multithread=False)
+        head = None
+        try:
+            head = connect(self._url, deadline)
+            library.connect(
+                self._url,
+                socket=head,
+                header={**_HEADERS, "Authorization": self._credential},
+                # Some gateways refuse what looks like a web page of another site.
+                suppress_origin=True,
+                redirect_limit=0,
+            )
+            status = library.getstatus()
+        except websocket.WebSocketBadStatusException as error:
+            body = error.resp_body or b""
+            text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+            reason = refused_handshake(error.status_code, sanitize(text, [self._credential]))
+            raise HandshakeRefused(reason) from None
+        except (websocket.WebSocketException, OSError, ValueError) as error:
+            status = library.getstatus()
+            if status is None:
+                detail = sanitize(str(error), [self._credential])
+                raise TransportError(f"No streaming session: no connection ({detail}).", sent=False) from None
+        if status != 101 or head is None:
+            # A redirection is not followed: the credential is for the host that was asked for.
+            raise HandshakeRefused(refused_handshake(status or 0))
+        return head.inner

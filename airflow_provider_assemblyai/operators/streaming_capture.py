@@ -15,10 +15,16 @@ from typing import Any, Literal
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import streaming, transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
-from airflow_provider_assemblyai.capture.audio.sources import PcmSource, open_source
-from airflow_provider_assemblyai.capture.config import DEFAULT_FORMATS, FORMATS, MAX_SEGMENT, CaptureConfig
+from airflow_provider_assemblyai.capture.audio.sources import PcmSource, check_path, check_source, open_source
+from airflow_provider_assemblyai.capture.config import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    MAX_DURATION,
+    MAX_SEGMENT,
+    CaptureConfig,
+)
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
 from airflow_provider_assemblyai.capture.output.publisher import ResultPublisher
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore, SegmentWriter
@@ -143,7 +149,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         if not 5 <= self.inactivity_timeout <= 3600:
             raise InvalidInput("inactivity_timeout must be 5 to 3600 seconds.")
         if not isinstance(self.duration, str):
-            check_seconds("duration", self.duration)
+            _check_duration(self.duration)
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
@@ -156,6 +162,10 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def execute(self, context: Context) -> CaptureSummary:
         with fail_fast(), self._report_running_job(context):
             self._supervisor = os.getppid()
+            if not callable(self.source):
+                check_source(self.source)
+            if isinstance(self.output_path, str):
+                check_path("output_path", self.output_path)
             config = self._capture_config()
             outputs = OutputFiles.at(self.output_path, self._output_name(), context["ti"].map_index)
             owner = ("capture", *task_instance_key(context))
@@ -184,7 +194,11 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             progress = self._capture(source, publisher)
             failure = progress.failure
             if progress.ended_by == "failure" and failure is not None and failure.retryable:
-                publisher.publish(context, unfinished=True)  # a retry can capture the rest
+                # A retry can capture the rest; until then there is what was heard so far.
+                try:
+                    publisher.publish(context, unfinished=True)
+                except AssemblyAIError as error:
+                    self.log.warning("What was captured so far is not written yet: %s", error)
                 raise failure
             state_store.mark_recorded()
             return publisher.publish(context, failure)
@@ -241,7 +255,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
                 value = float(value)
             except ValueError:
                 raise InvalidInput("duration must be a number of seconds.") from None
-        return check_seconds("duration", value)
+        return _check_duration(value)
 
     def _output_name(self) -> str:
         if callable(self.source):
@@ -267,6 +281,15 @@ class StreamingCaptureOperator(AssemblyAIOperator):
 
     def _on_job(self, transcript_id: str, region: str) -> None:
         self._transcript_id, self._region = transcript_id, region
+
+
+def _check_duration(value: object) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    # Compared first: an integer may be too large to become a number of seconds.
+    if isinstance(value, int | float) and value > MAX_DURATION:
+        raise InvalidInput(f"duration must be at most {MAX_DURATION:.0f} seconds, which are 31 days.")
+    return check_seconds("duration", value)
 
 
 class _Connector:

@@ -7,7 +7,9 @@ Plain WAV files, raw PCM, pipes and callables need no other package; everything 
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import select
 import stat
 import sys
@@ -41,6 +43,12 @@ _ENCODED: Final = (
 #: Seconds to open an address, and to wait for more of its data.
 _TIMEOUTS: Final = (10.0, 15.0)
 _BLOCK: Final = 1 << 14
+#: Bytes of the longest path of Linux, and characters of one that are shown.
+_MAX_PATH: Final = 4_095
+_MAX_SHOWN: Final = 300
+_CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
+#: Errors that may be over at the next try: nothing is wrong with the path.
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EINTR)
 #: Seconds that a pipe may have no writer at first.
 _WRITER_TIMEOUT: Final = 60.0
 
@@ -71,46 +79,100 @@ def open_source(source: object, channels: int, stopped: Callable[[], bool] = lam
     :param channels: 1 or 2.
     :param stopped: returns whether the capture is being stopped.
     :raises InvalidInput: it is missing, of an unknown kind, or needs something that is not installed.
+    :raises SourceFailed: it cannot be read now.
     """
     if callable(source):
         name = getattr(source, "__name__", type(source).__name__)
         return PcmSource(f"callable {name}", lambda _: _whole_samples(_read_callable(source), channels))
-    if not isinstance(source, str | os.PathLike) or not str(source).strip():
-        raise InvalidInput(f"source must be an address, a path or a callable, not {type(source).__name__}.")
-    text = str(source).strip()
-    scheme = text.partition("://")[0].lower() if "://" in text else ""
+    text = check_source(source)
+    scheme = _scheme(text)
     if scheme in _NETWORK:
         shown = strip_url(text)
-        if not urlsplit(shown).hostname:
-            raise InvalidInput(f"source: {shown} is not an address with a host.")
         _require_av(shown)
         return PcmSource(
             shown, lambda skip_ms: _decode(text, shown, channels, skip_ms, endless=True), endless=True
         )
-    if scheme and scheme != "file":
-        raise InvalidInput(
-            f"source: a capture cannot read {scheme}:// addresses; a local file or a stream it can."
-        )
     return _open_path(Path(text.removeprefix("file://")), channels, stopped)
 
 
+def check_source(source: object) -> str:
+    """
+    Return the text of an address or a path that can be one; whether it exists is not looked at.
+
+    :param source: as the user gave it.
+    :raises InvalidInput: it cannot be an address or a path.
+    """
+    if not isinstance(source, str | os.PathLike) or not str(source).strip():
+        raise InvalidInput(f"source must be an address, a path or a callable, not {type(source).__name__}.")
+    text = str(source)
+    scheme = _scheme(text)
+    if scheme in _NETWORK:
+        text = text.strip()
+        if _CONTROL.search(text) or not _has_host(text):
+            raise InvalidInput(f"source: {show_path(strip_url(text))} is not an address with a host.")
+    elif scheme and scheme != "file":
+        raise InvalidInput(
+            f"source: a capture cannot read {show_path(scheme)}:// addresses; a local file or a stream it can."
+        )
+    check_path("source", text)
+    return text
+
+
+def check_path(name: str, text: str) -> None:
+    """
+    Return if a file system could know a path, or a service an address.
+
+    :param name: the argument it came from.
+    :raises InvalidInput: it is too long, or holds what no name may hold.
+    """
+    try:
+        encoded = text.encode() if "://" in text else os.fsencode(text)
+        if len(encoded) <= _MAX_PATH and "\0" not in text:
+            return
+        problem = "is longer than a path may be" if "\0" not in text else "holds a NUL character"
+    except UnicodeEncodeError:
+        problem = "holds half a character"
+    raise InvalidInput(f"{name}: {show_path(text)} {problem}.")
+
+
+def show_path(text: str) -> str:
+    """Return a path for a message: one line, not too long, and what cannot be printed is escaped."""
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:_MAX_SHOWN])
+    return shown if len(text) <= _MAX_SHOWN else f"{shown}…"
+
+
+def _scheme(text: str) -> str:
+    return text.partition("://")[0].strip().lower() if "://" in text else ""
+
+
+def _has_host(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _open_path(path: Path, channels: int, stopped: Callable[[], bool]) -> PcmSource:
-    label = str(path)
+    label = show_path(str(path))
     try:
         mode = path.stat().st_mode
+        if stat.S_ISFIFO(mode):
+            return PcmSource(label, lambda _: _read_pipe(path, channels, stopped))
+        if not stat.S_ISREG(mode):
+            raise InvalidInput(f"source: {label} is neither a file nor a named pipe.")
+        raw = PcmFormat(SAMPLE_RATE, channels) if path.suffix.lower() in _RAW else None
+        with path.open("rb") as file:
+            wav = None if raw else read_header(file.read)
     except OSError as error:
-        raise InvalidInput(f"source: {path} cannot be read: {error.strerror}.") from None
-    if stat.S_ISFIFO(mode):
-        return PcmSource(label, lambda _: _read_pipe(path, channels, stopped))
-    if not stat.S_ISREG(mode):
-        raise InvalidInput(f"source: {path} is neither a file nor a named pipe.")
-    raw = PcmFormat(SAMPLE_RATE, channels) if path.suffix.lower() in _RAW else None
-    wav = None if raw else _wav_format(path)
+        if error.errno in _PASSING:
+            raise SourceFailed(f"source: {label} cannot be read now: {error.strerror}.") from None
+        raise InvalidInput(f"source: {label} cannot be read: {error.strerror}.") from None
     if raw is None and (wav is None or (wav.rate != SAMPLE_RATE and _av() is not None)):
         _require_av(label)
-        return PcmSource(label, lambda skip_ms: _decode(label, label, channels, skip_ms), seekable=True)
+        return PcmSource(label, lambda skip_ms: _decode(str(path), label, channels, skip_ms), seekable=True)
     if wav is not None and channels > wav.channels:
-        raise InvalidInput(f"source: {path} has one channel, and channels=2 needs two.")
+        raise InvalidInput(f"source: {label} has one channel, and channels=2 needs two.")
     return PcmSource(label, lambda skip_ms: _read_file(path, channels, skip_ms, raw), seekable=True)
 
 
@@ -130,17 +192,12 @@ def _require_av(label: str) -> None:
         )
 
 
-def _wav_format(path: Path) -> PcmFormat | None:
-    with path.open("rb") as file:
-        return read_header(file.read)
-
-
 def _read_file(path: Path, channels: int, skip_ms: int, raw: PcmFormat | None) -> Iterator[bytes]:
     """Yield the samples of a file: raw ones of a known format, or those of a WAV file."""
     with path.open("rb") as file:
         found = raw or read_header(file.read)
         if found is None:
-            raise SourceFailed(f"source: {path} is not plain WAV any more.")
+            raise SourceFailed(f"source: {show_path(str(path))} is not plain WAV any more.")
         skipped = skip_ms * found.rate // 1000 * 2 * found.channels
         file.seek(skipped, os.SEEK_CUR)
         size = None if found.size is None else found.size - skipped
@@ -213,7 +270,7 @@ class _Pipe:
                 time.sleep(0.05)
             if not self._written and time.monotonic() > end:
                 raise SourceFailed(
-                    f"source: nothing was written to {self._path} for {_WRITER_TIMEOUT:.0f} s."
+                    f"source: nothing was written to {show_path(str(self._path))} for {_WRITER_TIMEOUT:.0f} s."
                 )
         return b""
 
@@ -233,7 +290,7 @@ def _read_pipe(path: Path, channels: int, stopped: Callable[[], bool]) -> Iterat
             found = read_header(pipe.read)
             if found is None or found.channels < channels:
                 raise InvalidInput(
-                    f"source: the WAV in {path} is not plain 16-bit PCM of {channels} channels."
+                    f"source: the WAV in {show_path(str(path))} is not plain 16-bit PCM of {channels} channels."
                 )
             yield from _convert(pipe.read_available, found, channels)
         elif first.startswith(_ENCODED):

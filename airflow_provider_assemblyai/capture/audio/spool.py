@@ -12,9 +12,12 @@ import os
 import socket
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
+
+from airflow_provider_assemblyai.api.errors import StorageError
 
 #: Milliseconds in one temporary file.
 _CHUNK_MS: Final = 60_000
@@ -22,8 +25,26 @@ _CHUNK_MS: Final = 60_000
 _WRITE_MS: Final = 5_000
 
 
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turn what the disk of the temporary files raises into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The temporary directory {_directory()} (TMPDIR) cannot hold the recorded audio: {error.strerror}."
+        ) from None
+
+
+def _directory() -> str:
+    with suppress(OSError):  # there may be none that can be written
+        return tempfile.gettempdir()
+    return "of this machine"
+
+
 def _unnamed_file() -> IO[bytes]:
-    return tempfile.TemporaryFile(buffering=0)
+    with _disk_errors():
+        return tempfile.TemporaryFile(buffering=0)
 
 
 @dataclass
@@ -41,7 +62,8 @@ class _Chunk:
         self.unwritten += audio
         self.end += len(audio) // self.bytes_per_ms
         if len(self.unwritten) >= _WRITE_MS * self.bytes_per_ms:
-            count = os.pwrite(self.file.fileno(), self.unwritten, self.written)
+            with _disk_errors():
+                count = os.pwrite(self.file.fileno(), self.unwritten, self.written)
             self.written += count
             del self.unwritten[:count]
 
@@ -51,7 +73,8 @@ class _Chunk:
         end = begin + length * self.bytes_per_ms
         if begin >= self.written:
             return bytes(self.unwritten[begin - self.written : end - self.written])
-        older = os.pread(self.file.fileno(), min(end, self.written) - begin, begin)
+        with _disk_errors():
+            older = os.pread(self.file.fileno(), min(end, self.written) - begin, begin)
         return older if end <= self.written else older + self.unwritten[: end - self.written]
 
 
@@ -121,6 +144,7 @@ class Spool:
 
         :param at: its time; later than the end so far if something was missed.
         :param audio: whole milliseconds of it.
+        :raises StorageError: the disk of the temporary files has no room for it.
         """
         with self._lock:
             if self.closed:
@@ -129,8 +153,10 @@ class Spool:
             if last is None or last.end != at or last.end - last.start >= _CHUNK_MS:
                 last = _Chunk(at, at, self._bytes_per_ms)
                 self._chunks.append(last)
-            last.append(audio)
-            self.end = last.end
+            try:
+                last.append(audio)
+            finally:
+                self.end = last.end  # what could not be written is still in memory
         self._notify()
 
     def close(self) -> None:

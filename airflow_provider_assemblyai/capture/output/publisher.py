@@ -15,6 +15,7 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     CaptureIncomplete,
     SourceFailed,
+    StorageError,
     StreamingError,
 )
 from airflow_provider_assemblyai.api.sanitize import strip_url
@@ -64,6 +65,7 @@ class ResultPublisher:
         :raises SourceFailed: nothing was recorded.
         :raises StreamingError: the service refused to stream, and there is no other text.
         :raises CaptureIncomplete: something is missing, and that is to be a failure.
+        :raises StorageError: there is no room for the files, or only for those with text; a retry writes them again.
         """
         config, data = self.config, self.segments.read(self.state_store.started["tries"])
         if not data.recorded:
@@ -72,9 +74,16 @@ class ResultPublisher:
             error = SourceFailed("Nothing was recorded before the duration was over.")
             error.retryable = False
             raise failure or error
-        gaps = self._gaps(data)
-        text_missing = any(gap["missing"] == "text" for gap in gaps)
-        wav = None if unfinished else self._wav(data, wanted=config.keep_audio or text_missing)
+        end_ms = config.end_ms if data.ended_by in (None, "duration", "failure") else data.end_ms
+        text_missing = any(gap["missing"] == "text" for gap in data.gaps(end_ms, config.channels))
+        wav, full_disk = None, None
+        if not unfinished:
+            try:
+                wav = self._wav(data, wanted=config.keep_audio or text_missing)
+            except StorageError as error:
+                full_disk, unfinished = error, True  # the text is small: it may still find room
+        published = self._published_summary().get("gaps")
+        gaps = data.gaps(end_ms, config.channels) if published is None else published
         job = self._published_job()
         if job is None and text_missing and wav is not None and config.fallback_config is not None:
             job = self._submit_fallback(context, wav, config.fallback_config)
@@ -88,6 +97,8 @@ class ResultPublisher:
         if wav is not None and (config.keep_audio or (text_missing and job is None)):
             written["wav"] = wav
         summary = self._summary(data, whole, job and str(job[1]["id"]), written)
+        if full_disk is not None:
+            raise StorageError(f"{full_disk} The text is kept: {', '.join(written.values())}.") from full_disk
         if not unfinished:
             self.state_store.mark_published({**summary, "text": None})
             self.segments.delete_audio(data)
@@ -95,10 +106,6 @@ class ResultPublisher:
                 ObjectFolder(self.outputs.prefix).remove([f"{self.outputs.name}.wav"])
             self._raise_if_incomplete(summary, failure, has_fallback=job is not None)
         return summary
-
-    def _gaps(self, data: CaptureData) -> list[Gap]:
-        expected = self.config.end_ms if data.ended_by in (None, "duration", "failure") else data.end_ms
-        return data.gaps(expected, self.config.channels)
 
     def _published_summary(self) -> dict[str, Any]:
         return self.state_store.started.get("summary") or {}
@@ -187,7 +194,9 @@ class ResultPublisher:
             text = None
         started = pendulum.from_timestamp(self.state_store.started["started_at"], tz="UTC")
         return {
-            "status": "partial" if details["gaps"] and transcript_id is None else "completed",
+            "status": "partial"
+            if any(_is_missing(gap, transcript_id) for gap in details["gaps"])
+            else "completed",
             "region": AssemblyAIHook(self.conn_id).region,
             "session_ids": list(data.sessions),
             "started": started.to_iso8601_string(),
@@ -222,3 +231,8 @@ class ResultPublisher:
             log.warning("Something is missing: %s.", missing)
             if self.config.fail_if_partial and summary["status"] == "partial":
                 raise CaptureIncomplete(f"The capture is incomplete: {missing}. What there is: {where}.")
+
+
+def _is_missing(gap: Gap, transcript_id: str | None) -> bool:
+    """Tell whether a gap is one in the result: a transcript of the stored audio has the text that was not heard live."""
+    return transcript_id is None or gap["missing"] == "audio"

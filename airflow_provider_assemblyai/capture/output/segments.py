@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, StorageError
 from airflow_provider_assemblyai.capture.audio.pcm import silence, wav_header
 from airflow_provider_assemblyai.capture.config import MAX_SEGMENT, CaptureConfig
-from airflow_provider_assemblyai.capture.output.merge import CaptureData, Segment, join_spans
+from airflow_provider_assemblyai.capture.output.merge import AudioFile, CaptureData, Segment, join_spans
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
 from airflow_provider_assemblyai.jobs.state import VERSION
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, store_errors
@@ -69,13 +70,21 @@ class SegmentStore:
             data.reconnects += reconnects
         return data
 
-    def merge_audio(self, data: CaptureData) -> str:
-        """Write the whole recording as one WAV file, with silence where nothing was recorded."""
-        return self._outputs.write("wav", self._merged_blocks(data))
+    def merge_audio(self, data: CaptureData) -> str | None:
+        """
+        Write the whole recording as one WAV file, with silence where nothing was recorded; None if no audio is stored.
 
-    def _merged_blocks(self, data: CaptureData) -> Iterator[bytes]:
+        What was recorded but could not be stored counts as not recorded from here on.
+        """
+        stored = set(self.folder.names())
+        files = [file for file in data.audio_files if f"{file['name']}.wav" in stored]
+        lost = {(file["start_ms"], file["end_ms"]) for file in data.audio_files if file not in files}
+        data.recorded = [span for span in data.recorded if span not in lost]
+        return self._outputs.write("wav", self._merged_blocks(files)) if files else None
+
+    def _merged_blocks(self, files: list[AudioFile]) -> Iterator[bytes]:
         channels, bytes_per_ms = self.config.channels, self.config.bytes_per_ms
-        files = sorted(data.audio_files, key=lambda file: (file["start_ms"], file["end_ms"]))
+        files = sorted(files, key=lambda file: (file["start_ms"], file["end_ms"]))
         at = 0
         yield wav_header(max((file["end_ms"] for file in files), default=0) * bytes_per_ms, channels)
         for stored in files:
@@ -104,7 +113,9 @@ def _name(number: int, index: int) -> str:
 
 class SegmentWriter:
     """
-    Writes the segments of one try.
+    Writes the segments of one try: first what was heard, which is small, then the audio.
+
+    Audio that the store does not take is written with a later segment; until then the spool keeps it.
 
     :param segments: of the capture.
     :param log: of the task.
@@ -114,6 +125,7 @@ class SegmentWriter:
         self._segments, self._config, self._log = segments, segments.config, log
         self._number = self._index = self._written_ms = 0
         self._pending = _empty()
+        self._unwritten: deque[AudioFile] = deque()
 
     def begin(self, number: int, start_ms: int) -> None:
         """
@@ -146,7 +158,7 @@ class SegmentWriter:
         pending["messages"] += progress.take_messages()
         for start, end in join_spans(progress.spool.spans(self._written_ms)):
             for at in range(start, end, _MAX_FILE_MS):
-                self._add_recorded(progress, at, min(end, at + _MAX_FILE_MS))
+                self._add_recorded(at, min(end, at + _MAX_FILE_MS))
         content: Segment = {
             **pending,
             "version": VERSION,
@@ -158,13 +170,22 @@ class SegmentWriter:
         self._segments.folder.write(f"{_name(self._number, self._index)}.json", as_json(content))
         self._index += 1
         self._pending = _empty()
-        progress.spool.release_before("segments", self._written_ms)
+        try:
+            while self._unwritten:
+                file = self._unwritten[0]
+                blocks = self._wav_blocks(progress, file["start_ms"], file["end_ms"])
+                self._segments.folder.write(f"{file['name']}.wav", blocks)
+                self._unwritten.popleft()
+        finally:
+            needed = self._unwritten[0]["start_ms"] if self._unwritten else self._written_ms
+            progress.spool.release_before("segments", needed)
 
-    def _add_recorded(self, progress: CaptureProgress, start: int, end: int) -> None:
+    def _add_recorded(self, start: int, end: int) -> None:
         if self._config.stores_audio:
             name = f"{_name(self._number, self._index)}-{start}"
-            self._segments.folder.write(f"{name}.wav", self._wav_blocks(progress, start, end))
-            self._pending["audio_files"].append({"name": name, "start_ms": start, "end_ms": end})
+            file: AudioFile = {"name": name, "start_ms": start, "end_ms": end}
+            self._pending["audio_files"].append(file)
+            self._unwritten.append(file)
         self._pending["recorded"].append((start, end))
         self._written_ms = end
 

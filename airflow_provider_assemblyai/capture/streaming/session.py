@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,13 +18,21 @@ from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
-from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, SessionState, sees_partial_turns
+from airflow_provider_assemblyai.api.errors import StreamingError
+from airflow_provider_assemblyai.api.streaming import (
+    FRAME_MS,
+    MIN_FRAME_MS,
+    REWIND_MS,
+    SessionState,
+    sees_partial_turns,
+    shows_hearing,
+)
 from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.capture.config import CaptureConfig
 from airflow_provider_assemblyai.client.task_control import TaskControl
-from airflow_provider_assemblyai.client.websocket import ConnectionLost, StreamingSocket
+from airflow_provider_assemblyai.client.websocket import ConnectionLost, Frame, StreamingSocket
 
 #: Seconds that may be caught up after this process was late; more than that stays a backlog.
 _CATCH_UP: Final = 0.3
@@ -34,6 +43,17 @@ _PING_MS: Final = 2_000
 #: Seconds without a message of the service after which the connection is given up.
 _DEAD: Final = 20.0
 _BEGIN: Final = 10.0
+#: Sound that was sent while the service, which had told by heartbeats what it heard, told nothing more; and the real
+#: seconds that this takes at least.
+_UNHEARD_MS: Final = 20_000
+_UNHEARD_SECONDS: Final = 4.0
+#: This much is sent again in any case, where it is not known to have been heard.
+_SENT_AGAIN_MS: Final = 60_000
+#: How often a short stretch is sent again to sessions that break before they have shown that they heard it.
+_MAX_REPEATS: Final = 2
+#: Bytes of all messages of a channel that are kept, with what each costs beside its text: a day of speech has less.
+_MAX_KEPT: Final = 128 << 20
+_MESSAGE_COST: Final = 512
 #: Wait for the last turn, and for ``Termination``; the second value of each when the task is being killed.
 #: With a tick and :data:`_CLOSING` the waits of a kill stay below the five seconds that Airflow leaves.
 _LAST_TURN_MS: Final = (2_000, 0)
@@ -41,12 +61,15 @@ _TERMINATION: Final = (10.0, 2.0)
 _CLOSING: Final = 0.5
 
 
+_UNCONFIRMED: Final = CloseReason(0, "done", "The service did not confirm the end of the session.")
+
+
 class SessionInfo(TypedDict):
     """
     What is stored of a session; times are milliseconds of the recording.
 
-    ``billed_seconds`` is the service's own number, or what was measured here if the service sent none
-    (``billing_estimated``).
+    ``heard_until_ms``: up to where the service has shown that it heard the audio. ``billed_seconds`` is the service's own
+    number, or what was measured here if the service sent none (``billing_estimated``).
     """
 
     id: str
@@ -70,6 +93,8 @@ class ChannelState:
     :param clock: of the recording.
     :param control: of the task.
     :param position_ms: up to where the recording was sent; at first the start of this try.
+    :ivar heard_ms: time of the recording up to which the present session has heard it.
+    :ivar shows_hearing: whether the service tells what it hears even where nobody speaks.
     :ivar last_speech_ms: time of the recording at which the last speech was heard.
     :ivar messages: turns and other messages that were not stored yet.
     :ivar sessions: session id -> what is known of it.
@@ -90,10 +115,18 @@ class ChannelState:
     begun: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.last_speech_ms = self.position_ms
+        self.last_speech_ms = self.heard_ms = self._sent_once_ms = self._sent_twice_ms = self.position_ms
+        self.shows_hearing = shows_hearing(self.config.streaming)
+        self._repeats = self._kept_bytes = 0
         self.wakeup = self.spool.wakeup_pipe()
         self._recorded_at: float | None = None
         self.release_before(0)
+
+    def unique_id(self, session_id: str) -> str:
+        """Return the id of a session, with a part of our own if there was one of that id: their turns must not be mixed."""
+        if session_id in self.sessions or session_id == "unknown":
+            return f"{session_id}-{uuid.uuid4().hex[:8]}"
+        return session_id
 
     def release_before(self, at: int) -> None:
         """Note that nothing from before a time has to be sent again."""
@@ -109,6 +142,34 @@ class ChannelState:
             self._recorded_at = time.monotonic()
         drained_for = time.monotonic() - self._recorded_at
         return drained_for > self.clock.real_seconds(self.config.drain_timeout * 1000)
+
+    def go_back(self, to_ms: int) -> None:
+        """
+        Go on with an earlier time of the recording, because a session broke.
+
+        A connection that breaks again and again must not hold up all that comes later: what was sent twice is not sent
+        again, unless it is short.
+
+        :param to_ms: up to where the audio was heard.
+        """
+        self._sent_twice_ms = max(self._sent_twice_ms, min(self.position_ms, self._sent_once_ms))
+        self._sent_once_ms = max(self._sent_once_ms, self.position_ms)
+        repeated = self._sent_twice_ms - to_ms
+        self._repeats = self._repeats + 1 if repeated > 0 else 0
+        if repeated > REWIND_MS or self._repeats > _MAX_REPEATS:
+            self._repeats, to_ms = 0, self._sent_twice_ms
+        self.position_ms = to_ms
+
+    def charge(self, size: int) -> None:
+        """
+        Count what is kept.
+
+        :param size: bytes of a message.
+        :raises StreamingError: it is more than any speech has.
+        """
+        self._kept_bytes += size + _MESSAGE_COST
+        if self._kept_bytes > _MAX_KEPT:
+            raise StreamingError("The service sent more text than can have been spoken.", code=0)
 
     def keep(self, session_id: str, message: Mapping[str, Any]) -> None:
         """Keep a message for the output, with the time at which it came."""
@@ -131,12 +192,12 @@ class StreamingSession:
     def __init__(self, channel: ChannelState, socket: StreamingSocket) -> None:
         self._channel, self._socket = channel, socket
         self._config, self._spool, self._clock = channel.config, channel.spool, channel.clock
-        self._state = SessionState()
-        self._state.time_map.add(0, channel.position_ms)
-        self._state.finalized_ms = self._start_ms = self._received_ms = channel.position_ms
-        self._sent_ms = 0
+        self._start_ms = channel.position_ms
+        self._state = SessionState(self._start_ms)
+        self._id = ""
         self._turns_before = channel.turns
-        self._opened = self._last_message = self._last_ping = time.monotonic()
+        self._opened = self._last_message = self._last_ping = self._last_heard = time.monotonic()
+        self._terminating = self._warned = False
         self._closed: CloseReason | None = None
 
     @property
@@ -192,6 +253,12 @@ class StreamingSession:
                     )
                     return self._terminate(quick=False)
             self._check_connection()
+            if self._is_unheard():
+                self._terminate(quick=True)
+                self._closed = CloseReason(
+                    0, "reconnect", "The service has stopped answering about the audio."
+                )
+                return None
             if (early := due - self._now()) > _EARLY_MS:
                 self._receive(min(_TICK, self._clock.real_seconds(early)))
             elif self._lacks_audio():
@@ -222,14 +289,10 @@ class StreamingSession:
         padding = max(0, MIN_FRAME_MS - length)
         if padding and at + length == self._spool.end and not self._spool.closed:
             return 0  # the rest of it is being recorded
-        if at != channel.position_ms:
-            self._state.time_map.add(self._sent_ms, at)
         frame = extract_channel(audio, channel.index, config.channels)
         self._socket.audio(frame + silence(padding) if padding else frame)
         channel.position_ms = at + length
-        self._sent_ms += length + padding
-        if padding:
-            self._state.time_map.add(self._sent_ms, channel.position_ms)
+        self._state.audio_sent(at, length, padding)
         return length + padding
 
     def _check_connection(self) -> None:
@@ -237,11 +300,23 @@ class StreamingSession:
         now = time.monotonic()
         if now - self._last_ping >= self._clock.real_seconds(_PING_MS):
             self._last_ping = now
-            self._socket.ping(str(self._channel.position_ms).encode())
+            self._ping()
             self._channel.release_before(self._resume_at())
             self._update_info()
         if now - self._last_message > _DEAD and not self._socket.wait(0):
             raise ConnectionLost("the service does not answer")
+
+    def _ping(self) -> None:
+        self._socket.ping(str(self._state.sent_ms).encode())
+
+    def _is_unheard(self) -> bool:
+        """Tell whether the service does not hear any more, although it lives."""
+        state = self._state
+        return (
+            state.heartbeats
+            and state.sent_ms - state.shown_ms > _UNHEARD_MS
+            and time.monotonic() - self._last_heard > _UNHEARD_SECONDS
+        )
 
     def _receive(self, seconds: float, wakeup: int | None = None) -> None:
         if not self._socket.wait(seconds, wakeup):
@@ -252,23 +327,40 @@ class StreamingSession:
         self._last_message = time.monotonic()
         if frame.kind == "pong":
             with suppress(ValueError):
-                self._received_ms = max(self._received_ms, int(frame.data))
+                self._state.audio_arrived(int(frame.data))
         elif frame.kind == "close":
-            self._closed = self._state.closed(frame.code, frame.data.decode(errors="replace"))
+            self._closed = self._close_reason(frame)
         else:
-            self._keep_messages(self._state.receive(frame.data))
+            self._keep_messages(frame.data)
 
-    def _keep_messages(self, kind: str) -> None:
+    def _close_reason(self, frame: Frame) -> CloseReason:
+        state = self._state
+        if self._terminating and frame.code in (None, 1000) and not state.terminated and state.error is None:
+            return _UNCONFIRMED
+        return state.closed(frame.code, frame.data.decode(errors="replace"))
+
+    def _keep_messages(self, data: bytes) -> None:
+        """Take a message of the service, and keep what is new."""
         channel, state = self._channel, self._state
+        shown = state.shown_ms
+        kind = state.receive(data)
+        if state.shown_ms > shown:
+            self._last_heard = time.monotonic()
+        channel.heard_ms = state.heard_until_ms
+        channel.shows_hearing = channel.shows_hearing or state.heartbeats
         if kind == "Turn":
             channel.last_speech_ms = max(channel.last_speech_ms, state.last_speech_ms)
         if kind == "Begin":
             self._update_info()
         for message in state.take():
-            channel.keep(str(state.id), message)
+            channel.charge(len(data))
+            channel.keep(self._id, message)
         channel.turns = self._turns_before + state.turns
-        if kind == "Warning":
-            channel.control.log.warning("The service warns of session %s; see the output.", state.id)
+        if kind == "Warning" and not self._warned:
+            self._warned = True
+            channel.control.log.warning("The service warns of session %s; see the output.", self._id)
+        if kind == "Termination" and not self._terminating:
+            self._closed = CloseReason(1000, "reconnect", "The service ended the session by itself.")
 
     def _receive_until(self, seconds: float, done: Callable[[], bool]) -> None:
         """Receive until a condition holds, at most so long."""
@@ -286,11 +378,14 @@ class StreamingSession:
         state, index = self._state, int(quick)
         before = state.turns
         try:
+            # What is answered from here on is answered after all of the audio has arrived.
+            self._ping()
             self._socket.text(streaming.FORCE_ENDPOINT)
             seconds = self._clock.real_seconds(_LAST_TURN_MS[index])
             self._receive_until(seconds, lambda: state.open_turn is None or state.turns > before)
             if self._closed is not None:
                 return
+            self._terminating = True
             self._socket.text(streaming.TERMINATE)
             self._receive_until(_TERMINATION[index], lambda: state.terminated)
             self._receive_until(_CLOSING, lambda: not state.terminated)
@@ -299,39 +394,59 @@ class StreamingSession:
         if state.terminated:
             self._closed = close_reason(1000)
         elif self._closed is None:
-            self._closed = CloseReason(0, "done", "The service did not confirm the end of the session.")
+            self._closed = _UNCONFIRMED
+
+    def _heard_until(self) -> int:
+        """Return up to where everything was heard that was spoken; what was heard last may not be reported yet."""
+        partials = sees_partial_turns(self._config.streaming)
+        if (
+            self._closed is not None
+            and self._closed.action == "done"
+            and (self._state.terminated or partials)
+        ):
+            return self._state.heard_until_ms
+        return max(self._start_ms, self._state.resume_at(partials=partials))
 
     def _resume_at(self) -> int:
-        received_ms = min(self._received_ms, self._channel.position_ms)
-        return max(
-            self._start_ms,
-            self._state.resume_at(received_ms, partials=sees_partial_turns(self._config.streaming)),
-        )
+        """Return where a new session begins if this one breaks."""
+        heard_until = self._heard_until()
+        if self._state.heartbeats:
+            return heard_until
+        # Without heartbeats a long silence cannot be distinguished from deafness: it is sent again, as far as there is time.
+        longest = max(round(self._config.drain_timeout * 1000), _SENT_AGAIN_MS)
+        return max(heard_until, self._channel.position_ms - longest)
 
     def _rewind(self) -> None:
-        if self._state.open_turn is not None:
-            self._channel.unheard_turn = (str(self._state.id), self._state.open_turn)
-        self._channel.position_ms = self._resume_at()
+        channel, turn = self._channel, self._state.open_turn
+        channel.go_back(self._resume_at())
+        if turn is None:
+            return
+        skipped = [word for word in turn["words"] if word["start"] < channel.position_ms]
+        if skipped:  # it is not sent again
+            text = " ".join(word["text"] for word in skipped)
+            channel.keep_unfinished(self._id, {**turn, "words": skipped, "transcript": text})
+        else:
+            channel.unheard_turn = (self._id, turn)
 
     def _update_info(self) -> None:
         """Keep what is known of the session."""
         state = self._state
         if state.id is None:
             return
-        # What was sent is surely heard only once the session has ended well.
+        self._id = self._id or self._channel.unique_id(state.id)
         ended_well = self._closed is not None and self._closed.action == "done"
         if ended_well and state.open_turn is not None:
-            self._channel.keep_unfinished(state.id, state.open_turn)
+            self._channel.keep_unfinished(self._id, state.open_turn)
             state.discard_open_turn()
         billed = state.billed_seconds
         model = state.configuration.get("model")
-        self._channel.sessions[state.id] = {
-            "id": state.id,
+        self._channel.sessions[self._id] = {
+            "id": self._id,
             "channel": self._channel.index + 1,
             "start_ms": self._start_ms,
-            "heard_until_ms": self._channel.position_ms if ended_well else self._resume_at(),
+            "heard_until_ms": self._heard_until(),
             "billed_seconds": round(billed if billed is not None else self.seconds or 0.0, 1),
             "billing_estimated": billed is None,
-            "speech_model": str(model) if model else None,
+            "speech_model": model if isinstance(model, str) and model else None,
             "close_reason": self._closed.sentence if self._closed is not None else "",
         }

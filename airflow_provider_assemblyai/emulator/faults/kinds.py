@@ -363,6 +363,16 @@ class StreamIgnoreTerminate(SessionFault):
     """A Terminate is never answered."""
 
 
+class StreamMute(SessionFault):
+    """Audio and pings are taken as before, but no message is sent any more, and a Terminate is never answered."""
+
+
+class StreamStateAudio(SessionFault):
+    """The Termination states `seconds` of audio, whatever was sent."""
+
+    seconds = Option(types.SECONDS, 0)
+
+
 #: By when they take effect, in the order of the reference.
 EFFECTS: list[type[Fault]] = Fault.__subclasses__()
 KINDS: Mapping[str, type[Fault]] = {

@@ -92,7 +92,8 @@ class Session:
         self._faults_now: asyncio.Queue[kinds.SessionFault] = asyncio.Queue()
         self._audio_lead = LeakyBucket(self._clock.now())
         self._stalled_until = 0.0
-        self._ignores_terminate = False
+        self._ignores_terminate = self._mute = False
+        self._stated_seconds: float | None = None
         self._silence_sent_ms = 0.0
         self._revised_turns = 0
         self._revised_at_ms = 0.0
@@ -270,6 +271,10 @@ class Session:
             await self._send({"type": "Warning", "warning_code": fault.code, "warning": text})
         elif isinstance(fault, kinds.StreamIgnoreTerminate):
             self._ignores_terminate = True
+        elif isinstance(fault, kinds.StreamMute):
+            self._mute = self._ignores_terminate = True
+        elif isinstance(fault, kinds.StreamStateAudio):
+            self._stated_seconds = fault.seconds
         else:
             await self._revise(0)
 
@@ -277,7 +282,7 @@ class Session:
 
     async def _send(self, message: dict[str, Any]) -> None:
         # Nothing follows the Termination, which is sent once the session has ended.
-        if self._record.ended is None or message["type"] == "Termination":
+        if not self._mute and (self._record.ended is None or message["type"] == "Termination"):
             await self._socket.send_text(json.dumps(message, separators=(",", ":")))
 
     async def _begin_and_recognise(self) -> NoReturn:
@@ -359,10 +364,11 @@ class Session:
         if "speaker_labels_revision_interval_ms" in self._parameters.values:
             await self._revise(self._revised_turns)
         self._streaming.ledger.end(record, TERMINATED, 1000)
+        stated = record.audio_ms / 1000 if self._stated_seconds is None else self._stated_seconds
         await self._send(
             {
                 "type": "Termination",
-                "audio_duration_seconds": round(record.audio_ms / 1000),
+                "audio_duration_seconds": round(stated),
                 "session_duration_seconds": round(record.billed(self._clock.now())),
             }
         )

@@ -16,6 +16,13 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.streaming import SessionState, TimeMap
 
 
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def query(url: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
@@ -24,6 +31,7 @@ def test_parameters_pass_untouched_and_lists_are_json() -> None:
     config = {
         "speech_model": "universal-streaming-english",
         "format_turns": True,
+        "session_heartbeat": False,
         "keyterms_prompt": ["Kermit", "Grün & Co"],
         "llm_gateway": {"model": "m", "messages": [{"role": "user", "content": "?"}]},
         "something_new": "1,5",
@@ -33,6 +41,7 @@ def test_parameters_pass_untouched_and_lists_are_json() -> None:
     assert asked == {
         "speech_model": "universal-streaming-english",
         "format_turns": "true",
+        "session_heartbeat": "false",
         "keyterms_prompt": json.dumps(["Kermit", "Grün & Co"]),
         "llm_gateway": json.dumps(config["llm_gateway"]),
         "something_new": "1,5",
@@ -47,6 +56,27 @@ def test_a_model_is_always_sent() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "silence"),
+    [
+        ({}, True),
+        ({"speech_model": "u3-rt-pro"}, True),
+        ({"speech_model": "universal-3-6"}, True),
+        ({"speech_model": "universal-streaming-multilingual"}, False),
+        ({"speech_model": "whisper-rt"}, False),
+    ],
+)
+def test_the_service_is_asked_to_say_what_it_hears(model: dict[str, str], silence: bool) -> None:
+    asked = query(streaming.session_url("wss://x", model, 30))
+    assert asked["session_heartbeat"] == "true"
+    assert asked.get("acknowledge_silence") == ("true" if silence else None)
+    assert streaming.shows_hearing(model) is silence
+    off = {**model, "session_heartbeat": False, "acknowledge_silence": False}
+    asked = query(streaming.session_url("wss://x", off, 30))
+    assert (asked["session_heartbeat"], asked["acknowledge_silence"]) == ("false", "false")
+    assert not streaming.shows_hearing(off)
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"sample_rate": 8000}, "sample_rate"),
@@ -58,6 +88,10 @@ def test_a_model_is_always_sent() -> None:
         ({1: 2}, "is not a string"),
         ("{", "not JSON"),
         ([], "must be a dict"),
+        ({"vad_threshold": float("nan")}, "cannot be sent"),
+        ({"prompt": "half a character \ud83d"}, "cannot be sent"),
+        ({"something_new": b"bytes"}, "cannot be sent"),
+        ({"something_new": nested(100_000)}, "cannot be sent"),
     ],
 )
 def test_what_cannot_work_is_refused(config: Any, message: str) -> None:
@@ -79,6 +113,8 @@ def test_a_token_keeps_to_the_limits_of_the_service(asked: float, sent: str) -> 
 def test_an_answer_without_a_token() -> None:
     with pytest.raises(UnexpectedReply):
         streaming.token(60).result(Reply(200, {}, b'{"expires_in_seconds": 60}'))
+    with pytest.raises(UnexpectedReply):
+        streaming.token(60).result(Reply(200, {}, b'{"token": "t\\r\\nX-Header: y"}'))
 
 
 # --- turns ------------------------------------------------------------------------------------------------
@@ -101,10 +137,13 @@ def turn(order: int, words: str, start: int = 0, *, ended: bool = False, **more:
     )
 
 
-def session(at: int = 0) -> SessionState:
-    state = SessionState()
-    state.time_map.add(0, at)
-    state.finalized_ms = at
+def heartbeat(received: object) -> str:
+    return json.dumps({"type": "Heartbeat", "total_audio_received_ms": received})
+
+
+def session(at: int = 0, sent: int = 100_000) -> SessionState:
+    state = SessionState(at)
+    state.audio_sent(at, sent)
     state.receive('{"type": "Begin", "id": "s", "configuration": {"model": "m"}}')
     return state
 
@@ -144,8 +183,7 @@ def test_a_late_partial_does_not_open_an_ended_turn_again() -> None:
 
 
 def test_times_are_those_of_the_recording_over_gaps() -> None:
-    times = TimeMap()
-    times.add(0, 60_000)
+    times = TimeMap(60_000)
     times.add(1_000, 90_000)
     assert [times.to_recording(at) for at in (0, 999, 1_000, 1_500)] == [60_000, 60_999, 90_000, 90_500]
 
@@ -159,8 +197,8 @@ def test_words_have_the_times_of_the_recording() -> None:
 
 
 def test_a_word_that_ends_at_a_gap_ends_there() -> None:
-    heard = session()
-    heard.time_map.add(300, 20_000)
+    heard = session(sent=300)
+    heard.audio_sent(20_000, 300)
     heard.receive(turn(0, "a", ended=True))
     assert heard.take()[0]["words"][0]["end"] == 300
 
@@ -179,10 +217,10 @@ def test_a_word_that_ends_at_a_gap_ends_there() -> None:
 def test_a_new_session_begins_where_no_word_is_lost(
     frames: list[str], sent: int, partials: bool, resume: int
 ) -> None:
-    heard = session()
-    for frame in frames:
+    heard = session(sent=sent)
+    for frame in [*frames, heartbeat(sent)]:
         heard.receive(frame)
-    assert heard.resume_at(sent, partials=partials) == resume
+    assert heard.resume_at(partials=partials) == resume
 
 
 def test_other_messages_are_kept_or_ignored() -> None:
