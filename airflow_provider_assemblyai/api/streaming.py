@@ -298,7 +298,7 @@ class SessionState:
             return None
         order, message = self._open_turn
         turn = self._in_recording(read_turn(message, self._ended_ms, self.sent_ms))
-        return {**turn, "turn_order": order}  # type: ignore[typeddict-item, return-value]
+        return {**turn, "turn_order": order}  # type: ignore[return-value]
 
     def discard_open_turn(self) -> None:
         """Forget the turn that has not ended: the caller has kept it."""

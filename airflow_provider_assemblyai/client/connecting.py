@@ -9,11 +9,12 @@ import socket
 import ssl
 import time
 from base64 import b64encode
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment
 
 from airflow_provider_assemblyai.api.regions import is_loopback
 
@@ -99,9 +100,7 @@ def _proxy_for(host: str, *, secure: bool) -> SplitResult | None:
     """Return the proxy that the environment names for a host. What goes to this machine never leaves it."""
     proxies = getproxies_environment()
     address = proxies.get("https" if secure else "http")
-    if not address or is_loopback(host) or proxy_bypass_environment(host, proxies):
-        return None
-    if _in_networks(host, proxies.get("no", "")):
+    if not address or is_loopback(host) or _needs_no_proxy(host, proxies.get("no", "")):
         return None
     proxy = urlsplit(address if "://" in address else f"http://{address}")
     if proxy.scheme not in ("http", "https") or not proxy.hostname:
@@ -109,14 +108,14 @@ def _proxy_for(host: str, *, secure: bool) -> SplitResult | None:
     return proxy
 
 
-def _in_networks(host: str, networks: str) -> bool:
-    """Tell whether ``host`` is an address of a network that NO_PROXY names."""
-    for network in networks.split(","):
-        try:
-            if ipaddress.ip_address(host) in ipaddress.ip_network(network.strip(), strict=False):
+def _needs_no_proxy(host: str, named: str) -> bool:
+    """Tell whether NO_PROXY names a host: itself, its domain, or the network of its address."""
+    for entry in filter(None, (each.strip().lower().lstrip(".") for each in named.split(","))):
+        if entry in ("*", host) or host.endswith(f".{entry}"):
+            return True
+        with suppress(ValueError):
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
                 return True
-        except ValueError:
-            continue
     return False
 
 

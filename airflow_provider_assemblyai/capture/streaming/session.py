@@ -50,7 +50,7 @@ _UNHEARD_SECONDS: Final = 4.0
 #: This much is sent again in any case, where it is not known to have been heard.
 _SENT_AGAIN_MS: Final = 60_000
 #: How often a short stretch is sent again to sessions that break before they have shown that they heard it.
-_MAX_REPEATS: Final = 2
+_MAX_REPEATS: Final = 8
 #: Bytes of all messages of a channel that are kept, with what each costs beside its text: a day of speech has less.
 _MAX_KEPT: Final = 128 << 20
 _MESSAGE_COST: Final = 512
@@ -425,6 +425,7 @@ class StreamingSession:
         if skipped:  # it is not sent again
             text = " ".join(word["text"] for word in skipped)
             channel.keep_unfinished(self._id, {**turn, "words": skipped, "transcript": text})
+            channel.position_ms = max(channel.position_ms, skipped[-1]["end"])
         else:
             channel.unheard_turn = (self._id, turn)
 
