@@ -140,11 +140,30 @@ def capture(
     """
     emulator.set_speed(speed)
     emulator.set_streaming_limits(audio_lead_seconds=60.0)
-    hosts = hosts_for("us", override=emulator.url)
-    defaults = {"duration": len(audio) / SECOND, "inactivity_timeout": 3_600.0, "drain_timeout": 7_200.0}
-    capture_config = CaptureConfig(**{**defaults, **config}, speed=speed)
+    return capture_from(
+        emulator.url,
+        emulator.api_key,
+        delivered(audio, events, then_silence=then_silence),
+        stored,
+        lines=lines,
+        **{"duration": len(audio) / SECOND, "speed": speed, **config},
+    )
 
-    with Client(emulator.api_key, hosts) as client:
+
+def capture_from(
+    url: str,
+    api_key: str,
+    blocks: Iterator[bytes],
+    stored: StoredCapture,
+    *,
+    lines: list[str] | None = None,
+    **config: Any,
+) -> CaptureProgress:
+    """Capture blocks of audio, with the sessions of any server."""
+    hosts = hosts_for("us", override=url)
+    capture_config = CaptureConfig(**{"inactivity_timeout": 3_600.0, "drain_timeout": 7_200.0, **config})
+
+    with Client(api_key, hosts) as client:
 
         def connect(max_session: float, pause: Callable[[float], None]) -> StreamingSocket:
             token = client.send(streaming.token(max_session))
@@ -155,7 +174,7 @@ def capture(
 
         return CaptureRunner(
             capture_config,
-            PcmSource("memory", lambda _: delivered(audio, events, then_silence=then_silence)),
+            PcmSource("memory", lambda _: blocks),
             TaskControl(log=LogLines(lines)),
             connect=connect,
             on_start=lambda: 0,

@@ -248,6 +248,69 @@ def test_a_session_knows_its_facts() -> None:
     assert (heard.terminated, heard.billed_seconds) == (True, 4)
 
 
+# --- what the service has shown to have heard --------------------------------------------------------------
+
+
+def message(kind: str, **fields: object) -> str:
+    return json.dumps({"type": kind, **fields})
+
+
+#: What came after a minute was sent -> up to where it was heard.
+@pytest.mark.parametrize(
+    ("frames", "heard_ms"),
+    [
+        ([], 0),
+        ([turn(0, "a", 1_000)], 60_000),
+        ([turn(0, "a", 1_000, ended=True)], 60_000),
+        ([message("SpeechStarted", timestamp=5)], 60_000),
+        ([message("Silence", start_ms=0, end_ms=1_000)], 60_000),
+        ([heartbeat(60_000)], 60_000),
+        ([heartbeat(20_000)], 20_000),
+        ([heartbeat(20_000), message("SpeechStarted", timestamp=5)], 20_000),
+        ([heartbeat(20_000), turn(0, "a", 30_000)], 30_300),
+        ([heartbeat(20_000), message("Silence", start_ms=0, end_ms=41_000)], 41_000),
+        ([heartbeat(20_000), message("Silence", start_ms=0, end_ms=10**9)], 60_000),
+        ([heartbeat(10**9)], 60_000),
+        ([heartbeat("soon")], 60_000),
+        ([message("Warning"), message("LLMGatewayResponse"), message("TomorrowsMessage")], 0),
+        ([message("Termination")], 60_000),
+        ([message("Termination", audio_duration_seconds="sixty")], 60_000),
+        ([message("Termination", audio_duration_seconds=59)], 60_000),
+        ([message("Termination", audio_duration_seconds=58)], 58_000),
+        ([message("Termination", audio_duration_seconds=0)], 0),
+        ([message("Termination", audio_duration_seconds=99)], 60_000),
+        ([turn(0, "a", 30_000, ended=True), message("Termination", audio_duration_seconds=3)], 30_300),
+    ],
+)
+def test_sound_counts_as_heard_when_the_service_has_shown_it(frames: list[str], heard_ms: int) -> None:
+    heard = session(sent=60_000)
+    for frame in frames:
+        heard.receive(frame)
+    assert heard.heard_until_ms == heard_ms
+
+
+def test_an_answer_shows_no_more_than_had_arrived_and_a_pong_alone_shows_nothing() -> None:
+    heard = session(sent=10_000)
+    heard.audio_arrived(8_000)
+    assert heard.heard_until_ms == 0
+    heard.receive(message("SpeechStarted", timestamp=5))
+    assert heard.heard_until_ms == 8_000
+    heard.audio_sent(10_000, 10_000)
+    heard.audio_arrived(10**12)
+    assert heard.heard_until_ms == 8_000
+    heard.receive(heartbeat(19_000))
+    assert heard.heard_until_ms == 19_000
+
+
+def test_what_was_heard_ends_where_a_gap_of_the_recording_begins() -> None:
+    heard = session(sent=300)
+    heard.receive(heartbeat(300))
+    heard.audio_sent(20_000, 30, padding_ms=20)
+    assert heard.heard_until_ms == 300
+    heard.receive(heartbeat(350))
+    assert heard.heard_until_ms == 20_030, "the padding is no recording"
+
+
 # --- ends -------------------------------------------------------------------------------------------------
 
 #: Code -> what to do; the sentences are in the table itself.
