@@ -186,7 +186,14 @@ def capture_from(
 class Worker:
     """A process of its own that captures, as a task of Airflow does."""
 
-    def __init__(self, emulator: Emulator, arguments: dict[str, Any], *, supervised: bool = False) -> None:
+    def __init__(
+        self,
+        emulator: Emulator,
+        arguments: dict[str, Any],
+        *,
+        supervised: bool = False,
+        watched: bool = False,
+    ) -> None:
         environment = {
             **os.environ,
             "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT": emulator.connection_json,
@@ -195,7 +202,7 @@ class Worker:
         command = [sys.executable, str(WORKER), json.dumps(arguments)]
         if supervised:
             command = [sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"]
-        self.process = subprocess.Popen(command, env=environment)
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE if watched else None)
 
     def close(self) -> None:
         if self.process.poll() is None:

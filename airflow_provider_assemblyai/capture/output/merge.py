@@ -113,6 +113,7 @@ class CaptureData:
     Everything that the tries of a capture have stored; see :class:`Segment`.
 
     :ivar sessions: session id -> the last that was stored of it.
+    :ivar lost_audio: stretches that should have been stored with their audio, and are not.
     :ivar reconnects: over all tries.
     """
 
@@ -120,6 +121,7 @@ class CaptureData:
     sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
     recorded: list[Span] = field(default_factory=list)
     audio_files: list[AudioFile] = field(default_factory=list)
+    lost_audio: list[Span] = field(default_factory=list)
     ended_by: str | None = None
     failure: str = ""
     reconnects: int = 0
@@ -178,7 +180,8 @@ class CaptureData:
         :param end_ms: end of what should be there.
         :param channels: 1 or 2.
         """
-        found: list[Gap] = [_gap(span, "audio") for span in missing_spans([(0, end_ms)], self.recorded)]
+        kept = [span for span in self.recorded if span not in self.lost_audio]
+        found: list[Gap] = [_gap(span, "audio") for span in missing_spans([(0, end_ms)], kept)]
         for channel in range(1, channels + 1):
             heard = [
                 (session["start_ms"], session["heard_until_ms"])

@@ -74,12 +74,13 @@ class SegmentStore:
         """
         Write the whole recording as one WAV file, with silence where nothing was recorded; None if no audio is stored.
 
-        What was recorded but could not be stored counts as not recorded from here on.
+        What was recorded but could not be stored is a gap from here on.
         """
         stored = set(self.folder.names())
         files = [file for file in data.audio_files if f"{file['name']}.wav" in stored]
-        lost = {(file["start_ms"], file["end_ms"]) for file in data.audio_files if file not in files}
-        data.recorded = [span for span in data.recorded if span not in lost]
+        data.lost_audio = [
+            (file["start_ms"], file["end_ms"]) for file in data.audio_files if file not in files
+        ]
         return self._outputs.write("wav", self._merged_blocks(files)) if files else None
 
     def _merged_blocks(self, files: list[AudioFile]) -> Iterator[bytes]:
