@@ -213,7 +213,7 @@ def received(connected: StreamingSocket, count: int) -> list[tuple[str, bytes, i
     while len(found) < count:
         assert connected.wait(60)
         if (frame := connected.receive()) is not None:
-            found.append(tuple(frame))
+            found.append((frame.kind, frame.data, frame.code))
     return found
 
 

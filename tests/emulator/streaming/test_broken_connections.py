@@ -125,6 +125,26 @@ def test_a_client_that_goes_after_terminate_ends_the_session(emulator: Emulator)
     assert streaming(emulator)["ever_left_open"] == 0
 
 
+def test_a_mute_session_takes_all_and_says_nothing(emulator: Emulator) -> None:
+    emulator.fault("stream_mute", after=0.1)
+    stream = Stream(emulator, session_heartbeat="true")
+    assert stream.session_id
+    stream.send_audio(FRAME * 10).send("ForceEndpoint").send("Terminate")
+    stream.socket.ping("are you there")
+    emulator.advance(60)
+    kind, data = stream.socket.recv_data(control_frame=True)
+    assert (kind, data) == (10, b"are you there"), "pings are answered"
+    eventually(lambda: emulator.sessions()[0]["audio_seconds"] == 1.0)
+    stream.drop_connection()
+    eventually(lambda: streaming(emulator)["ended"] == {"terminated": 1})
+
+
+def test_a_termination_that_states_other_audio(emulator: Emulator) -> None:
+    emulator.fault("stream_state_audio", seconds=7)
+    ended = Stream(emulator).send_audio(FRAME * 10).finish()[-1]
+    assert (ended["type"], ended["audio_duration_seconds"]) == ("Termination", 7)
+
+
 def test_a_stall_holds_everything_up_but_nothing_is_lost_or_too_fast(emulator: Emulator) -> None:
     emulator.fault("stream_stall", after=0.1, seconds=500)
     emulator.set_streaming_limits(record_audio=True)

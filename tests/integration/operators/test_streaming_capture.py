@@ -303,6 +303,26 @@ def test_fallback_has_the_stored_audio_transcribed_once(
     none_left(listening)
 
 
+def test_fallback_has_transcribed_what_a_mute_service_has_not_heard(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    listening.fault("stream_mute", times=None)
+    summary = operator(str(tape), out, fallback="transcribe").execute(context)
+    (job,) = listening.transcripts()
+    assert (summary["transcript_id"], summary["status"]) == (job["id"], "completed")
+    assert summary["gaps"] == [{"start": 0, "end": 2.4, "missing": "text"}]
+
+
+def test_a_mute_service_is_a_failure_where_partial_is_one(
+    listening: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    listening.fault("stream_mute", times=None)
+    with pytest.raises(AirflowFailException, match=r"incomplete: text 0\.0-2\.4 s"):
+        operator(str(tape), out, on_partial="fail").execute(context)
+    assert (out / "show.json").exists()
+    assert operator(str(tape), out).execute(context)["status"] == "partial"
+
+
 def test_fallback_is_not_needed_where_all_was_heard(
     listening: Emulator, context: Any, tape: Path, out: Path
 ) -> None:
