@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -131,12 +132,13 @@ class StreamServer:
     Answers requests for tokens, and does something to those who open a session.
 
     :param attack: gets every client whose request for a session has come.
+    :param tls: for connections that are encrypted.
     """
 
-    def __init__(self, attack: Attack) -> None:
-        self._attack = attack
+    def __init__(self, attack: Attack, tls: ssl.SSLContext | None = None) -> None:
+        self._attack, self._tls = attack, tls
         self.clients: list[Client] = []
-        self.ended = 0
+        self.ended = self.refused = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -156,6 +158,12 @@ class StreamServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                self.refused += 1
+                return
         client = Client(connection)
         with connection, suppress(Gone):
             client.read_head()
@@ -174,8 +182,8 @@ class StreamServer:
 
 
 @contextmanager
-def stream_server(attack: Attack) -> Iterator[StreamServer]:
-    server = StreamServer(attack)
+def stream_server(attack: Attack, tls: ssl.SSLContext | None = None) -> Iterator[StreamServer]:
+    server = StreamServer(attack, tls)
     try:
         yield server
     finally:

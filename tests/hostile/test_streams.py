@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, StreamingError, TransportError
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
 from airflow_provider_assemblyai.capture.streaming import session
-from airflow_provider_assemblyai.client import websocket
+from airflow_provider_assemblyai.client import connecting, websocket
 from airflow_provider_assemblyai.client.websocket import ConnectionLost, HandshakeRefused, StreamingSocket
 from tests.hostile import stream_server as attacks
 from tests.hostile.stream_server import (
@@ -184,6 +188,67 @@ def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, answer: bytes) ->
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         with pytest.raises(TransportError):
             StreamingSocket("ws://speech.example:81/v3/ws", TOKEN)
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[trustme.CA]:
+    """An authority that the client trusts."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    connecting._tls.cache_clear()
+    yield made
+    connecting._tls.cache_clear()
+
+
+def encrypted(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def test_an_encrypted_session_with_large_messages_both_ways(authority: trustme.CA) -> None:
+    def talks(client: Client) -> None:
+        client.frame(attacks.TEXT, b"l" * 3_000_000)
+        while client.audio < 3_000_000:
+            client.read_frame()
+        client.frame(attacks.TEXT, b"all")
+        client.frame(attacks.TEXT, b"of it")
+        client.read_until()
+
+    with stream_server(in_session(talks), encrypted(authority, "localhost")) as server:
+        port = server.url.rpartition(":")[2]
+        connected = StreamingSocket(f"wss://localhost:{port}/v3/ws", TOKEN)
+        (begin, large) = received(connected, 2)
+        for _ in range(100):
+            connected.audio(bytes(30_000))
+        assert [data for _, data, _ in received(connected, 2)] == [b"all", b"of it"]
+        connected.close()
+    assert (json.loads(begin[1])["type"], large[1]) == ("Begin", b"l" * 3_000_000)
+
+
+def test_a_certificate_of_another_host_gets_no_credential(authority: trustme.CA) -> None:
+    with stream_server(attacks.never_answers, encrypted(authority, "other.example")) as server:
+        port = server.url.rpartition(":")[2]
+        with pytest.raises(TransportError, match="certificate"):
+            StreamingSocket(f"wss://localhost:{port}/v3/ws", TOKEN)
+        until(lambda: server.refused)
+    assert server.clients == []
+
+
+def test_a_server_that_never_encrypts(authority: trustme.CA) -> None:
+    def waits(client: Client) -> None:
+        client.read_until()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(TransportError, match="no answer within"):
+            StreamingSocket(f"wss://localhost:{port}/v3/ws", TOKEN)
+    with stream_server(waits) as server, pytest.raises(TransportError):
+        StreamingSocket(f"{server.url.replace('http', 'wss', 1)}/v3/ws", TOKEN)
 
 
 # --- frames -------------------------------------------------------------------------------------------------

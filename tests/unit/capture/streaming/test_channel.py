@@ -42,3 +42,23 @@ def test_the_last_piece_is_sent_if_the_recorder_closes_in_between() -> None:
         streamer.run()
     assert not refusals, "no second session was tried for the last piece"
     assert isinstance(streamer.failure, StreamingError)
+
+
+def test_what_was_sent_twice_is_not_sent_again_unless_it_is_short() -> None:
+    config = CaptureConfig(duration=3_600.0)
+    control = TaskControl(log=logging.getLogger(__name__))
+    with Spool(config.bytes_per_ms) as spool:
+        channel = ChannelState(config, 0, spool, CaptureClock(), control, 0)
+        went_back = []
+        for broke_at, heard_until in ((600_000, 300_000), (400_000, 300_000), (640_000, 630_000)):
+            channel.position_ms = broke_at
+            channel.go_back(heard_until)
+            went_back.append(channel.position_ms)
+        assert went_back == [300_000, 400_000, 630_000]
+        repeated = []
+        while channel.position_ms == 630_000:
+            repeated.append(channel.position_ms)
+            channel.position_ms = 633_000
+            channel.go_back(630_000)
+        assert channel.position_ms == 633_000, "it goes on"
+        assert 2 < len(repeated) < 20
