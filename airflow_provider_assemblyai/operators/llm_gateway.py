@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import Context
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.errors import ApiError, AssemblyAIError, InvalidInput, ResponseUnusable
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion, Model, Usage
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_json
+from airflow_provider_assemblyai.api.validation import check_bool_or, check_choice, check_count, check_json
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
@@ -108,7 +108,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
         self.fallback_config = fallback_config
         self.extra_body = extra_body
         self.on_truncation = on_truncation
-        self.push_answer = push_answer
+        self.push_answer = check_bool_or("push_answer", push_answer, None)
         self._check_options()
 
     def _check_options(self) -> None:

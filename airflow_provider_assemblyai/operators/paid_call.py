@@ -32,7 +32,7 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.api.retry_rules import backoff
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
+from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
@@ -140,14 +140,13 @@ class PaidCallOperator(AssemblyAIOperator):
         self.transcript_id = transcript_id
         self.output_path = output_path
         self.region = region
-        self.deferrable = deferrable
-        self.wait_for_turn = wait_for_turn
+        self.deferrable = check_bool("deferrable", deferrable)
+        self.wait_for_turn = check_bool_or("wait_for_turn", wait_for_turn, "auto")
         self.max_wait = check_seconds("max_wait", max_wait)
         self.timeout = check_seconds("timeout", timeout)
         self.on_lost_answer = on_lost_answer
-        check_choice("wait_for_turn", wait_for_turn, ("auto", True, False))
         check_choice("on_lost_answer", on_lost_answer, ("retry", "fail"))
-        if wait_for_turn is True and not deferrable:
+        if self.wait_for_turn is True and not self.deferrable:
             raise InvalidInput(
                 "wait_for_turn=True needs deferrable=True: the rate limiter is in the triggerer."
             )

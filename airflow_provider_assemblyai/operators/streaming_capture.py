@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Context, O
 
 from airflow_provider_assemblyai.api import streaming, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.api.validation import check_bool, check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource, open_source
 from airflow_provider_assemblyai.capture.config import DEFAULT_FORMATS, FORMATS, MAX_SEGMENT, CaptureConfig
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
@@ -113,9 +113,9 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         self.config = config
         self.formats = formats
         self.chars_per_caption = chars_per_caption
-        self.keep_audio = keep_audio
+        self.keep_audio = check_bool("keep_audio", keep_audio)
         self.channels = channels
-        self.push_text = push_text
+        self.push_text = check_bool("push_text", push_text)
         self.segment = check_seconds("segment", segment)
         self.stop_when_silent = (
             None if stop_when_silent is None else check_seconds("stop_when_silent", stop_when_silent)

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.api.validation import check_choice
+from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import upload_shortfall
@@ -78,10 +78,10 @@ class TranscribeOperator(TranscriptionOperator):
     ) -> None:
         super().__init__(timeout=timeout, **kwargs)
         self.audio = audio
-        self.push_text = push_text
-        self.delete_after = delete_after
-        self.wait_for_completion = wait_for_completion
-        self.policy = replace(self.policy, reuse=reuse)
+        self.push_text = check_bool_or("push_text", push_text, None)
+        self.delete_after = check_bool("delete_after", delete_after)
+        self.wait_for_completion = check_bool("wait_for_completion", wait_for_completion)
+        self.policy = replace(self.policy, reuse=check_bool_or("reuse", reuse, "output"))
         self.delete_on_kill = on_kill == "delete"
         check_choice("on_kill", on_kill, ("keep", "delete"))
         self._check_options()

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.api.validation import check_bool, check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
 from airflow_provider_assemblyai.jobs.masking import mask_webhook_secrets
@@ -77,7 +77,7 @@ class TranscriptionOperator(AssemblyAIOperator):
         self.chars_per_caption = chars_per_caption
         self.transfer = transfer
         self.presign_expiry = check_seconds("presign_expiry", presign_expiry)
-        self.deferrable = deferrable
+        self.deferrable = check_bool("deferrable", deferrable)
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
         self.policy = ReusePolicy(

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
-from airflow_provider_assemblyai.api.validation import check_count
+from airflow_provider_assemblyai.api.validation import check_bool, check_count
 from airflow_provider_assemblyai.hooks.assemblyai import fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Format, Summary
@@ -57,7 +57,7 @@ class TranscriptExportOperator(TranscriptOperator):
         self.chars_per_caption = chars_per_caption
         if chars_per_caption is not None:
             check_count("chars_per_caption", chars_per_caption, 1)
-        self.push_text = push_text
+        self.push_text = check_bool("push_text", push_text)
 
     def execute(self, context: Context) -> Summary:
         with fail_fast():

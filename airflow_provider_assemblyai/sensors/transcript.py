@@ -20,8 +20,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
-from airflow_provider_assemblyai.api.validation import check_seconds
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, TranscriptTimeout
+from airflow_provider_assemblyai.api.validation import check_bool, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Summary
@@ -60,8 +60,13 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     ) -> None:
         check_seconds("poke_interval", poke_interval)
         super().__init__(poke_interval=poke_interval, **kwargs)
-        self.push_text = push_text
-        self.deferrable = deferrable
+        self.push_text = check_bool("push_text", push_text)
+        self.deferrable = check_bool("deferrable", deferrable)
+        # Of every sensor, which takes any text for true.
+        for name in ("soft_fail", "never_fail", "silent_fail", "exponential_backoff"):
+            setattr(self, name, check_bool(name, getattr(self, name)))
+        if self.soft_fail and self.never_fail:
+            raise InvalidInput("soft_fail and never_fail exclude each other: set one of them.")
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""

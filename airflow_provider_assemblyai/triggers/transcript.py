@@ -12,6 +12,7 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.validation import check_bool
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.polling import policy
@@ -47,6 +48,10 @@ class TranscriptTrigger(DeferralTrigger):
     delete_on_kill: bool = False
     audio_duration: float | None = None
     _fired: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.delete_on_kill = check_bool("delete_on_kill", self.delete_on_kill)
 
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         now = time.time()

@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
+from airflow_provider_assemblyai.operators.understand import UnderstandOperator
+from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 
 URL = "https://example.com/a.wav"
 CONN = "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"
@@ -198,6 +204,53 @@ def test_connections(
     assert "assemblyai_default" in str(caught.value)
     if (key := change.get("password")) and key.strip():
         assert key not in str(caught.value)
+
+
+#: What somebody may have meant for a Boolean; each of these texts is true for Python.
+NO_BOOLEANS = ["no", "off", "0", "False ", "yes", "on", "1", "", 0, 1, 0.0, [], b"false", object()]
+TRANSCRIPT = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
+
+
+def boolean_arguments() -> list[tuple[Any, str, dict[str, Any]]]:
+    """Every Boolean argument, with what its class needs beside it."""
+    transcribe = {"audio": URL, "output_path": "/tmp/out"}
+    capture = {"source": "x.pcm", "duration": 5, "output_path": "/tmp/out"}
+    understand = {"features": {}, "output_path": "/tmp/out", "transcript_id": TRANSCRIPT}
+    prompt = {"prompt": "x", "output_path": "/tmp/out"}
+    sensor = {"transcript_id": TRANSCRIPT}
+    return [
+        *(
+            (TranscribeOperator, name, transcribe)
+            for name in ("deferrable", "delete_after", "push_text", "reuse")
+        ),
+        (TranscribeOperator, "wait_for_completion", {"audio": URL}),
+        (TranscribeBatchOperator, "deferrable", {"audios": [URL], "output_path": "/tmp/out"}),
+        *((StreamingCaptureOperator, name, capture) for name in ("keep_audio", "push_text")),
+        *((UnderstandOperator, name, understand) for name in ("push_result", "deferrable")),
+        *((LLMGatewayOperator, name, prompt) for name in ("push_answer", "deferrable")),
+        (LLMGatewayOperator, "wait_for_turn", {**prompt, "deferrable": True}),
+        (TranscriptExportOperator, "push_text", {**sensor, "output_path": "/tmp/out"}),
+        *(
+            (TranscriptSensor, name, sensor)
+            for name in ("push_text", "deferrable", "soft_fail", "never_fail")
+        ),
+        *((TranscriptSensor, name, sensor) for name in ("silent_fail", "exponential_backoff")),
+    ]
+
+
+@pytest.mark.parametrize(("operator", "name", "others"), boolean_arguments())
+def test_a_text_that_is_no_boolean_is_not_taken_for_true(
+    operator: Any, name: str, others: dict[str, Any]
+) -> None:
+    def made(value: Any) -> Any:
+        one = operator(task_id="t", **others, **{name: value})
+        return one.policy.reuse if name == "reuse" else getattr(one, name)
+
+    for text, meant in (("false", False), ("False", False), ("TRUE", True), (True, True), (False, False)):
+        assert made(text) is meant
+    for wrong in NO_BOOLEANS:
+        with pytest.raises(InvalidInput, match=f"{name} must be True"):
+            made(wrong)
 
 
 def test_missing_connection(context: Any) -> None:
