@@ -19,7 +19,7 @@ from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reaso
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Word
-from airflow_provider_assemblyai.api.validation import check_fields, check_object
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"
@@ -118,6 +118,7 @@ def check_config(config: object) -> dict[str, Any]:
         if name in _RESERVED:
             raise InvalidInput(f"config: leave {name} out: {_RESERVED[name]}.")
     check_fields("config", asked, StreamingConfig)
+    check_json("config", dict(asked))
     return dict(asked)
 
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply, string_in
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object, shown
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")
@@ -313,7 +313,7 @@ def _text(reply: Reply) -> str:
 
 # --- checks before anything is sent ----------------------------------------------------------------------
 
-_ID = re.compile(r"[0-9a-z]{6,16}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_ID = re.compile(r"[0-9a-z]{6,16}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 def check_id(value: object) -> str:
@@ -323,7 +323,7 @@ def check_id(value: object) -> str:
     :raises InvalidInput: if it is anything else, so that no request is spent on it.
     """
     if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidInput(f"{sanitize(repr(value))} is not a transcript id.")
+        raise InvalidInput(f"{shown(value)} is not a transcript id.")
     return value
 
 

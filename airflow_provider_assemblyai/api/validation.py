@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
@@ -137,7 +137,7 @@ def check_number(name: str, value: object, least: float, most: float) -> float:
     return float(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -148,10 +148,9 @@ def check_text(name: str, value: object) -> str:
     :param name: the argument it came from, for the message, which does not show the text.
     :raises InvalidInput: it is something else, empty, or holds what cannot be sent or looked up.
     """
-    if not isinstance(value, str):
-        raise InvalidInput(f"{name} must be text, not {shown(value)}.")
-    if not value.strip():
-        raise InvalidInput(f"{name} must be text, and is empty.")
+    if not isinstance(value, str) or not value.strip():
+        problem = "empty" if isinstance(value, str) else type(value).__name__
+        raise InvalidInput(f"{name} must be text, and is {problem}.")
     if "\0" in value or not _is_encodable(value):
         raise InvalidInput(f"{name} holds NUL, or a lone surrogate, which is no character.")
     return value

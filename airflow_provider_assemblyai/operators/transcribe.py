@@ -87,7 +87,7 @@ class TranscribeOperator(TranscriptionOperator):
         self._check_options()
 
     def _check_options(self) -> None:
-        """Refuse, while the DAG is parsed, what is known to be wrong by then."""
+        super()._check_options()
         if self.policy.reuse == "output" and self.output_path is None:
             raise InvalidInput(
                 "reuse='output' needs an output_path: that is where other runs leave their records."

@@ -91,7 +91,11 @@ class UnderstandOperator(PaidCallOperator):
         self.features = features
         self.push_result = check_bool_or("push_result", push_result, None)
         self.on_failed_feature = on_failed_feature
-        check_choice("on_failed_feature", on_failed_feature, ("fail", "warn"))
+        self._check_options()
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        check_choice("on_failed_feature", self.on_failed_feature, ("fail", "warn"))
         if self.push_result is False and self.output_path is None:
             raise InvalidInput("push_result=False needs an output_path: what is found would go nowhere.")
 
