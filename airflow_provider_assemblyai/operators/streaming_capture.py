@@ -150,10 +150,13 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         if isinstance(self.duration, int | float | timedelta):
             check_seconds("duration", self.duration)
 
-    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], *args: Any, **kwargs: Any
+    ) -> None:
         # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
-        # fields for its UI.
-        super()._do_render_template_fields(*args, **kwargs)
+        # fields for its UI. A callable would be taken for one that makes the value of the field, and called.
+        names = [name for name in template_fields if name != "source" or not callable(self.source)]
+        super()._do_render_template_fields(parent, names, *args, **kwargs)
         mask_url_secrets(self.source)
         with suppress(InvalidInput):  # execute says what is wrong with it
             mask_webhook_secrets(streaming.check_config(self.config))

@@ -63,7 +63,7 @@ class TranscriptTrigger(DeferralTrigger):
     def _check_arguments(self) -> None:
         check_text("transcript_id", self.transcript_id)
         check_place(self.assemblyai_conn_id, self.region)
-        check_seconds("poll_interval", self.poll_interval)
+        self.poll_interval = check_seconds("poll_interval", self.poll_interval)
         check_moment("deadline", self.deadline)
         self.delete_on_kill = check_bool("delete_on_kill", self.delete_on_kill)
         if self.audio_duration is not None:

@@ -58,12 +58,12 @@ class TranscriptBatchTrigger(DeferralTrigger):
             raise InvalidInput(f"transcript_ids must be a list, not {shown(self.transcript_ids)}.")
         self.transcript_ids = [check_text("transcript_ids", one) for one in self.transcript_ids]
         check_place(self.assemblyai_conn_id, self.region)
-        check_seconds("poll_interval", self.poll_interval)
+        self.poll_interval = check_seconds("poll_interval", self.poll_interval)
         check_moment("deadline", self.deadline)
         check_count("max_remaining", self.max_remaining, 0)
         if not isinstance(self.state, dict):
             raise InvalidInput(f"state must be a dict, not {shown(self.state)}.")
-        check_seconds("delay", self.delay, zero=True)
+        self.delay = check_seconds("delay", self.delay, zero=True)
 
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         events: list[PollEvent] = []

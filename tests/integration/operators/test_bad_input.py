@@ -428,7 +428,7 @@ def test_what_is_known_only_when_the_task_runs_passes_while_the_dag_is_parsed(co
         earlier = TranscribeOperator(
             task_id="earlier", audio="{{ params.audio }}", config="{{ params.config }}"
         )
-        asked = earlier.output
+        asked: Any = earlier.output
         TranscribeOperator(task_id="a", audio=asked, config=asked, output_path=asked, formats=asked)
         TranscribeBatchOperator(task_id="b", audios=asked, output_path=asked, assemblyai_conn_id=asked)
         StreamingCaptureOperator(task_id="c", source=asked, duration=asked, output_path=asked, config=asked)
