@@ -82,8 +82,8 @@ class TranscribeOperator(TranscriptionOperator):
         self.delete_after = check_bool("delete_after", delete_after)
         self.wait_for_completion = check_bool("wait_for_completion", wait_for_completion)
         self.policy = replace(self.policy, reuse=check_bool_or("reuse", reuse, "output"))
-        self.delete_on_kill = on_kill == "delete"
         check_choice("on_kill", on_kill, ("keep", "delete"))
+        self.delete_on_kill = on_kill == "delete"
         self._check_options()
 
     def _check_options(self) -> None:

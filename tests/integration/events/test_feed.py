@@ -92,32 +92,25 @@ def test_serialized_and_back() -> None:
     assert TranscriptEventTrigger(**kwargs).serialize() == (path, kwargs)
 
 
+def each(name: str, words: str, *wrong: Any) -> list[tuple[dict[str, Any], str]]:
+    """Return a case for each wrong value of an argument."""
+    return [({name: value}, words) for value in wrong]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"status": "done"}, "status='done'"),
         ({"status": ["completed"]}, "status=list"),
-        *(
-            ({"poll_interval": wrong}, "poll_interval must be")
-            for wrong in (0, "x", None, inf, nan, True, 1e30)
-        ),
+        *each("poll_interval", "poll_interval must be", 0, "x", None, inf, nan, True, 1e30),
         ({"poll_interval": timedelta.max}, "poll_interval must be"),
         ({"since": "yesterday"}, "not a time"),
-        *(({"since": wrong}, "since must be text") for wrong in (0, 1.5e9, [], date(2026, 1, 1))),
-        *(
-            ({"since": wrong}, "2000 to 2100")
-            for wrong in (datetime.max, datetime.min, "9999-12-31", "1999-12-31")
-        ),
+        *each("since", "since must be text", 0, 1.5e9, [], date(2026, 1, 1)),
+        *each("since", "2000 to 2100", datetime.max, datetime.min, "9999-12-31", "1999-12-31"),
         ({"since": "0001-01-01T00:00:00+14:00"}, "2000 to 2100"),
-        *(({"region": wrong}, "Unknown AssemblyAI region") for wrong in ("mars", 0, [], False, {"a": 1})),
-        *(
-            ({"audio_url_prefix": wrong}, "audio_url_prefix must be text")
-            for wrong in (5, 0, [], b"https://x.com")
-        ),
-        *(
-            ({"assemblyai_conn_id": wrong}, "assemblyai_conn_id must be")
-            for wrong in (None, "", b"x", ["x"], 5)
-        ),
+        *each("region", "Unknown AssemblyAI region", "mars", 0, [], False, {"a": 1}),
+        *each("audio_url_prefix", "audio_url_prefix must be text", 5, 0, [], b"https://x.com"),
+        *each("assemblyai_conn_id", "assemblyai_conn_id must be", None, "", b"x", ["x"], 5),
         ({"audio_url_prefix": "https://x.com/a?token=1"}, "no user, query"),
         ({"audio_url_prefix": "https://me:pass@x.com/"}, "no user, query"),
     ],

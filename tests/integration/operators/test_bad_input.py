@@ -350,7 +350,8 @@ def test_what_is_no_transcript(
     with pytest.raises(AirflowFailException, match="not a transcript id") as caught:
         operator(task_id="t", **{**kwargs, "transcript_id": given}).execute(context)
     assert PRIVATE not in str(caught.value)
-    for region in (0, [], False, {"a": 1}, "mars"):
+    regions: list[Any] = [0, [], False, {"a": 1}, "mars"]
+    for region in regions:
         refused(context, operator, "Unknown AssemblyAI region", **{**kwargs, "region": region})
     assert emulator.requests == []
 
