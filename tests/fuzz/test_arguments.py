@@ -33,6 +33,7 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     InvalidInput,
     ItemsFailed,
+    SourceFailed,
     TransportError,
 )
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS
