@@ -224,7 +224,10 @@ def may_be_a_path(value: object) -> bool:
     if isinstance(value, list | tuple):
         return len(value) < 100 and all(map(may_be_a_path, value))
     if not isinstance(value, str):
-        return not isinstance(value, BadRepr | TellTale)
+        # What cannot be shown, or should not be, is of no kind that a path has.
+        return not isinstance(value, BadRepr | TellTale) and (
+            not isinstance(value, int) or abs(value) < 2**64
+        )
     # One that begins with a slash could be a listing of this machine.
     named = len(value) < 200 and "\0" not in value and value.encode(errors="replace").decode() == value
     return named and not value.lstrip().startswith("/")
