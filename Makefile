@@ -31,7 +31,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
-.PHONY: help install demo test test-airflow test-python test-clients test-distributed test-speech-drops check
+.PHONY: help install demo test fuzz test-airflow test-python test-clients test-distributed test-speech-drops check
 .PHONY: chaos chaos-quick chaos-batch live check-spec dist dist-check
 .PHONY: bench-gateway bench-import bench-streaming bench-upload bench-waiting
 
@@ -45,6 +45,9 @@ demo: install ## turn a recording into text and a summary, without a key: make d
 
 test: install ## every test that needs no key
 	$(BIN)/python -m pytest $(PARALLEL)
+
+fuzz: install ## every argument with values that nobody should give, much and anew each time; `make test` tries a little
+	FUZZ_PROFILE=thorough $(BIN)/python -m pytest $(PARALLEL) tests/fuzz
 
 test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 3.3: the newest patch of it)
 	@case "$(V)" in 3.1|3.2|3.3) ;; *) echo "make test-airflow needs V=3.1, V=3.2 or V=3.3." >&2; exit 2 ;; esac

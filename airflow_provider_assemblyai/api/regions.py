@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.api.validation import shown
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,26 @@ def check_region(region: object) -> str:
     :param region: ``us`` or ``eu`` in any case; None and an empty string mean ``us``.
     :raises InvalidInput: for any other value.
     """
-    if region is None or region == "":
-        return "us"
-    name = region.strip().lower() if isinstance(region, str) else region
-    if not isinstance(name, str) or name not in REGIONS:
-        raise InvalidInput(f"Unknown AssemblyAI region {region!r}: choose one of {', '.join(REGIONS)}.")
+    named = named_region(region)
+    name = "us" if named is None else named.strip().lower()
+    if name not in REGIONS:
+        raise _unknown(region)
     return name
+
+
+def named_region(region: object) -> str | None:
+    """
+    Return the region that is named, as it is spelled; None if none is, which an empty string means as well.
+
+    :raises InvalidInput: it is no text: what is false for Python is not the same as nothing.
+    """
+    if region is not None and not isinstance(region, str):
+        raise _unknown(region)
+    return region or None
+
+
+def _unknown(region: object) -> InvalidInput:
+    return InvalidInput(f"Unknown AssemblyAI region {shown(region)}: choose one of {', '.join(REGIONS)}.")
 
 
 def hosts_for(

@@ -29,7 +29,7 @@ from airflow_provider_assemblyai.api.streaming_frames import (
     read_turn,
 )
 from airflow_provider_assemblyai.api.transcripts import Word
-from airflow_provider_assemblyai.api.validation import check_fields, check_object
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
 
 #: Sent when ``config`` names no model, because the service's own default has changed before.
 DEFAULT_SPEECH_MODEL: Final = "universal-3-6-pro"
@@ -133,10 +133,7 @@ def check_config(config: object) -> dict[str, Any]:
         if name in _RESERVED:
             raise InvalidInput(f"config: leave {name} out: {_RESERVED[name]}.")
     check_fields("config", asked, StreamingConfig)
-    try:
-        json.dumps(asked, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"config cannot be sent: {sanitize(ascii(str(error)))}.") from None
+    check_json("config", dict(asked))
     return dict(asked)
 
 

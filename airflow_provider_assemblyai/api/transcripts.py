@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from airflow_provider_assemblyai.api.call import MAX_BYTES, Body, Call, Product, Reply, finite, url_in
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object, shown
 
 T = TypeVar("T")
 
@@ -424,7 +424,7 @@ def _text(reply: Reply) -> str:
 
 # --- checks before anything is sent ----------------------------------------------------------------------
 
-_ID = re.compile(r"[0-9a-z]{6,16}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_ID = re.compile(r"[0-9a-z]{6,16}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 def _is_id(value: object) -> bool:
@@ -438,7 +438,7 @@ def check_id(value: object) -> str:
     :raises InvalidInput: if it is anything else, so that no request is spent on it.
     """
     if not _is_id(value):
-        raise InvalidInput(f"{sanitize(repr(value))} is not a transcript id.")
+        raise InvalidInput(f"{shown(value)} is not a transcript id.")
     return value  # type: ignore[return-value]
 
 

@@ -19,7 +19,7 @@ from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.llm_gateway import hint as gateway_hint
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import check_id
-from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
+from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object, shown
 
 #: The first is what the service answers; the second stands in some of its examples.
 _SUCCESS: Final = ("success", "completed")
@@ -147,7 +147,7 @@ def check_features(features: object) -> dict[str, Any]:
         raise InvalidInput(f"features must name at least one feature: {', '.join(FEATURES)}.")
     for name, options in chosen.items():
         if not isinstance(name, str):
-            raise InvalidInput(f"features: the name {name!r} is not a string.")
+            raise InvalidInput(f"features: the name {shown(name)} is not a string.")
         if not isinstance(options, Mapping):
             raise InvalidInput(f"features: {name} must be a dict, not {type(options).__name__}.")
         if name in FEATURES:

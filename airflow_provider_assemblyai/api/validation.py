@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final, TypeGuard, TypeVar
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
+
+T = TypeVar("T")
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "a Boolean"),
@@ -21,33 +22,146 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "dict": ((dict,), "an object"),
 }
 
+#: The shortest and the longest duration that makes sense anywhere; the dates that Airflow makes of it exist.
+MIN_SECONDS: Final = 0.001
+MAX_SECONDS: Final = 3650 * 86_400.0
+#: Of counts that cost nothing by themselves.
+MAX_COUNT: Final = 1_000_000
 
-def check_seconds(name: str, value: object) -> float:
+#: Of a text, what is shown in a message.
+_SHOWN: Final = 60
+#: Levels of nested lists and dicts: Airflow and ``json`` go through them by recursion.
+_MAX_DEPTH: Final = 100
+#: Values in a request, and in an argument that Airflow renders, each counted as often as it is written.
+_MAX_JSON_VALUES: Final = 1_000_000
+_MAX_VALUES: Final = 20_000_000
+#: Integers that every JSON library reads.
+_MAX_JSON_INTEGER: Final = 2**63
+
+
+def shown(value: object) -> str:
+    """
+    Return how a wrong argument may be shown in a message: a number or a short text as it is, else its type.
+
+    :param value: anything; what it can do by itself is not called.
+    """
+    kind = type(value)
+    if kind is str:
+        text = str(value)
+        return sanitize(repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"))
+    if isinstance(value, int) and kind is int and value.bit_length() > 64:
+        return "a huge integer"
+    return repr(value) if kind in (bool, int, float, timedelta, type(None)) else kind.__name__
+
+
+def check_bool(name: str, value: object) -> bool:
+    """
+    Return a Boolean. Texts are what a template or an environment variable gives: ``"False"`` is not true.
+
+    :param name: the argument it came from, for the message.
+    :param value: a Boolean, or the text ``true`` or ``false`` in any case.
+    :raises InvalidInput: it is something else.
+    """
+    if isinstance(value, bool):
+        return value
+    text = value.lower() if isinstance(value, str) else None
+    if text not in ("true", "false"):
+        raise InvalidInput(f"{name} must be True or False, not {shown(value)}.")
+    return text == "true"
+
+
+def check_bool_or(name: str, value: object, other: T) -> bool | T:
+    """
+    Return a Boolean, or ``other`` if that is the value.
+
+    :param name: the argument it came from, for the message.
+    :param value: as for :func:`check_bool`, or ``other``.
+    :param other: None, or a word.
+    :raises InvalidInput: it is something else.
+    """
+    if type(value) is type(other) and value == other:
+        return other
+    try:
+        return check_bool(name, value)
+    except InvalidInput:
+        raise InvalidInput(f"{name} must be True, False or {other!r}, not {shown(value)}.") from None
+
+
+def check_seconds(name: str, value: object, *, zero: bool = False, most: float = MAX_SECONDS) -> float:
     """
     Return a duration in seconds.
 
     :param name: the argument it came from, for the message.
     :param value: a number of seconds or a ``timedelta``.
-    :raises InvalidInput: it is not a number, not finite, or not above zero.
+    :param zero: whether it may be 0.
+    :param most: the longest that makes sense.
+    :raises InvalidInput: it is not a number, not above zero, or too short or too long for any clock.
     """
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InvalidInput(f"{name} must be a positive number of seconds, not {sanitize(repr(value))}.")
-    return float(value)
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not (_is_number(seconds) and (MIN_SECONDS <= seconds <= most or (zero and seconds == 0))):
+        least = "0" if zero else f"{MIN_SECONDS:g}"
+        raise InvalidInput(
+            f"{name} must be a {'' if zero else 'positive '}number of seconds, {least} to {most:.0f}, "
+            f"not {shown(value)}."
+        )
+    return float(seconds)
 
 
-def check_count(name: str, value: object, least: int) -> int:
+def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> int:
     """
     Return a whole number.
 
     :param name: the argument it came from, for the message.
     :param least: the smallest that makes sense.
-    :raises InvalidInput: it is not a whole number, or less.
+    :param most: the largest.
+    :raises InvalidInput: it is not a whole number, or out of these bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(f"{name} must be a whole number, at least {least}, not {sanitize(repr(value))}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidInput(
+            f"{name} must be a whole number, at least {least}, at most {most}, not {shown(value)}."
+        )
     return value
+
+
+def check_number(name: str, value: object, least: float, most: float) -> float:
+    """
+    Return a number.
+
+    :param name: the argument it came from, for the message.
+    :param least: the smallest that makes sense.
+    :param most: the largest.
+    :raises InvalidInput: it is not a number, or out of these bounds.
+    """
+    if not (_is_number(value) and least <= value <= most):
+        raise InvalidInput(f"{name} must be a number from {least:g} to {most:g}, not {shown(value)}.")
+    return float(value)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_text(name: str, value: object) -> str:
+    """
+    Return a text.
+
+    :param name: the argument it came from, for the message, which does not show the text.
+    :raises InvalidInput: it is something else, empty, or holds what cannot be sent or looked up.
+    """
+    if not isinstance(value, str) or not value.strip():
+        problem = "empty" if isinstance(value, str) else type(value).__name__
+        raise InvalidInput(f"{name} must be text, and is {problem}.")
+    if "\0" in value or not _is_encodable(value):
+        raise InvalidInput(f"{name} holds NUL, or a lone surrogate, which is no character.")
+    return value
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
@@ -57,9 +171,9 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     :param name: the argument it came from, for the message.
     :raises InvalidInput: it is not.
     """
-    if not any(value == choice and type(value) is type(choice) for choice in choices):
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InvalidInput(
-            f"{name}={value!r}: choose one of {', '.join(repr(choice) for choice in choices)}."
+            f"{name}={shown(value)}: choose one of {', '.join(repr(choice) for choice in choices)}."
         )
 
 
@@ -74,7 +188,7 @@ def check_fields(name: str, given: Mapping[str, object], known: type) -> None:
     """
     for field, value in given.items():
         if not isinstance(field, str):
-            raise InvalidInput(f"{name}: the parameter name {field!r} is not a string.")
+            raise InvalidInput(f"{name}: the parameter name {shown(field)} is not a string.")
         annotation = known.__annotations__.get(field)
         if annotation is None or value is None:
             continue
@@ -95,7 +209,7 @@ def parse_json_text(name: str, value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidInput(f"{name} is text, but not JSON.") from None
 
 
@@ -112,14 +226,75 @@ def check_object(name: str, value: object) -> Mapping[str, Any]:
     return value
 
 
+def check_nesting(name: str, value: object) -> None:
+    """
+    Return if Airflow can render ``value``, which it does by recursion.
+
+    :param name: the argument it came from, for the message.
+    :raises InvalidInput: it is nested too deep, or holds itself.
+    """
+    for _ in _parts(name, value, _MAX_VALUES):
+        pass
+
+
 def check_json(name: str, value: object) -> None:
     """
-    Return if ``value`` can be sent as JSON.
+    Return if ``value`` can be sent as JSON, and is read there as what it is here.
 
     :param name: the argument it came from, for the message.
     :raises InvalidInput: it cannot.
     """
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{name} cannot be sent as JSON: {error}.") from None
+    for part in _parts(name, value, _MAX_JSON_VALUES):
+        problem = _json_problem(part)
+        if problem:
+            raise InvalidInput(f"{name} cannot be sent as JSON: it holds {problem}.")
+
+
+def _json_problem(part: object) -> str | None:
+    match part:
+        case None | bool() | list() | tuple():
+            return None
+        case str():
+            return None if _is_encodable(part) else "a lone surrogate, which is no character"
+        case int():
+            return None if abs(part) < _MAX_JSON_INTEGER else "an integer of more than 64 bits"
+        case float():
+            return None if abs(part) < float("inf") else f"{float(part)}, which is no number there"
+        case dict():
+            names = [name for name in part if not isinstance(name, str)]
+            if names:
+                return f"a name of type {type(names[0]).__name__}"
+            return None if all(map(_is_encodable, part)) else "a name with a lone surrogate"
+    return f"a value of type {type(part).__name__}"
+
+
+def _parts(name: str, value: object, most: int) -> Iterator[object]:
+    """
+    Yield a value and all that it holds, level by level; a container that is held several times is yielded once.
+
+    :param name: the argument it came from, for the message.
+    :param most: values that there may be when each is counted as often as it is held.
+    :raises InvalidInput: there are more, or they are nested too deep.
+    """
+    yield value
+    # By the identity: a value, and how often it is held.
+    level: dict[int, tuple[Any, int]] = {id(value): (value, 1)}
+    count = 0
+    for _ in range(_MAX_DEPTH):
+        below: dict[int, tuple[Any, int]] = {}
+        for container, times in level.values():
+            if not isinstance(container, dict | list | tuple | set | frozenset):
+                continue
+            count += times * len(container)
+            if count > most:
+                raise InvalidInput(f"{name} holds more than {most} values.")
+            for part in container.values() if isinstance(container, dict) else container:
+                if isinstance(part, dict | list | tuple | set | frozenset):
+                    below[id(part)] = (part, times + below.get(id(part), (part, 0))[1])
+                else:
+                    yield part
+        yield from (part for part, _ in below.values())
+        if not below:
+            return
+        level = below
+    raise InvalidInput(f"{name} is nested more than {_MAX_DEPTH} levels deep, or holds itself.")

@@ -32,7 +32,8 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback
+from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback, named_region
+from airflow_provider_assemblyai.api.validation import check_text, shown
 from airflow_provider_assemblyai.client.http import AsyncClient, Client, check_key
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class AssemblyAIHook(BaseHook):
     :param pause: waits some seconds between two attempts; raises to give up.
     :param deadline: when requests and their repeats end; seconds since the epoch.
     :param min_timeout: seconds that each call is given even if the deadline is over.
+    :raises InvalidInput: the name of the connection is not text, or the region is not.
 
     https://www.assemblyai.com/docs/api-reference/overview
     """
@@ -84,8 +86,8 @@ class AssemblyAIHook(BaseHook):
         min_timeout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.assemblyai_conn_id = assemblyai_conn_id
-        self._region = region
+        self.assemblyai_conn_id = check_text("assemblyai_conn_id", assemblyai_conn_id)
+        self._region = named_region(region)
         self._pause = pause
         self._deadline = deadline
         self._min_timeout = min_timeout
@@ -202,7 +204,7 @@ class AssemblyAIHook(BaseHook):
                 allow_insecure_http=_is_true(extra.get("allow_insecure_http")),
             )
         except InvalidInput as error:
-            raise InvalidInput(f"Connection {self.assemblyai_conn_id!r}: {error}") from None
+            raise InvalidInput(f"Connection {shown(self.assemblyai_conn_id)}: {error}") from None
         return key, hosts
 
     def _gateway(self, extra: Mapping[str, Any]) -> GatewaySettings:
@@ -219,7 +221,9 @@ class AssemblyAIHook(BaseHook):
         except (TypeError, ValueError):
             number = math.nan
         if number is not None and not 0 < number < math.inf:
-            raise InvalidInput(f"Connection {self.assemblyai_conn_id!r}: {name} must be a number above zero.")
+            raise InvalidInput(
+                f"Connection {shown(self.assemblyai_conn_id)}: {name} must be a number above zero."
+            )
         return number
 
 
@@ -249,7 +253,7 @@ def _explain_missing(conn_id: str) -> Iterator[None]:
         yield
     except AirflowNotFoundException:
         raise InvalidInput(
-            f"Connection {conn_id!r} is not defined: create one of type AssemblyAI with the API key as password."
+            f"Connection {shown(conn_id)} is not defined: create one of type AssemblyAI with the API key as password."
         ) from None
 
 

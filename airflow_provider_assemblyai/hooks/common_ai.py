@@ -24,6 +24,7 @@ from pydantic_ai.settings import ModelSettings
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply
 from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, UnexpectedReply
+from airflow_provider_assemblyai.api.validation import shown
 from airflow_provider_assemblyai.client.http import check_key
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 
@@ -83,8 +84,8 @@ class AssemblyAILLMHook(PydanticAIHook):
             model = super()._resolve_own_model(**forwarded)
             if not isinstance(model, OpenAIChatModel):
                 raise InvalidInput(
-                    f"Connection {self.llm_conn_id!r}: the LLM Gateway has chat completions only, so name the model "
-                    f"by its id alone, such as 'gpt-5', not {self._get_configured_model_name()!r}."
+                    f"Connection {shown(self.llm_conn_id)}: the LLM Gateway has chat completions only, so name the model "
+                    f"by its id alone, such as 'gpt-5', not {shown(self._get_configured_model_name())}."
                 )
         return GatewayModel(
             model.model_name,

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.regions import check_region
+from airflow_provider_assemblyai.api.regions import check_region, named_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
+from airflow_provider_assemblyai.api.validation import check_count, parse_json_text, shown
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, open_path
 
@@ -24,6 +24,8 @@ DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("json", "txt")
 MAX_XCOM_TEXT: Final = 256 * 1024
 #: Seconds that each request for a result is given, also when the time of the task is over: the result is paid for.
 RESULT_TIMEOUT: Final = 30.0
+#: Characters of a caption that is as long as a text.
+_MAX_CAPTION: Final = 10_000
 
 Send = Callable[[Any], Any]
 F = TypeVar("F", bound=str)
@@ -65,15 +67,24 @@ def check_formats(given: object, known: Sequence[F]) -> tuple[F, ...]:
     :param known: the formats that there are.
     :raises InvalidInput: for an unknown one, or an empty list.
     """
-    if isinstance(given, str):
-        with suppress(ValueError):
-            given = json.loads(given)
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise InvalidInput("formats must be a list.")
-    unknown = [name for name in given if name not in known]
-    if unknown or not given:
-        raise InvalidInput(f"formats: {unknown or 'an empty list'}: choose from {', '.join(known)}.")
+    given = parse_json_text("formats", given)
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes | bytearray | memoryview):
+        raise InvalidInput(f"formats must be a list, not {shown(given)}.")
+    wrong = [name for name in given if not isinstance(name, str) or name not in known]
+    if wrong or not given:
+        problem = shown(wrong[0]) if wrong else "an empty list"
+        raise InvalidInput(f"formats: {problem}: choose from {', '.join(known)}.")
     return tuple(dict.fromkeys(given))
+
+
+def check_caption_length(chars: int | None) -> int | None:
+    """
+    Return the characters that a caption may have.
+
+    :param chars: the user's ``chars_per_caption``, or None.
+    :raises InvalidInput: it is no such number.
+    """
+    return None if chars is None else check_count("chars_per_caption", chars, 1, _MAX_CAPTION)
 
 
 def resolve_transcript(transcript: object, region: str | None = None) -> tuple[str, str | None]:
@@ -84,12 +95,15 @@ def resolve_transcript(transcript: object, region: str | None = None) -> tuple[s
     :param region: the region the user named, if any.
     :raises InvalidInput: there is no usable id, or two regions are named.
     """
+    named = named_region(region)
     if not isinstance(transcript, Mapping):
-        return transcripts.check_id(transcript), region or None
-    home = transcript.get("region")
-    if region and home and check_region(region) != home:
-        raise InvalidInput(f"The transcript lives in region {home}, but region={region!r} was asked for.")
-    return transcripts.check_id(transcript.get("transcript_id")), region or home
+        return transcripts.check_id(transcript), named
+    home = named_region(transcript.get("region"))
+    if named and home and check_region(named) != check_region(home):
+        raise InvalidInput(
+            f"The transcript lives in region {check_region(home)}, but region={shown(named)} was asked for."
+        )
+    return transcripts.check_id(transcript.get("transcript_id")), named or home
 
 
 def summarize(

@@ -14,6 +14,8 @@ from airflow_provider_assemblyai.api.validation import check_choice, check_count
 
 #: Of every stored state. A new version of this package reads what an old one wrote.
 VERSION: Final = 1
+#: Whatever fails so often fails for ever.
+MAX_RESUBMITS: Final = 100
 
 WEBHOOK_FIELDS: Final = ("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value")
 
@@ -84,7 +86,7 @@ class ReusePolicy:
         check_choice("reuse", self.reuse, (True, False, "output"))
         check_choice("on_same_url", self.on_same_url, ("adopt", "resubmit", "fail"))
         check_choice("on_missing", self.on_missing, ("fail", "resubmit"))
-        check_count("max_resubmits", self.max_resubmits, 0)
+        check_count("max_resubmits", self.max_resubmits, 0, MAX_RESUBMITS)
 
 
 def job_identity(fingerprint: str, conn_id: str, hosts: Hosts, clear_generation: int | None) -> JobState:

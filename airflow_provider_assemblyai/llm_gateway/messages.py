@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.validation import check_json, parse_json_text
+from airflow_provider_assemblyai.api.validation import check_json, check_text, parse_json_text
 
 #: The service wants it spelled exactly so.
 TRANSCRIPT_MARKER: Final = "{{ transcript }}"
@@ -80,10 +80,7 @@ def repair_messages(messages: list[dict[str, Any]], answer: str | None, problem:
 
 
 def _message(role: str, name: str, text: object) -> dict[str, Any]:
-    if not isinstance(text, str) or not text.strip():
-        problem = "empty" if isinstance(text, str) else type(text).__name__
-        raise InvalidInput(f"{name} must be text, and is {problem}.")
-    return {"role": role, "content": text}
+    return {"role": role, "content": check_text(name, text)}
 
 
 def _conversation(messages: object) -> list[dict[str, Any]]:

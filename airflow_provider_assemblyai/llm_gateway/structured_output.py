@@ -17,6 +17,7 @@ from airflow_provider_assemblyai.api.call import parse_json
 from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusable, UnexpectedReply
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.validation import check_json, shown
 
 #: Models wrap JSON like this, also where a request forbids it.
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
@@ -35,15 +36,10 @@ class OutputSchema:
     def __init__(self, response_format: Any) -> None:
         self._model = response_format if _is_model(response_format) else None
         if self._model is not None:
-            schema, name, self._given = self._model.model_json_schema(), self._model.__name__, None
-        elif isinstance(response_format, Mapping):
-            schema, name, self._given = _unpack(response_format)
-            _check_schema(schema)
+            schema, name, self._given = _schema_of(self._model), self._model.__name__, None
         else:
-            raise InvalidInput(
-                "response_format must be a JSON schema as a dict or a pydantic model class, "
-                f"not {sanitize(repr(response_format))}."
-            )
+            schema, name, self._given = _unpack(check_response_format(response_format))
+            _check_schema(schema)
         self.schema: dict[str, Any] = schema
         self._name = re.sub(r"[^a-zA-Z0-9_-]+", "_", str(name))[:64] or "answer"
 
@@ -151,6 +147,30 @@ def parse_answer(
 
 def _request_id(answer: ChatCompletion) -> str:
     return f" (request id {answer.request_id})" if answer.request_id else ""
+
+
+def check_response_format(value: object) -> Any:
+    """
+    Return the user's ``response_format`` if its kind is right; whether the schema is, costs an import to find out.
+
+    :raises InvalidInput: it is neither a dict nor a model class, or cannot be sent.
+    """
+    if isinstance(value, Mapping):
+        check_json("response_format", dict(value))
+    elif not _is_model(value):
+        raise InvalidInput(
+            f"response_format must be a JSON schema as a dict or a pydantic model class, not {shown(value)}."
+        )
+    return value
+
+
+def _schema_of(model: Any) -> dict[str, Any]:
+    try:
+        return dict(model.model_json_schema())
+    except Exception as error:  # pydantic has many, and users' own types raise what they like
+        raise InvalidInput(
+            f"response_format: {model.__name__} has no JSON schema ({type(error).__name__})."
+        ) from error
 
 
 def _is_model(value: object) -> bool:

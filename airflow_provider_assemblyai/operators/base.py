@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_assemblyai.api.validation import check_nesting, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
@@ -36,11 +37,21 @@ class AssemblyAIOperator(CancellationMixin, BaseOperator):
         *,
         assemblyai_conn_id: str = AssemblyAIHook.default_conn_name,
         retries: int = 2,
-        retry_delay: timedelta = timedelta(seconds=30),
+        retry_delay: float | timedelta = timedelta(seconds=30),
         **kwargs: Any,
     ) -> None:
-        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        delay = timedelta(seconds=check_seconds("retry_delay", retry_delay, zero=True))
+        super().__init__(retries=retries, retry_delay=delay, **kwargs)
         self.assemblyai_conn_id = assemblyai_conn_id
+
+    def _check_options(self) -> None:
+        """
+        Refuse, while the DAG is parsed, what is known to be wrong by then; the last thing that a constructor does.
+
+        :raises InvalidInput: an argument cannot work.
+        """
+        for name in self.template_fields:
+            check_nesting(name, getattr(self, name, None))
 
     def _time_limit(self, timeout: float) -> float:
         """
@@ -84,6 +95,7 @@ class TranscriptOperator(AssemblyAIOperator):
         super().__init__(**kwargs)
         self.transcript_id = transcript_id
         self.region = region
+        self._check_options()
 
     def _resolve_transcript(self, **limits: Any) -> tuple[str, AssemblyAIHook]:
         """

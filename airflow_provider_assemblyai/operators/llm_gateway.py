@@ -13,12 +13,24 @@ from airflow.providers.common.compat.sdk import Context
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.errors import ApiError, AssemblyAIError, InvalidInput, ResponseUnusable
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion, Model, Usage
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_json
+from airflow_provider_assemblyai.api.validation import (
+    check_bool_or,
+    check_choice,
+    check_count,
+    check_json,
+    check_number,
+    check_text,
+    shown,
+)
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.messages import compose, repair_messages
-from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, parse_answer
+from airflow_provider_assemblyai.llm_gateway.structured_output import (
+    OutputSchema,
+    check_response_format,
+    parse_answer,
+)
 from airflow_provider_assemblyai.mixins.transcript_marker import TranscriptMarkerMixin
 from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
 from airflow_provider_assemblyai.storage.atomic_files import as_json
@@ -109,27 +121,32 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
         self.fallback_config = fallback_config
         self.extra_body = extra_body
         self.on_truncation = on_truncation
-        self.push_answer = push_answer
+        self.push_answer = check_bool_or("push_answer", push_answer, None)
         self._check_options()
 
     def _check_options(self) -> None:
-        """Refuse, while the DAG is parsed, what is known to be wrong by then."""
+        super()._check_options()
         check_choice("on_truncation", self.on_truncation, ("fail", "return"))
         check_choice("repair", self.repair, (0, 1))
         check_count("max_tokens", self.max_tokens, 1)
+        if self.temperature is not None:
+            check_number("temperature", self.temperature, 0, 2)
+        if self.response_format is not None:
+            check_response_format(self.response_format)
         if self.repair and self.response_format is None:
             raise InvalidInput("repair needs a response_format: without one every answer fits.")
         if self.push_answer is False and self.output_path is None:
             raise InvalidInput("push_answer=False needs an output_path: the answer would go nowhere.")
-        if (warm := self.temperature) is not None and (
-            isinstance(warm, bool) or not isinstance(warm, int | float) or not 0 <= warm <= 2
-        ):
-            raise InvalidInput(f"temperature must be a number from 0 to 2, not {warm!r}.")
         types = {"tools": list, "fallbacks": list, "fallback_config": dict, "extra_body": dict}
         for name, kind in types.items():
             value = getattr(self, name)
-            if value is not None and not isinstance(value, kind):
-                raise InvalidInput(f"{name} must be a {kind.__name__}, not {type(value).__name__}.")
+            if value is None:
+                continue
+            if not isinstance(value, kind):
+                raise InvalidInput(f"{name} must be a {kind.__name__}, not {shown(value)}.")
+            if kind is list and (wrong := [one for one in value if not isinstance(one, dict)]):
+                raise InvalidInput(f"{name} must hold dicts, and holds {shown(wrong[0])}.")
+            check_json(name, value)
         for name in self.extra_body or {}:
             if name in _NOT_IN_EXTRA_BODY:
                 reason = (
@@ -147,19 +164,18 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
     def _build_request(
         self, context: Context, hook: AssemblyAIHook, transcript_id: str | None
     ) -> tuple[str, dict[str, Any]]:
-        model = self.model or hook.gateway.model
-        if not isinstance(model, str) or not model.strip():
+        model = hook.gateway.model if self.model is None else check_text("model", self.model).strip()
+        if not model:
             raise InvalidInput(
                 "There is no model to ask: name one as model=..., or as llm_model in the connection's extra. "
                 "AssemblyAIHook().models() lists them."
             )
-        model = model.strip()
         schema = self._schema()
         prompt, messages = self._prompt(context)
         fields: dict[str, Any] = {
             "model": model,
             "messages": compose(
-                prompt, messages, self.system_prompt or None, with_transcript=transcript_id is not None
+                prompt, messages, self.system_prompt, with_transcript=transcript_id is not None
             ),
             **{name: getattr(self, name) for name in _SENT_AS_GIVEN},
             "transcript_id": transcript_id,
@@ -167,7 +183,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
         }
         body = {name: value for name, value in fields.items() if value is not None}
         body |= self.extra_body or {}
-        check_json("The request (check tools and extra_body)", body)
+        check_json("The request", body)
         return model, body
 
     def _complete(self, context: Context, request: PaidRequest, progress: CallProgress) -> Any:

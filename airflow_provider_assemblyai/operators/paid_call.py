@@ -30,9 +30,10 @@ from airflow_provider_assemblyai.api.errors import (
     ResponseLost,
     UnexpectedReply,
 )
+from airflow_provider_assemblyai.api.regions import named_region
 from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_too_much, backoff, bound_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import check_choice, check_seconds
+from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
@@ -48,6 +49,9 @@ OnLostAnswer = Literal["retry", "fail"]
 WaitForTurn = Literal["auto"] | bool
 
 PROGRESS_VERSION: Final = 1
+
+#: Seconds that an answer may take; a socket cannot wait for more than 24 days.
+_MAX_ANSWER_TIME: Final = 86_400.0
 
 
 class CallProgress(TypedDict, total=False):
@@ -140,14 +144,13 @@ class PaidCallOperator(AssemblyAIOperator):
         self.transcript_id = transcript_id
         self.output_path = output_path
         self.region = region
-        self.deferrable = deferrable
-        self.wait_for_turn = wait_for_turn
+        self.deferrable = check_bool("deferrable", deferrable)
+        self.wait_for_turn = check_bool_or("wait_for_turn", wait_for_turn, "auto")
         self.max_wait = check_seconds("max_wait", max_wait)
-        self.timeout = check_seconds("timeout", timeout)
+        self.timeout = check_seconds("timeout", timeout, most=_MAX_ANSWER_TIME)
         self.on_lost_answer = on_lost_answer
-        check_choice("wait_for_turn", wait_for_turn, ("auto", True, False))
         check_choice("on_lost_answer", on_lost_answer, ("retry", "fail"))
-        if wait_for_turn is True and not deferrable:
+        if self.wait_for_turn is True and not self.deferrable:
             raise InvalidInput(
                 "wait_for_turn=True needs deferrable=True: the rate limiter is in the triggerer."
             )
@@ -210,7 +213,7 @@ class PaidCallOperator(AssemblyAIOperator):
         """Return what the task returns, out of the file that an earlier try wrote; nothing is paid for."""
 
     def _prepare(self, context: Context) -> PaidRequest:
-        transcript_id, region = None, self.region or None
+        transcript_id, region = None, named_region(self.region)
         if self.transcript_id is not None:
             transcript_id, region = resolve_transcript(self.transcript_id, region)
         hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._control.pause)

@@ -16,7 +16,14 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Context, O
 
 from airflow_provider_assemblyai.api import streaming, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.api.validation import (
+    check_bool,
+    check_choice,
+    check_count,
+    check_seconds,
+    check_text,
+    shown,
+)
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource, check_path, check_source, open_source
 from airflow_provider_assemblyai.capture.config import (
     DEFAULT_FORMATS,
@@ -33,7 +40,7 @@ from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
-from airflow_provider_assemblyai.jobs.results import check_formats
+from airflow_provider_assemblyai.jobs.results import check_caption_length, check_formats
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
@@ -109,7 +116,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         fallback: Literal["transcribe"] | None = None,
         fallback_config: dict[str, Any] | None = None,
         start_within: Seconds = 3600.0,
-        retry_delay: timedelta = timedelta(seconds=5),
+        retry_delay: Seconds = timedelta(seconds=5),
         **kwargs: Any,
     ) -> None:
         super().__init__(retry_delay=retry_delay, **kwargs)
@@ -118,10 +125,10 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         self.output_path = output_path
         self.config = config
         self.formats = formats
-        self.chars_per_caption = chars_per_caption
-        self.keep_audio = keep_audio
+        self.chars_per_caption = check_caption_length(chars_per_caption)
+        self.keep_audio = check_bool("keep_audio", keep_audio)
         self.channels = channels
-        self.push_text = push_text
+        self.push_text = check_bool("push_text", push_text)
         self.segment = check_seconds("segment", segment)
         self.stop_when_silent = (
             None if stop_when_silent is None else check_seconds("stop_when_silent", stop_when_silent)
@@ -136,25 +143,26 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         self._check_options()
 
     def _check_options(self) -> None:
-        """Refuse, while the DAG is parsed, what can be checked by then."""
+        super()._check_options()
         check_choice("channels", self.channels, (1, 2))
         check_choice("on_partial", self.on_partial, ("succeed", "fail"))
         check_choice("fallback", self.fallback, ("transcribe", None))
-        if self.chars_per_caption is not None:
-            check_count("chars_per_caption", self.chars_per_caption, 1)
         if self.segment > MAX_SEGMENT:
             raise InvalidInput(
                 f"segment must be at most {MAX_SEGMENT:.0f} seconds: that is what a kill may lose."
             )
         if not 5 <= self.inactivity_timeout <= 3600:
             raise InvalidInput("inactivity_timeout must be 5 to 3600 seconds.")
-        if not isinstance(self.duration, str):
+        if isinstance(self.duration, int | float | timedelta):
             _check_duration(self.duration)
 
-    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], *args: Any, **kwargs: Any
+    ) -> None:
         # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered
-        # fields for its UI.
-        super()._do_render_template_fields(*args, **kwargs)
+        # fields for its UI. A callable would be taken for one that makes the value of the field, and called.
+        names = [name for name in template_fields if name != "source" or not callable(self.source)]
+        super()._do_render_template_fields(parent, names, *args, **kwargs)
         mask_url_secrets(self.source)
         with suppress(InvalidInput):  # execute says what is wrong with it
             mask_webhook_secrets(streaming.check_config(self.config))
@@ -230,6 +238,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         ).run()
 
     def _capture_config(self) -> CaptureConfig:
+        check_text("assemblyai_conn_id", self.assemblyai_conn_id)
         fallback_config = transcripts.check_config(self.fallback_config)
         return CaptureConfig(
             duration=self._duration(),
@@ -254,7 +263,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             try:
                 value = float(value)
             except ValueError:
-                raise InvalidInput("duration must be a number of seconds.") from None
+                raise InvalidInput(f"duration must be a number of seconds, not {shown(value)}.") from None
         return _check_duration(value)
 
     def _output_name(self) -> str:

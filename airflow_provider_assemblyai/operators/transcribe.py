@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.api.validation import check_choice
+from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import upload_shortfall
@@ -78,16 +78,16 @@ class TranscribeOperator(TranscriptionOperator):
     ) -> None:
         super().__init__(timeout=timeout, **kwargs)
         self.audio = audio
-        self.push_text = push_text
-        self.delete_after = delete_after
-        self.wait_for_completion = wait_for_completion
-        self.policy = replace(self.policy, reuse=reuse)
-        self.delete_on_kill = on_kill == "delete"
+        self.push_text = check_bool_or("push_text", push_text, None)
+        self.delete_after = check_bool("delete_after", delete_after)
+        self.wait_for_completion = check_bool("wait_for_completion", wait_for_completion)
+        self.policy = replace(self.policy, reuse=check_bool_or("reuse", reuse, "output"))
         check_choice("on_kill", on_kill, ("keep", "delete"))
+        self.delete_on_kill = on_kill == "delete"
         self._check_options()
 
     def _check_options(self) -> None:
-        """Refuse, while the DAG is parsed, what is known to be wrong by then."""
+        super()._check_options()
         if self.policy.reuse == "output" and self.output_path is None:
             raise InvalidInput(
                 "reuse='output' needs an output_path: that is where other runs leave their records."

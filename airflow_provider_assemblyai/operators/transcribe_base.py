@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
+from airflow_provider_assemblyai.api.validation import check_bool, check_choice, check_seconds
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
 from airflow_provider_assemblyai.jobs.masking import mask_webhook_secrets
@@ -74,18 +74,16 @@ class TranscriptionOperator(AssemblyAIOperator):
         self.config = config
         self.output_path = output_path
         self.formats = formats
-        self.chars_per_caption = chars_per_caption
+        self.chars_per_caption = results.check_caption_length(chars_per_caption)
         self.transfer = transfer
         self.presign_expiry = check_seconds("presign_expiry", presign_expiry)
-        self.deferrable = deferrable
+        self.deferrable = check_bool("deferrable", deferrable)
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
         self.policy = ReusePolicy(
             True, on_same_url, on_missing, max_resubmits, check_seconds("settle_time", settle_time)
         )
         check_choice("transfer", transfer, TRANSFERS)
-        if chars_per_caption is not None:
-            check_count("chars_per_caption", chars_per_caption, 1)
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         # The hook that plain and mapped tasks share, and the last moment before Airflow stores the rendered

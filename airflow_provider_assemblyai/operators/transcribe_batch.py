@@ -9,14 +9,20 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
-from math import inf
+from os import PathLike
 from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import BatchLocked, InvalidInput, ItemsFailed, UnexpectedReply
-from airflow_provider_assemblyai.api.validation import check_choice, check_count
+from airflow_provider_assemblyai.api.validation import (
+    check_choice,
+    check_count,
+    check_number,
+    check_text,
+    shown,
+)
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Items
 from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, manifest_lines
@@ -37,6 +43,9 @@ _STATE_VERSION = 1
 #: Of the window, what is left when a worker fills it: with a window of three times the account's concurrency, as many
 #: again may end until the worker is there.
 _LOW_WATER = 2 / 3
+#: Jobs of which a trigger can still hold the ids, and threads that a worker can have.
+_MAX_WINDOW = 100_000
+_MAX_THREADS = 256
 
 
 class TranscribeBatchOperator(TranscriptionOperator):
@@ -94,9 +103,13 @@ class TranscribeBatchOperator(TranscriptionOperator):
     ) -> None:
         super().__init__(output_path=output_path, timeout=timeout, **kwargs)
         self.audios = audios
-        self.max_in_flight = check_count("max_in_flight", max_in_flight, 1)
-        self.upload_workers = check_count("upload_workers", upload_workers, 1)
-        self.max_audio_minutes = max_audio_minutes
+        self.max_in_flight = check_count("max_in_flight", max_in_flight, 1, _MAX_WINDOW)
+        self.upload_workers = check_count("upload_workers", upload_workers, 1, _MAX_THREADS)
+        self.max_audio_minutes = (
+            None
+            if max_audio_minutes is None
+            else check_number("max_audio_minutes", max_audio_minutes, 0.01, 1e9)
+        )
         self.on_partial_failure = on_partial_failure
         self.retry_failed = retry_failed
         self.on_locked = on_locked
@@ -105,10 +118,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
         check_choice("on_partial_failure", on_partial_failure, ("fail", "skip", "succeed"))
         check_choice("retry_failed", retry_failed, ("transient", "all"))
         check_choice("on_locked", on_locked, ("wait", "fail"))
-        if max_audio_minutes is not None and not (
-            isinstance(max_audio_minutes, int | float) and 0 < max_audio_minutes < inf
-        ):
-            raise InvalidInput("max_audio_minutes must be a positive number of minutes.")
+        self._check_options()
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         super()._do_render_template_fields(*args, **kwargs)
@@ -277,6 +287,12 @@ class TranscribeBatchOperator(TranscriptionOperator):
     # --- arguments ---------------------------------------------------------------------------------------
 
     def _session(self, context: Context) -> BatchSession:
+        check_text("assemblyai_conn_id", self.assemblyai_conn_id)
+        if not isinstance(self.audios, str | PathLike | ObjectStoragePath | Sequence) or isinstance(
+            self.audios, bytes | bytearray | memoryview
+        ):
+            # What is read only once, or in another order the next time, cannot be resumed.
+            raise InvalidInput(f"audios must be a list, a folder or a glob, not {shown(self.audios)}.")
         path = open_path(self.output_path, "output_path")
         settings = BatchSettings(
             self.assemblyai_conn_id,

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
-from airflow_provider_assemblyai.api.validation import check_count
+from airflow_provider_assemblyai.api.validation import check_bool, check_text
 from airflow_provider_assemblyai.hooks.assemblyai import fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Format, Summary
@@ -54,17 +54,16 @@ class TranscriptExportOperator(TranscriptOperator):
         self.output_path = output_path
         self.formats = formats
         self.name = name
-        self.chars_per_caption = chars_per_caption
-        if chars_per_caption is not None:
-            check_count("chars_per_caption", chars_per_caption, 1)
-        self.push_text = push_text
+        self.chars_per_caption = results.check_caption_length(chars_per_caption)
+        self.push_text = check_bool("push_text", push_text)
+        self._check_options()
 
     def execute(self, context: Context) -> Summary:
         with fail_fast():
             transcript_id, hook = self._resolve_transcript()
             formats = results.check_formats(self.formats, results.FORMATS)
-            if self.name is not None and (not self.name or "/" in self.name):
-                raise InvalidInput("name must not be empty or hold a slash: the place is output_path.")
+            if self.name is not None and "/" in check_text("name", self.name):
+                raise InvalidInput("name must not hold a slash: the place is output_path.")
             # Without a name of the user's the id names the files, which no other mapped task has.
             index = None if self.name is None else context["ti"].map_index
             outputs = OutputFiles.at(self.output_path, self.name or transcript_id, index)

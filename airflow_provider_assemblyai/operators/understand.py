@@ -13,7 +13,7 @@ from airflow_provider_assemblyai.api import understanding
 from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusable
 from airflow_provider_assemblyai.api.transcripts import check_id
 from airflow_provider_assemblyai.api.understanding import UnderstandingResponse
-from airflow_provider_assemblyai.api.validation import check_choice
+from airflow_provider_assemblyai.api.validation import check_bool_or, check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
@@ -89,10 +89,14 @@ class UnderstandOperator(PaidCallOperator):
     ) -> None:
         super().__init__(transcript_id=transcript_id, **kwargs)
         self.features = features
-        self.push_result = push_result
+        self.push_result = check_bool_or("push_result", push_result, None)
         self.on_failed_feature = on_failed_feature
-        check_choice("on_failed_feature", on_failed_feature, ("fail", "warn"))
-        if push_result is False and self.output_path is None:
+        self._check_options()
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        check_choice("on_failed_feature", self.on_failed_feature, ("fail", "warn"))
+        if self.push_result is False and self.output_path is None:
             raise InvalidInput("push_result=False needs an output_path: what is found would go nowhere.")
 
     def _build_request(

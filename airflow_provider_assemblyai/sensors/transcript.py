@@ -20,8 +20,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, TranscriptTimeout
-from airflow_provider_assemblyai.api.validation import check_seconds
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, TranscriptTimeout
+from airflow_provider_assemblyai.api.validation import check_bool, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Summary
@@ -44,7 +44,8 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
         default_deferrable`` of the Airflow configuration.
     :param poke_interval: seconds between two looks; in deferrable mode between the first ones.
-    :param timeout: seconds to wait, as in every sensor.
+    :param timeout: seconds to wait, as in every sensor. Default: ``[sensors] default_timeout``.
+    :param max_wait: the longest interval of ``exponential_backoff``, as in every sensor.
     :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
     :raises AirflowSensorTimeout: the time is over; with ``soft_fail`` the task is skipped.
     :raises AirflowFailException: a retry cannot help: a failed transcript, an unknown id, a refused key.
@@ -62,12 +63,24 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
         push_text: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 15.0,
+        timeout: float | timedelta | None = None,
+        max_wait: float | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
-        check_seconds("poke_interval", poke_interval)
-        super().__init__(poke_interval=poke_interval, **kwargs)
-        self.push_text = push_text
-        self.deferrable = deferrable
+        # Before the base class makes a timedelta of them, which overflows.
+        super().__init__(
+            poke_interval=check_seconds("poke_interval", poke_interval),
+            timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
+            max_wait=None if max_wait is None else check_seconds("max_wait", max_wait, zero=True),
+            **kwargs,
+        )
+        self.push_text = check_bool("push_text", push_text)
+        self.deferrable = check_bool("deferrable", deferrable)
+        # Of every sensor, which takes any text for true.
+        for name in ("soft_fail", "never_fail", "silent_fail", "exponential_backoff"):
+            setattr(self, name, check_bool(name, getattr(self, name)))
+        if self.soft_fail and self.never_fail:
+            raise InvalidInput("soft_fail and never_fail exclude each other: set one of them.")
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""

@@ -9,10 +9,14 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.regions import named_region
+from airflow_provider_assemblyai.api.validation import check_number, check_text, shown
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling.connection import Connection, get_connection
 
 _VERSION = 1
+#: Seconds since the epoch; the year 33658.
+_MAX_MOMENT = 1e12
 
 
 @dataclass(eq=False, repr=False)
@@ -36,7 +40,7 @@ class DeferralTrigger(StoredTrigger):
     A trigger that a deferred task waits for.
 
     :param version: of the arguments.
-    :raises InvalidInput: another version of this provider has made it.
+    :raises InvalidInput: another version of this provider has made it, or its row is damaged.
     """
 
     #: A deferred task may ask for a queue of triggerers; there is nothing here that forbids it.
@@ -47,7 +51,35 @@ class DeferralTrigger(StoredTrigger):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.version != _VERSION:
-            raise InvalidInput(f"{type(self).__name__}: version {self.version} is not known here.")
+            raise InvalidInput(f"{type(self).__name__}: version {shown(self.version)} is not known here.")
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        """
+        Refuse what no task of this package has stored, before anybody waits for it.
+
+        :raises InvalidInput: an argument has a wrong type, or a value that cannot work.
+        """
+
+
+def check_place(conn_id: object, region: object) -> None:
+    """
+    Return if a connection and a region can be those of a trigger; an empty region is the connection's.
+
+    :raises InvalidInput: they cannot.
+    """
+    check_text("assemblyai_conn_id", conn_id)
+    named_region(region)
+
+
+def check_moment(name: str, value: object) -> None:
+    """
+    Return if ``value`` can be seconds since the epoch.
+
+    :param name: the argument it came from, for the message.
+    :raises InvalidInput: it cannot.
+    """
+    check_number(name, value, 0, _MAX_MOMENT)
 
 
 def shared_connection(conn_id: str, region: str | None) -> Connection:

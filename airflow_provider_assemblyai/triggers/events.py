@@ -15,15 +15,18 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.api.validation import check_choice, check_seconds, check_text, shown
 from airflow_provider_assemblyai.events.feed import Numbered, Subscriber, TranscriptFeed, shared_feed
 from airflow_provider_assemblyai.events.watermark import ListedTranscript, Watermark, format_time, parse_time
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling.connection import Connection
-from airflow_provider_assemblyai.triggers.base import StoredTrigger, shared_connection
+from airflow_provider_assemblyai.triggers.base import StoredTrigger, check_place, shared_connection
 
 #: Where the list locates the audio of a deleted transcript. It has nothing left to send an event for.
 _DELETED = "deleted_by_user"
 _PAYLOAD_VERSION = 1
+#: The years in which something may have been submitted.
+_YEARS = range(2000, 2101)
 
 
 @dataclass(eq=False, repr=False)
@@ -61,19 +64,19 @@ class TranscriptEventTrigger(StoredTrigger, BaseEventTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.status not in ("completed", "error", "any"):
-            raise InvalidInput(f"status must be completed, error or any, not {self.status!r}.")
-        if not self.poll_interval > 0:
-            raise InvalidInput("poll_interval must be above zero.")
-        if self.audio_url_prefix and strip_url(self.audio_url_prefix) != self.audio_url_prefix:
+        check_choice("status", self.status, ("completed", "error", "any"))
+        self.poll_interval = check_seconds("poll_interval", self.poll_interval)
+        prefix = self.audio_url_prefix
+        if prefix is None or (isinstance(prefix, str) and not prefix):
+            pass  # every address begins with nothing
+        elif strip_url(check_text("audio_url_prefix", prefix)) != prefix:
             raise InvalidInput(
                 "audio_url_prefix must hold no user, query or fragment: it is stored as it is."
             )
+        check_place(self.assemblyai_conn_id, self.region)
         self.region = self.region and check_region(self.region)
-        text = self.since.isoformat() if isinstance(self.since, datetime) else self.since
-        self._since = None if text is None else parse_time(text)
+        self._since = None if self.since is None else _moment(self.since)
         self.since = format_time(self._since)
-        self.poll_interval = float(self.poll_interval)
 
     def shared_stream_key(self) -> Hashable:
         """Triggers that are equal in this share one poll."""
@@ -168,3 +171,18 @@ class TranscriptEventTrigger(StoredTrigger, BaseEventTrigger):
             "completed": format_time(entry.completed),
             "audio_url": strip_url(entry.audio_url),
         }
+
+
+def _moment(since: object) -> float:
+    """Return the user's ``since`` as seconds since the epoch."""
+    if not isinstance(since, datetime):
+        text = check_text("since", since)
+        try:
+            since = datetime.fromisoformat(text)
+        except ValueError:
+            raise InvalidInput(
+                f"since={shown(text)} is not a time: write it as 2026-11-23T08:00:00+00:00."
+            ) from None
+    if since.year not in _YEARS:
+        raise InvalidInput(f"since must be in the years {_YEARS[0]} to {_YEARS[-1]}, not {since.year}.")
+    return parse_time(since.isoformat())

@@ -12,6 +12,7 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.validation import MAX_SECONDS, check_number, check_text, shown
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
     GateEvent,
@@ -22,7 +23,7 @@ from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
 )
 from airflow_provider_assemblyai.polling import policy
 from airflow_provider_assemblyai.polling.connection import LoopLocal
-from airflow_provider_assemblyai.triggers.base import DeferralTrigger
+from airflow_provider_assemblyai.triggers.base import DeferralTrigger, check_moment, check_place
 
 
 @dataclass(eq=False, repr=False)
@@ -54,6 +55,18 @@ class LLMGatewayTrigger(DeferralTrigger):
     not_before: float | None = None
     refusal: Refusal | None = None
     startup_seconds: float | None = None
+
+    def _check_arguments(self) -> None:
+        check_place(self.assemblyai_conn_id, self.region)
+        check_text("model", self.model)
+        check_moment("entered_at", self.entered_at)
+        check_moment("deadline", self.deadline)
+        if self.not_before is not None:
+            check_moment("not_before", self.not_before)
+        if self.refusal is not None and not isinstance(self.refusal, dict):
+            raise InvalidInput(f"refusal must be a dict, not {shown(self.refusal)}.")
+        if self.startup_seconds is not None:
+            check_number("startup_seconds", self.startup_seconds, 0, MAX_SECONDS)
 
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         yield TriggerEvent({"version": policy.EVENT_VERSION, **await self._wait()})

@@ -12,11 +12,23 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.validation import (
+    MAX_SECONDS,
+    check_bool,
+    check_number,
+    check_seconds,
+    check_text,
+)
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.polling import policy
 from airflow_provider_assemblyai.polling.shared_poller import wait_for_transcripts
-from airflow_provider_assemblyai.triggers.base import DeferralTrigger, shared_connection
+from airflow_provider_assemblyai.triggers.base import (
+    DeferralTrigger,
+    check_moment,
+    check_place,
+    shared_connection,
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -47,6 +59,15 @@ class TranscriptTrigger(DeferralTrigger):
     delete_on_kill: bool = False
     audio_duration: float | None = None
     _fired: bool = field(default=False, init=False)
+
+    def _check_arguments(self) -> None:
+        check_text("transcript_id", self.transcript_id)
+        check_place(self.assemblyai_conn_id, self.region)
+        self.poll_interval = check_seconds("poll_interval", self.poll_interval)
+        check_moment("deadline", self.deadline)
+        self.delete_on_kill = check_bool("delete_on_kill", self.delete_on_kill)
+        if self.audio_duration is not None:
+            check_number("audio_duration", self.audio_duration, 0, MAX_SECONDS)
 
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         now = time.time()

@@ -11,10 +11,17 @@ from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
+from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.validation import check_count, check_seconds, check_text, shown
 from airflow_provider_assemblyai.polling import policy
 from airflow_provider_assemblyai.polling.policy import PollEvent
 from airflow_provider_assemblyai.polling.shared_poller import wait_for_transcripts
-from airflow_provider_assemblyai.triggers.base import DeferralTrigger, shared_connection
+from airflow_provider_assemblyai.triggers.base import (
+    DeferralTrigger,
+    check_moment,
+    check_place,
+    shared_connection,
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -46,9 +53,17 @@ class TranscriptBatchTrigger(DeferralTrigger):
     delay: float = 0.0
     _fired: bool = field(default=False, init=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.transcript_ids = list(self.transcript_ids)
+    def _check_arguments(self) -> None:
+        if not isinstance(self.transcript_ids, list | tuple):
+            raise InvalidInput(f"transcript_ids must be a list, not {shown(self.transcript_ids)}.")
+        self.transcript_ids = [check_text("transcript_ids", one) for one in self.transcript_ids]
+        check_place(self.assemblyai_conn_id, self.region)
+        self.poll_interval = check_seconds("poll_interval", self.poll_interval)
+        check_moment("deadline", self.deadline)
+        check_count("max_remaining", self.max_remaining, 0)
+        if not isinstance(self.state, dict):
+            raise InvalidInput(f"state must be a dict, not {shown(self.state)}.")
+        self.delay = check_seconds("delay", self.delay, zero=True)
 
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         events: list[PollEvent] = []

@@ -7,7 +7,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -91,13 +92,25 @@ def test_serialized_and_back() -> None:
     assert TranscriptEventTrigger(**kwargs).serialize() == (path, kwargs)
 
 
+def each(name: str, words: str, *wrong: Any) -> list[tuple[dict[str, Any], str]]:
+    """Return a case for each wrong value of an argument."""
+    return [({name: value}, words) for value in wrong]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"status": "done"}, "status must be"),
-        ({"poll_interval": 0}, "poll_interval"),
+        ({"status": "done"}, "status='done'"),
+        ({"status": ["completed"]}, "status=list"),
+        *each("poll_interval", "poll_interval must be", 0, "x", None, inf, nan, True, 1e30),
+        ({"poll_interval": timedelta.max}, "poll_interval must be"),
         ({"since": "yesterday"}, "not a time"),
-        ({"region": "mars"}, "Unknown AssemblyAI region"),
+        *each("since", "since must be text", 0, 1.5e9, [], date(2026, 1, 1)),
+        *each("since", "2000 to 2100", datetime.max, datetime.min, "9999-12-31", "1999-12-31"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "2000 to 2100"),
+        *each("region", "Unknown AssemblyAI region", "mars", 0, [], False, {"a": 1}),
+        *each("audio_url_prefix", "audio_url_prefix must be text", 5, 0, [], b"https://x.com"),
+        *each("assemblyai_conn_id", "assemblyai_conn_id must be", None, "", b"x", ["x"], 5),
         ({"audio_url_prefix": "https://x.com/a?token=1"}, "no user, query"),
         ({"audio_url_prefix": "https://me:pass@x.com/"}, "no user, query"),
     ],

@@ -6,15 +6,28 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import DAG
 
+from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
-from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
+from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcripts import (
+    TranscriptDeleteOperator,
+    TranscriptExportOperator,
+)
+from airflow_provider_assemblyai.operators.understand import UnderstandOperator
+from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
+from tests.support.odd_values import PRIVATE, BadEquality, TellTale, holds_itself, nested
 
 URL = "https://example.com/a.wav"
 CONN = "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"
@@ -126,6 +139,12 @@ def test_ways_that_do_not_fit_the_audio(context: Any, tmp_path: Path) -> None:
         ({"speech_models": []}, "at least one model"),
         ({5: True}, "is not a string"),
         ({"tomorrow": {1, 2}}, "cannot be sent as JSON"),
+        ({"tomorrow": b"x"}, "a value of type bytes"),
+        ({"tomorrow": float("nan")}, "nan, which is no number"),
+        ({"tomorrow": [{"a": {1: "b"}}]}, "a name of type int"),
+        ({"tomorrow": "a\ud800"}, "a lone surrogate"),
+        ({"audio_end_at": 10**400}, "more than 64 bits"),
+        ("[" * 100_000, "text, but not JSON"),
     ],
 )
 def test_config(context: Any, config: Any, match: str) -> None:
@@ -148,6 +167,19 @@ def test_config(context: Any, config: Any, match: str) -> None:
         {"delete_after": True},
         {"chars_per_caption": 40},
         {"chars_per_caption": 0, "output_path": "x"},
+        {"chars_per_caption": 10**9, "output_path": "x"},
+        {"chars_per_caption": True, "output_path": "x"},
+        {"config": holds_itself()},
+        {"config": {"a": nested(5000)}},
+        *(
+            {name: wrong}
+            for name in ("poll_interval", "timeout", "presign_expiry", "settle_time", "retry_delay")
+            for wrong in (1e30, 10**400, timedelta.max, float("nan"), True, Decimal(1), None)
+        ),
+        {"max_resubmits": 1e30},
+        {"max_resubmits": 10**6},
+        {"transfer": ["auto"]},
+        {"transfer": BadEquality()},
         {"wait_for_completion": False, "output_path": "x"},
         {"wait_for_completion": False, "push_text": True},
         {"wait_for_completion": False, "delete_after": True, "output_path": "x"},
@@ -158,7 +190,26 @@ def test_options_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any]) -> 
         TranscribeOperator(task_id="t", audio=URL, **kwargs)
 
 
-@pytest.mark.parametrize("formats", [["pdf"], [], "json", ["json", "docx"], 5])
+@pytest.mark.parametrize(
+    "formats",
+    [
+        *(
+            ["pdf"],
+            [],
+            "json",
+            ["json", "docx"],
+            5,
+            b"json",
+            {"json": 1},
+            [["json"]],
+            [{}],
+            [b"json"],
+            [None],
+        ),
+        *(["x"] * 10_000, "[" * 100_000, [BadEquality()], {"json"}),
+    ],
+    ids=lambda given: type(given).__name__,
+)
 def test_formats(context: Any, formats: Any, tmp_path: Path) -> None:
     fails(context, "formats", formats=formats, output_path=str(tmp_path))
 
@@ -200,16 +251,196 @@ def test_connections(
         assert key not in str(caught.value)
 
 
+#: What somebody may have meant for a Boolean; each of these texts is true for Python.
+NO_BOOLEANS = ["no", "off", "0", "False ", "yes", "on", "1", "", 0, 1, 0.0, [], b"false", object()]
+TRANSCRIPT = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
+
+
+def boolean_arguments() -> list[tuple[Any, str, dict[str, Any]]]:
+    """Every Boolean argument, with what its class needs beside it."""
+    transcribe = {"audio": URL, "output_path": "/tmp/out"}
+    capture = {"source": "x.pcm", "duration": 5, "output_path": "/tmp/out"}
+    understand = {"features": {}, "output_path": "/tmp/out", "transcript_id": TRANSCRIPT}
+    prompt = {"prompt": "x", "output_path": "/tmp/out"}
+    sensor = {"transcript_id": TRANSCRIPT}
+    return [
+        *(
+            (TranscribeOperator, name, transcribe)
+            for name in ("deferrable", "delete_after", "push_text", "reuse")
+        ),
+        (TranscribeOperator, "wait_for_completion", {"audio": URL}),
+        (TranscribeBatchOperator, "deferrable", {"audios": [URL], "output_path": "/tmp/out"}),
+        *((StreamingCaptureOperator, name, capture) for name in ("keep_audio", "push_text")),
+        *((UnderstandOperator, name, understand) for name in ("push_result", "deferrable")),
+        *((LLMGatewayOperator, name, prompt) for name in ("push_answer", "deferrable")),
+        (LLMGatewayOperator, "wait_for_turn", {**prompt, "deferrable": True}),
+        (TranscriptExportOperator, "push_text", {**sensor, "output_path": "/tmp/out"}),
+        *(
+            (TranscriptSensor, name, sensor)
+            for name in ("push_text", "deferrable", "soft_fail", "never_fail")
+        ),
+        *((TranscriptSensor, name, sensor) for name in ("silent_fail", "exponential_backoff")),
+    ]
+
+
+@pytest.mark.parametrize(("operator", "name", "others"), boolean_arguments())
+def test_a_text_that_is_no_boolean_is_not_taken_for_true(
+    operator: Any, name: str, others: dict[str, Any]
+) -> None:
+    def made(value: Any) -> Any:
+        one = operator(task_id="t", **others, **{name: value})
+        return one.policy.reuse if name == "reuse" else getattr(one, name)
+
+    for text, meant in (("false", False), ("False", False), ("TRUE", True), (True, True), (False, False)):
+        assert made(text) is meant
+    for wrong in NO_BOOLEANS:
+        with pytest.raises(InvalidInput, match=f"{name} must be True"):
+            made(wrong)
+
+
+#: Every operator that has a connection, ready to be run.
+TASKS: list[tuple[Any, dict[str, Any]]] = [
+    (TranscribeOperator, {"audio": URL}),
+    (TranscribeBatchOperator, {"audios": [URL], "output_path": "out"}),
+    (StreamingCaptureOperator, {"source": "x.pcm", "duration": 5, "output_path": "out"}),
+    (LLMGatewayOperator, {"prompt": "x", "model": "gpt-5"}),
+    (UnderstandOperator, {"features": {"translation": {}}, "transcript_id": TRANSCRIPT}),
+    (TranscriptExportOperator, {"transcript_id": TRANSCRIPT, "output_path": "out"}),
+    (TranscriptDeleteOperator, {"transcript_id": TRANSCRIPT}),
+    (TranscriptSensor, {"transcript_id": TRANSCRIPT}),
+]
+
+
+def refused(context: Any, operator: Any, match: str, **kwargs: Any) -> None:
+    with pytest.raises(AirflowFailException, match=match) as caught:
+        operator(task_id="t", **kwargs).execute(context)
+    assert isinstance(caught.value.__cause__, InvalidInput)
+
+
+@pytest.mark.parametrize(("operator", "kwargs"), TASKS, ids=lambda one: getattr(one, "__name__", ""))
+@pytest.mark.parametrize("conn_id", [b"assemblyai_default", object(), "", " ", None, 5, "a\0b", "\ud800"])
+def test_what_cannot_name_a_connection(
+    emulator: Emulator, context: Any, tmp_path: Path, operator: Any, kwargs: dict[str, Any], conn_id: Any
+) -> None:
+    if "output_path" in kwargs:
+        kwargs = {**kwargs, "output_path": str(tmp_path)}
+    refused(context, operator, "assemblyai_conn_id", assemblyai_conn_id=conn_id, **kwargs)
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(("operator", "kwargs"), TASKS[4:], ids=lambda one: getattr(one, "__name__", ""))
+@pytest.mark.parametrize(
+    "given",
+    [
+        5,
+        True,
+        b"x",
+        [PRIVATE],
+        {},
+        {"transcript_id": [PRIVATE]},
+        TellTale(),
+        f"\N{LATIN SMALL LETTER LONG S}{TRANSCRIPT[1:]}",
+    ],
+)
+def test_what_is_no_transcript(
+    emulator: Emulator, context: Any, tmp_path: Path, operator: Any, kwargs: dict[str, Any], given: Any
+) -> None:
+    if "output_path" in kwargs:
+        kwargs = {**kwargs, "output_path": str(tmp_path)}
+    with pytest.raises(AirflowFailException, match="not a transcript id") as caught:
+        operator(task_id="t", **{**kwargs, "transcript_id": given}).execute(context)
+    assert PRIVATE not in str(caught.value)
+    regions: list[Any] = [0, [], False, {"a": 1}, "mars"]
+    for region in regions:
+        refused(context, operator, "Unknown AssemblyAI region", **{**kwargs, "region": region})
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        *({"upload_workers": wrong} for wrong in (1e30, 10**30, 257, True, "16", 0)),
+        *({"max_in_flight": wrong} for wrong in (1e30, 10**30, True, "16", 0)),
+        *({"max_audio_minutes": wrong} for wrong in (True, float("nan"), 1e30, 10**400, "5", Decimal(5))),
+        {"audios": holds_itself()},
+    ],
+)
+def test_options_of_a_batch_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        TranscribeBatchOperator(task_id="t", **{"audios": [URL], "output_path": "/x", **kwargs})
+
+
+@pytest.mark.parametrize("audios", [None, 5, {}, {"audio": URL}, b"x", bytearray(b"x"), {URL}, iter([URL])])
+def test_what_is_no_list_of_recordings(context: Any, tmp_path: Path, audios: Any) -> None:
+    path = str(tmp_path)
+    refused(context, TranscribeBatchOperator, "audios must be a list", audios=audios, output_path=path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        *({"max_reconnects": wrong} for wrong in (1e30, 10**30, -1, True)),
+        *({"duration": wrong} for wrong in (1e30, timedelta.max, float("nan"), True, 0)),
+        *({"drain_timeout": wrong} for wrong in (1e30, timedelta.max, None)),
+        *({"start_within": wrong} for wrong in (1e30, timedelta.max, None)),
+        *({"stop_when_silent": wrong} for wrong in (1e30, timedelta.max, False)),
+        {"chars_per_caption": 1e30},
+        {"retry_delay": 1e30},
+    ],
+)
+def test_options_of_a_capture_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        StreamingCaptureOperator(task_id="t", **{"source": "x", "duration": 5, "output_path": "/x", **kwargs})
+
+
+@pytest.mark.parametrize("duration", [None, b"5", [5], {}, "nan", "1e30", "soon", ""])
+def test_a_duration_that_is_known_when_the_task_runs(context: Any, tmp_path: Path, duration: Any) -> None:
+    refused(
+        context,
+        StreamingCaptureOperator,
+        "duration must be",
+        source="x.pcm",
+        duration=duration,
+        output_path=str(tmp_path),
+    )
+
+
+@pytest.mark.parametrize("name", ["poke_interval", "timeout", "max_wait"])
+@pytest.mark.parametrize("wrong", [1e30, 10**400, timedelta.max, float("nan"), float("inf"), "5", True, -1])
+def test_times_of_a_sensor(name: str, wrong: Any) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        TranscriptSensor(task_id="t", transcript_id=TRANSCRIPT, **{name: wrong})
+
+
 def test_missing_connection(context: Any) -> None:
     fails(context, "'nowhere' is not defined", assemblyai_conn_id="nowhere")
 
 
-def test_export_names(emulator: Emulator, context: Any, tmp_path: Path) -> None:
-    for name in ("", "a/b"):
-        with pytest.raises(AirflowFailException, match="name must not"):
-            TranscriptExportOperator(
-                task_id="e",
-                transcript_id="1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69",
-                output_path=str(tmp_path),
-                name=name,
-            ).execute(context)
+@pytest.mark.parametrize("name", ["", " ", "a/b", 5, 0, False, [], b"name", "a\0b", "\ud800"])
+def test_export_names(emulator: Emulator, context: Any, tmp_path: Path, name: Any) -> None:
+    path = str(tmp_path)
+    refused(context, TranscriptExportOperator, "name ", transcript_id=TRANSCRIPT, output_path=path, name=name)
+    assert emulator.requests == []
+
+
+def test_what_is_known_only_when_the_task_runs_passes_while_the_dag_is_parsed(context: Any) -> None:
+    with DAG("a_dag", schedule=None):
+        earlier = TranscribeOperator(
+            task_id="earlier", audio="{{ params.audio }}", config="{{ params.config }}"
+        )
+        asked: Any = earlier.output
+        TranscribeOperator(task_id="a", audio=asked, config=asked, output_path=asked, formats=asked)
+        TranscribeBatchOperator(task_id="b", audios=asked, output_path=asked, assemblyai_conn_id=asked)
+        StreamingCaptureOperator(task_id="c", source=asked, duration=asked, output_path=asked, config=asked)
+        LLMGatewayOperator(task_id="d", prompt=asked, system_prompt=asked, model=asked, region=asked)
+        UnderstandOperator(task_id="e", transcript_id=asked, features=asked)
+        TranscriptExportOperator(
+            task_id="f", transcript_id=asked, output_path=asked, name=asked, formats=asked
+        )
+        TranscriptSensor(task_id="g", transcript_id=asked, region="{{ params.region }}")
+        TranscribeOperator.partial(task_id="h", deferrable="true").expand(audio=asked)
+        StreamingCaptureOperator.partial(task_id="i", output_path="/x").expand_kwargs(
+            [{"source": "x", "duration": 5}]
+        )
+    assert earlier.downstream_task_ids == set("abcdefgh")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, Respo
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from tests.support.odd_values import holds_itself, nested
 
 MODEL = "gpt-5"
 CHAT = "/v1/chat/completions"
@@ -422,6 +425,10 @@ def test_neither_prompt_nor_answer_is_logged(
 # --- refused here ----------------------------------------------------------------------------------------
 
 
+class Unschematic(BaseModel):
+    function: Callable[[], int]
+
+
 @pytest.mark.parametrize(
     ("match", "arguments"),
     [
@@ -439,6 +446,24 @@ def test_neither_prompt_nor_answer_is_logged(
         ("timeout", {"timeout": 0}),
         ("push_answer=False needs an output_path", {"push_answer": False}),
         ("tools must be a list", {"tools": {}}),
+        ("tools must hold dicts, and holds 'x'", {"tools": ["x"]}),
+        ("fallbacks must hold dicts, and holds 'x'", {"fallbacks": ["x"]}),
+        ("fallbacks cannot be sent as JSON", {"fallbacks": [{"model": b"x"}]}),
+        ("extra_body cannot be sent as JSON", {"extra_body": {"a": {1}}}),
+        ("extra_body cannot be sent as JSON", {"extra_body": {1: "a"}}),
+        ("fallback_config is nested", {"fallback_config": {"a": nested(5000)}}),
+        ("max_tokens", {"max_tokens": 1e30}),
+        ("max_tokens", {"max_tokens": 10**30}),
+        ("temperature", {"temperature": float("nan")}),
+        ("temperature", {"temperature": "1"}),
+        ("repair", {"repair": True, "response_format": SCHEMA}),
+        ("response_format must be", {"response_format": "json"}),
+        ("response_format is nested", {"response_format": {"properties": nested(5000)}}),
+        ("messages is nested", {"messages": holds_itself()}),
+        ("timeout", {"timeout": 1e30}),
+        ("timeout", {"timeout": timedelta(days=25)}),
+        ("max_wait", {"max_wait": timedelta.max}),
+        ("retry_delay", {"retry_delay": 1e30}),
         ("fallback_config must be a dict", {"fallback_config": []}),
         ("extra_body must not hold 'stream'", {"extra_body": {"stream": True}}),
         ("extra_body must not hold 'messages'", {"extra_body": {"messages": []}}),
@@ -456,7 +481,20 @@ def test_refused_while_the_dag_is_parsed(match: str, arguments: dict[str, Any]) 
         ("prompt must be text, and is empty", {"prompt": " "}),
         ("no transcript_id", {"prompt": "Sum up {{ transcript }}"}),
         ("not a valid JSON schema", {"response_format": {"type": "nonsense"}}),
-        ("sent as JSON", {"extra_body": {"a": {1}}}),
+        ("Unknown AssemblyAI region", {"region": 0}),
+        ("Unknown AssemblyAI region", {"region": []}),
+        ("system_prompt must be text, and is empty", {"system_prompt": ""}),
+        ("system_prompt must be text, and is int", {"system_prompt": 0}),
+        ("system_prompt must be text, and is list", {"system_prompt": []}),
+        ("model must be text, and is empty", {"model": ""}),
+        ("model must be text, and is bool", {"model": False}),
+        ("prompt must be text, and is bytes", {"prompt": b"Sum up."}),
+        ("prompt holds NUL, or a lone surrogate", {"prompt": "Sum \ud800 up."}),
+        ("sent as JSON", {"prompt": None, "messages": [{"role": "user", "content": None, "a": {1: 2}}]}),
+        ("no JSON schema", {"response_format": Unschematic}),
+        ("not a valid JSON schema", {"response_format": {"pattern": "("}}),
+        ("not a transcript id", {"transcript_id": ["a whole transcript"]}),
+        ("assemblyai_conn_id must be text", {"assemblyai_conn_id": b"assemblyai_default"}),
         ("is not defined", {"assemblyai_conn_id": "nowhere"}),
     ],
 )

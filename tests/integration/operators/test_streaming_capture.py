@@ -8,6 +8,7 @@ import re
 import threading
 import time
 import wave
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,19 @@ def test_summary_and_files(listening: Emulator, context: Any, tape: Path, out: P
     assert not list(out.rglob("*.partial")), "nothing half-written is left"
     assert [path.name for path in out.rglob("*.wav")] == ["show.wav"]
     none_left(listening)
+
+
+def test_a_callable_is_the_source_and_not_what_makes_its_name(
+    listening: Emulator, context: Any, out: Path
+) -> None:
+    def station() -> Iterator[bytes]:
+        yield marked(2.4)
+
+    task = operator(station, out, duration="{{ 2.4 }}")
+    task.render_template_fields(context)
+    summary = task.execute(context)
+    assert (summary["status"], summary["words"]) == ("completed", 6)
+    assert task.source is station
 
 
 def test_a_session_is_limited_and_sends_its_parameters(

@@ -170,6 +170,14 @@ def test_delete_after(
     assert summary["status"] == "completed"
 
 
+def test_delete_after_false_as_text_deletes_nothing(
+    emulator: Emulator, context: Any, run: Callable[..., Any], recording: Path, tmp_path: Path
+) -> None:
+    run(operator(audio=str(recording), output_path=str(tmp_path), delete_after="False"), context)
+    (record,) = emulator.transcripts()
+    assert not record["deleted"]
+
+
 def test_the_signature_of_a_url_stays_out_of_the_files(
     emulator: Emulator, context: Any, run: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is drawn: values that nobody should have given, and arguments, good and odd ones together."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+from hypothesis import strategies as st
+
+import airflow_provider_assemblyai
+from tests.support.odd_values import odd_values
+
+#: JSON of any shape.
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    max_leaves=20,
+)
+#: A value of any kind; the catalogue is drawn from by its index, because some of it can be used only once.
+ODD: st.SearchStrategy[Any] = st.one_of(
+    st.integers(0, len(odd_values()) - 1).map(lambda index: odd_values()[index]),
+    st.text(max_size=40),
+    st.integers(),
+    st.floats(),
+    st.binary(max_size=10),
+    st.timedeltas(),
+    st.datetimes(),
+    JSON,
+)
+BOOLEANS: st.SearchStrategy[Any] = st.sampled_from([True, False, "true", "False"])
+SECONDS: st.SearchStrategy[Any] = st.sampled_from(
+    [0.001, 1, 30.5, 3600, timedelta(seconds=5), timedelta(hours=1)]
+)
+
+
+def modules() -> list[ModuleType]:
+    """Return every module of the package but the emulator's, which is another product."""
+    package = airflow_provider_assemblyai
+    names = [found.name for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    return [importlib.import_module(name) for name in names if ".emulator" not in name]
+
+
+def concrete(base: type, *, done_by: str) -> list[type]:
+    """
+    Return the classes of the package that can be used as they are.
+
+    :param base: what they are derived from.
+    :param done_by: the method that Airflow calls; a class that has none of its own is a base of others.
+    """
+    found = {
+        one
+        for module in modules()
+        for one in vars(module).values()
+        if inspect.isclass(one) and issubclass(one, base) and one.__module__ == module.__name__
+    }
+    usable = [
+        one
+        for one in found
+        if not inspect.isabstract(one) and getattr(one, done_by) is not getattr(base, done_by)
+    ]
+    return sorted(usable, key=lambda one: one.__qualname__)
+
+
+def arguments_of(cls: type, also: Iterable[type] = ()) -> dict[str, bool]:
+    """
+    Return the arguments of a class, and whether each must be given.
+
+    :param also: bases of other packages whose arguments are drawn, too.
+    """
+    found: dict[str, bool] = {}
+    for one in cls.__mro__:
+        if "__init__" not in vars(one) or not (one.__module__.startswith("airflow_provider_") or one in also):
+            continue
+        for name, parameter in inspect.signature(vars(one)["__init__"]).parameters.items():
+            if name != "self" and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                found.setdefault(name, parameter.default is parameter.empty)
+    return found
+
+
+class NoStrategy(LookupError):
+    """A class has an argument for which nobody said what a good value is."""
+
+
+def good(cls: type, name: str, table: Mapping[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """
+    Return good values of an argument.
+
+    :param table: by ``argument``, or ``Class.argument`` where the class means something else by the name.
+    :raises NoStrategy: there are none.
+    """
+    for key in (*(f"{one.__name__}.{name}" for one in cls.__mro__), name):
+        if key in table:
+            return table[key]
+    raise NoStrategy(f"tests/fuzz: say what good values of {cls.__name__}'s argument {name} are.")
+
+
+@st.composite
+def arguments(
+    draw: st.DrawFn, cls: type, names: Mapping[str, bool], table: Mapping[str, st.SearchStrategy[Any]]
+) -> tuple[dict[str, Any], set[str]]:
+    """
+    Draw all arguments of a class together, most of them good; return them, and which of them are odd.
+
+    :param names: all that there are, and whether each must be given.
+    :param table: see :func:`good`.
+    """
+    some = st.sampled_from(sorted(names))
+    # Few of them get far, many of them meet each other.
+    wanted = draw(st.sets(some, max_size=3) | st.sets(some))
+    odd = draw(st.just(set()) | st.sets(some, min_size=1, max_size=3))
+    given: dict[str, Any] = {}
+    for name, required in names.items():
+        if name in odd:
+            given[name] = draw(table.get(f"odd {name}", ODD))
+        elif required or name in wanted:
+            given[name] = draw(good(cls, name, table))
+    return given, odd
