@@ -12,10 +12,11 @@ from typing import Any
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.sanitize import canonical_url, sanitize, strip_url
+from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
+from airflow_provider_assemblyai.api.sanitize import canonical_url, escape, show, strip_url
+from airflow_provider_assemblyai.jobs.audio import check_address, is_url
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
-from airflow_provider_assemblyai.storage.atomic_files import open_path, output_name
+from airflow_provider_assemblyai.storage.atomic_files import output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
 
 
@@ -108,7 +109,7 @@ class Items:
         if isinstance(audios, str) and audios.lstrip().startswith("["):
             try:
                 audios = json.loads(audios)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise InvalidInput("audios is text that begins like a list, but is not JSON.") from None
         if isinstance(audios, str):
             if not audios.strip():
@@ -126,7 +127,7 @@ class Items:
     def __iter__(self) -> Iterator[Item]:
         if self._folder is not None:
             for path, version in list_media(self._folder, self._output_path):
-                yield self._item(path, self._config, version=version)
+                yield self._found(path, version)
         for index in range(len(self._list)):
             yield self._at(index)
 
@@ -140,7 +141,7 @@ class Items:
         if stored.get("orphaned"):
             return orphaned_item(stored)
         if "path" in stored:
-            return self._item(stored["path"], self._config, version=version)
+            return self._found(stored["path"], version)
         item = self._at(stored["index"]) if stored["index"] < len(self._list) else None
         if item is None or item.key != stored["key"]:
             raise InvalidInput(
@@ -148,42 +149,79 @@ class Items:
             )
         return replace(item, content_version=version)
 
+    def _found(self, path: str, version: str | None) -> Item:
+        """Return the item of a file that was found in a store; one that cannot be read is an item, too."""
+        try:
+            return self._item(path, self._config, version=version)
+        except InvalidInput as error:
+            return self._invalid(f"invalid:{path}", escape(path), error, audio=path, version=version)
+
     def _at(self, index: int) -> Item:
         given = self._list[index]
         try:
             return self._parse(given, index)
-        except InvalidInput as error:
-            key = fingerprint_of(self._conn_id, f"invalid:{given!r}", {})[:32]
+        except StorageError:
+            raise  # not the item's fault
+        except Exception as error:
+            # What a list holds may be of any class, and so may do anything.
+            reason = (
+                error
+                if isinstance(error, InvalidInput)
+                else InvalidInput(f"audios: item {index} cannot be read: {type(error).__name__}.")
+            )
             url = isinstance(given, str) and "://" in given
-            source = strip_url(given) if url else sanitize(f"item {index}")
-            return Item(key, "", {}, source, f"item-{key[:12]}", index, None, str(error))
+            source = escape(strip_url(given)) if url else f"item {index}"
+            return self._invalid(_identity_of_invalid(given, index), source, reason, index=index)
+
+    def _invalid(
+        self,
+        identity: str,
+        source: str,
+        error: InvalidInput,
+        audio: str = "",
+        index: int | None = None,
+        version: str | None = None,
+    ) -> Item:
+        key = fingerprint_of(self._conn_id, identity, {})[:32]
+        return Item(key, audio, {}, source, f"item-{key[:12]}", index, version, str(error))
 
     def _parse(self, given: Any, index: int) -> Item:
-        config: Any = {}
+        config: Any = None
         if isinstance(given, Mapping):
-            config = given.get("config") or {}
+            config = given.get("config")
             if extra := set(given) - {"audio", "config"}:
-                raise InvalidInput(f"audios: an item knows audio and config, not {sorted(extra)}.")
+                names = ", ".join(sorted(map(show, extra)))
+                raise InvalidInput(f"audios: an item knows audio and config, not {names}.")
             given = given.get("audio")
-        if isinstance(given, PathLike | ObjectStoragePath):
-            given = str(given)
-        if not isinstance(given, str) or not given.strip():
+        if not isinstance(given, str | PathLike | ObjectStoragePath) or not str(given).strip():
             raise InvalidInput(f"audios: item {index} has no audio.")
-        merged = {**self._config, **transcripts.check_config(config)} if config else self._config
+        merged = self._config if config is None else {**self._config, **transcripts.check_config(config)}
         return self._item(given, merged, index)
 
     def _item(
-        self, audio: str, config: Mapping[str, Any], index: int | None = None, version: str | None = None
+        self,
+        given: object,
+        config: Mapping[str, Any],
+        index: int | None = None,
+        version: str | None = None,
     ) -> Item:
-        if audio.lower().startswith(("http://", "https://")):
+        # In this thread: a store may have to ask Airflow for its connection.
+        audio = check_address(given)
+        if is_url(audio):
             identity, source = canonical_url(audio), strip_url(audio)
         else:
-            # In this thread: it may ask Airflow for the store's connection.
-            path = open_path(audio, "audio")
-            identity = source = str(path) if "://" in str(path) else f"file://{path}"
+            identity = source = audio if "://" in audio else f"file://{audio}"
             source = strip_url(source) if "@" not in source else source
         key = fingerprint_of(self._conn_id, identity, config)[:32]
         return Item(key, audio, config, source, f"{output_name(audio)}-{key[:12]}", index, version)
+
+
+def _identity_of_invalid(given: object, index: int) -> str:
+    """Return what names an item that is none, also in another process."""
+    try:
+        return f"invalid:{json.dumps(given, sort_keys=True)}"
+    except Exception:
+        return f"invalid:item {index}"
 
 
 def orphaned_item(entry: Mapping[str, Any]) -> Item:

@@ -23,6 +23,13 @@ DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("json", "txt")
 #: Bytes of text that may go to XCom, which lives in Airflow's database.
 MAX_XCOM_TEXT: Final = 256 * 1024
 
+#: Of the file of each format, where it is not the name of the format.
+_SUFFIXES: Final = {
+    "sentences": "sentences.json",
+    "paragraphs": "paragraphs.json",
+    "redacted_audio": "redacted.mp3",
+}
+
 Send = Callable[[Any], Any]
 F = TypeVar("F", bound=str)
 
@@ -72,6 +79,11 @@ def check_formats(given: object, known: Sequence[F]) -> tuple[F, ...]:
     if unknown or not given:
         raise InvalidInput(f"formats: {unknown or 'an empty list'}: choose from {', '.join(known)}.")
     return tuple(dict.fromkeys(given))
+
+
+def suffixes_of(formats: Sequence[str]) -> list[str]:
+    """Return how the names of the files of these formats end."""
+    return [_SUFFIXES.get(name, name) for name in formats]
 
 
 def resolve_transcript(transcript: object, region: str | None = None) -> tuple[str, str | None]:

@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webh
 from airflow_provider_assemblyai.jobs.results import check_formats
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, check_text, output_name
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
 Seconds = float | timedelta
@@ -246,7 +246,8 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def _output_name(self) -> str:
         if callable(self.source):
             return self.task_id.replace(".", "_")
-        return output_name(self.source)
+        path = os.fspath(self.source) if isinstance(self.source, os.PathLike) else self.source
+        return output_name(check_text(path, "source", "an address, a path or a callable"))
 
     def _check_in_time(self, context: Context) -> None:
         due = getattr(context.get("dag_run"), "run_after", None)

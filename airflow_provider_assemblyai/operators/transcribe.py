@@ -112,8 +112,8 @@ class TranscribeOperator(TranscriptionOperator):
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
             factory = self._factory()
-            if self._checked_formats():
-                factory.outputs(context).check_writable()
+            if formats := self._checked_formats():
+                factory.outputs(context).check_writable(*results.suffixes_of(formats))
             hook, job, found = factory.for_new_try(context)
             transcript = job.start(found)
             if transcript is None:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.validation import check_choice, check_count, check_seconds
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer
@@ -94,7 +93,7 @@ class TranscriptionOperator(AssemblyAIOperator):
         self._mask_config(self.config)
 
     def _mask_config(self, config: object) -> None:
-        with suppress(InvalidInput):  # execute reports what is wrong with it
+        with suppress(Exception):  # execute reports what is wrong with it, and it may be of any class
             mask_webhook_secrets(transcripts.check_config(config))
 
     def _checked_formats(self) -> tuple[Format, ...]:

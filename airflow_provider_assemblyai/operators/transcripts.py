@@ -63,11 +63,14 @@ class TranscriptExportOperator(TranscriptOperator):
         with fail_fast():
             transcript_id, hook = self._resolve_transcript()
             formats = results.check_formats(self.formats, results.FORMATS)
-            if self.name is not None and (not self.name or "/" in self.name):
+            if self.name is not None and (
+                not isinstance(self.name, str) or not self.name.strip() or "/" in self.name
+            ):
                 raise InvalidInput("name must not be empty or hold a slash: the place is output_path.")
             # Without a name of the user's the id names the files, which no other mapped task has.
             index = None if self.name is None else context["ti"].map_index
             outputs = OutputFiles.at(self.output_path, self.name or transcript_id, index)
+            outputs.check_writable(*results.suffixes_of(formats))
             transcript = hook.send(transcripts.get(transcript_id))
             transcript_status.require_completed(transcript)
             written = results.write_files(
