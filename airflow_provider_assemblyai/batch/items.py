@@ -13,10 +13,16 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
-from airflow_provider_assemblyai.api.sanitize import canonical_url, escape, show, strip_url
-from airflow_provider_assemblyai.jobs.audio import check_address, is_url
+from airflow_provider_assemblyai.api.sanitize import (
+    address_without_query,
+    canonical_url,
+    escape,
+    show,
+    strip_url,
+)
+from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, is_url
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
-from airflow_provider_assemblyai.storage.atomic_files import output_name
+from airflow_provider_assemblyai.storage.atomic_files import file_name, output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
 
 
@@ -33,6 +39,8 @@ class Item:
     :param index: its index in the list; None if it was found in a store.
     :param content_version: changes with the content, where a store says so.
     :param error: why it cannot be submitted.
+    :param source_id: the user's name for the recording, or None.
+    :param address_fingerprint: of a URL: what the key would be if its query did not count.
     """
 
     key: str
@@ -43,10 +51,14 @@ class Item:
     index: int | None = None
     content_version: str | None = None
     error: str | None = None
+    source_id: str | None = None
+    address_fingerprint: str | None = None
 
     def stored(self) -> dict[str, Any]:
         """Return what the plan and the ledger hold of it: never its address in a list, which may open it."""
-        stored = {"key": self.key, "content_version": self.content_version}
+        stored: dict[str, Any] = {"key": self.key, "content_version": self.content_version}
+        if self.error is not None:
+            stored["error"] = self.error
         if self.index is not None:
             return {**stored, "index": self.index}
         if self.audio:
@@ -79,6 +91,7 @@ class InFlightItem:
             **self.item.stored(),
             "source": self.item.source,
             "name": self.item.name,
+            "address_fingerprint": self.item.address_fingerprint,
             "run": self.run,
             "job_state": self.job_state,
         }
@@ -88,7 +101,7 @@ class Items:
     """
     What the user gave.
 
-    :param audios: a list of addresses or of ``{"audio": ..., "config": {...}}``, one address, a folder, a glob, or a
+    :param audios: a list of addresses or of ``{"audio": ..., "config": {...}, "source_id": ...}``, one address, a folder, a glob, or a
         list as JSON text.
     :param config: what to ask for.
     :param conn_id: the connection.
@@ -147,7 +160,7 @@ class Items:
             raise InvalidInput(
                 "audios or config have changed since this task began: they must stay the same."
             )
-        return replace(item, content_version=version)
+        return replace(item, content_version=version, error=stored.get("error") or item.error)
 
     def _found(self, path: str, version: str | None) -> Item:
         """Return the item of a file that was found in a store; one that cannot be read is an item, too."""
@@ -187,16 +200,17 @@ class Items:
 
     def _parse(self, given: Any, index: int) -> Item:
         config: Any = None
+        source_id = None
         if isinstance(given, Mapping):
-            config = given.get("config")
-            if extra := set(given) - {"audio", "config"}:
+            config, source_id = given.get("config"), check_source_id(given.get("source_id"))
+            if extra := set(given) - {"audio", "config", "source_id"}:
                 names = ", ".join(sorted(map(show, extra)))
-                raise InvalidInput(f"audios: an item knows audio and config, not {names}.")
+                raise InvalidInput(f"audios: an item knows audio, config and source_id, not {names}.")
             given = given.get("audio")
         if not isinstance(given, str | PathLike | ObjectStoragePath) or not str(given).strip():
             raise InvalidInput(f"audios: item {index} has no audio.")
         merged = self._config if config is None else {**self._config, **transcripts.check_config(config)}
-        return self._item(given, merged, index)
+        return self._item(given, merged, index, source_id=source_id)
 
     def _item(
         self,
@@ -204,16 +218,33 @@ class Items:
         config: Mapping[str, Any],
         index: int | None = None,
         version: str | None = None,
+        source_id: str | None = None,
     ) -> Item:
         # In this thread: a store may have to ask Airflow for its connection.
         audio = check_address(given)
+        address = None
         if is_url(audio):
             identity, source = canonical_url(audio), strip_url(audio)
+            address = f"url without query:{address_without_query(audio)}"
         else:
             identity = source = audio if "://" in audio else f"file://{audio}"
             source = strip_url(source) if "@" not in source else source
+        name = output_name(audio)
+        if source_id is not None:
+            identity, name, address = f"id:{source_id}", file_name(source_id), None
         key = fingerprint_of(self._conn_id, identity, config)[:32]
-        return Item(key, audio, config, source, f"{output_name(audio)}-{key[:12]}", index, version)
+        alike = None if address is None else fingerprint_of(self._conn_id, address, config)[:32]
+        return Item(
+            key,
+            audio,
+            config,
+            source,
+            f"{name}-{key[:12]}",
+            index,
+            version,
+            source_id=source_id,
+            address_fingerprint=alike,
+        )
 
 
 def _identity_of_invalid(given: object, index: int) -> str:
@@ -231,6 +262,12 @@ def orphaned_item(entry: Mapping[str, Any]) -> Item:
 
 def with_content_version(item: Item) -> Item:
     """Return an item with its content version, asking its store if that did not say so."""
-    if item.content_version is not None or item.error is not None or not item.audio:
+    # What the user has named is the same recording, whatever is there today.
+    if (
+        item.content_version is not None
+        or item.error is not None
+        or item.source_id is not None
+        or not item.audio
+    ):
         return item
     return replace(item, content_version=find_content_version(item.audio))

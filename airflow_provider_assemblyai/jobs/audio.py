@@ -38,6 +38,8 @@ TRANSFERS: Final = get_args(Transfer)
 
 #: Bytes of a URL; servers take no longer one.
 _MAX_URL: Final = 16 << 10
+#: Bytes of the user's name for a recording.
+_MAX_SOURCE_ID: Final = 200
 _BLOCK: Final = 1 << 20
 #: What a store fetches at once. Some would take 50 MiB, and hold that several times over.
 _READ_AHEAD: Final = 4 << 20
@@ -98,6 +100,15 @@ def _has_host(url: str) -> bool:
     except ValueError:
         return False
     return bool(parts.hostname)
+
+
+def check_source_id(source_id: object) -> str | None:
+    """
+    Return the user's name for a recording, or None if there is none.
+
+    :raises InvalidInput: it cannot be one.
+    """
+    return None if source_id is None else check_text(source_id, "source_id", "a text", _MAX_SOURCE_ID)
 
 
 def address_identity(address: str) -> str:

@@ -25,7 +25,7 @@ A new try reads the stored state first (:meth:`Submission.start`):
 
 =====================  ================================================================================
 no state               begin
-another fingerprint    begin: the audio or the request changed
+another fingerprint    begin: the audio or the request changed; if only the query of a URL did, an error instead
 intent                 without url_hash nothing can have been posted: go on from there
 intent + url_hash      look up, twice with ``settle_time`` in between; found: adopt; surely not: submit
 submitted              read the job once: finish, wait, or resubmit
@@ -63,11 +63,13 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.transcripts import Page, Row, Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs.state import (
+    NAME_IT,
     VERSION,
     WEBHOOK_FIELDS,
     JobState,
     ReusePolicy,
     can_resume,
+    differs_in_query_only,
     hash_of,
 )
 
@@ -160,6 +162,12 @@ class Submission:
         self.state["serial"] = found.get("serial", 0)
         fingerprint, clear_generation = self.identity["fingerprint"], self.identity["clear_generation"]
         if not can_resume(found, fingerprint, clear_generation, self.policy):
+            if differs_in_query_only(found, self.identity, clear_generation, self.policy):
+                raise InvalidInput(
+                    "An earlier try of this task submitted the same URL with another query, as transcript "
+                    f"{found.get('transcript_id') or '(unknown)'}. Whether it is the same recording cannot be told, so "
+                    f"nothing was submitted. {NAME_IT}"
+                )
             self.log("Transcript %s of an earlier try is not used: a new job.", found.get("transcript_id"))
             return self._submit()
         if found.get("host") != self.identity["host"]:

@@ -17,7 +17,7 @@ from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.audio import upload_shortfall
+from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
@@ -42,6 +42,9 @@ class TranscribeOperator(TranscriptionOperator):
 
     :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath`` (templated). Its stem
         names the files, with the map index in mapped tasks.
+    :param source_id: your name for the recording, for audio whose URL is another one each time (templated). It replaces
+        the address in what makes two submissions the same job, and names the files. Default: the address itself,
+        without a signature.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
         A text over 256 KiB is left out with a warning.
     :param delete_after: delete the transcript and the uploaded audio from the service once the files are
@@ -62,12 +65,13 @@ class TranscribeOperator(TranscriptionOperator):
     https://www.assemblyai.com/docs/speech-to-text/pre-recorded-audio
     """
 
-    template_fields: Sequence[str] = ("audio", *TranscriptionOperator.template_fields)
+    template_fields: Sequence[str] = ("audio", "source_id", *TranscriptionOperator.template_fields)
 
     def __init__(
         self,
         *,
         audio: str | ObjectStoragePath | XComArg,
+        source_id: str | XComArg | None = None,
         push_text: bool | None = None,
         delete_after: bool = False,
         wait_for_completion: bool = True,
@@ -78,6 +82,7 @@ class TranscribeOperator(TranscriptionOperator):
     ) -> None:
         super().__init__(timeout=timeout, **kwargs)
         self.audio = audio
+        self.source_id = source_id
         self.push_text = push_text
         self.delete_after = delete_after
         self.wait_for_completion = wait_for_completion
@@ -141,15 +146,19 @@ class TranscribeOperator(TranscriptionOperator):
             return self._follow(context, hook, job, transcript, deadline or time.time() + self.timeout)
 
     def _factory(self) -> SubmissionFactory:
+        audio = check_address(self.audio)
+        if "://" not in audio and not str(self.audio).startswith("/"):
+            self.log.info("audio: the relative path %s is taken as %s.", self.audio, audio)
         return SubmissionFactory(
             self.assemblyai_conn_id,
-            self.audio,
+            audio,
             self.transfer,
             self.presign_expiry,
             transcripts.check_config(self.config),
             self.output_path,
             self.policy,
             self._control,
+            check_source_id(self.source_id),
         )
 
     def _checked_formats(self) -> tuple[Format, ...]:
