@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, TypedDict
 from urllib.parse import parse_qs, urlsplit
 
@@ -265,6 +266,19 @@ def redacted_audio(transcript_id: str) -> Call[str]:
 
 def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] | None = None) -> Call[Any]:
     return Call(Product.SPEECH, "GET", f"{_path(transcript_id)}/{what}", read=read, query=query or {})
+
+
+def parse_time(text: object) -> float | None:
+    """
+    Return a time of the list as seconds since the epoch; None if it cannot be read.
+
+    :param text: an ISO 8601 time; without a zone it is UTC, as the service's times are.
+    """
+    try:
+        found = datetime.fromisoformat(text)  # type: ignore[arg-type]
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 # --- reading replies -------------------------------------------------------------------------------------

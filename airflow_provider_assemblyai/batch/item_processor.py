@@ -193,7 +193,7 @@ class ItemProcessor:
         return Submission(
             send=self.client.send,
             pages=self.client.pages,
-            newest_id=self.client.newest_id,
+            newest=self.client.newest,
             store=_LedgerStateStore(self.ledger, in_flight, settings.run, in_flight.transcript_id),
             identity=job_identity(fingerprint, settings.conn_id, hosts, settings.clear_generation),
             source=source,

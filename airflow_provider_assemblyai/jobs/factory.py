@@ -22,7 +22,7 @@ from airflow_provider_assemblyai.jobs.state import (
     job_identity,
 )
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
-from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript_id
+from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, file_name, output_name
 
 
@@ -153,7 +153,7 @@ class SubmissionFactory:
         return Submission(
             send=hook.send,
             pages=hook.pages,
-            newest_id=lambda: newest_transcript_id(hook.send),
+            newest=lambda: newest_transcript(hook.send),
             store=store,
             identity=job_identity(
                 fingerprint,

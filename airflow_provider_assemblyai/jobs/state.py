@@ -41,6 +41,7 @@ class JobState(State, total=False):
     :ivar address_fingerprint: of a URL: what the fingerprint would be if its query did not count.
     :ivar clear_generation: Airflow's ``max_tries``: the same for all tries of a task, another one after a clear.
     :ivar anchor: id of the newest transcript before the first POST that is in doubt.
+    :ivar anchor_created: when that was created, as the service says it.
     :ivar url_hashes: of each URL that may have been submitted.
     :ivar shared: whether the job was adopted by a public URL, which other tasks may have submitted as well.
     :ivar duration: seconds of audio that were submitted, if they are known.
@@ -55,6 +56,7 @@ class JobState(State, total=False):
     region: str
     clear_generation: int | None
     anchor: str | None
+    anchor_created: str | None
     upload_url: str | None
     uploaded_at: float
     url_hashes: list[str]
@@ -134,7 +136,7 @@ def fingerprint_of(conn_id: str, source_identity: str, config: Mapping[str, Any]
 
 def hash_of(text: str) -> str:
     """Return the SHA-256 of a text, as hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def can_resume(
