@@ -13,7 +13,7 @@ from airflow_provider_assemblyai.api.regions import is_official
 from airflow_provider_assemblyai.api.sanitize import address_without_query
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, is_url
+from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, address_identity, is_url
 from airflow_provider_assemblyai.jobs.state import (
     JobState,
     ReusePolicy,
@@ -24,6 +24,7 @@ from airflow_provider_assemblyai.jobs.state import (
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
 from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, file_name, output_name
+from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,13 @@ class SubmissionFactory:
     source_id: str | None = None
 
     def outputs(self, context: Context) -> OutputFiles:
-        """Return where the files of this task go."""
+        """Return where the files of this task go, if no other recording has that name, and where its state is."""
         return OutputFiles.at(self.output_path, self._name(), context["ti"].map_index)
+
+    def claim_outputs(self, context: Context) -> OutputFiles:
+        """Return the same, under a name that no other recording has: the first that asks for it keeps it."""
+        identity = address_identity(self.audio) if self.source_id is None else f"id:{self.source_id}"
+        return claim_name(self.outputs(context), identity)
 
     def _name(self) -> str:
         return output_name(self.audio) if self.source_id is None else file_name(self.source_id)

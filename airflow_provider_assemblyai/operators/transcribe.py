@@ -26,6 +26,7 @@ from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class TranscribeOperator(TranscriptionOperator):
     :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 
     :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath`` (templated). Its stem
-        names the files, with the map index in mapped tasks.
+        names the files, with the map index in mapped tasks; where another recording has that name, with a digest.
     :param source_id: your name for the recording, for audio whose URL is another one each time (templated). It replaces
         the address in what makes two submissions the same job, and names the files. Default: the address itself,
         without a signature.
@@ -120,6 +121,7 @@ class TranscribeOperator(TranscriptionOperator):
             if formats := self._checked_formats():
                 factory.outputs(context).check_writable(*results.suffixes_of(formats))
             hook, job, found = factory.for_new_try(context)
+            outputs = factory.claim_outputs(context) if formats else None
             transcript = job.start(found)
             if transcript is None:
                 return self._restore_deleted(job)
@@ -128,7 +130,7 @@ class TranscribeOperator(TranscriptionOperator):
                 submitted = results.summarize(transcript, hook.region, push_text=False)
                 job.mark_stored(submitted)
                 return submitted
-            return self._follow(context, hook, job, transcript, deadline)
+            return self._follow(context, hook, job, transcript, deadline, outputs)
 
     def execute_complete(
         self,
@@ -141,9 +143,12 @@ class TranscribeOperator(TranscriptionOperator):
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
             transcript_id = require_completed_event(event, region or "of the connection")
-            hook, job = self._factory().after_deferral(context, transcript_id, region, fingerprint)
+            factory = self._factory()
+            hook, job = factory.after_deferral(context, transcript_id, region, fingerprint)
+            outputs = None if self.output_path is None else factory.claim_outputs(context)
             transcript = hook.send(transcripts.get(transcript_id))
-            return self._follow(context, hook, job, transcript, deadline or time.time() + self.timeout)
+            until = deadline or time.time() + self.timeout
+            return self._follow(context, hook, job, transcript, until, outputs)
 
     def _factory(self) -> SubmissionFactory:
         audio = check_address(self.audio)
@@ -172,7 +177,13 @@ class TranscribeOperator(TranscriptionOperator):
         return formats
 
     def _follow(
-        self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript, deadline: float
+        self,
+        context: Context,
+        hook: AssemblyAIHook,
+        job: Submission,
+        transcript: Transcript,
+        deadline: float,
+        outputs: OutputFiles | None,
     ) -> Summary:
         completed = job.follow(
             transcript,
@@ -181,7 +192,7 @@ class TranscribeOperator(TranscriptionOperator):
             on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
         )
         assert completed is not None
-        return self._finish(context, job, completed)
+        return self._finish(job, completed, outputs)
 
     def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:
         context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
@@ -207,18 +218,18 @@ class TranscribeOperator(TranscriptionOperator):
             self._defer_until(deadline, trigger, kwargs)
         return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
 
-    def _finish(self, context: Context, job: Submission, transcript: Transcript) -> Summary:
-        outputs: dict[str, str] = {}
-        if self.output_path is not None:
-            outputs = results.write_files(
+    def _finish(self, job: Submission, transcript: Transcript, outputs: OutputFiles | None) -> Summary:
+        written: dict[str, str] = {}
+        if outputs is not None:
+            written = results.write_files(
                 job.send,
                 transcript,
-                self._factory().outputs(context),
+                outputs,
                 self._checked_formats(),
                 chars_per_caption=self.chars_per_caption,
             )
         push_text = self.output_path is None if self.push_text is None else self.push_text
-        summary = results.summarize(transcript, job.identity["region"], push_text=push_text, outputs=outputs)
+        summary = results.summarize(transcript, job.identity["region"], push_text=push_text, outputs=written)
         short = upload_shortfall(job.state.get("duration"), transcript.get("audio_duration"))
         summary["warnings"] += [short] if short else []
         if self.delete_after and job.state.get("shared"):

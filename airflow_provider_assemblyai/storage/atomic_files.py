@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 from urllib.parse import unquote
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
@@ -46,7 +46,7 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 _BUCKET: Final = re.compile(r"[\w.:$-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: What the operating system answers to a name that cannot be one. It would answer the same to a retry.
-_BAD_NAME: Final = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP)
+_BAD_NAME: Final = (errno.EINVAL, errno.EILSEQ, errno.ELOOP)
 #: What templates give that render to nothing.
 _NOTHING: Final = ("", "None", "none")
 
@@ -197,9 +197,16 @@ def store_errors(name: str, shown: str) -> Iterator[None]:
     except (NotADirectoryError, IsADirectoryError, FileExistsError, UnicodeEncodeError) as error:
         raise InvalidInput(f"{name}: {shown}: {sanitize(str(error))}.") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _BAD_NAME:
-            raise InvalidInput(f"{name}: {shown}: {error.strerror}.") from error
+        if _is_bad_name(error):
+            raise InvalidInput(f"{name}: {shown}: {os.strerror(error.errno or 0)}.") from error
         raise StorageError(f"{name}: {shown}: {type(error).__name__}: {sanitize(str(error))}.") from error
+
+
+def _is_bad_name(error: Exception) -> TypeGuard[OSError]:
+    # Stores use the other numbers for more, some of which passes; the operating system names the file.
+    return isinstance(error, OSError) and (
+        error.errno == errno.ENAMETOOLONG or (error.errno in _BAD_NAME and error.filename is not None)
+    )
 
 
 @dataclass(frozen=True)
@@ -230,7 +237,7 @@ class OutputFiles:
 
     def uri(self, suffix: str) -> str:
         """Return the address of one file: ``<prefix>/<name>.<suffix>``."""
-        return _uri(self._path(suffix))
+        return _uri(self.path(suffix))
 
     def check_writable(self, *suffixes: str) -> None:
         """
@@ -241,7 +248,7 @@ class OutputFiles:
         :raises StorageError: the store could not be asked; a retry helps.
         """
         for suffix in suffixes:
-            self._path(suffix)
+            self.path(suffix)
         probe = self.prefix / f".{uuid.uuid4().hex}.write-check"
         with store_errors("output_path", _uri(self.prefix)):
             _write(probe, (b"",))
@@ -254,13 +261,18 @@ class OutputFiles:
         :param suffix: its extension.
         :param content: text, or blocks of bytes.
         """
-        return write_file(self._path(suffix), content)
+        return write_file(self.path(suffix), content)
 
     def read(self, suffix: str) -> str | None:
         """Return the text of one file, or None if it is not there."""
-        return read_file(self._path(suffix))
+        return read_file(self.path(suffix))
 
-    def _path(self, suffix: str) -> ObjectStoragePath:
+    def path(self, suffix: str) -> ObjectStoragePath:
+        """
+        Return the place of one file.
+
+        :raises InvalidInput: its name is too long.
+        """
         name = f"{self.name}.{suffix}"
         if (size := len(name.encode())) > _MAX_NAME:
             raise InvalidInput(f"The file name {show(name)} has {size} bytes, and {_MAX_NAME} are possible.")

@@ -37,7 +37,7 @@ class SegmentStore:
     """
     The segments of one capture, over all its tries.
 
-    :param outputs: where the results go.
+    :param outputs: where the results would go if no other capture had that name.
     :param owner: whose capture it is: a task instance.
     :param config: of the capture.
     """
@@ -45,7 +45,6 @@ class SegmentStore:
     def __init__(self, outputs: OutputFiles, owner: Sequence[object], config: CaptureConfig) -> None:
         digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
         self.folder = ObjectFolder(outputs.prefix / ".assemblyai" / f"{outputs.name}.{digest[:16]}")
-        self._outputs = outputs
         self.config = config
 
     def read(self, tries: int) -> CaptureData:
@@ -69,9 +68,9 @@ class SegmentStore:
             data.reconnects += reconnects
         return data
 
-    def merge_audio(self, data: CaptureData) -> str:
+    def merge_audio(self, data: CaptureData, outputs: OutputFiles) -> str:
         """Write the whole recording as one WAV file, with silence where nothing was recorded."""
-        return self._outputs.write("wav", self._merged_blocks(data))
+        return outputs.write("wav", self._merged_blocks(data))
 
     def _merged_blocks(self, data: CaptureData) -> Iterator[bytes]:
         channels, bytes_per_ms = self.config.channels, self.config.bytes_per_ms

@@ -60,7 +60,7 @@ def test_every_file_of_a_name_that_was_cut_fits(tmp_path: Path) -> None:
     name = storage.output_name("/x/" + "語" * 300 + ".wav")
     outputs = storage.OutputFiles.at(str(tmp_path), f"{name}-01234567", 2**31)
     state = storage.OutputFiles(outputs.prefix / ".assemblyai", f"{outputs.name}.{'0' * 16}")
-    for suffix in ("json", "sentences.json", "paragraphs.json", "redacted.wav", "owner.json"):
+    for suffix in ("json", "sentences.json", "paragraphs.json", "redacted.wav"):
         outputs.write(suffix, "x")
     state.write("json", "x")
 
