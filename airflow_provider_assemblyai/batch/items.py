@@ -63,7 +63,8 @@ class Item:
             return {**stored, "index": self.index}
         if self.audio:
             return {**stored, "path": self.audio}
-        return {**stored, "orphaned": True, "source": self.source, "name": self.name}
+        orphan = {"source": self.source, "name": self.name, "address_fingerprint": self.address_fingerprint}
+        return {**stored, "orphaned": True, **orphan}
 
 
 @dataclass
@@ -257,7 +258,15 @@ def _identity_of_invalid(given: object, index: int) -> str:
 
 def orphaned_item(entry: Mapping[str, Any]) -> Item:
     """Return the item of an open entry of the ledger whose recording is not in the list any more."""
-    return Item(entry["key"], "", {}, entry["source"], entry["name"], None, entry["content_version"])
+    return Item(
+        entry["key"],
+        "",
+        {},
+        entry["source"],
+        entry["name"],
+        content_version=entry["content_version"],
+        address_fingerprint=entry.get("address_fingerprint"),
+    )
 
 
 def with_content_version(item: Item) -> Item:

@@ -251,8 +251,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def _output_name(self) -> str:
         if callable(self.source):
             return self.task_id.replace(".", "_")
-        path = os.fspath(self.source) if isinstance(self.source, os.PathLike) else self.source
-        return output_name(check_text(path, "source", "an address, a path or a callable"))
+        return output_name(check_text(self.source, "source", "an address, a path or a callable"))
 
     def _check_in_time(self, context: Context) -> None:
         due = getattr(context.get("dag_run"), "run_after", None)

@@ -82,11 +82,13 @@ def check_text(value: object, name: str, kind: str = "a path", max_size: int = _
     """
     Return what names a file or a recording, if it can be such a name.
 
+    :param value: text, or a path object.
     :param name: the argument it came from, for messages.
     :param kind: what it must be, for messages.
     :param max_size: bytes that it may have.
     :raises InvalidInput: it is no text, or one that could only be read as another one.
     """
+    value = _text_of(value)
     if not isinstance(value, str) or not value.strip():
         raise InvalidInput(f"{name} must be {kind}, not {show(value)}.{_hint(value)}")
     if _CONTROL.search(value):
@@ -115,7 +117,7 @@ def open_path(value: object, name: str, *, resolve: bool = False) -> ObjectStora
     :raises InvalidInput: for another type, an unknown scheme, or what cannot be a path.
     :raises StorageError: Airflow could not be asked for the connection of the store; a retry helps.
     """
-    text = check_text(_text_of(value), name)
+    text = check_text(value, name)
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower() if separator else ""
     if separator and not _SCHEME.fullmatch(scheme):
@@ -127,8 +129,10 @@ def open_path(value: object, name: str, *, resolve: bool = False) -> ObjectStora
     else:
         text = scheme + separator + _absolute(rest if separator else text, name, resolve=resolve)
     try:
-        kept = isinstance(value, ObjectStoragePath) and scheme not in _LOCAL
-        path = value if kept else ObjectStoragePath(text)
+        if isinstance(value, ObjectStoragePath) and scheme not in _LOCAL:
+            path = value
+        else:
+            path = ObjectStoragePath(text)
         path.fs  # noqa: B018 - resolving it is the check
     except (ValueError, ImportError) as error:
         hint = _PROVIDERS.get(scheme)

@@ -141,6 +141,21 @@ def test_a_batch_of_links_that_change(
     assert run(batch([f"{URL}?id=3"], out), other_context)["completed"] == 1, "another run"
 
 
+def test_a_retry_of_a_batch_whose_links_have_changed(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
+) -> None:
+    def links(day: int) -> list[str]:
+        return [f"{URL}?token={day}&emulator=processing:0.3"]
+
+    with pytest.raises(TaskDeferred):
+        batch(links(1), out, deferrable=True).execute(context)
+    for day in (2, 3):
+        summary = run(batch(links(day), out, deferrable=True), context)
+        assert summary["failed"] == 1
+        assert summary["completed"] == (1 if day == 2 else 0), "what was in flight is fetched"
+    assert accepted(emulator) == 1
+
+
 def test_a_batch_with_two_recordings_of_one_address(
     emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
 ) -> None:

@@ -116,7 +116,7 @@ def test_a_name_with_a_line_break_is_not_another_file(context: Any, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "source", ["/tmp/a\0", "/tmp/\ud800", "/tmp/a\nb", "/tmp/" + "n" * 100_000, "", None]
+    "source", ["/tmp/a\0", "/tmp/\ud800", "/tmp/a\nb", "/tmp/" + "n" * 100_000, "", None, b"/tmp/a"]
 )
 def test_sources_of_a_capture(context: Any, tmp_path: Path, source: Any) -> None:
     with pytest.raises(AirflowFailException, match="source"):

@@ -30,7 +30,7 @@ def names(out: Path, suffix: str) -> list[str]:
     return sorted(path.name for path in out.glob(f"*.{suffix}"))
 
 
-def new_context(of: dict[str, Any], run_id: str, map_index: int = -1) -> dict[str, Any]:
+def new_context(of: dict[str, Any], run_id: str, map_index: int = -1) -> Any:
     ti = type(of["ti"])(map_index)
     ti.run_id = run_id
     return {"ti": ti, "task_state_store": type(of["task_state_store"])()}
