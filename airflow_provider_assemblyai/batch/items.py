@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -24,6 +26,8 @@ from airflow_provider_assemblyai.jobs.audio import check_address, check_source_i
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
 from airflow_provider_assemblyai.storage.atomic_files import file_name, output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class Items:
         self._conn_id = conn_id
         self._output_path = output_path
         self._folder: str | None = None
+        self._has_told_of_relative = False
         self._list: Sequence[Any] = ()
         if isinstance(audios, PathLike | ObjectStoragePath):
             audios = str(audios)
@@ -140,6 +145,7 @@ class Items:
 
     def __iter__(self) -> Iterator[Item]:
         if self._folder is not None:
+            self._tell_if_relative(self._folder)
             for path, version in list_media(self._folder, self._output_path):
                 yield self._found(path, version)
         for index in range(len(self._list)):
@@ -223,6 +229,7 @@ class Items:
     ) -> Item:
         # In this thread: a store may have to ask Airflow for its connection.
         audio = check_address(given)
+        self._tell_if_relative(given)
         address = None
         if is_url(audio):
             identity, source = canonical_url(audio), strip_url(audio)
@@ -246,6 +253,12 @@ class Items:
             source_id=source_id,
             address_fingerprint=alike,
         )
+
+    def _tell_if_relative(self, given: object) -> None:
+        text = str(given)
+        if not self._has_told_of_relative and "://" not in text and not text.startswith("/"):
+            self._has_told_of_relative = True
+            log.info("audios: relative paths, such as %s, are taken as below %s.", text, Path.cwd())
 
 
 def _identity_of_invalid(given: object, index: int) -> str:

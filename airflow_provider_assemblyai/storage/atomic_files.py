@@ -355,8 +355,8 @@ def _make_folder(path: ObjectStoragePath) -> None:
 def _partial_file(target: Path, blocks: Iterable[bytes]) -> Iterator[Path]:
     """Write a file beside its target: a reader must never see half of it, and the service's copy may be deleted next."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A short name of its own, because that of the target may be as long as a name can be.
-    partial = target.with_name(f".{uuid.uuid4().hex[:16]}.partial")
+    # A short name of its own, because that of the target may be as long as a name can be; its ending tells what it is.
+    partial = target.with_name(f".{uuid.uuid4().hex[:16]}{target.suffix[:16]}.partial")
     try:
         with partial.open("wb") as file:
             file.writelines(blocks)

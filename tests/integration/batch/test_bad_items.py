@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,29 @@ def test_in_a_folder(
     ]
     assert run(make_operator(f"{folder}{glob}", out), context)["failed"] == 5
     assert emulator.counters()["uploads"] == 1, "what can be read is not sent again"
+
+
+@pytest.mark.parametrize("audios", [["in/a.wav", "in/b.wav"], "in", "in/*.wav"])
+def test_relative_paths_are_made_absolute_once(
+    emulator: Emulator,
+    context: Any,
+    run: Callable[..., Any],
+    tmp_path: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    audios: Any,
+) -> None:
+    caplog.set_level(logging.INFO)
+    (tmp_path / "in").mkdir()
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / "in" / name).write_bytes(name.encode())
+    monkeypatch.chdir(tmp_path)
+    assert run(make_operator(audios, out), context)["completed"] == 2
+    assert sorted(line["source"] for line in manifest(out)) == [
+        f"file://{tmp_path}/in/{name}.wav" for name in "ab"
+    ]
+    assert f"below {tmp_path}" in caplog.text
 
 
 def test_a_pipe_in_a_list(
