@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, NotRequired, TypedDict, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -293,6 +294,19 @@ def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] |
 def _about(transcript_id: str, method: str, read: Callable[[Reply], T]) -> Call[T]:
     path = _path(transcript_id)
     return Call(Product.SPEECH, method, path, read=read, max_bytes=MAX_TRANSCRIPT_BYTES)
+
+
+def parse_time(text: object) -> float | None:
+    """
+    Return a time of the list as seconds since the epoch; None if it cannot be read.
+
+    :param text: an ISO 8601 time; without a zone it is UTC, as the service's times are.
+    """
+    try:
+        found = datetime.fromisoformat(text)  # type: ignore[arg-type]
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 # --- reading replies -------------------------------------------------------------------------------------

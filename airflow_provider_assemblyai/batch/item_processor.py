@@ -179,7 +179,9 @@ class ItemProcessor:
     def _fingerprint(self, in_flight: InFlightItem, source: AudioSource) -> str:
         try:
             source.validate()
-            return fingerprint_of(self.settings.conn_id, source.identity(), in_flight.item.config)
+            source_id = in_flight.item.source_id
+            identity = source.identity() if source_id is None else f"id:{source_id}"
+            return fingerprint_of(self.settings.conn_id, identity, in_flight.item.config)
         except (InvalidInput, StorageError):
             # The audio may be gone. What it became is paid for and must not be lost.
             if not in_flight.transcript_id:
@@ -191,7 +193,7 @@ class ItemProcessor:
         return Submission(
             send=self.client.send,
             pages=self.client.pages,
-            newest_id=self.client.newest_id,
+            newest=self.client.newest,
             store=_LedgerStateStore(self.ledger, in_flight, settings.run, in_flight.transcript_id),
             identity=job_identity(fingerprint, settings.conn_id, hosts, settings.clear_generation),
             source=source,
@@ -277,6 +279,7 @@ class ItemProcessor:
         return {
             "key": in_flight.item.key,
             "content_version": in_flight.item.content_version,
+            "address_fingerprint": in_flight.item.address_fingerprint,
             "run": in_flight.run,
             "job_state": state if kept else None,
             "result": row,

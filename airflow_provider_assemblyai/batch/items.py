@@ -4,19 +4,30 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.sanitize import canonical_url, sanitize, strip_url
+from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
+from airflow_provider_assemblyai.api.sanitize import (
+    address_without_query,
+    canonical_url,
+    escape,
+    show,
+    strip_url,
+)
+from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, is_url
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
-from airflow_provider_assemblyai.storage.atomic_files import open_path, output_name
+from airflow_provider_assemblyai.storage.atomic_files import file_name, output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class Item:
     :param index: its index in the list; None if it was found in a store.
     :param content_version: changes with the content, where a store says so.
     :param error: why it cannot be submitted.
+    :param source_id: the user's name for the recording, or None.
+    :param address_fingerprint: of a URL: what the key would be if its query did not count.
     """
 
     key: str
@@ -42,15 +55,20 @@ class Item:
     index: int | None = None
     content_version: str | None = None
     error: str | None = None
+    source_id: str | None = None
+    address_fingerprint: str | None = None
 
     def stored(self) -> dict[str, Any]:
         """Return what the plan and the ledger hold of it: never its address in a list, which may open it."""
-        stored = {"key": self.key, "content_version": self.content_version}
+        stored: dict[str, Any] = {"key": self.key, "content_version": self.content_version}
+        if self.error is not None:
+            stored["error"] = self.error
         if self.index is not None:
             return {**stored, "index": self.index}
         if self.audio:
             return {**stored, "path": self.audio}
-        return {**stored, "orphaned": True, "source": self.source, "name": self.name}
+        orphan = {"source": self.source, "name": self.name, "address_fingerprint": self.address_fingerprint}
+        return {**stored, "orphaned": True, **orphan}
 
 
 @dataclass
@@ -78,6 +96,7 @@ class InFlightItem:
             **self.item.stored(),
             "source": self.item.source,
             "name": self.item.name,
+            "address_fingerprint": self.item.address_fingerprint,
             "run": self.run,
             "job_state": self.job_state,
         }
@@ -87,7 +106,7 @@ class Items:
     """
     What the user gave.
 
-    :param audios: a list of addresses or of ``{"audio": ..., "config": {...}}``, one address, a folder, a glob, or a
+    :param audios: a list of addresses or of ``{"audio": ..., "config": {...}, "source_id": ...}``, one address, a folder, a glob, or a
         list as JSON text.
     :param config: what to ask for.
     :param conn_id: the connection.
@@ -102,13 +121,14 @@ class Items:
         self._conn_id = conn_id
         self._output_path = output_path
         self._folder: str | None = None
+        self._has_told_of_relative = False
         self._list: Sequence[Any] = ()
         if isinstance(audios, PathLike | ObjectStoragePath):
             audios = str(audios)
         if isinstance(audios, str) and audios.lstrip().startswith("["):
             try:
                 audios = json.loads(audios)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise InvalidInput("audios is text that begins like a list, but is not JSON.") from None
         if isinstance(audios, str):
             if not audios.strip():
@@ -125,8 +145,9 @@ class Items:
 
     def __iter__(self) -> Iterator[Item]:
         if self._folder is not None:
+            self._tell_if_relative(self._folder)
             for path, version in list_media(self._folder, self._output_path):
-                yield self._item(path, self._config, version=version)
+                yield self._found(path, version)
         for index in range(len(self._list)):
             yield self._at(index)
 
@@ -140,59 +161,135 @@ class Items:
         if stored.get("orphaned"):
             return orphaned_item(stored)
         if "path" in stored:
-            return self._item(stored["path"], self._config, version=version)
+            return self._found(stored["path"], version)
         item = self._at(stored["index"]) if stored["index"] < len(self._list) else None
         if item is None or item.key != stored["key"]:
             raise InvalidInput(
                 "audios or config have changed since this task began: they must stay the same."
             )
-        return replace(item, content_version=version)
+        return replace(item, content_version=version, error=stored.get("error") or item.error)
+
+    def _found(self, path: str, version: str | None) -> Item:
+        """Return the item of a file that was found in a store; one that cannot be read is an item, too."""
+        try:
+            return self._item(path, self._config, version=version)
+        except InvalidInput as error:
+            return self._invalid(f"invalid:{path}", escape(path), error, audio=path, version=version)
 
     def _at(self, index: int) -> Item:
         given = self._list[index]
         try:
             return self._parse(given, index)
-        except InvalidInput as error:
-            key = fingerprint_of(self._conn_id, f"invalid:{given!r}", {})[:32]
+        except StorageError:
+            raise  # not the item's fault
+        except Exception as error:
+            # What a list holds may be of any class, and so may do anything.
+            reason = (
+                error
+                if isinstance(error, InvalidInput)
+                else InvalidInput(f"audios: item {index} cannot be read: {type(error).__name__}.")
+            )
             url = isinstance(given, str) and "://" in given
-            source = strip_url(given) if url else sanitize(f"item {index}")
-            return Item(key, "", {}, source, f"item-{key[:12]}", index, None, str(error))
+            source = escape(strip_url(given)) if url else f"item {index}"
+            return self._invalid(_identity_of_invalid(given, index), source, reason, index=index)
+
+    def _invalid(
+        self,
+        identity: str,
+        source: str,
+        error: InvalidInput,
+        audio: str = "",
+        index: int | None = None,
+        version: str | None = None,
+    ) -> Item:
+        key = fingerprint_of(self._conn_id, identity, {})[:32]
+        return Item(key, audio, {}, source, f"item-{key[:12]}", index, version, str(error))
 
     def _parse(self, given: Any, index: int) -> Item:
-        config: Any = {}
+        config: Any = None
+        source_id = None
         if isinstance(given, Mapping):
-            config = given.get("config") or {}
-            if extra := set(given) - {"audio", "config"}:
-                raise InvalidInput(f"audios: an item knows audio and config, not {sorted(extra)}.")
+            config, source_id = given.get("config"), check_source_id(given.get("source_id"))
+            if extra := set(given) - {"audio", "config", "source_id"}:
+                names = ", ".join(sorted(map(show, extra)))
+                raise InvalidInput(f"audios: an item knows audio, config and source_id, not {names}.")
             given = given.get("audio")
-        if isinstance(given, PathLike | ObjectStoragePath):
-            given = str(given)
-        if not isinstance(given, str) or not given.strip():
+        if not isinstance(given, str | PathLike | ObjectStoragePath) or not str(given).strip():
             raise InvalidInput(f"audios: item {index} has no audio.")
-        merged = {**self._config, **transcripts.check_config(config)} if config else self._config
-        return self._item(given, merged, index)
+        merged = self._config if config is None else {**self._config, **transcripts.check_config(config)}
+        return self._item(given, merged, index, source_id=source_id)
 
     def _item(
-        self, audio: str, config: Mapping[str, Any], index: int | None = None, version: str | None = None
+        self,
+        given: object,
+        config: Mapping[str, Any],
+        index: int | None = None,
+        version: str | None = None,
+        source_id: str | None = None,
     ) -> Item:
-        if audio.lower().startswith(("http://", "https://")):
+        # In this thread: a store may have to ask Airflow for its connection.
+        audio = check_address(given)
+        self._tell_if_relative(given)
+        address = None
+        if is_url(audio):
             identity, source = canonical_url(audio), strip_url(audio)
+            address = f"url without query:{address_without_query(audio)}"
         else:
-            # In this thread: it may ask Airflow for the store's connection.
-            path = open_path(audio, "audio")
-            identity = source = str(path) if "://" in str(path) else f"file://{path}"
+            identity = source = audio if "://" in audio else f"file://{audio}"
             source = strip_url(source) if "@" not in source else source
+        name = output_name(audio)
+        if source_id is not None:
+            identity, name, address = f"id:{source_id}", file_name(source_id), None
         key = fingerprint_of(self._conn_id, identity, config)[:32]
-        return Item(key, audio, config, source, f"{output_name(audio)}-{key[:12]}", index, version)
+        alike = None if address is None else fingerprint_of(self._conn_id, address, config)[:32]
+        return Item(
+            key,
+            audio,
+            config,
+            source,
+            f"{name}-{key[:12]}",
+            index,
+            version,
+            source_id=source_id,
+            address_fingerprint=alike,
+        )
+
+    def _tell_if_relative(self, given: object) -> None:
+        text = str(given)
+        if not self._has_told_of_relative and "://" not in text and not text.startswith("/"):
+            self._has_told_of_relative = True
+            log.info("audios: relative paths, such as %s, are taken as below %s.", text, Path.cwd())
+
+
+def _identity_of_invalid(given: object, index: int) -> str:
+    """Return what names an item that is none, also in another process."""
+    try:
+        return f"invalid:{json.dumps(given, sort_keys=True)}"
+    except Exception:
+        return f"invalid:item {index}"
 
 
 def orphaned_item(entry: Mapping[str, Any]) -> Item:
     """Return the item of an open entry of the ledger whose recording is not in the list any more."""
-    return Item(entry["key"], "", {}, entry["source"], entry["name"], None, entry["content_version"])
+    return Item(
+        entry["key"],
+        "",
+        {},
+        entry["source"],
+        entry["name"],
+        content_version=entry["content_version"],
+        address_fingerprint=entry.get("address_fingerprint"),
+    )
 
 
 def with_content_version(item: Item) -> Item:
     """Return an item with its content version, asking its store if that did not say so."""
-    if item.content_version is not None or item.error is not None or not item.audio:
+    # What the user has named is the same recording, whatever is there today.
+    if (
+        item.content_version is not None
+        or item.error is not None
+        or item.source_id is not None
+        or not item.audio
+    ):
         return item
     return replace(item, content_version=find_content_version(item.audio))

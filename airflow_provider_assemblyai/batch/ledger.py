@@ -12,7 +12,7 @@ Of each item, named by its ``key``, the last entry counts::
     {"key", "index" | "path" | "orphaned", "content_version", "source", "name", "run", "job_state"}    its job goes on
     {"key", "content_version", "run", "job_state", "result", "permanent", "failed_minutes"}            it has ended
 
-``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
+Both also hold the ``address_fingerprint`` of a URL. ``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
 ``{"run_started"}``, ``{"confirmed"}`` and ``{"checkpoint"}``.
 """
 

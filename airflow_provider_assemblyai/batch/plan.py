@@ -50,10 +50,17 @@ def item_status(
 
 
 class LedgerIndex:
-    """What the ledger knows of items, in nine bytes of each: the status, and a digest of the content version."""
+    """
+    What the ledger knows of items, in nine bytes of each: the status, and a digest of the content version.
 
-    def __init__(self) -> None:
+    :param own_runs: the runs of this task instance. Of what they have submitted it also knows a digest of the address.
+    """
+
+    def __init__(self, own_runs: Collection[str] = ()) -> None:
         self._items: dict[bytes, bytes] = {}
+        self._own_runs = own_runs
+        #: key -> address of what this task instance has submitted.
+        self._addresses: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -62,8 +69,21 @@ class LedgerIndex:
         return bytes.fromhex(item.key) in self._items
 
     def add(self, entry: Entry, status: ItemStatus) -> None:
-        code = bytes([_STATUSES.index(status)])
-        self._items[bytes.fromhex(entry["key"])] = code + _digest(entry["content_version"])
+        code, key = bytes([_STATUSES.index(status)]), bytes.fromhex(entry["key"])
+        self._items[key] = code + _digest(entry["content_version"])
+        address = entry.get("address_fingerprint")
+        if address and entry["run"] in self._own_runs and _may_have_job(entry, status):
+            self._addresses[key] = _digest(address)
+        else:
+            self._addresses.pop(key, None)
+
+    def addresses_left(self, keys: Collection[bytes]) -> frozenset[bytes]:
+        """
+        Return digests of the addresses that this task instance has submitted, and that its list does not have any more.
+
+        :param keys: of all items of the list.
+        """
+        return frozenset(address for key, address in self._addresses.items() if key not in keys)
 
     def is_pending(self, item: Item) -> bool:
         """
@@ -81,8 +101,21 @@ class LedgerIndex:
         return {key.hex() for key, found in self._items.items() if found[0] == code}
 
 
-def _digest(content_version: str | None) -> bytes:
-    return hashlib.sha256(repr(content_version).encode()).digest()[:8]
+def _digest(text: str | None) -> bytes:
+    return hashlib.sha256(repr(text).encode()).digest()[:8]
+
+
+def _may_have_job(entry: Entry, status: ItemStatus) -> bool:
+    """Return whether the same item would go on with a job, and not submit one."""
+    state = entry.get("job_state") or {}
+    return status in ("completed", "incomplete") or bool(
+        state.get("transcript_id") or state.get("url_hashes")
+    )
+
+
+def has_address_of(item: Item, addresses: Collection[bytes]) -> bool:
+    """Return whether the address of an item is among these digests."""
+    return item.address_fingerprint is not None and _digest(item.address_fingerprint) in addresses
 
 
 @dataclass

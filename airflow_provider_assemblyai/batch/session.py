@@ -6,9 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from typing import Any, Final
@@ -26,9 +26,9 @@ from airflow_provider_assemblyai.batch.items import (
 )
 from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
-from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, Progress, item_status
+from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, Progress, has_address_of, item_status
 from airflow_provider_assemblyai.jobs.audio import locate, requested_duration
-from airflow_provider_assemblyai.jobs.state import VERSION
+from airflow_provider_assemblyai.jobs.state import NAME_IT, VERSION
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.jobs.task_state import is_task_finished
 from airflow_provider_assemblyai.storage.listing import list_names
@@ -47,12 +47,14 @@ class _Scan:
     :ivar count: items, repeats included.
     :ivar keys: of all items.
     :ivar again: key -> item; those that the ledger knows and that are to be done again.
+    :ivar alike: new ones whose address was submitted with another query.
     :ivar new_minutes: of those that the ledger does not know, as far as they are known.
     """
 
     count: int = 0
     keys: set[bytes] = field(default_factory=set)
     again: dict[str, Item] = field(default_factory=dict)
+    alike: list[Item] = field(default_factory=list)
     new_minutes: float = 0.0
 
 
@@ -73,6 +75,7 @@ class BatchSession:
         self._folder = ObjectFolder(settings.output_path / ".assemblyai").subfolder("batch")
         self.lease = Lease(self._folder.subfolder("lease"), owner_of(context), is_owner_finished)
         self._plans = self._folder.subfolder("plans")
+        self._own_runs = {run_of(context, earlier) for earlier in range(context["ti"].max_tries + 1)}
         # Where Airflow has such a store, a write that it refuses shows best that another try has taken over.
         self._fence = open_state_store(context, key="assemblyai_batch")
         self.ledger = Ledger(self._folder, self.lease, self._check_fence)
@@ -145,7 +148,7 @@ class BatchSession:
         def exists(uri: str) -> bool:
             return hash(uri.rpartition("/")[2]) in output_names()
 
-        index = LedgerIndex()
+        index = LedgerIndex(self._own_runs)
         minutes: dict[str, float] = {}
         for entry in self.ledger.entries():
             index.add(entry, item_status(entry, self.settings.formats, retry_failed, exists))
@@ -160,13 +163,16 @@ class BatchSession:
         :param measure: whether to look how long those are.
         """
         scan = _Scan()
+        submitted = index.addresses_left(())
         for item in self._items_with_versions(index):
             plan.add_key(item.key)
             scan.count += 1
             if (key := bytes.fromhex(item.key)) in scan.keys:
                 continue
             scan.keys.add(key)
-            if item not in index:
+            if item not in index and has_address_of(item, submitted):
+                scan.alike.append(item)
+            elif item not in index:
                 scan.new_minutes += _known_minutes(item) if measure else 0.0
                 plan.add_item(item)
             elif index.is_pending(item):
@@ -182,8 +188,11 @@ class BatchSession:
         for entry in self.ledger.entries() if wanted else ():
             if entry["key"] in wanted:
                 last[entry["key"]] = entry
+        left = index.addresses_left(scan.keys)
+        for item in scan.alike:
+            plan.add_item(_refused_if_alike(item, left))
         for key, item in scan.again.items():
-            plan.add_item(item, last[key])
+            plan.add_item(item if last[key]["job_state"] else _refused_if_alike(item, left), last[key])
         for key in orphaned:
             if last[key]["job_state"].get("transcript_id"):
                 plan.add_key(key)
@@ -197,9 +206,14 @@ class BatchSession:
                 yield from pool.map(lambda item: with_content_version(item) if item in index else item, page)
 
 
-def run_of(context: Context) -> str:
-    """Return the name of a task's run in the ledger; clearing the task makes it another one."""
-    return hashlib.sha256(f"{owner_of(context)} {context['ti'].max_tries}".encode()).hexdigest()[:16]
+def run_of(context: Context, max_tries: int | None = None) -> str:
+    """
+    Return the name of a task's run in the ledger; clearing the task makes it another one.
+
+    :param max_tries: of an earlier run of the same task instance. Default: of this one.
+    """
+    number = context["ti"].max_tries if max_tries is None else max_tries
+    return hashlib.sha256(f"{owner_of(context)} {number}".encode()).hexdigest()[:16]
 
 
 def owner_of(context: Context) -> str:
@@ -217,6 +231,17 @@ def is_owner_finished(owner: str) -> bool:
         return is_task_finished(*json.loads(owner))
     except Exception:
         return False  # then the holder's heartbeat decides, which takes longer
+
+
+def _refused_if_alike(item: Item, addresses: Collection[bytes]) -> Item:
+    """Return an item with its error, if this task has submitted its address with a query that is not in the list now."""
+    if not has_address_of(item, addresses):
+        return item
+    error = (
+        "This task submitted the same URL with another query, which the list does not hold any more. Whether it is the "
+        f"same recording cannot be told, so nothing was submitted. {NAME_IT}"
+    )
+    return replace(item, error=error)
 
 
 def _known_minutes(item: Item) -> float:

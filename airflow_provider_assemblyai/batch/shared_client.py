@@ -12,7 +12,7 @@ from typing import Any, Final
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.transcripts import Page
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs.submission import newest_transcript_id
+from airflow_provider_assemblyai.jobs.submission import Anchor, newest_transcript
 
 #: Seconds for which one answer is the anchor of all submissions: any job that was known before the first POST will
 #: do, and an older one only means a longer look-up.
@@ -36,7 +36,7 @@ class SharedClient:
             # Airflow is asked for the connection here and not in threads: 3.1 takes one question at a time.
             hook.get_conn()
         self._lock = threading.Lock()
-        self._newest: tuple[float, str | None] | None = None
+        self._newest: tuple[float, Anchor | None] | None = None
         self._listing: _SharedListing | None = None
 
     def send(self, call: Call[Any], *, before: Callable[[], None] | None = None) -> Any:
@@ -47,12 +47,12 @@ class SharedClient:
         finally:
             self._spare.append(hook)
 
-    def newest_id(self) -> str | None:
-        """Return the id of the account's newest transcript, as far as a moment ago; all submissions share it."""
+    def newest(self) -> Anchor | None:
+        """Return the account's newest transcript, as far as a moment ago; all submissions share it."""
         with self._lock:
             if self._newest is None or time.monotonic() - self._newest[0] > _ANCHOR_LIFE:
                 asked_at = time.monotonic()
-                self._newest = (asked_at, newest_transcript_id(self.send))
+                self._newest = (asked_at, newest_transcript(self.send))
             return self._newest[1]
 
     def pages(self, call: Call[Page]) -> Iterator[Page]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import wave
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -28,12 +30,16 @@ from airflow_provider_assemblyai.api.sanitize import canonical_url, strip_url
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
-from airflow_provider_assemblyai.storage.atomic_files import open_path, store_errors
+from airflow_provider_assemblyai.storage.atomic_files import check_text, open_path, store_errors
 from airflow_provider_assemblyai.storage.listing import etag
 
 Transfer = Literal["auto", "url", "presign", "upload"]
 TRANSFERS: Final = get_args(Transfer)
 
+#: Bytes of a URL; servers take no longer one.
+_MAX_URL: Final = 16 << 10
+#: Bytes of the user's name for a recording.
+_MAX_SOURCE_ID: Final = 200
 _BLOCK: Final = 1 << 20
 #: What a store fetches at once. Some would take 50 MiB, and hold that several times over.
 _READ_AHEAD: Final = 4 << 20
@@ -61,35 +67,82 @@ class Audio:
     size: int | None = None
 
 
+def is_url(address: str) -> bool:
+    """Return whether an address is an ``http(s)`` URL, which the service may read by itself."""
+    return address.lower().startswith(("http://", "https://"))
+
+
+def check_address(audio: object) -> str:
+    """
+    Return the address of a recording as text, a relative path made absolute; nothing is asked for.
+
+    :param audio: as for :func:`locate`.
+    :raises InvalidInput: it cannot be an address.
+    """
+    if isinstance(audio, ObjectStoragePath | os.PathLike):
+        audio = str(open_path(audio, "audio", resolve=True))
+    if not isinstance(audio, str):
+        raise InvalidInput(f"audio must be a URL or a path, not {type(audio).__name__}.")
+    if not audio.strip() or audio != audio.strip():
+        raise InvalidInput("audio is empty or begins or ends with white space.")
+    if is_url(audio):
+        check_text(audio, "audio", "a URL", _MAX_URL)
+        if not _has_host(audio):
+            raise InvalidInput(f"audio: {strip_url(audio)} is not a URL with a host.")
+        return audio
+    return str(open_path(audio, "audio", resolve=True))
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for one that is out of range
+    except ValueError:
+        return False
+    return bool(parts.hostname)
+
+
+def check_source_id(source_id: object) -> str | None:
+    """
+    Return the user's name for a recording, or None if there is none.
+
+    :raises InvalidInput: it cannot be one.
+    """
+    return None if source_id is None else check_text(source_id, "source_id", "a text", _MAX_SOURCE_ID)
+
+
+def address_identity(address: str) -> str:
+    """
+    Return what names a recording, whatever opens its address today and whatever it holds.
+
+    :param address: from :func:`check_address`.
+    """
+    if is_url(address):
+        return f"url:{canonical_url(address)}"
+    return address if "://" in address else f"file://{address}"
+
+
 def locate(audio: object) -> Audio:
     """
     Find the audio and refuse at once what cannot work.
 
     :param audio: an ``http(s)`` URL, a local path, a URI of an object store, or an ``ObjectStoragePath``.
-    :raises InvalidInput: it is missing, empty, a directory, unreadable or of an unknown scheme.
+    :raises InvalidInput: it is missing, empty, a directory, a pipe, unreadable or of an unknown scheme.
     :raises StorageError: the store could not be asked; a retry helps.
     """
-    if isinstance(audio, ObjectStoragePath | os.PathLike):
-        audio = str(audio)
-    if not isinstance(audio, str):
-        raise InvalidInput(f"audio must be a URL or a path, not {type(audio).__name__}.")
-    if not audio.strip() or audio != audio.strip():
-        raise InvalidInput("audio is empty or begins or ends with white space.")
-    if audio.lower().startswith(("http://", "https://")):
-        try:
-            named = urlsplit(audio).hostname
-        except ValueError:
-            named = None
-        if not named:
-            raise InvalidInput(f"audio: {strip_url(audio)} is not a URL with a host.")
+    audio = check_address(audio)
+    if is_url(audio):
         return Audio(shown=strip_url(audio), url=audio)
-    path = open_path(audio, "audio")
+    path = open_path(audio, "audio", resolve=True)
     shown = strip_url(audio) if "://" in audio else audio
     with store_errors("audio", shown):
         info = path.fs.info(path.path)
         if info.get("type") == "directory":
             raise InvalidInput(f"audio: {shown} is a directory. Map over its files instead.")
         if path.protocol in ("", "file", "local"):
+            if not stat.S_ISREG(Path(path.path).stat().st_mode):
+                # Opening a pipe waits for whoever writes into it, for ever if nobody does.
+                raise InvalidInput(f"audio: {shown} is a pipe, a socket or a device, and no file.")
             with path.open("rb"):  # only opening tells whether it may be read
                 pass
     size = info.get("size")

@@ -11,9 +11,10 @@ from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_official
+from airflow_provider_assemblyai.api.sanitize import address_without_query
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
+from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, address_identity, is_url
 from airflow_provider_assemblyai.jobs.state import (
     JobState,
     ReusePolicy,
@@ -22,8 +23,9 @@ from airflow_provider_assemblyai.jobs.state import (
     job_identity,
 )
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
-from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript_id
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
+from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, file_name, output_name
+from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class SubmissionFactory:
     :param control: of the task.
     :param deadline: when requests end; seconds since the epoch.
     :param min_timeout: seconds that each request is given all the same.
+    :param source_id: the user's name for the recording, or None.
     """
 
     conn_id: str
@@ -53,10 +56,19 @@ class SubmissionFactory:
     control: TaskControl
     deadline: float = inf
     min_timeout: float = 0.0
+    source_id: str | None = None
 
     def outputs(self, context: Context) -> OutputFiles:
-        """Return where the files of this task go."""
-        return OutputFiles.at(self.output_path, output_name(self.audio), context["ti"].map_index)
+        """Return where the files of this task go, if no other recording has that name, and where its state is."""
+        return OutputFiles.at(self.output_path, self._name(), context["ti"].map_index)
+
+    def claim_outputs(self, context: Context) -> OutputFiles:
+        """Return the same, under a name that no other recording has: the first that asks for it keeps it."""
+        identity = address_identity(self.audio) if self.source_id is None else f"id:{self.source_id}"
+        return claim_name(self.outputs(context), identity)
+
+    def _name(self) -> str:
+        return output_name(self.audio) if self.source_id is None else file_name(self.source_id)
 
     def for_new_try(self, context: Context) -> tuple[AssemblyAIHook, Submission, JobState | None]:
         """
@@ -116,7 +128,15 @@ class SubmissionFactory:
         return AudioSource(self.audio, self.transfer, self.presign_expiry, hook.send, self.control.log.info)
 
     def _fingerprint(self, source: AudioSource) -> str:
-        return fingerprint_of(self.conn_id, source.identity(), self.config)
+        identity = source.identity() if self.source_id is None else f"id:{self.source_id}"
+        return fingerprint_of(self.conn_id, identity, self.config)
+
+    def _address_fingerprint(self) -> str | None:
+        """Return what the fingerprint would be without the query; None where no query is part of it."""
+        if self.source_id is not None or not is_url(str(self.audio)):
+            return None
+        identity = f"url without query:{address_without_query(str(self.audio))}"
+        return fingerprint_of(self.conn_id, identity, self.config)
 
     def _state_store(
         self, context: Context, fingerprint: str | None, *, warn: bool = False
@@ -127,7 +147,7 @@ class SubmissionFactory:
             outputs = self.outputs(context)
         elif self.output_path is not None and fingerprint is not None:
             # Without the map index: the next run may find the same file at another place in its list.
-            outputs = OutputFiles.at(self.output_path, output_name(self.audio))
+            outputs = OutputFiles.at(self.output_path, self._name())
             owner = ("input", fingerprint)
         store: ReplicatedStateStore[JobState] = open_state_store(context, outputs, owner)
         if warn and not store.durable:
@@ -150,9 +170,15 @@ class SubmissionFactory:
         return Submission(
             send=hook.send,
             pages=hook.pages,
-            newest_id=lambda: newest_transcript_id(hook.send),
+            newest=lambda: newest_transcript(hook.send),
             store=store,
-            identity=job_identity(fingerprint, self.conn_id, hook.client.hosts, clear_generation),
+            identity=job_identity(
+                fingerprint,
+                self.conn_id,
+                hook.client.hosts,
+                clear_generation,
+                self._address_fingerprint(),
+            ),
             source=source,
             config=self.config,
             policy=self.policy,

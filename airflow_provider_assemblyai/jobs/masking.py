@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from airflow.providers.common.compat.sdk import mask_secret
@@ -18,7 +19,8 @@ _LOCK = threading.Lock()
 def mask_url_secrets(url: object) -> None:
     """Mask the signature, token or password in a URL."""
     for secret in secrets_in(url):
-        with _LOCK:
+        # A text that cannot be encoded cannot be sent to the masker; the argument is refused later.
+        with _LOCK, suppress(UnicodeEncodeError):
             mask_secret(secret)
 
 

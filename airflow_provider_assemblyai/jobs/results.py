@@ -27,6 +27,13 @@ RESULT_TIMEOUT: Final = 30.0
 #: Characters of a caption that is as long as a text.
 _MAX_CAPTION: Final = 10_000
 
+#: Of the file of each format, where it is not the name of the format.
+_SUFFIXES: Final = {
+    "sentences": "sentences.json",
+    "paragraphs": "paragraphs.json",
+    "redacted_audio": "redacted.mp3",
+}
+
 Send = Callable[[Any], Any]
 F = TypeVar("F", bound=str)
 
@@ -85,6 +92,11 @@ def check_caption_length(chars: int | None) -> int | None:
     :raises InvalidInput: it is no such number.
     """
     return None if chars is None else check_count("chars_per_caption", chars, 1, _MAX_CAPTION)
+
+
+def suffixes_of(formats: Sequence[str]) -> list[str]:
+    """Return how the names of the files of these formats end."""
+    return [_SUFFIXES.get(name, name) for name in formats]
 
 
 def resolve_transcript(transcript: object, region: str | None = None) -> tuple[str, str | None]:

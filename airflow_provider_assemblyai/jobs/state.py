@@ -17,6 +17,9 @@ VERSION: Final = 1
 #: Whatever fails so often fails for ever.
 MAX_RESUBMITS: Final = 100
 
+#: What to do where a URL is the same but for its query.
+NAME_IT: Final = "Name the recording with source_id: what has the same name is the same recording, whatever its URL is today."
+
 WEBHOOK_FIELDS: Final = ("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value")
 
 
@@ -37,8 +40,10 @@ class JobState(State, total=False):
     What is durable about one job. Never a key, a signed URL or text; of a URL its hash.
 
     :ivar phase: how far the job is; see :mod:`airflow_provider_assemblyai.jobs.submission`.
+    :ivar address_fingerprint: of a URL: what the fingerprint would be if its query did not count.
     :ivar clear_generation: Airflow's ``max_tries``: the same for all tries of a task, another one after a clear.
     :ivar anchor: id of the newest transcript before the first POST that is in doubt.
+    :ivar anchor_created: when that was created, as the service says it.
     :ivar url_hashes: of each URL that may have been submitted.
     :ivar shared: whether the job was adopted by a public URL, which other tasks may have submitted as well.
     :ivar duration: seconds of audio that were submitted, if they are known.
@@ -47,11 +52,13 @@ class JobState(State, total=False):
 
     phase: Literal["intent", "submitted", "stored", "deleted", "failed"]
     fingerprint: str
+    address_fingerprint: str | None
     conn_id: str
     host: str
     region: str
     clear_generation: int | None
     anchor: str | None
+    anchor_created: str | None
     upload_url: str | None
     uploaded_at: float
     url_hashes: list[str]
@@ -89,7 +96,13 @@ class ReusePolicy:
         check_count("max_resubmits", self.max_resubmits, 0, MAX_RESUBMITS)
 
 
-def job_identity(fingerprint: str, conn_id: str, hosts: Hosts, clear_generation: int | None) -> JobState:
+def job_identity(
+    fingerprint: str,
+    conn_id: str,
+    hosts: Hosts,
+    clear_generation: int | None,
+    address_fingerprint: str | None = None,
+) -> JobState:
     """
     Return the part of a job's state that never changes.
 
@@ -97,9 +110,11 @@ def job_identity(fingerprint: str, conn_id: str, hosts: Hosts, clear_generation:
     :param conn_id: the connection.
     :param hosts: where the job is made.
     :param clear_generation: see :class:`JobState`.
+    :param address_fingerprint: see :class:`JobState`.
     """
     return {
         "fingerprint": fingerprint,
+        "address_fingerprint": address_fingerprint,
         "conn_id": conn_id,
         "host": hosts.speech,
         "region": hosts.region,
@@ -122,7 +137,8 @@ def fingerprint_of(conn_id: str, source_identity: str, config: Mapping[str, Any]
 
 
 def hash_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the SHA-256 of a text, as hex digits."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def can_resume(
@@ -140,3 +156,24 @@ def can_resume(
         return False
     done = found.get("phase") in ("stored", "deleted")
     return not done or bool(policy.reuse) or found.get("clear_generation") == clear_generation
+
+
+def differs_in_query_only(
+    found: JobState, identity: JobState, clear_generation: int | None, policy: ReusePolicy
+) -> bool:
+    """
+    Tell whether a job would go on from this state if the query of its URL were the same.
+
+    :param found: what an earlier try left.
+    :param identity: of the job that is asked for now.
+    :param clear_generation: see :class:`JobState`.
+    :param policy: the user's choices.
+    """
+    address = identity.get("address_fingerprint")
+    if address is None or found.get("address_fingerprint") != address:
+        return False
+    if found.get("fingerprint") == identity["fingerprint"]:
+        return False
+    if found.get("phase") == "intent" and not found.get("url_hashes"):
+        return False  # nothing can have been posted
+    return can_resume(found, found.get("fingerprint", ""), clear_generation, policy)

@@ -18,14 +18,15 @@ be killed at any instruction. So each step is made durable before the next one i
                                               the job failed for a reason of the service, or could not
                                               read an address that we made; counted across tries
 
-A look-up walks the account's list back to the anchor, the newest id noted before the first POST in doubt,
-and compares hashes of the address that was sent.
+A look-up walks the account's list back to the anchor, the newest transcript noted before the first POST in doubt,
+and compares hashes of the address that was sent. If the anchor has left the list, what was created before it is passed
+over, by the service's own clock.
 
 A new try reads the stored state first (:meth:`Submission.start`):
 
 =====================  ================================================================================
 no state               begin
-another fingerprint    begin: the audio or the request changed
+another fingerprint    begin: the audio or the request changed; if only the query of a URL did, an error instead
 intent                 without url_hash nothing can have been posted: go on from there
 intent + url_hash      look up, twice with ``settle_time`` in between; found: adopt; surely not: submit
 submitted              read the job once: finish, wait, or resubmit
@@ -46,7 +47,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import (
@@ -63,11 +64,13 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.transcripts import Page, Row, Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs.state import (
+    NAME_IT,
     VERSION,
     WEBHOOK_FIELDS,
     JobState,
     ReusePolicy,
     can_resume,
+    differs_in_query_only,
     hash_of,
 )
 
@@ -103,10 +106,32 @@ class AudioInput(Protocol):
         """Return the address to submit: signed anew each time for ``presign``, after uploading for ``upload``."""
 
 
-def newest_transcript_id(send: Callable[[Any], Any]) -> str | None:
-    """Return the id of the account's newest transcript, or None if it has none."""
-    rows: list[Row] = send(transcripts.list_page(limit=1))["transcripts"]
-    return rows[0]["id"] if rows else None
+class Anchor(NamedTuple):
+    """
+    Where a look-up ends.
+
+    :param id: of a transcript.
+    :param created: when it was created, as the service says it; None if it does not.
+    """
+
+    id: str
+    created: str | None
+
+
+def newest_transcript(send: Callable[[Any], Any]) -> Anchor | None:
+    """
+    Return the account's newest transcript, or None if it has none.
+
+    :raises UnexpectedReply: the list holds no usable row.
+    """
+    rows: list[Any] = send(transcripts.list_page(limit=1))["transcripts"]
+    if not rows:
+        return None
+    row = rows[0]
+    if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
+        raise UnexpectedReply("the newest row of the list of transcripts has no id.")
+    created = row.get("created")
+    return Anchor(row["id"], created if isinstance(created, str) else None)
 
 
 @dataclass(kw_only=True)
@@ -116,7 +141,7 @@ class Submission:
 
     :param send: sends a call; ``before`` is run directly before every attempt.
     :param pages: yields the pages of a list call.
-    :param newest_id: returns the id of the account's newest transcript, or None; the anchor of a look-up.
+    :param newest: returns the account's newest transcript, or None; the anchor of a look-up.
     :param store: where the state is kept.
     :param identity: from :func:`airflow_provider_assemblyai.jobs.state.job_identity`.
     :param source: the audio.
@@ -130,7 +155,7 @@ class Submission:
 
     send: Callable[..., Any]
     pages: Callable[[Any], Iterator[Page]]
-    newest_id: Callable[[], str | None]
+    newest: Callable[[], Anchor | None]
     store: StateStore
     identity: JobState
     source: AudioInput
@@ -160,6 +185,12 @@ class Submission:
         self.state["serial"] = found.get("serial", 0)
         fingerprint, clear_generation = self.identity["fingerprint"], self.identity["clear_generation"]
         if not can_resume(found, fingerprint, clear_generation, self.policy):
+            if differs_in_query_only(found, self.identity, clear_generation, self.policy):
+                raise InvalidInput(
+                    "An earlier try of this task submitted the same URL with another query, as transcript "
+                    f"{found.get('transcript_id') or '(unknown)'}. Whether it is the same recording cannot be told, so "
+                    f"nothing was submitted. {NAME_IT}"
+                )
             self.log("Transcript %s of an earlier try is not used: a new job.", found.get("transcript_id"))
             return self._submit()
         if found.get("host") != self.identity["host"]:
@@ -221,6 +252,7 @@ class Submission:
             "phase": "intent",
             **self.identity,
             "anchor": None,
+            "anchor_created": None,
             "upload_url": None,
             "url_hashes": [],
             "transcript_id": None,
@@ -241,7 +273,9 @@ class Submission:
             self.state["duration"] = self.source.duration(self.config)
             if not self.state["url_hashes"]:
                 # While a job is in doubt its anchor does not move.
-                self.state["anchor"] = self.newest_id()
+                anchor = self.newest()
+                self.state["anchor"] = anchor and anchor.id
+                self.state["anchor_created"] = anchor and anchor.created
             if hash_of(url) not in self.state["url_hashes"]:
                 self.state["url_hashes"].append(hash_of(url))
             call = transcripts.submit(url, self.config)
@@ -317,8 +351,7 @@ class Submission:
         return self._accepted(found, shared=self.source.transfer == "url")
 
     def _search_list(self) -> Transcript | None:
-        sent = self.state["url_hashes"]
-        candidates = [row for row in self._rows_since_intent() if hash_of(row.get("audio_url") or "") in sent]
+        candidates = self._candidates()
         if not candidates:
             return None
         if self.source.transfer == "url":
@@ -338,16 +371,33 @@ class Submission:
                 return transcript
         return None
 
-    def _rows_since_intent(self) -> Iterator[Row]:
+    def _candidates(self) -> list[Row]:
+        """Return the rows of the list, newest first, that may be this job: of its address, and made since our intent."""
+        sent, anchor = self.state["url_hashes"], self.state.get("anchor")
+        found: list[Row] = []
         for number, page in enumerate(self.pages(transcripts.list_page(limit=200)), start=1):
             for row in page["transcripts"]:
-                if row["id"] == self.state.get("anchor"):
-                    return
-                yield row
+                if row["id"] == anchor:
+                    return found
+                address = row.get("audio_url")
+                if isinstance(address, str) and hash_of(address) in sent:
+                    found.append(row)
             if number >= MAX_PAGES:
                 raise StateUnknown(
                     f"The job was not found in the account's newest {number} pages, and may be older."
                 )
+        # A list that does not hold the anchor any more goes back further than our intent.
+        return found if anchor is None else [row for row in found if not self._is_before_anchor(row)]
+
+    def _is_before_anchor(self, row: Row) -> bool:
+        created = transcripts.parse_time(row.get("created"))
+        anchor_created = transcripts.parse_time(self.state.get("anchor_created"))
+        if created is None or anchor_created is None:
+            raise StateUnknown(
+                f"Transcript {row['id']} has the address of this job. Whether it was made since this task meant to submit "
+                f"it cannot be told: transcript {self.state.get('anchor')} has left the list, and a time is missing."
+            )
+        return created < anchor_created
 
     def _asks_the_same(self, transcript: Mapping[str, Any]) -> bool:
         sent = transcripts.submit("", self.config).json or {}

@@ -8,6 +8,7 @@ in the triggerer, or, where it is not deferrable, sleeps in slices. A call whose
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from abc import abstractmethod
@@ -36,11 +37,16 @@ from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
-from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
+from airflow_provider_assemblyai.jobs.state_store import (
+    ReplicatedStateStore,
+    open_state_store,
+    task_instance_key,
+)
 from airflow_provider_assemblyai.llm_gateway.call_state import CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path, read_file
+from airflow_provider_assemblyai.storage.file_owners import claim_name
 from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 T = TypeVar("T")
@@ -110,7 +116,8 @@ class PaidCallOperator(AssemblyAIOperator):
 
     :param transcript_id: an id, or what a task of this package returned for it (templated).
     :param output_path: directory or object store prefix for the answer's file (templated). It is named after the
-        transcript id and the task id, with the map index in mapped tasks.
+        transcript id and the task id, with the map index in mapped tasks; with a digest where another task, or without
+        a transcript another run, has that name.
     :param region: where to ask (templated). Default: where the transcript lives, else the connection's.
     :param deferrable: wait for capacity in the triggerer, without a worker slot. Default: ``[operators]
         default_deferrable`` of the Airflow configuration.
@@ -218,11 +225,13 @@ class PaidCallOperator(AssemblyAIOperator):
             transcript_id, region = resolve_transcript(self.transcript_id, region)
         hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._control.pause)
         model, body = self._build_request(context, hook, transcript_id)
-        outputs = None
+        outputs = named = None
         if self.output_path is not None:
             name = f"{transcript_id}.{self.task_id}" if transcript_id else self.task_id
-            outputs = OutputFiles.at(self.output_path, name, context["ti"].map_index)
-        return PaidRequest(hook, model, body, outputs, self._open_state(context, hook, body, outputs))
+            named = OutputFiles.at(self.output_path, name, context["ti"].map_index)
+            owner = (transcript_id, self.task_id) if transcript_id else task_instance_key(context)
+            outputs = claim_name(named, json.dumps(owner))
+        return PaidRequest(hook, model, body, outputs, self._open_state(context, hook, body, named))
 
     def _open_state(
         self, context: Context, hook: AssemblyAIHook, body: Mapping[str, Any], outputs: OutputFiles | None
@@ -242,7 +251,7 @@ class PaidCallOperator(AssemblyAIOperator):
         stored = request.state.find_answer()
         if stored is None or request.outputs is None:
             return None
-        text = request.outputs.read(stored["suffix"])
+        text = read_file(open_path(stored["output"], "output_path"))
         if text is None:
             return None
         self.log.info("An earlier try left the answer in %s: no call is made.", stored["output"])

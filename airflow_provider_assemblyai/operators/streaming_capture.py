@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -43,7 +44,8 @@ from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webh
 from airflow_provider_assemblyai.jobs.results import check_caption_length, check_formats
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, check_text, output_name
+from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
 Seconds = float | timedelta
@@ -57,7 +59,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         named pipe, or a callable that yields 16-bit PCM of 16 kHz (templated).
     :param duration: seconds that are recorded at most (templated).
     :param output_path: directory or object store prefix (templated). Files are named after the source's stem,
-        with the map index in mapped tasks; segments are written below ``.assemblyai`` while the recording goes on.
+        with the map index in mapped tasks, and with a digest where another run has that name; segments are written below ``.assemblyai`` while the recording goes on.
     :param config: query parameters of the streaming service, passed through untouched (templated);
         ``speech_model`` is added if it names none.
     :param formats: what to write at the end: ``json``, ``txt``, ``srt``, ``vtt`` (templated). Default: ``json``
@@ -175,30 +177,33 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             if isinstance(self.output_path, str):
                 check_path("output_path", self.output_path)
             config = self._capture_config()
-            outputs = OutputFiles.at(self.output_path, self._output_name(), context["ti"].map_index)
+            named = OutputFiles.at(self.output_path, self._output_name(), context["ti"].map_index)
             owner = ("capture", *task_instance_key(context))
-            state_store = CaptureStateStore(open_state_store(context, outputs, owner, "assemblyai_capture"))
+            state_store = CaptureStateStore(open_state_store(context, named, owner, "assemblyai_capture"))
             if (state := state_store.read()) is not None:
                 # The duration of a recording that has begun stays, whatever is asked for now.
                 config = replace(config, duration=state["duration"])
+            else:
+                self._check_in_time(context)
+            source = None
+            if state is None or state_store.can_continue(time.time()):
+                source = open_source(self.source, self.channels, lambda: self._killed)
+                named.check_writable()
+            outputs = claim_name(named, json.dumps(owner))
             publisher = ResultPublisher(
                 config=config,
                 conn_id=self.assemblyai_conn_id,
                 state_store=state_store,
-                segments=SegmentStore(outputs, owner, config),
+                segments=SegmentStore(named, owner, config),
                 outputs=outputs,
                 control=self._control,
                 on_job=self._on_job,
             )
-            if state is not None and not state_store.can_continue(time.time()):
+            if source is None:
                 self.log.info(
                     "The recording is over: its result is made from its segments, nothing is streamed."
                 )
                 return publisher.publish(context)
-            if state is None:
-                self._check_in_time(context)
-            source = open_source(self.source, self.channels, lambda: self._killed)
-            outputs.check_writable()
             progress = self._capture(source, publisher)
             failure = progress.failure
             if progress.ended_by == "failure" and failure is not None and failure.retryable:
@@ -269,7 +274,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def _output_name(self) -> str:
         if callable(self.source):
             return self.task_id.replace(".", "_")
-        return output_name(self.source)
+        return output_name(check_text(self.source, "source", "an address, a path or a callable"))
 
     def _check_in_time(self, context: Context) -> None:
         due = getattr(context.get("dag_run"), "run_after", None)

@@ -17,7 +17,7 @@ from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.audio import upload_shortfall
+from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
@@ -26,6 +26,7 @@ from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class TranscribeOperator(TranscriptionOperator):
     :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 
     :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath`` (templated). Its stem
-        names the files, with the map index in mapped tasks.
+        names the files, with the map index in mapped tasks; where another recording has that name, with a digest.
+    :param source_id: your name for the recording, for audio whose URL is another one each time (templated). It replaces
+        the address in what makes two submissions the same job, and names the files. Default: the address itself,
+        without a signature.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
         A text over 256 KiB is left out with a warning.
     :param delete_after: delete the transcript and the uploaded audio from the service once the files are
@@ -62,12 +66,13 @@ class TranscribeOperator(TranscriptionOperator):
     https://www.assemblyai.com/docs/speech-to-text/pre-recorded-audio
     """
 
-    template_fields: Sequence[str] = ("audio", *TranscriptionOperator.template_fields)
+    template_fields: Sequence[str] = ("audio", "source_id", *TranscriptionOperator.template_fields)
 
     def __init__(
         self,
         *,
         audio: str | ObjectStoragePath | XComArg,
+        source_id: str | XComArg | None = None,
         push_text: bool | None = None,
         delete_after: bool = False,
         wait_for_completion: bool = True,
@@ -78,6 +83,7 @@ class TranscribeOperator(TranscriptionOperator):
     ) -> None:
         super().__init__(timeout=timeout, **kwargs)
         self.audio = audio
+        self.source_id = source_id
         self.push_text = check_bool_or("push_text", push_text, None)
         self.delete_after = check_bool("delete_after", delete_after)
         self.wait_for_completion = check_bool("wait_for_completion", wait_for_completion)
@@ -112,9 +118,10 @@ class TranscribeOperator(TranscriptionOperator):
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
             factory = replace(self._factory(), deadline=deadline)
-            if self._checked_formats():
-                factory.outputs(context).check_writable()
+            if formats := self._checked_formats():
+                factory.outputs(context).check_writable(*results.suffixes_of(formats))
             hook, job, found = factory.for_new_try(context)
+            outputs = factory.claim_outputs(context) if formats else None
             transcript = job.start(found)
             if transcript is None:
                 return self._restore_deleted(job)
@@ -123,7 +130,7 @@ class TranscribeOperator(TranscriptionOperator):
                 submitted = results.summarize(transcript, hook.region, push_text=False)
                 job.mark_stored(submitted)
                 return submitted
-            return self._follow(context, hook, job, transcript, deadline)
+            return self._follow(context, hook, job, transcript, deadline, outputs)
 
     def execute_complete(
         self,
@@ -139,19 +146,24 @@ class TranscribeOperator(TranscriptionOperator):
             deadline = deadline or time.time() + self.timeout
             factory = replace(self._factory(), deadline=deadline, min_timeout=results.RESULT_TIMEOUT)
             hook, job = factory.after_deferral(context, transcript_id, region, fingerprint)
+            outputs = None if self.output_path is None else factory.claim_outputs(context)
             transcript = hook.send(transcripts.get(transcript_id))
-            return self._follow(context, hook, job, transcript, deadline)
+            return self._follow(context, hook, job, transcript, deadline, outputs)
 
     def _factory(self) -> SubmissionFactory:
+        audio = check_address(self.audio)
+        if "://" not in audio and not str(self.audio).startswith("/"):
+            self.log.info("audio: the relative path %s is taken as %s.", self.audio, audio)
         return SubmissionFactory(
             self.assemblyai_conn_id,
-            self.audio,
+            audio,
             self.transfer,
             self.presign_expiry,
             transcripts.check_config(self.config),
             self.output_path,
             self.policy,
             self._control,
+            check_source_id(self.source_id),
         )
 
     def _checked_formats(self) -> tuple[Format, ...]:
@@ -165,7 +177,13 @@ class TranscribeOperator(TranscriptionOperator):
         return formats
 
     def _follow(
-        self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript, deadline: float
+        self,
+        context: Context,
+        hook: AssemblyAIHook,
+        job: Submission,
+        transcript: Transcript,
+        deadline: float,
+        outputs: OutputFiles | None,
     ) -> Summary:
         completed = job.follow(
             transcript,
@@ -175,7 +193,7 @@ class TranscribeOperator(TranscriptionOperator):
         )
         assert completed is not None
         hook.client.min_timeout = results.RESULT_TIMEOUT
-        return self._finish(context, job, completed)
+        return self._finish(job, completed, outputs)
 
     def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:
         context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
@@ -201,18 +219,18 @@ class TranscribeOperator(TranscriptionOperator):
             self._defer_until(deadline, trigger, kwargs)
         return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
 
-    def _finish(self, context: Context, job: Submission, transcript: Transcript) -> Summary:
-        outputs: dict[str, str] = {}
-        if self.output_path is not None:
-            outputs = results.write_files(
+    def _finish(self, job: Submission, transcript: Transcript, outputs: OutputFiles | None) -> Summary:
+        written: dict[str, str] = {}
+        if outputs is not None:
+            written = results.write_files(
                 job.send,
                 transcript,
-                self._factory().outputs(context),
+                outputs,
                 self._checked_formats(),
                 chars_per_caption=self.chars_per_caption,
             )
         push_text = self.output_path is None if self.push_text is None else self.push_text
-        summary = results.summarize(transcript, job.identity["region"], push_text=push_text, outputs=outputs)
+        summary = results.summarize(transcript, job.identity["region"], push_text=push_text, outputs=written)
         short = upload_shortfall(job.state.get("duration"), transcript.get("audio_duration"))
         summary["warnings"] += [short] if short else []
         if self.delete_after and job.state.get("shared"):

@@ -92,7 +92,7 @@ class TranscriptionOperator(AssemblyAIOperator):
         self._mask_config(self.config)
 
     def _mask_config(self, config: object) -> None:
-        with suppress(InvalidInput):  # execute reports what is wrong with it
+        with suppress(Exception):  # execute reports what is wrong with it, and it may be of any class
             mask_webhook_secrets(transcripts.check_config(config))
 
     def _checked_formats(self) -> tuple[Format, ...]:

@@ -60,8 +60,8 @@ class TranscribeBatchOperator(TranscriptionOperator):
     :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries). The ``config`` of an
     item overrides the operator's.
 
-    :param audios: a list of ``http(s)`` URLs, local paths, URIs of object stores or ``{"audio": ..., "config": {...}}``;
-        or a folder or glob of any store; or a list as JSON text (templated). Below a folder, files with an audio or
+    :param audios: a list of ``http(s)`` URLs, local paths, URIs of object stores or ``{"audio": ..., "config": {...},
+        "source_id": ...}``, where all but ``audio`` may be missing; or a folder or glob of any store; or a list as JSON text (templated). Below a folder, files with an audio or
         video extension are taken.
     :param output_path: directory or object store prefix for files, manifest and ledger (templated).
     :param max_in_flight: jobs that are at the service at the same time. Three times the account's concurrency keeps

@@ -16,6 +16,7 @@ from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
+from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 
 class TranscriptExportOperator(TranscriptOperator):
@@ -28,7 +29,8 @@ class TranscriptExportOperator(TranscriptOperator):
     :param output_path: directory or object store prefix (templated).
     :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
         ``redacted_audio`` (templated).
-    :param name: what the files are named, without extension (templated). Default: the transcript id.
+    :param name: what the files are named, without extension (templated); with a digest where another transcript has
+        that name. Default: the transcript id.
     :param chars_per_caption: characters a subtitle line may have.
     :param push_text: whether the returned summary holds the text.
     :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
@@ -67,8 +69,11 @@ class TranscriptExportOperator(TranscriptOperator):
             # Without a name of the user's the id names the files, which no other mapped task has.
             index = None if self.name is None else context["ti"].map_index
             outputs = OutputFiles.at(self.output_path, self.name or transcript_id, index)
+            outputs.check_writable(*results.suffixes_of(formats))
             transcript = hook.send(transcripts.get(transcript_id))
             transcript_status.require_completed(transcript)
+            if self.name is not None:
+                outputs = claim_name(outputs, f"transcript:{transcript_id}")
             written = results.write_files(
                 hook.send, transcript, outputs, formats, chars_per_caption=self.chars_per_caption
             )

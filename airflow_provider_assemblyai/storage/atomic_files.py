@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import re
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
+from typing import Final, TypeGuard
+from urllib.parse import unquote
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
+from fsspec import AbstractFileSystem
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
-from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.sanitize import sanitize, show
 
 #: Where a directory exists by itself; making one there could make a bucket.
 _OBJECT_STORES: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"}
@@ -31,34 +35,104 @@ _PROVIDERS: Final = {
 }
 
 
+#: Bytes that a file system gives to one name, and that a path, and the key of an object, may have.
+_MAX_NAME: Final = 255
+_MAX_PATH: Final = 4096
+_MAX_KEY: Final = 1024
+#: Bytes of what results are named after: the longest ending, with a map index and a digest, has 54.
+MAX_STEM: Final = 200
+_LOCAL: Final = ("", "file", "local")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
+_BUCKET: Final = re.compile(r"[\w.:$-]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: What the operating system answers to a name that cannot be one. It would answer the same to a retry.
+_BAD_NAME: Final = (errno.EINVAL, errno.EILSEQ, errno.ELOOP)
+#: What templates give that render to nothing.
+_NOTHING: Final = ("", "None", "none")
+
+log = logging.getLogger(__name__)
+
+
 def output_name(audio: object) -> str:
     """Return the name of the results of ``audio``, without extension; the audio need not exist any more."""
     text = str(audio)
-    return _stem(urlsplit(text).path if text.lower().startswith(("http://", "https://")) else text)
+    if text.lower().startswith(("http://", "https://")):
+        text = re.split("[?#]", text.partition("://")[2])[0].partition("/")[2]
+    return file_name(Path(unquote(text).rstrip("/").rpartition("/")[2]).stem)
+
+
+def file_name(text: str) -> str:
+    """Return ``text`` as the name of files, without extension: short enough for every store, and of safe characters."""
+    stem = re.sub(r"[^\w.-]+", "_", text).strip("._")[:100]
+    return stem.encode()[:MAX_STEM].decode(errors="ignore") or "audio"
 
 
 def as_json(value: object) -> str:
-    """Return JSON for a file."""
+    """Return JSON for a file. It can be encoded, whatever the texts in it hold."""
     # No indentation: with it Python encodes in Python, and a day of words takes seconds.
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character: only an escape sequence can hold it
+        return json.dumps(value)
+    return text
 
 
-def open_path(value: object, name: str) -> ObjectStoragePath:
+def check_text(value: object, name: str, kind: str = "a path", max_size: int = _MAX_PATH) -> str:
+    """
+    Return what names a file or a recording, if it can be such a name.
+
+    :param value: text, or a path object.
+    :param name: the argument it came from, for messages.
+    :param kind: what it must be, for messages.
+    :param max_size: bytes that it may have.
+    :raises InvalidInput: it is no text, or one that could only be read as another one.
+    """
+    value = _text_of(value)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput(f"{name} must be {kind}, not {show(value)}.{_hint(value)}")
+    if _CONTROL.search(value):
+        raise InvalidInput(
+            f"{name}: {show(value)} holds a line break or another control character: what it names cannot be read "
+            "safely. Rename it."
+        )
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{name}: {show(value)} is not UTF-8. Rename it.") from None
+    if size > max_size:
+        raise InvalidInput(
+            f"{name} has {size} bytes, more than the {max_size} that are possible: {show(value)}."
+        )
+    return value
+
+
+def open_path(value: object, name: str, *, resolve: bool = False) -> ObjectStoragePath:
     """
     Return ``value`` as a path whose filesystem is installed.
 
-    :param value: a local path, a URI or an ``ObjectStoragePath``.
+    :param value: an absolute local path, a URI or an ``ObjectStoragePath``.
     :param name: the argument it came from, for messages.
-    :raises InvalidInput: for another type or an unknown scheme.
+    :param resolve: take a relative path as well, as one below the working directory.
+    :raises InvalidInput: for another type, an unknown scheme, or what cannot be a path.
+    :raises StorageError: Airflow could not be asked for the connection of the store; a retry helps.
     """
-    if isinstance(value, os.PathLike) and not isinstance(value, ObjectStoragePath):
-        value = os.fspath(value)
-    if not isinstance(value, str | ObjectStoragePath) or not str(value).strip():
-        raise InvalidInput(f"{name} must be a path, not {sanitize(repr(value))}.")
-    text = str(value)
-    scheme = text.partition("://")[0] if "://" in text else ""
+    text = check_text(value, name)
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower() if separator else ""
+    if separator and not _SCHEME.fullmatch(scheme):
+        raise InvalidInput(f"{name}: {show(text)} is no path and no URI: what is before :// is no scheme.")
+    if scheme not in _LOCAL:
+        _check_place(name, scheme, text, rest)
+    elif separator and not rest.startswith("/"):
+        raise InvalidInput(f"{name}: {show(text)}: what follows {scheme}:// must be an absolute path.")
+    else:
+        text = scheme + separator + _absolute(rest if separator else text, name, resolve=resolve)
     try:
-        path = value if isinstance(value, ObjectStoragePath) else ObjectStoragePath(_absolute(text))
+        if isinstance(value, ObjectStoragePath) and scheme not in _LOCAL:
+            path = value
+        else:
+            path = ObjectStoragePath(text)
         path.fs  # noqa: B018 - resolving it is the check
     except (ValueError, ImportError) as error:
         hint = _PROVIDERS.get(scheme)
@@ -66,11 +140,51 @@ def open_path(value: object, name: str) -> ObjectStoragePath:
         raise InvalidInput(
             f"{name}: there is no filesystem for {scheme or 'this path'}:// here ({sanitize(str(error))}): {advice}."
         ) from None
+    except AirflowNotFoundException as error:
+        raise InvalidInput(f"{name}: {show(text)}: {sanitize(str(error))}.") from error
+    except Exception as error:
+        raise StorageError(
+            f"{name}: {show(text)}: {type(error).__name__}: {sanitize(str(error))}."
+        ) from error
     return path
 
 
-def _absolute(text: str) -> str:
-    return text if "://" in text else os.path.abspath(text)  # noqa: PTH100  links are not followed
+def _text_of(value: object) -> object:
+    """Return the text of a path object, and anything else as it is."""
+    if not isinstance(value, os.PathLike | ObjectStoragePath):
+        return value
+    try:
+        return str(value) if isinstance(value, ObjectStoragePath) else os.fspath(value)
+    except Exception:  # a class of the user's may do anything
+        return value
+
+
+def _check_place(name: str, scheme: str, text: str, rest: str) -> None:
+    place, _, key = rest.partition("/")
+    bucket = place.rpartition("@")[2]
+    # A path object of the text "s3://" has made a bucket of the scheme.
+    if scheme in _OBJECT_STORES and (not _BUCKET.fullmatch(bucket) or bucket == f"{scheme}:"):
+        raise InvalidInput(f"{name}: {show(text)} names no bucket.")
+    if scheme in _OBJECT_STORES and len(key.encode()) > _MAX_KEY:
+        raise InvalidInput(f"{name}: {show(text)}: no object has a key of more than {_MAX_KEY} bytes.")
+
+
+def _absolute(text: str, name: str, *, resolve: bool) -> str:
+    if not text.startswith("/") and not resolve:
+        raise InvalidInput(
+            f"{name} must be an absolute path or a URI, not {show(text)}: each worker has another working directory."
+            + _hint(text)
+        )
+    try:
+        # Links are not followed. Two slashes at the begin would be read as a host.
+        return re.sub("^/+", "/", os.path.abspath(text))  # noqa: PTH100
+    except OSError as error:
+        raise InvalidInput(f"{name}: {show(text)} is relative, and there is no working directory.") from error
+
+
+def _hint(value: object) -> str:
+    empty = value is None or (isinstance(value, str) and value.strip() in _NOTHING)
+    return " A template may have rendered to nothing." if empty else ""
 
 
 @contextmanager
@@ -84,16 +198,19 @@ def store_errors(name: str, shown: str) -> Iterator[None]:
         raise InvalidInput(f"{name}: {shown} does not exist.") from error
     except PermissionError as error:
         raise InvalidInput(f"{name}: no permission for {shown}.") from error
-    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+    except (NotADirectoryError, IsADirectoryError, FileExistsError, UnicodeEncodeError) as error:
         raise InvalidInput(f"{name}: {shown}: {sanitize(str(error))}.") from error
     except Exception as error:
+        if _is_bad_name(error):
+            raise InvalidInput(f"{name}: {shown}: {os.strerror(error.errno or 0)}.") from error
         raise StorageError(f"{name}: {shown}: {type(error).__name__}: {sanitize(str(error))}.") from error
 
 
-def _stem(path: str) -> str:
-    name = unquote(path).rstrip("/").rpartition("/")[2]
-    stem = re.sub(r"[^\w.-]+", "_", Path(name).stem).strip("._")
-    return stem[:100] or "audio"
+def _is_bad_name(error: Exception) -> TypeGuard[OSError]:
+    # Stores use the other numbers for more, some of which passes; the operating system names the file.
+    return isinstance(error, OSError) and (
+        error.errno == errno.ENAMETOOLONG or (error.errno in _BAD_NAME and error.filename is not None)
+    )
 
 
 @dataclass(frozen=True)
@@ -116,22 +233,27 @@ class OutputFiles:
         :param output_path: the user's argument.
         :param name: usually the audio's stem, from :func:`output_name`.
         :param map_index: kept in the names of mapped tasks, whose audio may have equal stems.
+        :raises InvalidInput: one of the two cannot be.
         """
+        name = check_text(name, "name", "a name")
         name = name if map_index is None or map_index < 0 else f"{name}-{map_index}"
         return cls(open_path(output_path, "output_path"), name)
 
     def uri(self, suffix: str) -> str:
         """Return the address of one file: ``<prefix>/<name>.<suffix>``."""
-        return _uri(self._path(suffix))
+        return _uri(self.path(suffix))
 
-    def check_writable(self) -> None:
+    def check_writable(self, *suffixes: str) -> None:
         """
         Write and remove a small file.
 
-        :raises InvalidInput: no permission, or no such place.
+        :param suffixes: of the files that are to be written.
+        :raises InvalidInput: no permission, no such place, or a name that is too long.
         :raises StorageError: the store could not be asked; a retry helps.
         """
-        probe = self._path(f"{uuid.uuid4().hex}.write-check")
+        for suffix in suffixes:
+            self.path(suffix)
+        probe = self.prefix / f".{uuid.uuid4().hex}.write-check"
         with store_errors("output_path", _uri(self.prefix)):
             _write(probe, (b"",))
             probe.fs.rm(probe.path)
@@ -143,21 +265,57 @@ class OutputFiles:
         :param suffix: its extension.
         :param content: text, or blocks of bytes.
         """
-        return write_file(self._path(suffix), content)
+        return write_file(self.path(suffix), content)
 
     def read(self, suffix: str) -> str | None:
         """Return the text of one file, or None if it is not there."""
-        return read_file(self._path(suffix))
+        return read_file(self.path(suffix))
 
-    def _path(self, suffix: str) -> ObjectStoragePath:
-        return self.prefix / f"{self.name}.{suffix}"
+    def path(self, suffix: str) -> ObjectStoragePath:
+        """
+        Return the place of one file.
+
+        :raises InvalidInput: its name is too long.
+        """
+        name = f"{self.name}.{suffix}"
+        if (size := len(name.encode())) > _MAX_NAME:
+            raise InvalidInput(f"The file name {show(name)} has {size} bytes, and {_MAX_NAME} are possible.")
+        return self.prefix / name
 
 
 def write_file(path: ObjectStoragePath, content: str | Iterable[bytes]) -> str:
     """Write a file below the output path, whole or not at all, and return its address."""
     with store_errors("output_path", _uri(path)):
-        _write(path, (content.encode(),) if isinstance(content, str) else content)
+        # Half a character cannot be written; it must not lose the rest, which is paid for.
+        _write(path, (content.encode(errors="backslashreplace"),) if isinstance(content, str) else content)
     return _uri(path)
+
+
+def create_file(path: ObjectStoragePath, content: str) -> bool:
+    """
+    Write a file below the output path, unless it is there.
+
+    Of several processes that do so at the same moment one succeeds, where the store can tell; see the warning that is
+    logged where it cannot.
+
+    :return: whether it was written. If not, another process has, or an attempt of this one whose answer was lost.
+    """
+    data = content.encode(errors="backslashreplace")
+    with store_errors("output_path", _uri(path)):
+        if path.protocol in _LOCAL:
+            return _create_local(Path(path.path), data)
+        path.fs.invalidate_cache()
+        _make_folder(path)
+        if _can_create(path.parent):
+            try:
+                path.fs.pipe_file(path.path, data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        if path.fs.exists(path.path):
+            return False
+        _write(path, (data,))
+        return True
 
 
 def read_file(path: ObjectStoragePath) -> str | None:
@@ -177,22 +335,93 @@ def _uri(path: ObjectStoragePath) -> str:
 
 
 def _write(path: ObjectStoragePath, blocks: Iterable[bytes]) -> None:
-    if path.protocol in ("", "file", "local"):
-        # A reader must never see half a file, and the service's copy may be deleted right after.
+    if path.protocol in _LOCAL:
         target = Path(path.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.writelines(blocks)
-                file.flush()
-                os.fsync(file.fileno())
+        with _partial_file(target, blocks) as partial:
             partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
         return
-    if path.protocol not in _OBJECT_STORES:
-        path.fs.makedirs(path.fs._parent(path.path), exist_ok=True)
+    _make_folder(path)
     with path.open("wb") as file:
         for block in blocks:
             file.write(block)
+
+
+def _make_folder(path: ObjectStoragePath) -> None:
+    if path.protocol not in _OBJECT_STORES:
+        path.fs.makedirs(path.fs._parent(path.path), exist_ok=True)
+
+
+@contextmanager
+def _partial_file(target: Path, blocks: Iterable[bytes]) -> Iterator[Path]:
+    """Write a file beside its target: a reader must never see half of it, and the service's copy may be deleted next."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A short name of its own, because that of the target may be as long as a name can be; its ending tells what it is.
+    partial = target.with_name(f".{uuid.uuid4().hex[:16]}{target.suffix[:16]}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.writelines(blocks)
+            file.flush()
+            os.fsync(file.fileno())
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _create_local(target: Path, data: bytes) -> bool:
+    try:
+        with _partial_file(target, (data,)) as partial:
+            try:
+                os.link(partial, target)
+            except FileExistsError:
+                raise
+            except OSError:  # no links on this file system
+                descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+    except FileExistsError:
+        if target.parent.is_dir():
+            return False
+        raise
+    return True
+
+
+#: Folder -> whether its store refuses to create what is there. Asked once in a process.
+_creating: dict[str, bool] = {}
+_creating_lock = threading.Lock()
+
+
+def _can_create(folder: ObjectStoragePath) -> bool:
+    """Return whether the store of a folder creates a file only if it is not there: tried, because some only say so."""
+    with _creating_lock:
+        if (known := _creating.get(str(folder))) is not None:
+            return known
+        able = _creating[str(folder)] = _creates_once(folder)
+    if not able:
+        log.warning(
+            "The store of %s cannot create a file only if it is not there. Tasks that begin at the same moment may take "
+            "one name for two recordings, and overwrite each other's files.",
+            folder,
+        )
+    return able
+
+
+def _creates_once(folder: ObjectStoragePath) -> bool:
+    fs, probe = folder.fs, (folder / f".{uuid.uuid4().hex}.write-check").path
+    if getattr(fs.pipe_file, "__func__", None) is AbstractFileSystem.pipe_file:
+        return False  # it looks first and writes then
+    try:
+        fs.pipe_file(probe, b"1", mode="create")
+        fs.pipe_file(probe, b"2", mode="create")
+    except FileExistsError:
+        return True
+    except OSError:
+        raise
+    except Exception:
+        return False  # it knows no such mode
+    else:
+        return False
+    finally:
+        with suppress(Exception):
+            fs.rm_file(probe)

@@ -12,13 +12,14 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.storage.atomic_files import open_path, store_errors
+from airflow_provider_assemblyai.api.sanitize import show
+from airflow_provider_assemblyai.storage.atomic_files import check_text, open_path, store_errors
 
 #: What counts as a recording below a prefix; a glob names its own.
 MEDIA: Final = re.compile(
     r".*\.(3ga|8svx|aac|ac3|aiff?|alac|amr|ape|au|dss|flac|flv|m2ts|m4[abprv]|mkv|mogg|mov|mp[234]|mpe?g|mpga|mts|mxf"
     r"|og[ag]|opus|qcp|ts|tta|voc|wav|webm|wma|wv)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _GLOB: Final = re.compile(r"[*?\[]")
 _WILDCARDS: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -34,9 +35,11 @@ def is_media_listing(text: str) -> bool:
     """Return whether a text names many files: a glob, or a folder."""
     if text.lower().startswith(("http://", "https://")):
         return False
-    if _GLOB.search(text):
+    if glob := _GLOB.search(check_text(text, "audios")):
+        if "://" in text and "/" not in text[: glob.start()].partition("://")[2]:
+            raise InvalidInput(f"audios: {show(text)}: a glob begins after the bucket.")
         return True
-    path = open_path(text, "audios")
+    path = open_path(text, "audios", resolve=True)
     with store_errors("audios", text):
         try:
             return bool(path.fs.info(path.path).get("type") == "directory")
@@ -56,7 +59,7 @@ def list_media(text: str, excluding: ObjectStoragePath, page_size: int = _S3_PAG
     """
     glob = _GLOB.search(text)
     base_text = text[: glob.start()].rpartition("/")[0] if glob else text.rstrip("/")
-    base = open_path(base_text or ("/" if text.startswith("/") else "."), "audios")
+    base = open_path(base_text or ("/" if text.startswith("/") else "."), "audios", resolve=True)
     uri = str(base).rstrip("/")
     wanted = glob_pattern(text[len(base_text) :].lstrip("/")) if glob else MEDIA
     excluded = _path_within(base, excluding)
@@ -81,7 +84,7 @@ def find_content_version(audio: str) -> str | None:
     """Return what changes with the content of a file; None for a URL, and for a file that is not there."""
     if audio.lower().startswith(("http://", "https://")):
         return None
-    path = open_path(audio, "audio")
+    path = open_path(audio, "audio", resolve=True)
     try:
         return _content_version(path.fs.info(path.path))
     except OSError:
@@ -107,13 +110,23 @@ def _files(
     elif base.protocol in ("s3", "s3a"):
         yield from _s3_files(base, recursive, page_size)
     else:
-        # One folder at a time; other stores give no smaller pages.
-        base.fs.invalidate_cache()
-        root = base.path.rstrip("/")
-        for folder, _, files in base.fs.walk(base.path, maxdepth=None if recursive else 1, detail=True):
-            for name, info in files.items():
-                if info.get("size") != 0:
-                    yield f"{folder}/{name}"[len(root) :].lstrip("/"), info
+        yield from _folder_files(base, recursive)
+
+
+def _folder_files(base: ObjectStoragePath, recursive: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    # One folder at a time; other stores give no smaller pages. Not by walk(): below the first folder that takes a
+    # listing that failed for one without files.
+    base.fs.invalidate_cache()
+    root, folders = base.path.rstrip("/"), [base.path.rstrip("/")]
+    while folders:
+        folder = folders.pop()
+        with suppress(FileNotFoundError):  # an object store has no empty folders
+            for info in base.fs.ls(folder, detail=True):
+                path = str(info["name"]).rstrip("/")
+                if info["type"] == "directory" and path != folder:
+                    folders += [path] if recursive else []
+                elif info.get("size") != 0:
+                    yield path[len(root) :].lstrip("/"), info
 
 
 def _local_files(folder: str, prefix: str, recursive: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -156,9 +169,13 @@ def _path_within(base: ObjectStoragePath, folder: ObjectStoragePath) -> str | No
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """Return a glob as a regular expression."""
+    """
+    Return a glob as a regular expression.
+
+    :raises InvalidInput: it is none.
+    """
     pattern = ""
-    for part in re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", glob):
+    for part in re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", glob, re.DOTALL):
         if part in _WILDCARDS:
             pattern += _WILDCARDS[part]
         elif len(part) > 1:
@@ -166,4 +183,7 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
             pattern += f"[^{characters}]" if part[1] == "!" else f"[{characters}]"
         else:
             pattern += re.escape(part)
-    return re.compile(pattern)
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except re.error as error:
+        raise InvalidInput(f"audios: {show(glob)} is no glob: {error.msg}.") from None

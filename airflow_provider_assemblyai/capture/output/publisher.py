@@ -114,7 +114,7 @@ class ResultPublisher:
         if self.state_store.started["phase"] == "published":
             published = self._published_summary().get("outputs", {}).get("wav")
             return str(published) if published else None
-        return self.segments.merge_audio(data) if wanted and data.audio_files else None
+        return self.segments.merge_audio(data, self.outputs) if wanted and data.audio_files else None
 
     def _published_job(self) -> Job | None:
         """Return the job whose text the result had the last time; the audio may be gone since."""

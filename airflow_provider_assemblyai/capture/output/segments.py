@@ -38,7 +38,7 @@ class SegmentStore:
     """
     The segments of one capture, over all its tries.
 
-    :param outputs: where the results go.
+    :param outputs: where the results would go if no other capture had that name.
     :param owner: whose capture it is: a task instance.
     :param config: of the capture.
     """
@@ -46,7 +46,6 @@ class SegmentStore:
     def __init__(self, outputs: OutputFiles, owner: Sequence[object], config: CaptureConfig) -> None:
         digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
         self.folder = ObjectFolder(outputs.prefix / ".assemblyai" / f"{outputs.name}.{digest[:16]}")
-        self._outputs = outputs
         self.config = config
 
     def read(self, tries: int) -> CaptureData:
@@ -70,7 +69,7 @@ class SegmentStore:
             data.reconnects += reconnects
         return data
 
-    def merge_audio(self, data: CaptureData) -> str | None:
+    def merge_audio(self, data: CaptureData, outputs: OutputFiles) -> str | None:
         """
         Write the whole recording as one WAV file, with silence where nothing was recorded; None if no audio is stored.
 
@@ -81,7 +80,7 @@ class SegmentStore:
         data.lost_audio = [
             (file["start_ms"], file["end_ms"]) for file in data.audio_files if file not in files
         ]
-        return self._outputs.write("wav", self._merged_blocks(files)) if files else None
+        return outputs.write("wav", self._merged_blocks(files)) if files else None
 
     def _merged_blocks(self, files: list[AudioFile]) -> Iterator[bytes]:
         channels, bytes_per_ms = self.config.channels, self.config.bytes_per_ms

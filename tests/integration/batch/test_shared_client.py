@@ -29,8 +29,10 @@ def listings(emulator: Emulator) -> int:
 
 def test_submissions_share_an_anchor(emulator: Emulator, client: SharedClient) -> None:
     submitted = client.send(transcripts.submit("https://example.com/a.wav", {}))
-    assert [client.newest_id() for _ in range(3)] == [submitted["id"]] * 3
-    assert listings(emulator) == 1
+    (row,) = client.send(transcripts.list_page(limit=1))["transcripts"]
+    before = listings(emulator)
+    assert [client.newest() for _ in range(3)] == [(submitted["id"], row["created"])] * 3
+    assert listings(emulator) == before + 1
 
 
 def test_look_ups_at_the_same_time_share_a_listing(emulator: Emulator, client: SharedClient) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,12 @@ from airflow_provider_assemblyai.storage import atomic_files as storage
         ("s3://conn@bucket/../..", "audio"),
         ("/x/.hidden", "hidden"),
         ("/x/" + "n" * 300 + ".wav", "n" * 100),
+        ("/x/" + "語" * 300 + ".wav", "語" * 66),
+        ("/x/" + "é" * 300 + ".wav", "é" * 100),
+        ("/x/a\nb\0.wav", "a_b"),
+        ("/x/\udce9.wav", "audio"),
+        ("https://[bad/a.wav", "a"),
+        ("https://[bad", "audio"),
     ],
 )
 def test_what_files_are_named_after(audio: str, stem: str) -> None:
@@ -40,6 +48,46 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
         outputs.write("txt", broken())
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "before"
+
+
+@pytest.mark.parametrize("size", [1, 244, 250])
+def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path: Path, size: int) -> None:
+    storage.OutputFiles.at(str(tmp_path), "n" * size).write("json", "{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["n" * size + ".json"]
+
+
+def test_every_file_of_a_name_that_was_cut_fits(tmp_path: Path) -> None:
+    name = storage.output_name("/x/" + "語" * 300 + ".wav")
+    outputs = storage.OutputFiles.at(str(tmp_path), f"{name}-01234567", 2**31)
+    state = storage.OutputFiles(outputs.prefix / ".assemblyai", f"{outputs.name}.{'0' * 16}")
+    for suffix in ("json", "sentences.json", "paragraphs.json", "redacted.wav"):
+        outputs.write(suffix, "x")
+    state.write("json", "x")
+
+
+def test_texts_that_cannot_be_encoded_are_written(tmp_path: Path) -> None:
+    outputs = storage.OutputFiles.at(str(tmp_path), "a")
+    outputs.write("txt", "half \ud83d of it")
+    assert (tmp_path / "a.txt").read_text() == "half \\ud83d of it"
+    for value in ({"text": "caf\u00e9"}, {"text": "half \ud83d of caf\u00e9"}, {"\udce9": ["\udce9"]}):
+        outputs.write("json", storage.as_json(value))
+        assert json.loads((tmp_path / "a.json").read_text()) == value
+    assert storage.as_json("caf\u00e9") == '"caf\u00e9"'
+
+
+def test_a_file_is_created_once(tmp_path: Path) -> None:
+    path = storage.open_path(str(tmp_path / "new" / "a.json"), "output_path")
+    with ThreadPoolExecutor(16) as pool:
+        created = list(pool.map(lambda number: storage.create_file(path, str(number)), range(64)))
+    assert sum(created) == 1
+    assert (tmp_path / "new" / "a.json").read_text() == str(created.index(True))
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_two_slashes_are_no_host(tmp_path: Path) -> None:
+    storage.OutputFiles.at(f"//{tmp_path}//sub/", "a").write("txt", "x")
+    storage.OutputFiles.at(f"file:////{tmp_path}//sub/", "b").write("txt", "x")
+    assert sorted(path.name for path in (tmp_path / "sub").iterdir()) == ["a.txt", "b.txt"]
 
 
 def test_paths_that_are_not() -> None:

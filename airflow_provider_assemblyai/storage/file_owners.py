@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Whose the files of one name are, so that nobody overwrites the result of another recording.
+
+The owner of a name is in ``<output_path>/.assemblyai/owners/<name>.json``, which is created once and never changed: the
+first that asks for a name has it. Another one gets the name with a digest of its identity, in every run and every try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+from typing import Final
+
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, create_file
+
+VERSION: Final = 1
+#: Hex digits of the identity in a name. More only where somebody's own name looks like one with fewer.
+_DIGITS: Final = (0, 8, 16, 64)
+
+log = logging.getLogger(__name__)
+
+
+def claim_name(outputs: OutputFiles, identity: str) -> OutputFiles:
+    """
+    Return where the files of an owner go: to the name that is wanted, unless that is another one's.
+
+    :param outputs: of the name that is wanted.
+    :param identity: names the owner; the same in every run and every try. Only its hash is stored.
+    :raises InvalidInput: the name is another one's, and too long for a digest.
+    :raises StorageError: the store could not be asked; a retry helps.
+    """
+    owner = hashlib.sha256(identity.encode(errors="surrogatepass")).hexdigest()
+    for digits in _DIGITS:
+        name = f"{outputs.name}-{owner[:digits]}" if digits else outputs.name
+        if _is_owner(replace(outputs, name=name), owner):
+            break
+    if name != outputs.name:
+        log.warning(
+            "The files %s in %s are another recording's: those of this one are named %s.",
+            outputs.name,
+            outputs.prefix,
+            name,
+        )
+    return replace(outputs, name=name)
+
+
+def _is_owner(outputs: OutputFiles, owner: str) -> bool:
+    """Return whether a name is this owner's, taking it if it is nobody's."""
+    record = OutputFiles(outputs.prefix / ".assemblyai" / "owners", outputs.name)
+    text = record.read("json")
+    if text is None:
+        if create_file(record.path("json"), json.dumps({"version": VERSION, "owner": owner})):
+            return True
+        text = record.read("json")
+    try:
+        found = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return False  # it may be anybody's
+    return isinstance(found, dict) and found.get("version") == VERSION and found.get("owner") == owner
