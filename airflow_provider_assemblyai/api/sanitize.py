@@ -50,14 +50,6 @@ def escape(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def show(value: object) -> str:
-    """Return how an argument of the user's may be shown, whatever it is."""
-    try:
-        return sanitize(repr(value))
-    except Exception:  # a class of the user's may do anything
-        return f"an object of type {type(value).__name__}"
-
-
 def strip_url(url: str) -> str:
     """Return ``url`` without user part, query and fragment: what may be shown of a URL."""
     try:

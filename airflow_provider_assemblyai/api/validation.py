@@ -28,8 +28,9 @@ MAX_SECONDS: Final = 3650 * 86_400.0
 #: Of counts that cost nothing by themselves.
 MAX_COUNT: Final = 1_000_000
 
-#: Of a text, what is shown in a message.
+#: Of a text, what is shown in a message; of a path, which holds nothing secret and tells what to rename.
 _SHOWN: Final = 60
+SHOWN_PATH: Final = 300
 #: Levels of nested lists and dicts: Airflow and ``json`` go through them by recursion.
 _MAX_DEPTH: Final = 100
 #: Values in a request, and in an argument that Airflow renders, each counted as often as it is written.
@@ -39,16 +40,17 @@ _MAX_VALUES: Final = 20_000_000
 _MAX_JSON_INTEGER: Final = 2**63
 
 
-def shown(value: object) -> str:
+def shown(value: object, most: int = _SHOWN) -> str:
     """
     Return how a wrong argument may be shown in a message: a number or a short text as it is, else its type.
 
     :param value: anything; what it can do by itself is not called.
+    :param most: characters of a text.
     """
     kind = type(value)
     if kind is str:
         text = str(value)
-        return sanitize(repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"))
+        return sanitize(repr(text if len(text) <= most else f"{text[:most]}…"))
     if isinstance(value, int) and kind is int and value.bit_length() > 64:
         return "a huge integer"
     return repr(value) if kind in (bool, int, float, timedelta, type(None)) else kind.__name__

@@ -19,9 +19,9 @@ from airflow_provider_assemblyai.api.sanitize import (
     address_without_query,
     canonical_url,
     escape,
-    show,
     strip_url,
 )
+from airflow_provider_assemblyai.api.validation import shown
 from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, is_url
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
 from airflow_provider_assemblyai.storage.atomic_files import file_name, output_name
@@ -211,7 +211,7 @@ class Items:
         if isinstance(given, Mapping):
             config, source_id = given.get("config"), check_source_id(given.get("source_id"))
             if extra := set(given) - {"audio", "config", "source_id"}:
-                names = ", ".join(sorted(map(show, extra)))
+                names = ", ".join(sorted(map(shown, extra)))
                 raise InvalidInput(f"audios: an item knows audio, config and source_id, not {names}.")
             given = given.get("audio")
         if not isinstance(given, str | PathLike | ObjectStoragePath) or not str(given).strip():

@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.api.sanitize import canonical_url, strip_url
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
-from airflow_provider_assemblyai.storage.atomic_files import check_text, open_path, store_errors
+from airflow_provider_assemblyai.storage.atomic_files import check_path_text, open_path, store_errors
 from airflow_provider_assemblyai.storage.listing import etag
 
 Transfer = Literal["auto", "url", "presign", "upload"]
@@ -86,7 +86,7 @@ def check_address(audio: object) -> str:
     if not audio.strip() or audio != audio.strip():
         raise InvalidInput("audio is empty or begins or ends with white space.")
     if is_url(audio):
-        check_text(audio, "audio", "a URL", _MAX_URL)
+        check_path_text(audio, "audio", "a URL", _MAX_URL)
         if not _has_host(audio):
             raise InvalidInput(f"audio: {strip_url(audio)} is not a URL with a host.")
         return audio
@@ -108,7 +108,7 @@ def check_source_id(source_id: object) -> str | None:
 
     :raises InvalidInput: it cannot be one.
     """
-    return None if source_id is None else check_text(source_id, "source_id", "a text", _MAX_SOURCE_ID)
+    return None if source_id is None else check_path_text(source_id, "source_id", "a text", _MAX_SOURCE_ID)
 
 
 def address_identity(address: str) -> str:

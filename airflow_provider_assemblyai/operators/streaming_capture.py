@@ -44,7 +44,7 @@ from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webh
 from airflow_provider_assemblyai.jobs.results import check_caption_length, check_formats
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, check_text, output_name
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, check_path_text, output_name
 from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
@@ -274,7 +274,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def _output_name(self) -> str:
         if callable(self.source):
             return self.task_id.replace(".", "_")
-        return output_name(check_text(self.source, "source", "an address, a path or a callable"))
+        return output_name(check_path_text(self.source, "source", "an address, a path or a callable"))
 
     def _check_in_time(self, context: Context) -> None:
         due = getattr(context.get("dag_run"), "run_after", None)

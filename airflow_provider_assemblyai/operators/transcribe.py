@@ -163,7 +163,7 @@ class TranscribeOperator(TranscriptionOperator):
             self.output_path,
             self.policy,
             self._control,
-            check_source_id(self.source_id),
+            source_id=check_source_id(self.source_id),
         )
 
     def _checked_formats(self) -> tuple[Format, ...]:

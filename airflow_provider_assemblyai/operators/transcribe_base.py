@@ -11,7 +11,6 @@ from typing import Any, Literal
 from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.validation import check_bool, check_choice, check_seconds
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import TRANSFERS, Transfer

@@ -21,7 +21,8 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, Object
 from fsspec import AbstractFileSystem
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
-from airflow_provider_assemblyai.api.sanitize import sanitize, show
+from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.validation import SHOWN_PATH, shown
 
 #: Where a directory exists by itself; making one there could make a bucket.
 _OBJECT_STORES: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"}
@@ -78,7 +79,7 @@ def as_json(value: object) -> str:
     return text
 
 
-def check_text(value: object, name: str, kind: str = "a path", max_size: int = _MAX_PATH) -> str:
+def check_path_text(value: object, name: str, kind: str = "a path", max_size: int = _MAX_PATH) -> str:
     """
     Return what names a file or a recording, if it can be such a name.
 
@@ -90,19 +91,19 @@ def check_text(value: object, name: str, kind: str = "a path", max_size: int = _
     """
     value = _text_of(value)
     if not isinstance(value, str) or not value.strip():
-        raise InvalidInput(f"{name} must be {kind}, not {show(value)}.{_hint(value)}")
+        raise InvalidInput(f"{name} must be {kind}, not {shown(value, SHOWN_PATH)}.{_hint(value)}")
     if _CONTROL.search(value):
         raise InvalidInput(
-            f"{name}: {show(value)} holds a line break or another control character: what it names cannot be read "
+            f"{name}: {shown(value, SHOWN_PATH)} holds a line break or another control character: what it names cannot be read "
             "safely. Rename it."
         )
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise InvalidInput(f"{name}: {show(value)} is not UTF-8. Rename it.") from None
+        raise InvalidInput(f"{name}: {shown(value, SHOWN_PATH)} is not UTF-8. Rename it.") from None
     if size > max_size:
         raise InvalidInput(
-            f"{name} has {size} bytes, more than the {max_size} that are possible: {show(value)}."
+            f"{name} has {size} bytes, more than the {max_size} that are possible: {shown(value, SHOWN_PATH)}."
         )
     return value
 
@@ -117,15 +118,19 @@ def open_path(value: object, name: str, *, resolve: bool = False) -> ObjectStora
     :raises InvalidInput: for another type, an unknown scheme, or what cannot be a path.
     :raises StorageError: Airflow could not be asked for the connection of the store; a retry helps.
     """
-    text = check_text(value, name)
+    text = check_path_text(value, name)
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower() if separator else ""
     if separator and not _SCHEME.fullmatch(scheme):
-        raise InvalidInput(f"{name}: {show(text)} is no path and no URI: what is before :// is no scheme.")
+        raise InvalidInput(
+            f"{name}: {shown(text, SHOWN_PATH)} is no path and no URI: what is before :// is no scheme."
+        )
     if scheme not in _LOCAL:
         _check_place(name, scheme, text, rest)
     elif separator and not rest.startswith("/"):
-        raise InvalidInput(f"{name}: {show(text)}: what follows {scheme}:// must be an absolute path.")
+        raise InvalidInput(
+            f"{name}: {shown(text, SHOWN_PATH)}: what follows {scheme}:// must be an absolute path."
+        )
     else:
         text = scheme + separator + _absolute(rest if separator else text, name, resolve=resolve)
     try:
@@ -141,10 +146,10 @@ def open_path(value: object, name: str, *, resolve: bool = False) -> ObjectStora
             f"{name}: there is no filesystem for {scheme or 'this path'}:// here ({sanitize(str(error))}): {advice}."
         ) from None
     except AirflowNotFoundException as error:
-        raise InvalidInput(f"{name}: {show(text)}: {sanitize(str(error))}.") from error
+        raise InvalidInput(f"{name}: {shown(text, SHOWN_PATH)}: {sanitize(str(error))}.") from error
     except Exception as error:
         raise StorageError(
-            f"{name}: {show(text)}: {type(error).__name__}: {sanitize(str(error))}."
+            f"{name}: {shown(text, SHOWN_PATH)}: {type(error).__name__}: {sanitize(str(error))}."
         ) from error
     return path
 
@@ -164,22 +169,26 @@ def _check_place(name: str, scheme: str, text: str, rest: str) -> None:
     bucket = place.rpartition("@")[2]
     # A path object of the text "s3://" has made a bucket of the scheme.
     if scheme in _OBJECT_STORES and (not _BUCKET.fullmatch(bucket) or bucket == f"{scheme}:"):
-        raise InvalidInput(f"{name}: {show(text)} names no bucket.")
+        raise InvalidInput(f"{name}: {shown(text, SHOWN_PATH)} names no bucket.")
     if scheme in _OBJECT_STORES and len(key.encode()) > _MAX_KEY:
-        raise InvalidInput(f"{name}: {show(text)}: no object has a key of more than {_MAX_KEY} bytes.")
+        raise InvalidInput(
+            f"{name}: {shown(text, SHOWN_PATH)}: no object has a key of more than {_MAX_KEY} bytes."
+        )
 
 
 def _absolute(text: str, name: str, *, resolve: bool) -> str:
     if not text.startswith("/") and not resolve:
         raise InvalidInput(
-            f"{name} must be an absolute path or a URI, not {show(text)}: each worker has another working directory."
+            f"{name} must be an absolute path or a URI, not {shown(text, SHOWN_PATH)}: each worker has another working directory."
             + _hint(text)
         )
     try:
         # Links are not followed. Two slashes at the begin would be read as a host.
         return re.sub("^/+", "/", os.path.abspath(text))  # noqa: PTH100
     except OSError as error:
-        raise InvalidInput(f"{name}: {show(text)} is relative, and there is no working directory.") from error
+        raise InvalidInput(
+            f"{name}: {shown(text, SHOWN_PATH)} is relative, and there is no working directory."
+        ) from error
 
 
 def _hint(value: object) -> str:
@@ -235,7 +244,7 @@ class OutputFiles:
         :param map_index: kept in the names of mapped tasks, whose audio may have equal stems.
         :raises InvalidInput: one of the two cannot be.
         """
-        name = check_text(name, "name", "a name")
+        name = check_path_text(name, "name", "a name")
         name = name if map_index is None or map_index < 0 else f"{name}-{map_index}"
         return cls(open_path(output_path, "output_path"), name)
 
@@ -279,7 +288,9 @@ class OutputFiles:
         """
         name = f"{self.name}.{suffix}"
         if (size := len(name.encode())) > _MAX_NAME:
-            raise InvalidInput(f"The file name {show(name)} has {size} bytes, and {_MAX_NAME} are possible.")
+            raise InvalidInput(
+                f"The file name {shown(name, SHOWN_PATH)} has {size} bytes, and {_MAX_NAME} are possible."
+            )
         return self.prefix / name
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.sanitize import show
-from airflow_provider_assemblyai.storage.atomic_files import check_text, open_path, store_errors
+from airflow_provider_assemblyai.api.validation import SHOWN_PATH, shown
+from airflow_provider_assemblyai.storage.atomic_files import check_path_text, open_path, store_errors
 
 #: What counts as a recording below a prefix; a glob names its own.
 MEDIA: Final = re.compile(
@@ -35,9 +35,9 @@ def is_media_listing(text: str) -> bool:
     """Return whether a text names many files: a glob, or a folder."""
     if text.lower().startswith(("http://", "https://")):
         return False
-    if glob := _GLOB.search(check_text(text, "audios")):
+    if glob := _GLOB.search(check_path_text(text, "audios")):
         if "://" in text and "/" not in text[: glob.start()].partition("://")[2]:
-            raise InvalidInput(f"audios: {show(text)}: a glob begins after the bucket.")
+            raise InvalidInput(f"audios: {shown(text, SHOWN_PATH)}: a glob begins after the bucket.")
         return True
     path = open_path(text, "audios", resolve=True)
     with store_errors("audios", text):
@@ -186,4 +186,4 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.DOTALL)
     except re.error as error:
-        raise InvalidInput(f"audios: {show(glob)} is no glob: {error.msg}.") from None
+        raise InvalidInput(f"audios: {shown(glob, SHOWN_PATH)} is no glob: {error.msg}.") from None

@@ -11,7 +11,6 @@ from airflow_provider_assemblyai.api.sanitize import (
     address_without_query,
     canonical_url,
     sanitize,
-    show,
     strip_url,
 )
 
@@ -139,4 +138,3 @@ def test_nothing_is_too_odd(odd: str) -> None:
     shown = sanitize(odd)
     assert shown.isprintable()
     assert len(shown.encode()) <= 503
-    assert show(odd).isprintable()
