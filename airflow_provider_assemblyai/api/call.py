@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -184,6 +184,23 @@ def _named(request_id: str | None) -> str:
 
 
 @dataclass(frozen=True)
+class Billing:
+    """
+    What keeps a request that costs money from being paid for twice.
+
+    :param recorded: what is durable before it is sent.
+    :param lost_answer: what is done if it may have been accepted and the answer is lost: ``look_up`` finds the job, or
+        submits if it is surely not there; ``report`` ends in an error, after which only what the user chose sends it
+        again; ``go_on`` begins anew where the answers ended, and pays for the rest.
+    :param limited_by: arguments of the operators that limit how often it is sent.
+    """
+
+    recorded: str
+    lost_answer: Literal["look_up", "report", "go_on"]
+    limited_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Call(Generic[T]):
     """
     One request to the service, as data.
@@ -196,6 +213,7 @@ class Call(Generic[T]):
     :param json: a body to send as JSON.
     :param body: bytes to upload instead.
     :param repeatable: False for a paid request: it is sent again only if it surely was not accepted.
+    :param billing: of a paid request.
     :param follow: makes the next call out of this one's value, for calls that come in pages.
     :param timeout: seconds to wait for the answer, if not the usual.
     :param retry_rate_limits: False leaves a rate limit answer to a caller that can wait without a worker slot.
@@ -210,6 +228,7 @@ class Call(Generic[T]):
     json: Mapping[str, Any] | None = None
     body: Body | None = None
     repeatable: bool = True
+    billing: Billing | None = None
     follow: Callable[[T], Call[T] | None] | None = None
     timeout: float | None = None
     retry_rate_limits: bool = True

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 from urllib.parse import parse_qs, urlsplit
 
-from airflow_provider_assemblyai.api.call import Body, Call, Product, Reply, string_in
+from airflow_provider_assemblyai.api.call import Billing, Body, Call, Product, Reply, string_in
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object
@@ -24,6 +24,13 @@ DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")
 #: The service's limit for an upload, and for a file that it fetches by URL.
 MAX_UPLOAD_BYTES = 2_200_000_000
 MAX_URL_BYTES = 5_000_000_000
+
+#: Of a job, from the moment that it is accepted; one that fails is not billed.
+BILLING: Final = Billing(
+    recorded="hash of the address, and the newest transcript of the account",
+    lost_answer="look_up",
+    limited_by=("max_resubmits", "max_audio_minutes"),
+)
 
 Status = Literal["queued", "processing", "completed", "error"]
 
@@ -152,7 +159,15 @@ def submit(audio_url: str, config: Mapping[str, Any]) -> Call[Transcript]:
     """Start a job. It is billed, cannot be cancelled, and has no idempotency key: never repeat it blindly."""
     models = {"speech_models": list(DEFAULT_SPEECH_MODELS)} if _no_model(config) else {}
     request: dict[str, Any] = {**config, **models, "audio_url": audio_url}
-    return Call(Product.SPEECH, "POST", "/v2/transcript", read=_transcript, json=request, repeatable=False)
+    return Call(
+        Product.SPEECH,
+        "POST",
+        "/v2/transcript",
+        read=_transcript,
+        json=request,
+        repeatable=False,
+        billing=BILLING,
+    )
 
 
 def get(transcript_id: str) -> Call[Transcript]:

@@ -8,15 +8,17 @@ new one cannot be forgotten.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseHook, BaseOperator
 from airflow.triggers.base import BaseTrigger
 
 import airflow_provider_assemblyai
@@ -85,6 +87,63 @@ def _endpoints() -> Iterator[tuple[str, Callable[..., Call[Any]]]]:
                 own = function.__module__ == module.__name__ and not name.startswith("_")
                 if own and returned.startswith("Call["):
                     yield f"{module.__name__.rpartition('.')[2]}.{name}", function
+
+
+def senders() -> dict[Class, set[str]]:
+    """
+    The operators, sensors, triggers and hooks that can send what costs money, each with what that is.
+
+    Found in the source: a module sends what it names, and what the modules that it imports send. Opening a session
+    counts as ``streaming``.
+    """
+    paid = {name for name, call in endpoints().items() if not may_be_repeated(name, call)}
+    trees = {module.__name__: ast.parse(Path(str(module.__file__)).read_text()) for module in modules()}
+    sent = {name: _named_in(tree, paid) for name, tree in trees.items()}
+    imported = {name: _imported_by(tree, set(trees)) for name, tree in trees.items()}
+    changed = True
+    while changed:
+        changed = False
+        for name, others in imported.items():
+            grown = sent[name].union(
+                *(sent[other] for other in others if not other.startswith(f"{_PACKAGE}.api."))
+            )
+            changed |= grown != sent[name]
+            sent[name] = grown
+    bases = (BaseOperator, BaseTrigger, BaseHook)
+    found = {one for base in bases for one in classes(base)} - set(classes(BaseOperator)) | set(operators())
+    return {one: sent[one.__module__] for one in found if sent[one.__module__]}
+
+
+def may_be_repeated(name: str, function: Callable[..., Call[Any]]) -> bool:
+    """Whether an endpoint's call may be sent again at any time, by its source: some need more than made-up arguments."""
+    return "repeatable=False" not in inspect.getsource(function).replace(" ", "")
+
+
+def _named_in(tree: ast.AST, paid: set[str]) -> set[str]:
+    names = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    opened = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    return names & paid | ({"streaming"} if "StreamingSocket" in opened else set())
+
+
+def _imported_by(tree: ast.AST, known: set[str]) -> set[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & known
 
 
 def path_of(one: Class) -> str:
