@@ -25,7 +25,7 @@ from airflow_provider_assemblyai.api.streaming import SessionState
 from airflow_provider_assemblyai.capture.output import captions
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, transcript
 from airflow_provider_assemblyai.emulator import Emulator, serve
-from airflow_provider_assemblyai.events.watermark import ListSnapshot, Watermark, parse_rows
+from airflow_provider_assemblyai.events.watermark import ListReader, Watermark
 from airflow_provider_assemblyai.jobs.audio import upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import minutes_of
 from airflow_provider_assemblyai.jobs.results import summarize
@@ -144,9 +144,10 @@ def use_transcript(value: Any) -> None:
 
 def use_page(value: Any) -> None:
     """What is done with a page of the list."""
-    rows = parse_rows(value["transcripts"], 1_800_000_000.0)
+    reader = ListReader(1_800_000_000.0)
     watermark = Watermark.begin(1_700_000_000.0)
-    found = watermark.advance(ListSnapshot(tuple(rows)), 1_800_000_000.0, lambda _: True)
+    reader.add(value["transcripts"], watermark.floor)
+    found = watermark.advance(reader.snapshot(whole=True), 1_800_000_000.0, lambda _: True)
     json.dumps(watermark.to_json(), allow_nan=False)
     assert all(isinstance(entry.created, float) for entry in found)
 
@@ -246,23 +247,23 @@ FRAMES: list[Any] = [
 
 
 @parsers
-@each("frames", [[frame] for frame in ATTACKS], partials=True, received_ms=500)
+@each("frames", [[frame] for frame in ATTACKS], partials=True, sent_ms=500)
 @given(
     frames=st.lists(contents(FRAMES) | st.text(max_size=40), max_size=8),
     partials=st.booleans(),
-    received_ms=st.integers(0, 10_000),
+    sent_ms=st.integers(0, 10_000),
 )
-def test_a_session(frames: list[bytes | str], partials: bool, received_ms: int) -> None:
+def test_a_session(frames: list[bytes | str], partials: bool, sent_ms: int) -> None:
     def look() -> None:
-        state = SessionState()
-        state.time_map.add(0, 500)
+        state = SessionState(500)
+        state.audio_sent(500, sent_ms)
         messages: list[dict[str, Any]] = []
         for frame in frames:
             assert isinstance(state.receive(frame), str)
             messages += state.take()
-            assert state.resume_at(received_ms, partials=partials) >= 0
+            assert 0 <= state.resume_at(partials=partials) <= 500 + sent_ms
         assert state.closed(1006).action
-        for number in (state.finalized_ms, state.last_speech_ms, state.billed_seconds or 0):
+        for number in (state.heard_until_ms, state.last_speech_ms, state.billed_seconds or 0):
             assert isinstance(number, int | float)
             assert 0 <= number < math.inf
         messages += [] if state.open_turn is None else [dict(state.open_turn)]
