@@ -14,6 +14,7 @@ from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
 from airflow_provider_assemblyai.jobs.state import (
+    JOB,
     JobState,
     ReusePolicy,
     can_resume,
@@ -118,7 +119,7 @@ class SubmissionFactory:
             # Without the map index: the next run may find the same file at another place in its list.
             outputs = OutputFiles.at(self.output_path, output_name(self.audio))
             owner = ("input", fingerprint)
-        store: ReplicatedStateStore[JobState] = open_state_store(context, outputs, owner)
+        store = open_state_store(context, JOB, outputs, owner)
         if warn and not store.durable:
             self.control.log.warning(
                 "The state of this job is not durable: this Airflow has no task state store (3.3 and newer have) and "

@@ -11,9 +11,8 @@ from typing import Any, Final, Literal, TypedDict, TypeGuard
 
 from airflow_provider_assemblyai.api.regions import Hosts
 from airflow_provider_assemblyai.api.validation import check_choice, check_count
-
-#: Of every stored state. A new version of this package reads what an old one wrote.
-VERSION: Final = 1
+from airflow_provider_assemblyai.storage.records import VERSION as VERSION
+from airflow_provider_assemblyai.storage.records import RecordKind
 
 WEBHOOK_FIELDS: Final = ("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value")
 
@@ -58,6 +57,17 @@ class JobState(State, total=False):
     resubmits: int
     duration: float | None
     summary: dict[str, Any]
+
+
+JOB: Final = RecordKind(
+    JobState,
+    ("phase", "fingerprint"),
+    {
+        "submitted": ("transcript_id",),
+        "stored": ("transcript_id", "summary"),
+        "deleted": ("transcript_id", "summary"),
+    },
+)
 
 
 @dataclass(frozen=True)

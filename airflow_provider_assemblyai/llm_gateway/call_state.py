@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from airflow_provider_assemblyai.api.errors import ResponseLost
 from airflow_provider_assemblyai.jobs.state import VERSION, State, hash_of
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore
+from airflow_provider_assemblyai.storage.records import RecordKind
 
 
 class StoredAnswer(TypedDict, total=False):
@@ -43,6 +44,9 @@ class CallState(State, total=False):
     region: str
     clear_generation: int | None
     answer: StoredAnswer
+
+
+CALL: Final = RecordKind(CallState, ("phase", "fingerprint"), {"stored": ("answer",)})
 
 
 class CallStateStore:

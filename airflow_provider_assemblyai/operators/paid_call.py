@@ -36,7 +36,7 @@ from airflow_provider_assemblyai.api.validation import check_choice, check_secon
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
-from airflow_provider_assemblyai.llm_gateway.call_state import CallState, CallStateStore, StoredAnswer
+from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
@@ -226,7 +226,7 @@ class PaidCallOperator(AssemblyAIOperator):
     ) -> CallStateStore:
         store = ReplicatedStateStore[CallState]()
         if outputs is not None or self.on_lost_answer == "fail":
-            store = open_state_store(context, outputs)
+            store = open_state_store(context, CALL, outputs)
         if self.on_lost_answer == "fail" and not store.durable:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "

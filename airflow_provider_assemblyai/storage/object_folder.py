@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +53,16 @@ class ObjectFolder:
         """Return the text of an object, or None if it is not there."""
         return read_file(self.path / name)
 
-    def lines(self, name: str) -> Iterator[bytes]:
-        """Yield the lines of an object without holding it whole."""
+    def read_bytes(self, name: str) -> bytes | None:
+        """Return the content of an object, or None if it is not there."""
         path = self.path / name
-        with store_errors("output_path", str(path)), path.open("rb", block_size=1 << 20) as file:
-            for line in file:
-                yield bytes(line)
+        with store_errors("output_path", str(path)):
+            path.fs.invalidate_cache()  # another process may have written it
+            try:
+                with path.open("rb") as file:
+                    return bytes(file.read())
+            except FileNotFoundError:
+                return None
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects; one that is gone already is fine."""
