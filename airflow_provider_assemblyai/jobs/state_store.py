@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -59,12 +60,16 @@ class TaskStateBackend(Generic[S]):
     :param store: ``context["task_state_store"]``.
     :param key: tells the states of one task apart.
     :param kind: what the state holds.
+    :param retention: for how long.
+    :ivar where: it is, for messages.
     """
 
-    def __init__(self, store: Any, key: str, kind: RecordKind[S]) -> None:
+    def __init__(self, store: Any, key: str, kind: RecordKind[S], retention: timedelta = _RETENTION) -> None:
         self._store = store
         self._key = key
         self._kind = kind
+        self._retention = retention
+        self.where = f"The task state store's key {key!r} of this task"
 
     def read(self) -> S | None:
         try:
@@ -73,16 +78,21 @@ class TaskStateBackend(Generic[S]):
             raise StateUnknown(f"The task state store cannot be read: {sanitize(str(error))}.") from error
         if value is None:
             return None
-        return open_record(value, self._kind, f"The task state store's key {self._key!r} of this task")
+        return open_record(value, self._kind, self.where)
 
     def write(self, state: S, /) -> None:
         try:
-            self._store.set(self._key, seal(state), retention=_RETENTION)
+            self._store.set(self._key, seal(state), retention=self._retention)
         except Exception as error:
             raise Superseded(
                 "The task state store refused the task's state, as it does when another try of this task has "
                 f"taken over; nothing more is done here: {sanitize(str(error))}."
             ) from error
+
+    def remove(self) -> None:
+        """Remove the state, if Airflow lets us: what is left is removed in time."""
+        with suppress(Exception):
+            self._store.delete(self._key)
 
 
 class FileBackend(Generic[S]):
@@ -92,23 +102,34 @@ class FileBackend(Generic[S]):
     :param outputs: where the results go.
     :param owner: whose state it is: a task instance, or an input.
     :param kind: what the state holds.
+    :ivar where: it is, for messages.
     """
 
     def __init__(self, outputs: OutputFiles, owner: Sequence[object], kind: RecordKind[S]) -> None:
         self._folder = records_folder(outputs)
         self._name = f"{record_name(outputs, owner)}.json"
         self._kind = kind
+        self.where = f"The state {self._folder.path / self._name}"
 
     def read(self) -> S | None:
         return read_record(self._folder, self._name, self._kind)
 
     def write(self, state: S, /) -> None:
         found = self.read()
-        if found is not None and found.get("serial", 0) >= state.get("serial", 0):
+        if found is not None and serial_of(found) >= serial_of(state):
             raise Superseded(
                 f"Another try of this task has written {self._folder.path / self._name}; nothing more is done here."
             )
         write_record(self._folder, self._name, state)
+
+    def remove(self) -> None:
+        """Remove the state."""
+        self._folder.remove([self._name])
+
+
+def serial_of(state: State) -> int:
+    """Return the number of a state: the newest has the greatest."""
+    return state.get("serial", 0)
 
 
 def records_folder(outputs: OutputFiles) -> ObjectFolder:
@@ -149,12 +170,18 @@ class ReplicatedStateStore(Generic[S]):
 
     :param in_airflow: the task state store, if this Airflow has one.
     :param in_file: the file beside the results, if there are any.
+    :param shared: whether other tasks write that file, too: then it counts wherever it exists.
     """
 
     def __init__(
-        self, in_airflow: StateBackend[S] | None = None, in_file: StateBackend[S] | None = None
+        self,
+        in_airflow: StateBackend[S] | None = None,
+        in_file: StateBackend[S] | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self.in_airflow, self.in_file = in_airflow, in_file
+        self._shared = shared
         self._backends = [backend for backend in (in_airflow, in_file) if backend is not None]
         self.durable = bool(self._backends)
 
@@ -164,8 +191,10 @@ class ReplicatedStateStore(Generic[S]):
 
         :raises StateUnknown: it cannot be told; a retry may help.
         """
+        if self._shared and self.in_file is not None and (shared := self.in_file.read()) is not None:
+            return shared
         found = [state for backend in self._backends if (state := backend.read()) is not None]
-        return max(found, key=lambda state: state.get("serial", 0), default=None)
+        return max(found, key=serial_of, default=None)
 
     def write(self, state: S) -> None:
         """
@@ -192,11 +221,22 @@ def open_state_store(
     :param owner: whose state that file holds. Default: the task instance.
     :param key: tells the states of one task apart.
     """
-    store = context.get("task_state_store")  # None before Airflow 3.3
-    return ReplicatedStateStore(
-        None if store is None else TaskStateBackend(store, key, kind),
-        None if outputs is None else FileBackend(outputs, owner or task_instance_key(context), kind),
-    )
+    in_file = None if outputs is None else FileBackend(outputs, owner or task_instance_key(context), kind)
+    return ReplicatedStateStore(open_task_state(context, kind, key), in_file)
+
+
+def open_task_state(
+    context: Context, kind: RecordKind[S], key: str = "assemblyai", retention: timedelta = _RETENTION
+) -> TaskStateBackend[S] | None:
+    """
+    Return one state of a task in the task state store; None before Airflow 3.3.
+
+    :param kind: what the state holds.
+    :param key: tells the states of one task apart.
+    :param retention: for how long.
+    """
+    store = context.get("task_state_store")
+    return None if store is None else TaskStateBackend(store, key, kind, retention)
 
 
 def task_instance_key(context: Context) -> tuple[object, ...]:

@@ -114,8 +114,7 @@ class TranscribeOperator(TranscriptionOperator):
             factory = self._factory()
             if self._checked_formats():
                 factory.outputs(context).check_writable()
-            hook, job, found = factory.for_new_try(context)
-            transcript = job.start(found)
+            hook, job, transcript = factory.start(context)
             if transcript is None:
                 return self._restore_deleted(job)
             if not self.wait_for_completion:
@@ -150,6 +149,7 @@ class TranscribeOperator(TranscriptionOperator):
             self.output_path,
             self.policy,
             self._control,
+            self.timeout,
         )
 
     def _checked_formats(self) -> tuple[Format, ...]:
@@ -216,8 +216,7 @@ class TranscribeOperator(TranscriptionOperator):
             summary["warnings"].append("Not deleted: the job was adopted, and its URL is not ours alone.")
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
-        reused = job.state.get("phase") == "stored"
-        job.mark_stored(summary)
+        reused = job.mark_stored(summary)
         count_minutes("reused" if reused else "billed", minutes_of(transcript, job.state.get("duration")))
         if self.delete_after and not job.state.get("shared"):
             self._delete(job)

@@ -101,7 +101,7 @@ class Lease:
     folder: ObjectFolder
     owner: str
     is_finished: Callable[[str], bool]
-    ttl: float = DEFAULT_TTL
+    ttl: float = field(default_factory=lambda: DEFAULT_TTL)
     token: str = field(default="", init=False)
     ttl_after_work: float = field(default=0.0, init=False)
     _heartbeats: int = field(default=0, init=False)
@@ -128,12 +128,11 @@ class Lease:
             return None
         claim, _ = self._read(token, _CLAIM, _Claim)
         heartbeat, content = self._read(token, _HEARTBEAT, _Heartbeat)
+        owner = None if claim is None else str(claim["owner"])
         if heartbeat is None:
             # What cannot be read changes as well when it is written anew.
-            return LeaseHolder(claim and claim["owner"], f"{token}.{content}", DEFAULT_TTL)
-        return LeaseHolder(
-            claim and claim["owner"], f"{token}.{heartbeat['number']}", float(heartbeat["ttl"])
-        )
+            return LeaseHolder(owner, f"{token}.{content}", DEFAULT_TTL)
+        return LeaseHolder(owner, f"{token}.{heartbeat['number']}", float(heartbeat["ttl"]))
 
     def count_silence(
         self, holder: LeaseHolder, waited: Mapping[str, Any] | None, interval: float

@@ -373,7 +373,7 @@ def test_deferred_with_the_record_of_another_run(
         "deferrable": True,
     }
     first = run(operator(**arguments), old_context)
-    assert len(list((tmp_path / ".assemblyai").glob("*.json"))) == 1
+    assert len(list((tmp_path / ".assemblyai").glob("*/records/*.json"))) == 1
     old_context["ti"].run_id = "another_run"
     assert run(operator(**arguments), old_context) == first
     assert money(emulator) == (1, 1)
