@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 _URL = re.compile(
@@ -17,6 +18,8 @@ _SIGNATURE_PARAMETERS = re.compile(
     re.IGNORECASE,
 )
 _MAX_TEXT = 500
+#: JSON may hold them, and neither UTF-8 nor a database takes them.
+_NOT_STORABLE = re.compile("[\ud800-\udfff\0]")
 
 
 def strip_url(url: str) -> str:
@@ -65,3 +68,14 @@ def sanitize(text: str, secrets: Iterable[str] = ()) -> str:
     # Cut first: the pattern is slow on megabytes of punctuation.
     text = _URL.sub(lambda match: strip_url(match[0]), " ".join(text[:10_000].split())[:4_000])
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def storable(value: Any) -> Any:
+    """Return a JSON value in whose texts the characters that no database takes are replaced by U+FFFD."""
+    if isinstance(value, str):
+        return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping):
+        return {storable(name): storable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(one) for one in value]
+    return value

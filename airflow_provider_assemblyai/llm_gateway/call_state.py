@@ -15,7 +15,7 @@ from airflow_provider_assemblyai.storage.records import RecordKind
 
 class StoredAnswer(TypedDict, total=False):
     """
-    An answer that a task has delivered. Never text.
+    An answer that a task has delivered. Never its text: see :mod:`airflow_provider_assemblyai.llm_gateway.kept_answers`.
 
     :ivar output: URI of the answer's file.
     :ivar suffix: of that file.

@@ -28,8 +28,8 @@ from airflow_provider_assemblyai.api.errors import (
     Superseded,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.batch.session import owner_of
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.jobs.task_state import owner_of
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 from airflow_provider_assemblyai.storage.lease import Lease
