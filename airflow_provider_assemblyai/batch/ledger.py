@@ -276,6 +276,17 @@ class Ledger:
         self._segments.remove([name for name in covered if name != whole])
 
 
+def open_file(content: bytes, where: str) -> list[Entry]:
+    """
+    Return the entries of items in a segment or chunk.
+
+    :param content: of the file.
+    :param where: the file, for messages.
+    :raises StateUnknown: it cannot be relied upon.
+    """
+    return list(_item_entries(open_lines(content, where, _problem), where))
+
+
 def _token_of(segment: str) -> str:
     return segment.removesuffix(_SUFFIX).rpartition("-")[0]
 

@@ -67,7 +67,8 @@ def test_a_record_of_version_1_has_no_checksum() -> None:
 @pytest.mark.parametrize("field", sorted(RECORD))
 def test_any_change_is_noticed(field: str) -> None:
     record = seal(RECORD)
-    for value in (None, "other", 7, 7.5, True, [], {}, ["x"]):
+    values: list[Any] = [None, "other", 7, 7.5, True, [], {}, ["x"]]
+    for value in values:
         if value != RECORD[field]:  # type: ignore[literal-required]
             with pytest.raises(StateUnknown, match=r"a\.json.*assemblyai-ledger|version"):
                 read(stored({**record, field: value}))
