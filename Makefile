@@ -81,7 +81,7 @@ chaos-quick: ## the same, once each; with V=3.1 (or 3.2, 3.3) on that Airflow, e
 	@$(MAKE) --no-print-directory $(if $(V),.venv-airflow-$(V),.venv)/.installed-chaos
 	$(if $(V),$(OTHER),$(BIN))/python -m tests.chaos --quick
 
-chaos-batch: install ## 2,000 recordings in one task that is killed ten times: counts what it costs, in two minutes
+chaos-batch: install ## tasks that are killed: a batch of 2,000, one on a store that tears files, eight that want one job; in five minutes
 	$(BIN)/python -m tests.support.batch_kills --items 2000 --kills 10 --deferrable
 
 live: install ## tests against the real service; costs money, up to ASSEMBLYAI_LIVE_MAX_USD

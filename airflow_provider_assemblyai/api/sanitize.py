@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 _URL = re.compile(
@@ -16,6 +16,8 @@ _SECRET_NAME = re.compile(r"sig|token|key|secret|credential|password|auth", re.I
 #: What no text of one line holds, and what no UTF-8 can hold.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_TEXT = 500
+#: JSON may hold them, and neither UTF-8 nor a database takes them.
+_NOT_STORABLE = re.compile("[\ud800-\udfff\0]")
 
 
 def _scheme(required: str, optional: str = "") -> tuple[frozenset[str], frozenset[str]]:
@@ -127,3 +129,14 @@ def sanitize(text: str, secrets: Iterable[str] = ()) -> str:
     # Cut first: the pattern is slow on megabytes of punctuation.
     text = escape(_URL.sub(lambda match: strip_url(match[0]), " ".join(text[:10_000].split())[:4_000]))
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def storable(value: Any) -> Any:
+    """Return a JSON value in whose texts the characters that no database takes are replaced by U+FFFD."""
+    if isinstance(value, str):
+        return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping):
+        return {storable(name): storable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(one) for one in value]
+    return value

@@ -4,23 +4,39 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, TypeGuard, TypeVar
+from functools import cache
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    Final,
+    Literal,
+    TypeGuard,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
 T = TypeVar("T")
 
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "bool": ((bool,), "a Boolean"),
-    "int": ((int,), "an integer"),
-    "float": ((int, float), "a number"),
-    "str": ((str,), "a string"),
-    "list": ((list, tuple), "a list"),
-    "dict": ((dict,), "an object"),
+_NAMES: dict[object, str] = {
+    bool: "a Boolean",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
 }
+#: Of a ``TypedDict``, by field.
+_hints_of = cache(get_type_hints)
 
 #: The shortest and the longest duration that makes sense anywhere; the dates that Airflow makes of it exist.
 MIN_SECONDS: Final = 0.001
@@ -191,13 +207,49 @@ def check_fields(name: str, given: Mapping[str, object], known: type) -> None:
     for field, value in given.items():
         if not isinstance(field, str):
             raise InvalidInput(f"{name}: the parameter name {shown(field)} is not a string.")
-        annotation = known.__annotations__.get(field)
+        annotation = _hints_of(known).get(field)
         if annotation is None or value is None:
             continue
-        kind = annotation.__forward_arg__.partition("[")[0]
-        types, wanted = _TYPES[kind]
-        if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-            raise InvalidInput(f"{name}: {field} must be {wanted}, not {type(value).__name__}.")
+        kind = get_origin(annotation) or annotation
+        if not is_of_type(list(value) if isinstance(value, tuple) else value, kind):
+            raise InvalidInput(f"{name}: {field} must be {_NAMES[kind]}, not {type(value).__name__}.")
+
+
+def is_of_type(value: object, wanted: Any) -> bool:
+    """
+    Return whether a JSON value is of a type, elements and fields included; fields may be missing or not known.
+
+    :param value: the value.
+    :param wanted: an annotation: a JSON type, a ``TypedDict``, a ``Literal``, a union or a collection of these.
+    """
+    kind, arguments = get_origin(wanted) or wanted, get_args(wanted)
+    if kind is Any:
+        return True
+    if kind is NoneType:
+        return value is None
+    if kind is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if kind in (Union, UnionType):
+        return any(is_of_type(value, one) for one in arguments)
+    if is_typeddict(kind):
+        hints = _hints_of(kind)
+        return isinstance(value, dict) and all(
+            is_of_type(value[name], hint) for name, hint in hints.items() if name in value
+        )
+    if isinstance(value, bool) and kind is not bool:
+        return False
+    if kind is float:
+        # Neither NaN nor an integer that is too large for one.
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    if not isinstance(value, kind):
+        return False
+    if isinstance(value, list):
+        return all(is_of_type(one, arguments[0]) for one in value) if arguments else True
+    if isinstance(value, dict) and arguments:
+        return all(
+            is_of_type(name, arguments[0]) and is_of_type(one, arguments[1]) for name, one in value.items()
+        )
+    return True
 
 
 def parse_json_text(name: str, value: object) -> object:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -18,9 +18,10 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptFailed,
 )
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.batch.ledger import Entry
-from airflow_provider_assemblyai.batch.record_version import VERSION
 from airflow_provider_assemblyai.storage.atomic_files import as_json
+
+#: Of the rows.
+VERSION: Final = 1
 
 ItemOutcome = Literal["completed", "failed", "not_submitted"]
 
@@ -134,7 +135,7 @@ class ManifestTotals:
         self.permanent = True
         self.minutes: Minutes = {"submitted": 0.0, "billed": 0.0, "failed": 0.0, "reused": 0.0}
 
-    def add(self, entry: Entry, times: int) -> dict[str, Any]:
+    def add(self, entry: Mapping[str, Any], times: int) -> dict[str, Any]:
         """Add the last entry of an item that is in the list so many times, and return its line of the manifest."""
         row, own = entry["result"], entry["run"] == self._run
         completed = row["status"] == "completed"
@@ -171,7 +172,9 @@ class ManifestTotals:
 
 
 def manifest_lines(
-    read_entries: Callable[[], Iterable[Entry]], wanted: Mapping[bytes, int], totals: ManifestTotals
+    read_entries: Callable[[], Iterable[Mapping[str, Any]]],
+    wanted: Mapping[bytes, int],
+    totals: ManifestTotals,
 ) -> Iterator[bytes]:
     """
     Return the lines of the manifest, in the order in which items were finished.

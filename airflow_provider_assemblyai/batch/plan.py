@@ -12,13 +12,34 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, TypedDict, get_args
 
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item
-from airflow_provider_assemblyai.batch.ledger import Entry
-from airflow_provider_assemblyai.batch.record_version import with_header, without_header
+from airflow_provider_assemblyai.batch.ledger import Entry, check_key
+from airflow_provider_assemblyai.jobs.state import JOB
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.records import (
+    RecordKind,
+    open_lines,
+    parse_object,
+    sealed_lines,
+    unreadable,
+)
 
+
+class _ItemFields(TypedDict, total=False):
+    key: str
+    content_version: str | None
+    index: int
+    path: str
+    orphaned: bool
+    source: str
+    name: str
+    run: str
+    job_state: dict[str, Any] | None
+
+
+_ITEM: Final = RecordKind(_ItemFields, ("key", "content_version"))
 #: Lines of a page; keys are short.
 _ITEMS_PAGE: Final = 500
 _KEYS_PAGE: Final = 10_000
@@ -136,7 +157,7 @@ class _PageWriter:
     def flush(self) -> None:
         if self._lines:
             name = f"{self.kind}-{self._pages:06}-{len(self._lines)}.jsonl"
-            self.folder.write(name, with_header(self._lines))
+            self.folder.write(name, (sealed_lines(self._lines),))
             self._lines, self._pages = [], self._pages + 1
 
 
@@ -182,16 +203,18 @@ class Plan:
         :param after: lines that have been read already.
         """
         for name in self._pages("items"):
-            count = int(name.removesuffix(".jsonl").rpartition("-")[2])
+            count = _count_in(name)
             if after < count:
-                for line in list(self._lines(name))[after:]:
-                    yield json.loads(line)
+                for line in self._lines(name, _item_problem)[after:]:
+                    yield parse_object(line, name)
             after = max(0, after - count)
 
     def keys(self) -> Counter[bytes]:
         """Return how often each item is in the list."""
         return Counter(
-            bytes.fromhex(line.decode()) for name in self._pages("keys") for line in self._lines(name)
+            bytes.fromhex(line.decode())
+            for name in self._pages("keys")
+            for line in self._lines(name, _key_problem)
         )
 
     def remove(self) -> None:
@@ -200,8 +223,28 @@ class Plan:
     def _pages(self, kind: str) -> list[str]:
         return [name for name in self._folder.names() if name.startswith(kind)]
 
-    def _lines(self, name: str) -> Iterator[bytes]:
-        return without_header(self._folder.lines(name), name)
+    def _lines(self, name: str, problem: Callable[[bytes, str], str | None]) -> list[bytes]:
+        where = f"The plan's page {self._folder.path / name}"
+        lines = open_lines(self._folder.read_bytes(name) or b"", where, problem, needs_end=False)
+        if len(lines) != _count_in(name):
+            raise unreadable(where, "is not whole")
+        return lines
+
+
+def _count_in(page: str) -> int:
+    """Return the lines of a page, which its name tells."""
+    count = page.removesuffix(".jsonl").rpartition("-")[2]
+    return int(count) if count.isdecimal() else 0
+
+
+def _item_problem(line: bytes, where: str) -> str | None:
+    item = parse_object(line, where)
+    problem = _ITEM.problem(item) or check_key(item["key"])
+    return problem or (JOB.problem(item["job_state"]) if item.get("job_state") else None)
+
+
+def _key_problem(line: bytes, where: str) -> str | None:
+    return check_key(line.decode(errors="replace"))
 
 
 @dataclass

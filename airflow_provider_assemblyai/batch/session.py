@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from airflow.providers.common.compat.sdk import Context
 
@@ -24,19 +23,29 @@ from airflow_provider_assemblyai.batch.items import (
     orphaned_item,
     with_content_version,
 )
-from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, Progress, has_address_of, item_status
 from airflow_provider_assemblyai.jobs.audio import locate, requested_duration
-from airflow_provider_assemblyai.jobs.state import NAME_IT, VERSION
-from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
-from airflow_provider_assemblyai.jobs.task_state import is_task_finished
+from airflow_provider_assemblyai.jobs.state import JOB, NAME_IT, VERSION
+from airflow_provider_assemblyai.jobs.state_store import open_state_store
+from airflow_provider_assemblyai.jobs.task_state import is_owner_finished, owner_of
+from airflow_provider_assemblyai.storage.lease import Lease
 from airflow_provider_assemblyai.storage.listing import list_names
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.records import RecordKind, unreadable
 
 #: Items whose stores are asked at the same time for their content versions.
 _VERSION_THREADS: Final = 16
 _PAGE: Final = 500
+
+
+class _Checkpoint(TypedDict):
+    plan: str
+    plan_position: int
+    submitted_minutes: float
+
+
+_CHECKPOINT: Final = RecordKind(_Checkpoint, ("plan", "plan_position", "submitted_minutes"))
 
 
 @dataclass
@@ -77,7 +86,7 @@ class BatchSession:
         self._plans = self._folder.subfolder("plans")
         self._own_runs = {run_of(context, earlier) for earlier in range(context["ti"].max_tries + 1)}
         # Where Airflow has such a store, a write that it refuses shows best that another try has taken over.
-        self._fence = open_state_store(context, key="assemblyai_batch")
+        self._fence = open_state_store(context, JOB, key="assemblyai_batch")
         self.ledger = Ledger(self._folder, self.lease, self._check_fence)
 
     def begin(self, retry_failed: str, max_minutes: float | None) -> Progress:
@@ -119,6 +128,8 @@ class BatchSession:
     def resume(self, checkpoint: str) -> Progress:
         """Return the progress that a checkpoint holds."""
         state, entries = self.ledger.read_checkpoint(checkpoint)
+        if (problem := _CHECKPOINT.problem(state)) is not None:
+            raise unreadable(f"The ledger's checkpoint {checkpoint}", problem)
         return Progress(
             Plan(self._plans.subfolder(state["plan"])),
             state["submitted_minutes"],
@@ -214,23 +225,6 @@ def run_of(context: Context, max_tries: int | None = None) -> str:
     """
     number = context["ti"].max_tries if max_tries is None else max_tries
     return hashlib.sha256(f"{owner_of(context)} {number}".encode()).hexdigest()[:16]
-
-
-def owner_of(context: Context) -> str:
-    """Return what names a task instance, whichever its try is."""
-    return json.dumps(task_instance_key(context))
-
-
-def is_owner_finished(owner: str) -> bool:
-    """
-    Return whether the task that holds a lease has ended for good; False if Airflow does not know it.
-
-    :param owner: from :func:`owner_of`.
-    """
-    try:
-        return is_task_finished(*json.loads(owner))
-    except Exception:
-        return False  # then the holder's heartbeat decides, which takes longer
 
 
 def _refused_if_alike(item: Item, addresses: Collection[bytes]) -> Item:

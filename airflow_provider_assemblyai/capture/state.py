@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, Superseded
 from airflow_provider_assemblyai.jobs.state import VERSION, State
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore
+from airflow_provider_assemblyai.storage.records import RecordKind
 
 #: Seconds; with less than that left a recording is as good as over.
 _MIN_REST: Final = 1.0
@@ -35,6 +36,11 @@ class CaptureState(State, total=False):
     duration: float
     tries: int
     summary: dict[str, Any]
+
+
+CAPTURE: Final = RecordKind(
+    CaptureState, ("serial", "phase", "started_at", "duration", "tries"), {"published": ("summary",)}
+)
 
 
 @dataclass

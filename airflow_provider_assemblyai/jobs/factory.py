@@ -3,29 +3,51 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import Context
 
-from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_official
 from airflow_provider_assemblyai.api.sanitize import address_without_query
+from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, address_identity, is_url
+from airflow_provider_assemblyai.jobs.shared_job import SharedRecord, SharedSubmission
 from airflow_provider_assemblyai.jobs.state import (
+    JOB,
     JobState,
     ReusePolicy,
     can_resume,
     fingerprint_of,
     job_identity,
 )
-from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
+from airflow_provider_assemblyai.jobs.state_store import (
+    ReplicatedStateStore,
+    open_state_store,
+    open_task_state,
+)
 from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript
+from airflow_provider_assemblyai.jobs.task_state import is_owner_finished, owner_of
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, file_name, output_name
 from airflow_provider_assemblyai.storage.file_owners import claim_name
+
+#: Seconds to wait for another task with the same input, also when the time of this one is over: its result is there.
+_SHORTEST_WAIT: Final = 60.0
+
+
+@dataclass(frozen=True)
+class _Identified:
+    """What is to be submitted, or why that cannot be told."""
+
+    hook: AssemblyAIHook
+    source: AudioSource
+    fingerprint: str | None
+    error: AssemblyAIError | None = None
 
 
 @dataclass(frozen=True)
@@ -70,23 +92,52 @@ class SubmissionFactory:
     def _name(self) -> str:
         return output_name(self.audio) if self.source_id is None else file_name(self.source_id)
 
-    def for_new_try(self, context: Context) -> tuple[AssemblyAIHook, Submission, JobState | None]:
+    def start(
+        self, context: Context, *, claim: bool = False
+    ) -> tuple[AssemblyAIHook, Submission, Transcript | None]:
         """
-        Return the job at the begin of a try, and the state that an earlier one left.
+        Return the job at the begin of a try, and its transcript, submitting only if no job can exist.
 
+        With ``reuse="output"`` other tasks may be about to submit the same: then this one waits for its job.
+
+        :param claim: whether to claim the name of the files before anything is submitted.
         :raises InvalidInput: the connection or the audio cannot work, and no earlier try has submitted it.
         """
+        identified = self._identify()
+        shared = self._shared_record(context, identified.fingerprint)
+
+        def begin() -> tuple[AssemblyAIHook, Submission, Transcript | None]:
+            hook, job, found = self._find(context, identified, shared)
+            if claim:
+                self.claim_outputs(context)
+            return hook, job, job.start(found)
+
+        return begin() if shared is None else shared.exclusive.run(begin)
+
+    def _identify(self) -> _Identified:
         hook = self._hook()
-        home = hook.client.hosts.region
         source = self._source(hook)
-        generation = context["ti"].max_tries
         try:
             source.validate()
-            fingerprint = self._fingerprint(source)
-            store = self._state_store(context, fingerprint, warn=True)
+            return _Identified(hook, source, self._fingerprint(source))
+        except (InvalidInput, StorageError) as error:
+            return _Identified(hook, source, None, error)
+
+    def _find(
+        self, context: Context, identified: _Identified, shared: SharedRecord | None
+    ) -> tuple[AssemblyAIHook, Submission, JobState | None]:
+        """Return the job, and the state that an earlier try left."""
+        hook, source, fingerprint = identified.hook, identified.source, identified.fingerprint
+        home = hook.client.hosts.region
+        generation = context["ti"].max_tries
+        try:
+            if fingerprint is None:
+                raise identified.error or InvalidInput("The audio is not known.")
+            store = self._state_store(context, shared, warn=True)
             found = store.read()
         except (InvalidInput, StorageError):
             # The audio may be on another machine, or gone. What it became is paid for and must not be lost.
+            shared = None
             store = self._state_store(context, None)
             found = store.read()
             if found is None or found.get("clear_generation") != generation or not found.get("transcript_id"):
@@ -97,7 +148,8 @@ class SubmissionFactory:
             fingerprint = found["fingerprint"]
         if can_resume(found, fingerprint, generation, self.policy) and is_official(found.get("host")):
             hook = self._hook(found.get("region"))  # a job is followed where it lives
-        job = self._job(hook, store, source, fingerprint, generation, may_submit=hook.region == home)
+        may_submit = hook.region == home
+        job = self._job(hook, store, shared, source, fingerprint, generation, may_submit=may_submit)
         return hook, job, found
 
     def after_deferral(
@@ -108,10 +160,11 @@ class SubmissionFactory:
         source = self._source(hook)
         if fingerprint is None and self.policy.reuse == "output":
             fingerprint = self._fingerprint(source)
-        store = self._state_store(context, fingerprint)
+        shared = self._shared_record(context, fingerprint)
+        store = self._state_store(context, shared)
         found = store.read()
         fingerprint = fingerprint or (found or {}).get("fingerprint", "")
-        job = self._job(hook, store, source, fingerprint, context["ti"].max_tries)
+        job = self._job(hook, store, shared, source, fingerprint, context["ti"].max_tries)
         job.resume(found, transcript_id)
         return hook, job
 
@@ -138,18 +191,23 @@ class SubmissionFactory:
         identity = f"url without query:{address_without_query(str(self.audio))}"
         return fingerprint_of(self.conn_id, identity, self.config)
 
+    def _shared_record(self, context: Context, fingerprint: str | None) -> SharedRecord | None:
+        """Return the record that other tasks with the same input share, if they do."""
+        if self.output_path is None or self.policy.reuse != "output" or fingerprint is None:
+            return None
+        outputs = OutputFiles.at(self.output_path, self._name())
+        timeout = max(_SHORTEST_WAIT, self.deadline - time.time())
+        return SharedRecord(outputs, fingerprint, owner_of(context), is_owner_finished, self.control, timeout)
+
     def _state_store(
-        self, context: Context, fingerprint: str | None, *, warn: bool = False
+        self, context: Context, shared: SharedRecord | None, *, warn: bool = False
     ) -> ReplicatedStateStore[JobState]:
-        """Return where the job's state is; another run finds it by its fingerprint."""
-        outputs, owner = None, None
-        if self.output_path is not None and self.policy.reuse != "output":
-            outputs = self.outputs(context)
-        elif self.output_path is not None and fingerprint is not None:
-            # Without the map index: the next run may find the same file at another place in its list.
-            outputs = OutputFiles.at(self.output_path, self._name())
-            owner = ("input", fingerprint)
-        store: ReplicatedStateStore[JobState] = open_state_store(context, outputs, owner)
+        """Return where the job's state is."""
+        if shared is not None:
+            store = ReplicatedStateStore(open_task_state(context, JOB), shared, shared=True)
+        else:
+            own = self.output_path is not None and self.policy.reuse != "output"
+            store = open_state_store(context, JOB, self.outputs(context) if own else None)
         if warn and not store.durable:
             self.control.log.warning(
                 "The state of this job is not durable: this Airflow has no task state store (3.3 and newer have) and "
@@ -161,28 +219,32 @@ class SubmissionFactory:
         self,
         hook: AssemblyAIHook,
         store: ReplicatedStateStore[JobState],
+        shared: SharedRecord | None,
         source: AudioSource,
         fingerprint: str,
         clear_generation: int,
         *,
         may_submit: bool = True,
     ) -> Submission:
-        return Submission(
-            send=hook.send,
-            pages=hook.pages,
-            newest=lambda: newest_transcript(hook.send),
-            store=store,
-            identity=job_identity(
+        arguments: dict[str, Any] = {
+            "send": hook.send,
+            "pages": hook.pages,
+            "newest": lambda: newest_transcript(hook.send),
+            "store": store,
+            "identity": job_identity(
                 fingerprint,
                 self.conn_id,
                 hook.client.hosts,
                 clear_generation,
                 self._address_fingerprint(),
             ),
-            source=source,
-            config=self.config,
-            policy=self.policy,
-            may_submit=may_submit,
-            control=self.control,
-            log=self.control.log.info,
-        )
+            "source": source,
+            "config": self.config,
+            "policy": self.policy,
+            "may_submit": may_submit,
+            "control": self.control,
+            "log": self.control.log.info,
+        }
+        if shared is None:
+            return Submission(**arguments)
+        return SharedSubmission(**arguments, exclusive=shared.exclusive)

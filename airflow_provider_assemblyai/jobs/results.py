@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import check_region, named_region
-from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.api.sanitize import storable, strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_count, parse_json_text, shown
 from airflow_provider_assemblyai.client.http import download
@@ -130,7 +130,8 @@ def summarize(
     :param outputs: format -> URI of what was written.
     """
     warnings = transcript_status.warnings_of(transcript)
-    text = transcript.get("text") if push_text and transcript["status"] == "completed" else None
+    # Half of a surrogate pair, or NUL, would fail the task after everything is done.
+    text = storable(transcript.get("text")) if push_text and transcript["status"] == "completed" else None
     if text is not None and len(text.encode()) > MAX_XCOM_TEXT:
         warnings.append(
             f"The text has {len(text.encode())} bytes, more than the {MAX_XCOM_TEXT} that go to XCom: set output_path."

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, TypedDict, TypeGuard
 
 from airflow_provider_assemblyai.api.regions import Hosts
 from airflow_provider_assemblyai.api.validation import check_choice, check_count
+from airflow_provider_assemblyai.storage.records import VERSION as VERSION
+from airflow_provider_assemblyai.storage.records import RecordKind
 
-#: Of every stored state. A new version of this package reads what an old one wrote.
-VERSION: Final = 1
 #: Whatever fails so often fails for ever.
 MAX_RESUBMITS: Final = 100
 
@@ -67,6 +67,17 @@ class JobState(State, total=False):
     resubmits: int
     duration: float | None
     summary: dict[str, Any]
+
+
+JOB: Final = RecordKind(
+    JobState,
+    ("phase", "fingerprint"),
+    {
+        "submitted": ("transcript_id",),
+        "stored": ("transcript_id", "summary"),
+        "deleted": ("transcript_id", "summary"),
+    },
+)
 
 
 @dataclass(frozen=True)

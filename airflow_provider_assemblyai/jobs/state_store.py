@@ -4,6 +4,8 @@ Where the state of a task's work lives: Airflow's task state store, and a file b
 
 The store (Airflow 3.3 and newer) is shared by all tries of a task instance and needs no configuration. The
 file, below ``<output_path>/.assemblyai/``, serves older versions, and survives a cleared state.
+
+What is stored has a checksum. What cannot be read, or does not fit it, is no reason to submit.
 """
 
 from __future__ import annotations
@@ -11,15 +13,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.jobs.state import VERSION, State
+from airflow_provider_assemblyai.jobs.state import State
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.records import RecordKind, open_record, parse_object, seal
 
 #: As long as the service lists a transcript.
 _RETENTION: Final = timedelta(days=90)
@@ -28,17 +33,17 @@ _RETENTION: Final = timedelta(days=90)
 S = TypeVar("S", bound=State)
 
 
-class StateBackend(Protocol):
+class StateBackend(Protocol[S]):
     """One place where a state is kept."""
 
-    def read(self) -> Mapping[str, Any] | None:
+    def read(self) -> S | None:
         """
         Return what was written last, or None.
 
         :raises StateUnknown: that cannot be told; a retry may help.
         """
 
-    def write(self, state: Mapping[str, Any]) -> None:
+    def write(self, state: S, /) -> None:
         """
         Make a state durable.
 
@@ -46,7 +51,7 @@ class StateBackend(Protocol):
         """
 
 
-class TaskStateBackend:
+class TaskStateBackend(Generic[S]):
     """
     A state in the task state store of Airflow.
 
@@ -54,59 +59,109 @@ class TaskStateBackend:
 
     :param store: ``context["task_state_store"]``.
     :param key: tells the states of one task apart.
+    :param kind: what the state holds.
+    :param retention: for how long.
+    :ivar where: it is, for messages.
     """
 
-    def __init__(self, store: Any, key: str) -> None:
+    def __init__(self, store: Any, key: str, kind: RecordKind[S], retention: timedelta = _RETENTION) -> None:
         self._store = store
         self._key = key
+        self._kind = kind
+        self._retention = retention
+        self.where = f"The task state store's key {key!r} of this task"
 
-    def read(self) -> Mapping[str, Any] | None:
+    def read(self) -> S | None:
         try:
             value = self._store.get(self._key)
         except Exception as error:
             raise StateUnknown(f"The task state store cannot be read: {sanitize(str(error))}.") from error
-        return _checked(value, "the task state store")
+        if value is None:
+            return None
+        return open_record(value, self._kind, self.where)
 
-    def write(self, state: Mapping[str, Any]) -> None:
+    def write(self, state: S, /) -> None:
         try:
-            self._store.set(self._key, dict(state), retention=_RETENTION)
+            self._store.set(self._key, seal(state), retention=self._retention)
         except Exception as error:
             raise Superseded(
                 "The task state store refused the task's state, as it does when another try of this task has "
                 f"taken over; nothing more is done here: {sanitize(str(error))}."
             ) from error
 
+    def remove(self) -> None:
+        """Remove the state, if Airflow lets us: what is left is removed in time."""
+        with suppress(Exception):
+            self._store.delete(self._key)
 
-class FileBackend:
+
+class FileBackend(Generic[S]):
     """
     A state in a small file beside the results.
 
     :param outputs: where the results go.
     :param owner: whose state it is: a task instance, or an input.
+    :param kind: what the state holds.
+    :ivar where: it is, for messages.
     """
 
-    def __init__(self, outputs: OutputFiles, owner: Sequence[object]) -> None:
-        digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
-        self._file = OutputFiles(outputs.prefix / ".assemblyai", f"{outputs.name}.{digest[:16]}")
+    def __init__(self, outputs: OutputFiles, owner: Sequence[object], kind: RecordKind[S]) -> None:
+        self._folder = records_folder(outputs)
+        self._name = f"{record_name(outputs, owner)}.json"
+        self._kind = kind
+        self.where = f"The state {self._folder.path / self._name}"
 
-    def read(self) -> Mapping[str, Any] | None:
-        uri = self._file.uri("json")
-        text = self._file.read("json")
-        if text is None:
-            return None
-        try:
-            value = json.loads(text)
-        except ValueError:
-            raise StateUnknown(f"The state {uri} cannot be read; remove it only to submit anew.") from None
-        return _checked(value, uri)
+    def read(self) -> S | None:
+        return read_record(self._folder, self._name, self._kind)
 
-    def write(self, state: Mapping[str, Any]) -> None:
+    def write(self, state: S, /) -> None:
         found = self.read()
-        if found is not None and found.get("serial", 0) >= state.get("serial", 0):
+        if found is not None and serial_of(found) >= serial_of(state):
             raise Superseded(
-                f"Another try of this task has written {self._file.uri('json')}; nothing more is done here."
+                f"Another try of this task has written {self._folder.path / self._name}; nothing more is done here."
             )
-        self._file.write("json", json.dumps(state, indent=1))
+        write_record(self._folder, self._name, state)
+
+    def remove(self) -> None:
+        """Remove the state."""
+        self._folder.remove([self._name])
+
+
+def serial_of(state: State) -> int:
+    """Return the number of a state: the newest has the greatest."""
+    return state.get("serial", 0)
+
+
+def records_folder(outputs: OutputFiles) -> ObjectFolder:
+    """Return where the records of an output path are."""
+    return ObjectFolder(outputs.prefix / ".assemblyai")
+
+
+def record_name(outputs: OutputFiles, owner: Sequence[object]) -> str:
+    """
+    Return what a record is named, without extension.
+
+    :param outputs: where the results go.
+    :param owner: whose state it is: a task instance, or an input.
+    """
+    digest = hashlib.sha256(json.dumps([str(part) for part in owner]).encode()).hexdigest()
+    return f"{outputs.name}.{digest[:16]}"
+
+
+def read_record(folder: ObjectFolder, name: str, kind: RecordKind[S]) -> S | None:
+    """
+    Return the record in a file, or None if there is no such file.
+
+    :raises StateUnknown: it cannot be relied upon.
+    """
+    content = folder.read_bytes(name)
+    where = f"The state {folder.path / name}"
+    return None if content is None else open_record(parse_object(content, where), kind, where)
+
+
+def write_record(folder: ObjectFolder, name: str, record: Mapping[str, Any]) -> None:
+    """Write a record with its checksum."""
+    folder.write(name, json.dumps(seal(record), indent=1))
 
 
 class ReplicatedStateStore(Generic[S]):
@@ -115,10 +170,18 @@ class ReplicatedStateStore(Generic[S]):
 
     :param in_airflow: the task state store, if this Airflow has one.
     :param in_file: the file beside the results, if there are any.
+    :param shared: whether other tasks write that file, too: then it counts wherever it exists.
     """
 
-    def __init__(self, in_airflow: StateBackend | None = None, in_file: StateBackend | None = None) -> None:
+    def __init__(
+        self,
+        in_airflow: StateBackend[S] | None = None,
+        in_file: StateBackend[S] | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
         self.in_airflow, self.in_file = in_airflow, in_file
+        self._shared = shared
         self._backends = [backend for backend in (in_airflow, in_file) if backend is not None]
         self.durable = bool(self._backends)
 
@@ -128,8 +191,10 @@ class ReplicatedStateStore(Generic[S]):
 
         :raises StateUnknown: it cannot be told; a retry may help.
         """
+        if self._shared and self.in_file is not None and (shared := self.in_file.read()) is not None:
+            return shared
         found = [state for backend in self._backends if (state := backend.read()) is not None]
-        return cast("S | None", max(found, key=lambda state: state.get("serial", 0), default=None))
+        return max(found, key=serial_of, default=None)
 
     def write(self, state: S) -> None:
         """
@@ -143,37 +208,38 @@ class ReplicatedStateStore(Generic[S]):
 
 def open_state_store(
     context: Context,
+    kind: RecordKind[S],
     outputs: OutputFiles | None = None,
     owner: Sequence[object] | None = None,
     key: str = "assemblyai",
-) -> ReplicatedStateStore[Any]:
+) -> ReplicatedStateStore[S]:
     """
     Return the store of one state of a task.
 
+    :param kind: what the state holds.
     :param outputs: where the results go, with a file of the state beside them; None for no file.
     :param owner: whose state that file holds. Default: the task instance.
     :param key: tells the states of one task apart.
     """
-    store = context.get("task_state_store")  # None before Airflow 3.3
-    return ReplicatedStateStore(
-        None if store is None else TaskStateBackend(store, key),
-        None if outputs is None else FileBackend(outputs, owner or task_instance_key(context)),
-    )
+    in_file = None if outputs is None else FileBackend(outputs, owner or task_instance_key(context), kind)
+    return ReplicatedStateStore(open_task_state(context, kind, key), in_file)
+
+
+def open_task_state(
+    context: Context, kind: RecordKind[S], key: str = "assemblyai", retention: timedelta = _RETENTION
+) -> TaskStateBackend[S] | None:
+    """
+    Return one state of a task in the task state store; None before Airflow 3.3.
+
+    :param kind: what the state holds.
+    :param key: tells the states of one task apart.
+    :param retention: for how long.
+    """
+    store = context.get("task_state_store")
+    return None if store is None else TaskStateBackend(store, key, kind, retention)
 
 
 def task_instance_key(context: Context) -> tuple[object, ...]:
     """Return what names a task instance, whichever its try is."""
     ti = context["ti"]
     return (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-
-
-def _checked(value: Any, where: str) -> Mapping[str, Any] | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("version"), int) or "phase" not in value:
-        raise StateUnknown(f"The state in {where} is not one of ours; remove it only to submit anew.")
-    if value["version"] > VERSION:
-        raise StateUnknown(
-            f"The state in {where} was written by a newer version of this package: upgrade it here."
-        )
-    return value

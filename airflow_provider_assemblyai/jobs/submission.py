@@ -196,7 +196,8 @@ class Submission:
         if found.get("host") != self.identity["host"]:
             raise InvalidInput(
                 f"This job was begun at {found.get('host')}, and the connection leads to {self.identity['host']} "
-                "now. Change it back; or remove the state to submit a new job."
+                "now. Change it back; or give this task another output path, or clear its state, to submit a new job. "
+                "`assemblyai-ledger show` with the output path shows what is recorded."
             )
         self.state = found
         phase = found.get("phase")
@@ -468,10 +469,16 @@ class Submission:
         self.state = again
         return self._submit()
 
-    def mark_stored(self, summary: Mapping[str, Any]) -> None:
-        """Record that the result is safe; only after this may anything be deleted."""
+    def mark_stored(self, summary: Mapping[str, Any]) -> bool:
+        """
+        Record that the result is safe, and return whether it was before; only after this may anything be deleted.
+
+        :param summary: what the task returns; its text is left out.
+        """
+        stored = self.state.get("phase") == "stored"
         self.state.update({"phase": "stored", "summary": {**summary, "text": None}})
         self._write()
+        return stored
 
     def mark_deleted(self) -> None:
         """Record that the service's copy is gone."""

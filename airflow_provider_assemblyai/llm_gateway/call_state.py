@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from airflow_provider_assemblyai.api.errors import ResponseLost
 from airflow_provider_assemblyai.jobs.state import VERSION, State, hash_of
 from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore
+from airflow_provider_assemblyai.storage.records import RecordKind
 
 
 class StoredAnswer(TypedDict, total=False):
     """
-    An answer that a task has delivered. Never text.
+    An answer that a task has delivered. Never its text: see :mod:`airflow_provider_assemblyai.llm_gateway.kept_answers`.
 
     :ivar output: URI of the answer's file.
     :ivar suffix: of that file.
@@ -43,6 +44,9 @@ class CallState(State, total=False):
     region: str
     clear_generation: int | None
     answer: StoredAnswer
+
+
+CALL: Final = RecordKind(CallState, ("phase", "fingerprint"), {"stored": ("answer",)})
 
 
 class CallStateStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import Context
@@ -25,6 +25,7 @@ from airflow_provider_assemblyai.api.validation import (
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
+from airflow_provider_assemblyai.llm_gateway.kept_answers import Slot
 from airflow_provider_assemblyai.llm_gateway.messages import compose, repair_messages
 from airflow_provider_assemblyai.llm_gateway.structured_output import (
     OutputSchema,
@@ -189,26 +190,37 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
     def _complete(self, context: Context, request: PaidRequest, progress: CallProgress) -> Any:
         """Ask, and once more if the answer does not fit and ``repair`` is set."""
         body, schema = request.body, self._schema()
-        if progress.get("repairing"):
-            # The answer that did not fit is not in this process any more, and is kept nowhere.
-            body = {**body, "messages": repair_messages(body["messages"], None, "")}
+        slot: Slot = "answer"
+        if progress.get("repairing") and request.kept.find("answer", body) is None:
+            # The answer that did not fit is not in this process any more, and could not be kept.
+            slot, body = "repair", {**body, "messages": repair_messages(body["messages"], None, "")}
+        else:
+            progress.pop("usage", None)
         while True:
-            answer = self._ask(request, body, progress)
+            answer = self._ask(request, slot, body, progress)
             xcoms = self._report(context, request, answer, progress)
             try:
                 value = parse_answer(
                     answer, schema, self.max_tokens, allow_truncated=self.on_truncation == "return"
                 )
             except ResponseUnusable as error:
-                if error.reason != "invalid" or not self.repair or progress.get("repairing"):
+                if error.reason != "invalid" or not self.repair or slot == "repair":
+                    self._name_place(error, request, slot, body)
                     raise
                 self.log.warning("%s It is asked once more.", error)
                 progress["repairing"] = True
+                slot = "repair"
                 body = {**body, "messages": repair_messages(body["messages"], answer.text, error.problem)}
             else:
                 return self._deliver(request, value, xcoms)
 
-    def _ask(self, request: PaidRequest, body: dict[str, Any], progress: CallProgress) -> ChatCompletion:
+    def _ask(
+        self, request: PaidRequest, slot: Slot, body: dict[str, Any], progress: CallProgress
+    ) -> ChatCompletion:
+        """Return an answer: one that was paid for by an earlier try, else one of now."""
+        if (kept := request.kept.find(slot, body)) is not None:
+            self.log.info("An earlier try has paid for the answer and kept it: no call is made.")
+            return ChatCompletion(**kept)
         try:
             answer = self._call(request, llm_gateway.chat(body, timeout=self.timeout), progress)
         except ApiError as error:
@@ -217,7 +229,9 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
             suggestion = llm_gateway.suggest_models(request.model, self._list_models(request.hook))
             message = f"{error} {suggestion}".strip()
             raise ApiError(message, status=error.status, request_id=error.request_id) from error
-        return replace(answer, model=answer.model or request.model)
+        answer = replace(answer, model=answer.model or request.model)
+        self._keep(request, slot, body, asdict(answer))
+        return answer
 
     def _list_models(self, hook: AssemblyAIHook) -> list[Model]:
         """Return the models of the region, or nothing: no task fails because of it."""
@@ -262,10 +276,10 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
         suffix, text = ("txt", f"{value}\n") if isinstance(value, str) else ("json", as_json(value))
         uri = self._write(request, suffix, text)
         if uri is None:
-            if len(as_json(value).encode()) > MAX_XCOM_TEXT:
+            if len(as_json(value).encode(errors="replace")) > MAX_XCOM_TEXT:
                 self.log.warning("The answer is longer than XComs should be: set output_path.")
             return value
-        request.state.record_answer({"output": uri, "suffix": suffix, "xcoms": xcoms})
+        self._record_delivered(request, {"output": uri, "suffix": suffix, "xcoms": xcoms})
         return {"output": uri, "answer": self._for_xcom(text, value)}
 
     def _restore(self, text: str, stored: StoredAnswer) -> Any:
@@ -275,7 +289,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
     def _for_xcom(self, text: str, value: Any) -> Any:
         if not self.push_answer:
             return None
-        if len(text.encode()) > MAX_XCOM_TEXT:
+        if len(text.encode(errors="replace")) > MAX_XCOM_TEXT:
             self.log.warning("The answer is too long for XCom: it is only in its file.")
             return None
         return value

@@ -13,6 +13,7 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, TypedDict, TypeVar, cast
@@ -29,11 +30,12 @@ from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     RateLimitError,
     ResponseLost,
+    ResponseUnusable,
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.regions import named_region
 from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_too_much, backoff, bound_wait
-from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.sanitize import sanitize, storable
 from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
@@ -42,7 +44,8 @@ from airflow_provider_assemblyai.jobs.state_store import (
     open_state_store,
     task_instance_key,
 )
-from airflow_provider_assemblyai.llm_gateway.call_state import CallState, CallStateStore, StoredAnswer
+from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, CallStateStore, StoredAnswer
+from airflow_provider_assemblyai.llm_gateway.kept_answers import KeptAnswers, Slot
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path, read_file
@@ -98,6 +101,7 @@ class PaidRequest:
     :param body: what is asked.
     :param outputs: where the file of the answer goes; None if there is none.
     :param state: what outlives this process.
+    :param kept: the answers, before they are judged.
     """
 
     hook: AssemblyAIHook
@@ -105,6 +109,7 @@ class PaidRequest:
     body: dict[str, Any]
     outputs: OutputFiles | None
     state: CallStateStore
+    kept: KeptAnswers
 
 
 class PaidCallOperator(AssemblyAIOperator):
@@ -183,13 +188,10 @@ class PaidCallOperator(AssemblyAIOperator):
             if earlier is not None:
                 text, stored = earlier
                 self._push(context, stored["xcoms"])
-                return self._restore(text, stored)
-            if self.on_lost_answer == "fail":
-                request.state.require_no_lost_answer()
-            if request.outputs is not None:
-                request.outputs.check_writable()
-            self._pass_rate_limiter(context, request, progress)
-            return self._complete(context, request, progress)
+                return self._storable(self._restore(text, stored))
+            if request.kept.find("answer", request.body) is None:
+                self._prepare_to_pay(context, request, progress)
+            return self._storable(self._complete(context, request, progress))
 
     def execute_complete(self, context: Context, event: Any, progress: CallProgress | None = None) -> Any:
         """Go on after the trigger has fired."""
@@ -199,7 +201,19 @@ class PaidCallOperator(AssemblyAIOperator):
                 progress = self._start_progress(context, self._time_limit(self.max_wait))
             request = self._prepare(context)
             self._resume_after_wait(event, request, progress)
-            return self._complete(context, request, progress)
+            return self._storable(self._complete(context, request, progress))
+
+    def _prepare_to_pay(self, context: Context, request: PaidRequest, progress: CallProgress) -> None:
+        if self.on_lost_answer == "fail":
+            request.state.require_no_lost_answer()
+        if request.outputs is not None:
+            request.outputs.check_writable()
+        if not request.kept.durable:
+            self.log.warning(
+                "The answer cannot be kept before it is checked and delivered: this Airflow has no task state store "
+                "(3.3 and newer have), and there is no output_path. If something fails after it, a retry pays again."
+            )
+        self._pass_rate_limiter(context, request, progress)
 
     @abstractmethod
     def _build_request(
@@ -231,14 +245,16 @@ class PaidCallOperator(AssemblyAIOperator):
             named = OutputFiles.at(self.output_path, name, context["ti"].map_index)
             owner = (transcript_id, self.task_id) if transcript_id else task_instance_key(context)
             outputs = claim_name(named, json.dumps(owner))
-        return PaidRequest(hook, model, body, outputs, self._open_state(context, hook, body, named))
+        state = self._open_state(context, hook, body, named)
+        kept = KeptAnswers(context, named, (self.assemblyai_conn_id, hook.region))
+        return PaidRequest(hook, model, body, outputs, state, kept)
 
     def _open_state(
         self, context: Context, hook: AssemblyAIHook, body: Mapping[str, Any], outputs: OutputFiles | None
     ) -> CallStateStore:
         store = ReplicatedStateStore[CallState]()
         if outputs is not None or self.on_lost_answer == "fail":
-            store = open_state_store(context, outputs)
+            store = open_state_store(context, CALL, outputs)
         if self.on_lost_answer == "fail" and not store.durable:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "
@@ -261,9 +277,31 @@ class PaidCallOperator(AssemblyAIOperator):
         """Write the file of the answer, if there is to be one, and return its URI."""
         if request.outputs is None:
             return None
-        uri = request.outputs.write(suffix, text)
+        # Half of a surrogate pair has no UTF-8; JSON reads what this writes as the same.
+        uri = request.outputs.write(suffix, text.encode(errors="backslashreplace").decode())
         self.log.info("The answer is in %s.", uri)
         return uri
+
+    def _record_delivered(self, request: PaidRequest, answer: StoredAnswer) -> None:
+        """Record that the answer's file is written; what was kept of it before goes."""
+        request.state.record_answer(answer)
+        with suppress(AssemblyAIError):  # it is only there once more then
+            request.kept.discard()
+
+    def _keep(self, request: PaidRequest, slot: Slot, body: Mapping[str, Any], answer: object) -> None:
+        """Keep an answer before anything is done with it."""
+        problem = request.kept.keep(slot, body, answer)
+        if problem is not None and request.kept.durable:
+            self.log.warning(
+                "The answer is paid for, and could not be kept before it was checked: %s", problem
+            )
+
+    def _name_place(
+        self, error: ResponseUnusable, request: PaidRequest, slot: Slot, body: Mapping[str, Any]
+    ) -> None:
+        """Add to an error where the answer is."""
+        if (place := request.kept.place(slot, body)) is not None:
+            error.args = (f"{error} {place} holds the answer; to ask anew, clear the task.", *error.args[1:])
 
     def _push_facts(self, context: Context, progress: CallProgress, facts: dict[str, Any]) -> dict[str, Any]:
         """Push what is known of a call beside its answer, and return it."""
@@ -276,7 +314,16 @@ class PaidCallOperator(AssemblyAIOperator):
 
     def _push(self, context: Context, xcoms: Mapping[str, Any]) -> None:
         for key, value in xcoms.items():
-            context["ti"].xcom_push(key=key, value=value)
+            context["ti"].xcom_push(key=key, value=self._storable(value))
+
+    def _storable(self, value: T) -> T:
+        """Return a value as Airflow's database takes it."""
+        stored: T = storable(value)
+        if repr(stored) != repr(value):
+            self.log.warning(
+                "Characters that Airflow's database does not take (NUL, halves of surrogate pairs) are replaced in XCom."
+            )
+        return stored
 
     # --- the call ----------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
 from airflow_provider_assemblyai.capture.output.publisher import ResultPublisher
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore, SegmentWriter
 from airflow_provider_assemblyai.capture.runner import CaptureProgress, CaptureRunner
-from airflow_provider_assemblyai.capture.state import CaptureStateStore
+from airflow_provider_assemblyai.capture.state import CAPTURE, CaptureStateStore
 from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
@@ -179,7 +179,9 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             config = self._capture_config()
             named = OutputFiles.at(self.output_path, self._output_name(), context["ti"].map_index)
             owner = ("capture", *task_instance_key(context))
-            state_store = CaptureStateStore(open_state_store(context, named, owner, "assemblyai_capture"))
+            state_store = CaptureStateStore(
+                open_state_store(context, CAPTURE, named, owner, "assemblyai_capture")
+            )
             if (state := state_store.read()) is not None:
                 # The duration of a recording that has begun stays, whatever is asked for now.
                 config = replace(config, duration=state["duration"])

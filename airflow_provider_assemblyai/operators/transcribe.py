@@ -118,11 +118,11 @@ class TranscribeOperator(TranscriptionOperator):
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
             factory = replace(self._factory(), deadline=deadline)
-            if formats := self._checked_formats():
+            formats = self._checked_formats()
+            if formats:
                 factory.outputs(context).check_writable(*results.suffixes_of(formats))
-            hook, job, found = factory.for_new_try(context)
+            hook, job, transcript = factory.start(context, claim=bool(formats))
             outputs = factory.claim_outputs(context) if formats else None
-            transcript = job.start(found)
             if transcript is None:
                 return self._restore_deleted(job)
             if not self.wait_for_completion:
@@ -237,8 +237,7 @@ class TranscribeOperator(TranscriptionOperator):
             summary["warnings"].append("Not deleted: the job was adopted, and its URL is not ours alone.")
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
-        reused = job.state.get("phase") == "stored"
-        job.mark_stored(summary)
+        reused = job.mark_stored(summary)
         count_minutes("reused" if reused else "billed", minutes_of(transcript, job.state.get("duration")))
         if self.delete_after and not job.state.get("shared"):
             self._delete(job)

@@ -158,15 +158,12 @@ class TranscribeBatchOperator(TranscriptionOperator):
         path = session.settings.output_path
         OutputFiles(path, "manifest").check_writable()
         while (holder := session.lease.current_holder()) is not None:
-            # How long is counted, not read off a clock.
-            seconds = waited["seconds"] if waited and waited["heartbeat"] == holder.heartbeat else 0.0
-            if seconds > holder.ttl:
-                self.log.warning("The holder of %s is gone: %s.", path, holder.owner)
+            waited = session.lease.count_silence(holder, waited, self.lease_poll_interval)
+            if waited is None:
                 break
             if self.on_locked == "fail" or time.time() > deadline:
-                raise BatchLocked(str(path), holder.owner)
-            self.log.info("Another task works on %s: %s. Waiting.", path, holder.owner)
-            waited = {"heartbeat": holder.heartbeat, "seconds": seconds + self.lease_poll_interval}
+                raise BatchLocked(str(path), str(holder))
+            self.log.info("Another task works on %s: %s. Waiting.", path, holder)
             if self.deferrable:
                 trigger = self._trigger([], "", deadline, 0, self.lease_poll_interval)
                 self._defer_batch(trigger, lease_wait=waited)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 
 from airflow.providers.common.compat.sdk import Context
@@ -107,8 +108,14 @@ class UnderstandOperator(PaidCallOperator):
 
     def _complete(self, context: Context, request: PaidRequest, progress: CallProgress) -> Understanding:
         transcript_id, features = request.body["transcript_id"], request.body["features"]
-        call = understanding.understand(transcript_id, features, timeout=self.timeout)
-        response = self._call(request, call, progress)
+        kept = request.kept.find("answer", request.body)
+        if kept is None:
+            call = understanding.understand(transcript_id, features, timeout=self.timeout)
+            response = self._call(request, call, progress)
+            self._keep(request, "answer", request.body, asdict(response))
+        else:
+            self.log.info("An earlier try has paid for the answer and kept it: no call is made.")
+            response = UnderstandingResponse(**kept)
         statuses = {name: "failed" if name in response.failed else "success" for name in features}
         self.log.info(
             "Speech Understanding of transcript %s answered: %s (request id %s).",
@@ -130,11 +137,19 @@ class UnderstandOperator(PaidCallOperator):
         result["output"] = uri = self._write(request, "json", as_json(content))
         if uri is None and response.failed:
             self._push(context, {"partial": self._with_results(result, response.body)})
-        self._raise_if_failed(response, result)
+        try:
+            self._raise_if_failed(response, result)
+        except ResponseUnusable as error:
+            self._name_place(error, request, "answer", request.body)
+            raise
         if uri is not None:
-            request.state.record_answer(
-                {"output": uri, "suffix": "json", "xcoms": xcoms, "result": dict(result)}
-            )
+            delivered: StoredAnswer = {
+                "output": uri,
+                "suffix": "json",
+                "xcoms": xcoms,
+                "result": dict(result),
+            }
+            self._record_delivered(request, delivered)
         return self._with_results(result, response.body)
 
     def _raise_if_failed(self, response: UnderstandingResponse, result: Understanding) -> None:
@@ -169,7 +184,7 @@ class UnderstandOperator(PaidCallOperator):
         found |= {name: body[name] for name in _MORE_RESULTS if body.get(name) is not None}
         if isinstance(found.get("utterances"), list):
             found["utterances"] = [_without_words(turn) for turn in found["utterances"]]
-        sizes = {name: len(as_json(value).encode()) for name, value in found.items()}
+        sizes = {name: len(as_json(value).encode(errors="replace")) for name, value in found.items()}
         warnings = list(result["warnings"])
         if result["output"] is None:
             # The service keeps no copy, and it is paid for: nothing is left out.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,13 @@ class ObjectFolder:
 
     def names(self) -> list[str]:
         """Return the names of all objects, sorted; folders are left out."""
+        return [name for name in self._list("file") if not name.startswith(".")]
+
+    def folders(self) -> list[str]:
+        """Return the names of all folders in this one, sorted."""
+        return self._list("directory")
+
+    def _list(self, kind: str) -> list[str]:
         with store_errors("output_path", str(self.path)):
             self.path.fs.invalidate_cache()  # other processes write here
             # A listing that another thread asked for a moment earlier must not be taken for one of now.
@@ -41,9 +48,8 @@ class ObjectFolder:
                 found = self.path.fs.ls(self.path.path, detail=True, **fresh)
             except FileNotFoundError:
                 return []
-            files = (entry["name"] for entry in found if entry["type"] == "file")
-            names = (str(name).rstrip("/").rpartition("/")[2] for name in files)
-            return sorted(name for name in names if name and not name.startswith("."))
+            paths = (str(entry["name"]) for entry in found if entry["type"] == kind)
+            return sorted(name for path in paths if (name := path.rstrip("/").rpartition("/")[2]))
 
     def write(self, name: str, content: str | Iterable[bytes]) -> None:
         """Write an object, whole or not at all."""
@@ -53,12 +59,16 @@ class ObjectFolder:
         """Return the text of an object, or None if it is not there."""
         return read_file(self.path / name)
 
-    def lines(self, name: str) -> Iterator[bytes]:
-        """Yield the lines of an object without holding it whole."""
+    def read_bytes(self, name: str) -> bytes | None:
+        """Return the content of an object, or None if it is not there."""
         path = self.path / name
-        with store_errors("output_path", str(path)), path.open("rb", block_size=1 << 20) as file:
-            for line in file:
-                yield bytes(line)
+        with store_errors("output_path", str(path)):
+            path.fs.invalidate_cache()  # another process may have written it
+            try:
+                # In one request: s3fs fails for an opened file that another process replaces before it is read.
+                return bytes(path.fs.cat_file(path.path))
+            except FileNotFoundError:
+                return None
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects; one that is gone already is fine."""
@@ -68,8 +78,13 @@ class ObjectFolder:
                 for path in paths:
                     Path(path).unlink(missing_ok=True)
             elif paths:
-                with suppress(FileNotFoundError):
+                try:
                     self.path.fs.rm(paths)
+                except FileNotFoundError:
+                    # Of some stores one that is gone ends the removal of the others.
+                    for path in paths:
+                        with suppress(FileNotFoundError):
+                            self.path.fs.rm(path)
 
     def remove_all(self) -> None:
         """Remove this folder and all that is in it."""

@@ -74,6 +74,9 @@ class StateStore:
         self.values[key] = json.dumps(value)
         self.history.append(json.loads(self.values[key]))
 
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
 
 @pytest.fixture(autouse=True)
 def looks_early(monkeypatch: pytest.MonkeyPatch) -> None:

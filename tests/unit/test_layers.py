@@ -18,7 +18,7 @@ ROOT = Path(airflow_provider_assemblyai.__file__).parent
 
 #: From top to bottom. A room imports rooms of lower lines only, so there can be no cycle.
 LAYERS = (
-    ("decorators", "sensors"),
+    ("decorators", "sensors", "commands"),
     ("operators",),
     ("mixins", "batch", "capture"),
     ("triggers",),

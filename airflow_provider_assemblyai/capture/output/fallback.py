@@ -51,8 +51,7 @@ def transcribe_recording(
     factory = SubmissionFactory(
         conn_id, audio, "auto", _PRESIGN_EXPIRY, config, output_path, ReusePolicy(), control
     )
-    hook, job, found = factory.for_new_try(context)
-    submitted = job.start(found)
+    hook, job, submitted = factory.start(context)
     if submitted is None:
         raise StateUnknown("The transcript of the stored audio was deleted from the service.")
 

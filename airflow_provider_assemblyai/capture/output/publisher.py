@@ -18,7 +18,7 @@ from airflow_provider_assemblyai.api.errors import (
     StorageError,
     StreamingError,
 )
-from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.api.sanitize import storable, strip_url
 from airflow_provider_assemblyai.capture.config import CaptureConfig
 from airflow_provider_assemblyai.capture.output import captions
 from airflow_provider_assemblyai.capture.output.fallback import Job, transcribe_recording
@@ -188,7 +188,7 @@ class ResultPublisher:
             warnings.append(
                 f"Not all of it could be heard live: the text is that of transcript {transcript_id}."
             )
-        text = whole.get("text") if self.config.push_text else None
+        text = storable(whole.get("text")) if self.config.push_text else None
         if text is not None and len(text.encode()) > results.MAX_XCOM_TEXT:
             warnings.append("The text is too long for XCom: it is in the files.")
             text = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,10 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
-from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import COMPACT_AT, Ledger
+from airflow_provider_assemblyai.storage.lease import Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from tests.support.ledger_entries import KEY, OTHER_KEY, open_entry, result_entry
 from tests.support.processes import until
 
 #: Seconds for what happens at once, on a busy machine too.
@@ -70,7 +72,7 @@ def test_a_later_claim_stops_the_former_holder(tmp_path: Path) -> None:
     new_lease, new = open_ledger(tmp_path)
     new_lease.claim()
     assert keys(new) == ["seen"]
-    with pytest.raises(Superseded, match="took this batch over"):
+    with pytest.raises(Superseded, match="took this work over"):
         old.append({"key": "late"})
     new.append({"key": "late", "mine": True})
     with pytest.raises(Superseded):
@@ -97,13 +99,77 @@ def segment(folder: Path, lease: Lease, number: int) -> Path:
     return folder / "segments" / f"{lease.token}-{number:08}.jsonl"
 
 
-def test_a_segment_that_is_not_whole_was_never_acted_upon(tmp_path: Path) -> None:
+def written(folder: Path, key: str = KEY) -> tuple[Path, bytes]:
+    """A segment of a holder that was killed, and what it holds."""
+    lease, ledger = open_ledger(folder)
+    lease.claim()
+    ledger.append(open_entry(OTHER_KEY))
+    ledger.append(open_entry(key))
+    file = segment(folder, lease, 2)
+    return file, file.read_bytes()
+
+
+def take_over(folder: Path) -> Ledger:
+    lease, ledger = open_ledger(folder)
+    lease.claim()
+    return ledger
+
+
+def test_the_torn_last_segment_of_a_holder_that_is_gone_is_passed_over(tmp_path: Path) -> None:
+    file, whole = written(tmp_path)
+    ledger = take_over(tmp_path)
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        assert keys(ledger) == [OTHER_KEY]
+    file.write_bytes(whole)
+    assert keys(ledger) == [OTHER_KEY, KEY]
+
+
+def test_a_torn_segment_that_was_acted_upon_is_never_passed_over(tmp_path: Path) -> None:
     lease, ledger = open_ledger(tmp_path)
     lease.claim()
-    ledger.append({"key": "whole"})
-    for number, half in enumerate(("", '{"ver', '{"version": 1}\n{"key": "half"}\n'), 2):
-        segment(tmp_path, lease, number).write_text(half)
-    assert keys(ledger) == ["whole"]
+    for key in (KEY, OTHER_KEY):
+        ledger.append(open_entry(key))
+    first = segment(tmp_path, lease, 1)
+    first.write_bytes(first.read_bytes()[:-9])
+    with pytest.raises(StateUnknown, match=rf"{first.name} is not whole.*assemblyai-ledger"):
+        keys(take_over(tmp_path))
+
+
+def test_what_the_holder_itself_wrote_is_never_passed_over(tmp_path: Path) -> None:
+    lease, ledger = open_ledger(tmp_path)
+    lease.claim()
+    ledger.append(open_entry())
+    own = segment(tmp_path, lease, 1)
+    own.write_bytes(own.read_bytes()[:-9])
+    with pytest.raises(StateUnknown, match="is not whole"):
+        keys(ledger)
+
+
+@pytest.mark.parametrize("place", ["segments", "chunks"])
+def test_a_changed_file_is_never_passed_over(tmp_path: Path, place: str) -> None:
+    lease, ledger = open_ledger(tmp_path, compact_at=1)
+    lease.claim()
+    ledger.append(open_entry())
+    if place == "chunks":
+        ledger.compact()
+    (file,) = (tmp_path / place).iterdir()
+    whole = file.read_bytes()
+    ledger = take_over(tmp_path)
+    for changed in (
+        whole.replace(b"ours", b"hers"),
+        whole.replace(KEY.encode(), OTHER_KEY.encode()),
+        whole.replace(b'"end": 1', b'"end": 2'),
+        whole + whole,
+        b"",
+        b"null",
+        b"\xff\xfe",
+    ):
+        file.write_bytes(changed)
+        if place == "segments" and not changed:
+            continue  # torn, and the last of its writer
+        with pytest.raises(StateUnknown, match=rf"{file.name}.*assemblyai-ledger"):
+            keys(ledger)
 
 
 @pytest.mark.parametrize(
@@ -111,17 +177,71 @@ def test_a_segment_that_is_not_whole_was_never_acted_upon(tmp_path: Path) -> Non
     [
         '{"version": 1}\n{"key": bro\n{"end": 1}\n',
         '{"key": "of no version"}\n{"end": 1}\n',
-        '{"version": 2}\n{"key": "newer"}\n{"end": 1}\n',
-        '{"version": 2}\n{"key": "newer"}\n{"another": "end"}\n',
+        '{"version": 3}\n{"key": "newer"}\n{"end": 1}\n',
+        '{"version": 3}\n{"key": "newer"}\n{"another": "end"}\n',
+        '{"version": 2}\n{"key": "without a checksum"}\n{"end": 1}\n',
+        '{"version": 1}\n{"key": 5}\n{"end": 1}\n',
+        '{"version": 1}\n{"key": "00"}\n{"end": 1}\n',
+        '{"version": 1}\nnull\n{"end": 1}\n',
+        '{"version": 1}\n[]\n',
+        '{"version": 1}\n{"key": "00", "content_version": 5, "run": "r", "job_state": {}}\n{"end": 1}\n',
+        '{"version": 1}\n{"key": "zz", "content_version": "v", "run": "r", "job_state": {}}\n{"end": 1}\n',
+        '{"version": 1}\n{"key": "00", "content_version": "v", "run": "r", "job_state": null}\n{"end": 1}\n',
+        '{"version": 1}\n{"key": "00", "content_version": "v", "run": "r", "job_state": {"phase": 1}}\n{"end": 1}\n',
+        '{"version": 1}\n{"key": "00", "content_version": "v", "run": "r", "job_state": {}, "result": {}}\n{"end": 1}\n',
     ],
 )
 def test_a_segment_that_cannot_be_read_is_never_passed_over(tmp_path: Path, text: str) -> None:
     lease, ledger = open_ledger(tmp_path)
     lease.claim()
-    ledger.append({"key": "overwritten"})
+    ledger.append(open_entry())
     segment(tmp_path, lease, 1).write_text(text)
     with pytest.raises(StateUnknown, match="00000001"):
-        keys(ledger)
+        keys(take_over(tmp_path))
+
+
+def test_segments_of_version_1_are_read(tmp_path: Path) -> None:
+    lease, ledger = open_ledger(tmp_path)
+    lease.claim()
+    lines = [json.dumps(one) for one in (open_entry(), result_entry(OTHER_KEY), {"confirmed": True})]
+    ledger.append({"run_started": "ours"})
+    segment(tmp_path, lease, 1).write_text("\n".join(('{"version": 1}', *lines, '{"end": 3}', "")))
+    assert keys(ledger) == [KEY, OTHER_KEY]
+
+
+def test_a_torn_chunk_counts_only_while_its_segments_are_gone(tmp_path: Path) -> None:
+    lease, ledger = open_ledger(tmp_path, compact_at=3)
+    lease.claim()
+    for number in range(3):
+        ledger.append({"key": "same", "number": number})
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "segments").iterdir()}
+    ledger.compact()
+    (chunk,) = (tmp_path / "chunks").iterdir()
+    whole = chunk.read_bytes()
+    for length in range(len(whole)):
+        chunk.write_bytes(whole[:length])
+        with pytest.raises(StateUnknown, match=rf"chunks/{chunk.name}"):
+            keys(ledger)
+    for name, content in kept.items():
+        (tmp_path / "segments" / name).write_bytes(content)
+    for length in range(len(whole)):
+        chunk.write_bytes(whole[:length])
+        assert [entry["number"] for entry in ledger.entries()] == [0, 1, 2]
+    ledger.append({"key": "same", "number": 3})
+    ledger.compact()
+    assert [entry["number"] for entry in ledger.entries()] == [3]
+    assert len(list((tmp_path / "chunks").iterdir())) == 1, "the torn one went with its segments"
+    assert not list((tmp_path / "segments").iterdir())
+
+
+def test_what_text_an_entry_holds_does_not_matter(tmp_path: Path) -> None:
+    lease, ledger = open_ledger(tmp_path, compact_at=1)
+    lease.claim()
+    odd = "\udcff\ud800 \u2028 \0 \r\n ä"
+    ledger.append({"key": "odd", "source": odd})
+    assert [entry["source"] for entry in ledger.entries()] == [odd]
+    ledger.compact()
+    assert [entry["source"] for entry in ledger.entries()] == [odd]
 
 
 def test_compacting_keeps_the_last_of_each(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath, TaskDeferred
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, BatchLocked, Superseded
-from airflow_provider_assemblyai.batch.lease import DEFAULT_TTL, Lease
 from airflow_provider_assemblyai.batch.ledger import Ledger
 from airflow_provider_assemblyai.batch.manifest import BatchSummary
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.storage.lease import DEFAULT_TTL, Lease
 from airflow_provider_assemblyai.storage.listing import list_media
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
@@ -174,7 +174,7 @@ def test_a_finished_task_holds_nothing(emulator: Emulator, bucket: ObjectStorage
     other = lease_of(bucket, "other", finished="gone")
     assert other.current_holder() is None
     other.claim()
-    with pytest.raises(Superseded, match="took this batch over"):
+    with pytest.raises(Superseded, match="took this work over"):
         gone.check()
 
 

@@ -22,6 +22,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.storage.records import seal
 
 URL = "https://example.com/calls/monday.mp3"
 
@@ -269,9 +270,17 @@ def test_a_record_that_cannot_be_read_never_submits(
             run(operator(), context)
     run(operator(output_path=str(tmp_path)), old_context)
     (file,) = (tmp_path / ".assemblyai").glob("*.json")
-    file.write_text("{ half")
-    with pytest.raises(StateUnknown, match=file.name):
+    whole = file.read_text()
+    fingerprint = json.loads(whole)["fingerprint"]
+    for damaged in ("{ half", "", "null", "[]", whole[:-9], whole.replace(fingerprint, "f" * 64)):
+        file.write_text(damaged)
+        with pytest.raises(StateUnknown, match=rf"{file.name}.*assemblyai-ledger"):
+            run(operator(output_path=str(tmp_path)), old_context)
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(StateUnknown, match=rf"{file.name}.*assemblyai-ledger"):
         run(operator(output_path=str(tmp_path)), old_context)
+    file.write_text(whole)
+    assert run(operator(output_path=str(tmp_path)), old_context)["status"] == "completed"
     assert money(emulator) == (1, 1)
 
 
@@ -286,7 +295,8 @@ def test_a_superseded_try_stops_at_the_file_too(emulator: Emulator, old_context:
     def overtaken(self: Any, call: Any, **kwargs: Any) -> Any:
         for path in (tmp_path / ".assemblyai").glob("*.json"):
             record = json.loads(path.read_text())
-            path.write_text(json.dumps(record | {"serial": record["serial"] + 5}))
+            del record["checksum"]
+            path.write_text(json.dumps(seal(record | {"serial": record["serial"] + 5})))
         return send(self, call, **kwargs)
 
     send = AssemblyAIHook.send
@@ -369,7 +379,7 @@ def test_deferred_with_the_record_of_another_run(
         "deferrable": True,
     }
     first = run(operator(**arguments), old_context)
-    assert len(list((tmp_path / ".assemblyai").glob("*.json"))) == 1
+    assert len(list((tmp_path / ".assemblyai").glob("*/records/*.json"))) == 1
     old_context["ti"].run_id = "another_run"
     assert run(operator(**arguments), old_context) == first
     assert money(emulator) == (1, 1)

@@ -28,11 +28,11 @@ from airflow_provider_assemblyai.api.errors import (
     Superseded,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.batch.lease import Lease
-from airflow_provider_assemblyai.batch.session import owner_of
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.jobs.task_state import owner_of
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.storage.lease import Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 
@@ -369,7 +369,7 @@ def test_an_attempt_that_was_superseded_while_it_was_deferred(
     summary = run(make_operator(urls(3, "?emulator=processing:1"), out, deferrable=True), old_context)
     assert summary["completed"] == 3
     state = deferred.value.trigger.serialize()[1]["state"]
-    with pytest.raises(Superseded, match="took this batch over"):
+    with pytest.raises(Superseded, match="took this work over"):
         first.execute_complete(old_context, {"events": [], "state": state})
     assert emulator.counters()["accepted"] == 3
 

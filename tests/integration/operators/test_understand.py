@@ -268,7 +268,7 @@ def test_one_of_several_features_fails(
     found = operator(summary, features=features, on_failed_feature="warn").execute(context)
     assert found["features"] == {"summarization": "success", "action_items": "failed"}
     assert found["warnings"] == ["action_items failed: status error, too few words."]
-    assert billed_calls(emulator) == 3
+    assert billed_calls(emulator) == 1, "what was paid for is kept"
 
 
 def test_a_feature_that_is_missing_in_the_answer(
@@ -321,6 +321,7 @@ def test_no_capacity_for_too_long(emulator: Emulator, summary: dict[str, Any], c
 def test_a_key_that_was_changed_meanwhile(emulator: Emulator, summary: dict[str, Any], context: Any) -> None:
     emulator.fault("http_status", path=PATH, status=401)
     assert operator(summary).execute(context)["features"] == {"summarization": "success"}
+    context["ti"].max_tries += 1  # the task was cleared
     emulator.fault("http_status", path=PATH, status=401, times=2)
     assert isinstance(fails(summary, context, "HTTP 401"), AuthenticationError)
 

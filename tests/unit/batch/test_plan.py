@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_assemblyai.api.errors import StateUnknown
 from airflow_provider_assemblyai.batch.items import Item
-from airflow_provider_assemblyai.batch.plan import ItemStatus, LedgerIndex, item_status
+from airflow_provider_assemblyai.batch.plan import ItemStatus, LedgerIndex, Plan, item_status
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from tests.support.ledger_entries import KEY, OTHER_KEY, open_entry, result_entry
 
 
@@ -67,3 +72,31 @@ def test_the_last_entry_counts() -> None:
     assert item() in index
     assert item(key=OTHER_KEY) not in index
     assert index.open_keys() == set()
+
+
+def test_a_page_that_is_not_whole_is_not_read(tmp_path: Path) -> None:
+    plan = Plan(ObjectFolder(ObjectStoragePath(str(tmp_path))))
+    for key in (KEY, OTHER_KEY):
+        plan.add_key(key)
+        plan.add_item(item(key=key))
+    plan.flush()
+    assert [line["key"] for line in plan.items()] == [KEY, OTHER_KEY]
+    assert len(plan.keys()) == 2
+    for page in tmp_path.iterdir():
+        whole = page.read_bytes()
+        for damaged in (b"", whole[:-9], whole[:30], b"null", whole.replace(b"1", b"2"), b"\xff"):
+            page.write_bytes(damaged)
+            with pytest.raises(StateUnknown, match=page.name):
+                list(plan.items()) if page.name.startswith("items") else plan.keys()
+        page.write_bytes(whole)
+
+
+@pytest.mark.parametrize("line", ["null", "[]", '{"key": 5}', '{"key": "zz", "content_version": null}', "{"])
+def test_a_page_of_version_1_is_checked_line_by_line(tmp_path: Path, line: str) -> None:
+    plan = Plan(ObjectFolder(ObjectStoragePath(str(tmp_path))))
+    page = tmp_path / "items-0-begun-000000-1.jsonl"
+    page.write_text(f'{{"version": 1}}\n{json.dumps(item().stored())}\n')
+    assert [one["key"] for one in plan.items()] == [KEY]
+    page.write_text(f'{{"version": 1}}\n{line}\n')
+    with pytest.raises(StateUnknown, match=page.name):
+        list(plan.items())

@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
-from airflow_provider_assemblyai.batch.lease import DEFAULT_TTL, Lease
+from airflow_provider_assemblyai.storage.lease import DEFAULT_TTL, Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 
@@ -58,12 +58,49 @@ def test_heartbeats_change_and_end_with_the_work(tmp_path: Path) -> None:
     assert other.current_holder() is None
 
 
-@pytest.mark.parametrize("text", ["not json", "[]", '{"version": 2, "owner": "one"}', '{"owner": "one"}'])
-def test_a_claim_that_cannot_be_read_is_no_free_lease(tmp_path: Path, text: str) -> None:
+TORN = ["", "not json", "[]", "null", '{"owner": "one"}', '{"version": 1}', '{"version": 1, "owner": 5}']
+
+
+@pytest.mark.parametrize("text", TORN)
+@pytest.mark.parametrize("kind", ["claim", "heartbeat"])
+def test_a_file_that_cannot_be_read_neither_blocks_for_ever_nor_is_taken_for_nothing(
+    tmp_path: Path, text: str, kind: str
+) -> None:
+    lease, other = lease_of("one", tmp_path), lease_of("two", tmp_path)
+    lease.claim()
+    (file,) = tmp_path.glob(f"*.{kind}.json")
+    file.write_text(text)
+    holder = other.current_holder()
+    assert holder is not None
+    assert holder.owner == (None if kind == "claim" else "one")
+    assert holder.ttl == DEFAULT_TTL
+    waited = other.count_silence(holder, None, DEFAULT_TTL + 1)
+    assert waited is not None, "a holder is waited for"
+    with lease.heartbeat():
+        lease.ttl_after_work = DEFAULT_TTL
+    alive = other.current_holder()
+    assert alive is not None
+    assert other.count_silence(alive, waited, 1.0) is not None, "its heartbeat changed"
+    waited = other.count_silence(alive, None, DEFAULT_TTL + 1)
+    assert other.count_silence(alive, waited, 1.0) is None, "silent for longer than its ttl"
+    other.claim()
+    other.check()
+
+
+def test_what_another_version_holds_is_not_taken_over(tmp_path: Path) -> None:
     lease = lease_of("one", tmp_path)
     lease.claim()
     (claim,) = tmp_path.glob("*.claim.json")
     assert json.loads(claim.read_text()) == {"version": 1, "owner": "one"}
-    claim.write_text(text)
+    claim.write_text('{"version": 2, "owner": "one"}')
     with pytest.raises(StateUnknown, match="claim"):
         lease_of("two", tmp_path).current_holder()
+
+
+def test_files_that_are_no_claims_hold_nothing(tmp_path: Path) -> None:
+    for name in ("zzz.claim.json", "99999999.claim.json", ".claim.json", "99999999-x.heartbeat.json"):
+        (tmp_path / name).write_text("{}")
+    lease = lease_of("one", tmp_path)
+    assert lease.current_holder() is None
+    lease.claim()
+    lease.check()
