@@ -28,22 +28,24 @@ from hypothesis import strategies as st
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.batch.items import Items
-from airflow_provider_assemblyai.batch.lease import Lease
 from airflow_provider_assemblyai.batch.ledger import Ledger
 from airflow_provider_assemblyai.batch.manifest import ManifestTotals, manifest_lines
 from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, item_status
 from airflow_provider_assemblyai.capture.config import CaptureConfig
 from airflow_provider_assemblyai.capture.output.merge import transcript
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore
-from airflow_provider_assemblyai.capture.state import CaptureStateStore
+from airflow_provider_assemblyai.capture.state import CAPTURE, CaptureStateStore
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from airflow_provider_assemblyai.events.watermark import Watermark
 from airflow_provider_assemblyai.jobs.results import restore_summary
+from airflow_provider_assemblyai.jobs.state import JOB
 from airflow_provider_assemblyai.jobs.state_store import open_state_store
-from airflow_provider_assemblyai.llm_gateway.call_state import CallStateStore
+from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallStateStore
 from airflow_provider_assemblyai.polling.policy import require_completed_event
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
+from airflow_provider_assemblyai.storage.lease import Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.records import open_record, seal
 from tests.fuzz.answers import ATTACKS, JSON, bounded, contents, damaged, each, lines, parsers
 from tests.golden.moments import HERE, names
 from tests.integration.conftest import StateStore, TaskInstance, import_string
@@ -99,7 +101,7 @@ def context_with(value: Any, key: str) -> dict[str, Any]:
 def test_a_state_in_a_file(folder: Path, content: bytes) -> None:
     outputs = OutputFiles.at(str(folder / "states"), "monday")
     context: Any = {"ti": TaskInstance()}
-    store = open_state_store(context, outputs)
+    store = open_state_store(context, JOB, outputs)
     store.in_file.write(
         {"version": 1, "serial": 0, "phase": "intent"}
     ) if store.in_file.read() is None else None
@@ -114,6 +116,18 @@ def test_a_state_in_a_file(folder: Path, content: bytes) -> None:
 
 
 @parsers
+@given(record=damaged([seal(value) for value in stored("")]))
+def test_a_change_of_a_record_is_noticed(record: Any) -> None:
+    kinds = {"assemblyai": JOB, "assemblyai_capture": CAPTURE}
+    sealed = [(key, seal(value)) for moment in MOMENTS.values() for key, value in moment["store"].items()]
+    for key, kind in kinds.items():
+        read = typed(lambda kind=kind: open_record(record, kind, "The state"))  # type: ignore[misc]
+        same = any(where == key and one == record for where, one in sealed)
+        without = isinstance(record, dict) and record.get("version") == 1 and record.get("checksum") is None
+        assert isinstance(read, AssemblyAIError) or same or without or record in [one for _, one in sealed]
+
+
+@parsers
 @given(value=damaged(stored("/transcribe")) | JSON)
 def test_a_task_goes_on_from_any_state(service: Emulator, value: Any) -> None:
     service.reset()
@@ -121,7 +135,7 @@ def test_a_task_goes_on_from_any_state(service: Emulator, value: Any) -> None:
         task_id="a_task", audio=URL, poll_interval=0.01, settle_time=0.001, on_missing="fail"
     )
     context = context_with(value, "assemblyai")
-    readable = not isinstance(typed(open_state_store(context).read), AssemblyAIError)  # type: ignore[arg-type]
+    readable = not isinstance(typed(open_state_store(context, JOB).read), AssemblyAIError)  # type: ignore[arg-type]
     result = typed(partial(operator.execute, context), 100_000)
     assert readable or isinstance(result, Exception), "what cannot be read is never a reason to submit"
     assert readable or service.counters()["accepted"] == 0
@@ -131,7 +145,7 @@ def test_a_task_goes_on_from_any_state(service: Emulator, value: Any) -> None:
 @given(value=damaged(stored("/llm") + stored("/understand")) | JSON)
 def test_the_state_of_a_call(value: Any) -> None:
     context: Any = context_with(value, "assemblyai")
-    state = CallStateStore(open_state_store(context), "assemblyai_default", "us", {}, 2)
+    state = CallStateStore(open_state_store(context, CALL), "assemblyai_default", "us", {}, 2)
     found = typed(state.find_answer)
     assert found is None or isinstance(found, dict | AssemblyAIError)
     typed(state.require_no_lost_answer)
@@ -142,7 +156,7 @@ def test_the_state_of_a_call(value: Any) -> None:
 @given(value=damaged(stored("/capture")) | JSON, now=st.floats(0, 2e9))
 def test_the_state_of_a_capture(value: Any, now: float) -> None:
     context: Any = context_with(value, "assemblyai_capture")
-    state = CaptureStateStore(open_state_store(context, key="assemblyai_capture"))
+    state = CaptureStateStore(open_state_store(context, CAPTURE, key="assemblyai_capture"))
     if not isinstance(typed(state.read), Exception):
         typed(lambda: state.can_continue(now))
         typed(lambda: state.begin_try(10.0))
@@ -230,7 +244,7 @@ def test_a_lease(folder: Path, claim: bytes, heartbeat: bytes) -> None:
     holder = typed(lease.current_holder, len(claim) + len(heartbeat))
     if holder is not None and not isinstance(holder, Exception):
         assert 0 < holder.ttl < math.inf
-        assert isinstance(holder.owner, str)
+        assert isinstance(holder.owner, str | None)
 
 
 @parsers
