@@ -36,6 +36,7 @@ from tests.support.airflow_settings import (
 )
 from tests.support.emulator_control import TIMEOUT, EmulatorControl
 from tests.support.processes import DEADLINE, Process, ProcessSet, free_port, until
+from tests.support.relay import Relay
 
 FINISHED = ("success", "failed")
 READY_LINE = "assemblyai-emulator ready "
@@ -71,6 +72,7 @@ class Airflow:
         settings: Mapping[str, str] | None = None,
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         emulator: Sequence[str] = emulator_command("whisper"),
+        taps: Sequence[str] = (),
         startup_timeout: float = DEADLINE,
     ) -> None:
         self.home = home
@@ -81,6 +83,8 @@ class Airflow:
         self._settings = dict(settings or {})
         self._connections = {CONNECTION_ID: {}, **(connections or {})}
         self._emulator_command = emulator
+        self._tapped = taps
+        self.taps: dict[str, Relay] = {}
         self._startup_timeout = startup_timeout
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy on the loopback
@@ -126,6 +130,10 @@ class Airflow:
         self.emulator = EmulatorControl(self.emulator_url)
         for name, changes in self._connections.items():
             self._env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(self.connection(**changes))
+        for name in self._tapped:
+            # What the service sends by such a connection is kept.
+            self.taps[name] = Relay(self.emulator_url)
+            self._env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(self.connection(host=self.taps[name].url))
 
         for name in COMPONENTS:
             self.start_component(name)
@@ -142,6 +150,8 @@ class Airflow:
     def stop(self) -> None:
         """End everything; a process that is left is an error."""
         self._http.close()
+        for tap in self.taps.values():
+            tap.close()
         self._process_set.stop()
 
     def health(self) -> dict[str, str]:

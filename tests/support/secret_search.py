@@ -21,17 +21,23 @@ class SecretSearch:
 
     def __init__(self, airflow: Airflow, needles: Mapping[str, str]) -> None:
         self._airflow = airflow
-        self._needles = {name: needle.lower() for name, needle in needles.items()}
+        self.needles = dict(needles)
         self.found: set[str] = set()
         self.triggers_read = 0
         self.files_read = 0
         self.rows_read = 0
 
+    def add(self, name: str, secret: str) -> None:
+        """Search for one more from now on."""
+        self.needles[name] = secret
+
     def search_triggers(self) -> None:
         """The arguments of triggers: they are encrypted, and gone when tasks are no longer deferred."""
         for row in self._airflow.query("select id, classpath, kwargs from trigger"):
             self.triggers_read += 1
-            self._search(self._airflow.decrypt(row["kwargs"]), f"the arguments of trigger {row['classpath']}")
+            self.search_text(
+                self._airflow.decrypt(row["kwargs"]), f"the arguments of trigger {row['classpath']}"
+            )
 
     def search_tables(self) -> None:
         """All rows of the database."""
@@ -39,7 +45,7 @@ class SecretSearch:
         for table in self._airflow.tables():
             for row in self._airflow.query(f'select * from "{table}"'):
                 self.rows_read += 1
-                self._search(json.dumps(row, default=_text, ensure_ascii=False), f"table {table}")
+                self.search_text(json.dumps(row, default=_text, ensure_ascii=False), f"table {table}")
 
     def search_files(self, folders: Mapping[str, Path]) -> None:
         """
@@ -53,12 +59,17 @@ class SecretSearch:
                 if path.is_file() and path.name != "emulator.log":
                     self.files_read += 1
                     text = path.read_bytes().decode("utf-8", "replace")
-                    self._search(text, f"{name}/{_short_path(path, folder)}")
+                    self.search_text(text, f"{name}/{_short_path(path, folder)}")
 
-    def _search(self, text: str, where: str) -> None:
+    def search_text(self, text: str, where: str) -> None:
+        """
+        A text.
+
+        :param where: it is from.
+        """
         lowered = text.lower()
-        for name, needle in self._needles.items():
-            if needle in lowered:
+        for name, needle in self.needles.items():
+            if needle.lower() in lowered:
                 self.found.add(f"{name} is in {where}")
 
 

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The way of every secret through an Airflow that logs all it can: success, failure, retry, deferral and a crash.
+
+The key, the secret of a webhook, a temporary token, the signature of a URL, the words of a recording, also those that
+were redacted, and the answers of models are nowhere but in the files that were asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.airflow.conftest import HERE
+from tests.airflow.dags.canary import dag
+from tests.support import inventory
+from tests.support.airflow_settings import emulator_command
+from tests.support.captures import marked
+from tests.support.processes import until
+from tests.support.running_airflow import Airflow, Run
+from tests.support.secret_search import SecretSearch
+
+SPOKEN = (
+    "Marmalade trombone says hello. This is Rosalind Quibbleton. Please bring your boots to the harbour. "
+    "Goodbye to everyone out there."
+)
+#: Words of the recording, two of them redacted, and of a model's answer.
+WORDS = ("trombone", "Quibbleton", "Rosalind")
+ANSWER = "A zanzibar velocipede."
+HOOK, SIGNATURE = (f"canary-{name}-{secrets.token_hex(8)}" for name in ("hook", "signature"))
+#: Of these files the user knows what they hold: results, and what a capture or a paid answer is made of.
+RESULTS = re.compile(r"(transcribed|killed|batch|captured|asked|understood|decorated|exported)/.*")
+
+
+class Metrics:
+    """Takes the metrics that Airflow exports."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        bodies = self.bodies
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Not of interest."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def metrics() -> Iterator[Metrics]:
+    taken = Metrics()
+    yield taken
+    taken.close()
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory: pytest.TempPathFactory, metrics: Metrics) -> Iterator[Airflow]:
+    """An Airflow of its own, because what it logs would be too much for the others."""
+    settings = {
+        "CANARY_HOOK": HOOK,
+        "CANARY_SIGNATURE": SIGNATURE,
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "AIRFLOW__METRICS__OTEL_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__OTEL_PORT": str(metrics.port),
+        "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "1000",
+    }
+    with Airflow(
+        tmp_path_factory.mktemp("canary"),
+        dag_folders={"canary": HERE / "dags"},
+        settings=settings,
+        emulator=emulator_command("scripted"),
+        taps=("canary_tap",),
+    ) as running:
+        yield running
+
+
+def test_every_operator_flies_along() -> None:
+    flying = {type(task) for task in dag.tasks}
+    assert inventory.missing(flying, inventory.operators()) == []
+
+
+def test_no_secret_is_anywhere(talkative: Airflow, metrics: Metrics, tmp_path: Path) -> None:
+    airflow, control = talkative, talkative.emulator
+    control.call("POST", "/transcript-text", {"text": SPOKEN})
+    control.call("POST", "/llm-answers", {"answers": [ANSWER]})
+    control.call("POST", "/streaming-limits", {"marked_audio": True})
+    control.add_faults(
+        {"kind": "rate_limit", "path": "/v1/chat/completions", "retry_after": 5},
+        {"kind": "rate_limit", "path": "/v1/understanding", "retry_after": 5},
+        {"kind": "echo_key", "status": 500, "method": "GET", "path": "/v2/transcript/{id}", "times": 2},
+        {"kind": "drop_response", "method": "POST", "path": "/v2/transcript", "skip": 1},
+    )
+    (source := tmp_path / "show.pcm").write_bytes(marked(20))
+    out = tmp_path / "out"
+    needles = {
+        "the key": airflow.api_key,
+        "the secret of the webhook": HOOK,
+        "the signature": SIGNATURE,
+        "the answer": "velocipede",
+        **{f"the word {word}": word for word in WORDS},
+    }
+    search = SecretSearch(airflow, needles)
+    run = airflow.trigger("canary", {"source": str(source), "output_path": str(out)})
+    killed = kill_once(airflow, run, "killed")
+
+    def ended() -> str | None:
+        search.search_triggers()
+        killed()
+        state = airflow.state(run)
+        return state if state in ("success", "failed") else None
+
+    until(ended, what=f"the end of {run}", interval=0.5)
+    states = {instance["task_id"]: instance["state"] for instance in airflow.task_instances(run)}
+    assert states.pop("failed") == "failed"
+    assert set(states.values()) == {"success"}, airflow.describe(run)
+    assert search.triggers_read
+    assert airflow.was_deferred(run, "asked")
+    assert airflow.task_instance(run, "killed")["try_number"] >= 2
+
+    (token,) = set(re.findall(rb'"token"\s*:\s*"([^"]+)"', airflow.taps["canary_tap"].received))
+    search.add("the temporary token", token.decode())
+    search.search_tables()
+    search.search_files({name: airflow.home / name for name in ("logs", "output")})
+    assert search.found == set()
+    assert '"level":"debug"' in airflow.all_log_text(), "all is logged that can be"
+    for body in metrics.bodies:
+        search.search_text(body.decode("latin-1"), "a metric")
+    assert any(b"assemblyai" in body for body in metrics.bodies), "metrics were taken"
+    assert search.found == set()
+
+    # In the files are words, because that is what they are for; and no secret.
+    results = SecretSearch(
+        airflow, {name: secret for name, secret in search.needles.items() if "word" not in name}
+    )
+    results.search_files({"out": out})
+    assert {place for place in results.found if not place.startswith("the answer is in")} == set()
+    words = SecretSearch(airflow, needles)
+    words.search_files({"out": out})
+    assert {name for name in needles if any(place.startswith(name) for place in words.found)} >= {
+        "the answer",
+        "the word Quibbleton",
+    }, "the same search finds what is there"
+    for place in words.found:
+        assert RESULTS.match(place.partition("out/")[2]), place
+        assert not re.search(r"\.assemblyai/[^/]*\.json$", place), f"a record holds words: {place}"
+
+
+def kill_once(airflow: Airflow, run: Run, task_id: str) -> Any:
+    """Return a function that kills a task as soon as its job is submitted, and then no more."""
+    done: list[bool] = []
+
+    def kill() -> None:
+        submitted = [job for job in airflow.emulator.transcripts() if f"/{task_id}.wav" in job["audio_url"]]
+        if submitted and not done:
+            airflow.kill_task(run, task_id)
+            done.append(True)
+            airflow.emulator.call("POST", "/clock", {"advance": 60})
+
+    return kill
