@@ -52,12 +52,12 @@ fuzz: install ## every argument with values that nobody should give, much and an
 test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 3.3: the newest patch of it)
 	@case "$(V)" in 3.1|3.2|3.3) ;; *) echo "make test-airflow needs V=3.1, V=3.2 or V=3.3." >&2; exit 2 ;; esac
 	@$(MAKE) --no-print-directory .venv-airflow-$(V)/.installed-dev
-	$(OTHER)/python -m pytest $(PARALLEL) tests/airflow tests/unit tests/integration tests/hostile
+	$(OTHER)/python -m pytest $(PARALLEL) tests/airflow tests/unit tests/integration tests/hostile tests/golden
 
 test-python: $(BIN)/uv ## unit and integration tests on another Python: make test-python V=3.12 (or 3.11, 3.13, 3.14)
 	@case "$(V)" in 3.11|3.12|3.13|3.14) ;; *) echo "make test-python needs V=3.11, V=3.12, V=3.13 or V=3.14." >&2; exit 2 ;; esac
 	@$(MAKE) --no-print-directory .venv-python-$(V)/.installed-dev
-	.venv-python-$(V)/bin/python -m pytest $(PARALLEL) tests/unit tests/integration tests/hostile
+	.venv-python-$(V)/bin/python -m pytest $(PARALLEL) tests/unit tests/integration tests/hostile tests/golden
 
 test-clients: install .venv/.installed-clients ## the emulator's streaming with another vendor's client
 	$(BIN)/python -m pytest tests/third_party_clients

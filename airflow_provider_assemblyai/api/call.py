@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import (
@@ -283,6 +283,23 @@ def _named(request_id: str | None) -> str:
 
 
 @dataclass(frozen=True)
+class Billing:
+    """
+    What keeps a request that costs money from being paid for twice.
+
+    :param recorded: what is durable before it is sent.
+    :param lost_answer: what is done if it may have been accepted and the answer is lost: ``look_up`` finds the job, or
+        submits if it is surely not there; ``report`` ends in an error, after which only what the user chose sends it
+        again; ``go_on`` begins anew where the answers ended, and pays for the rest.
+    :param limited_by: arguments of the operators that limit how often it is sent.
+    """
+
+    recorded: str
+    lost_answer: Literal["look_up", "report", "go_on"]
+    limited_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Call(Generic[T]):
     """
     One request to the service, as data.
@@ -295,6 +312,7 @@ class Call(Generic[T]):
     :param json: a body to send as JSON.
     :param body: bytes to upload instead.
     :param repeatable: False for a paid request: it is sent again only if it surely was not accepted.
+    :param billing: of a paid request.
     :param follow: makes the next call out of this one's value, for calls that come in pages.
     :param timeout: seconds for the whole exchange, if not the usual.
     :param until_deadline: the exchange may take all the time that the client has: its answer is paid for, and would
@@ -312,6 +330,7 @@ class Call(Generic[T]):
     json: Mapping[str, Any] | None = None
     body: Body | None = None
     repeatable: bool = True
+    billing: Billing | None = None
     follow: Callable[[T], Call[T] | None] | None = None
     timeout: float | None = None
     until_deadline: bool = False

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, TypedDict
 
-from airflow_provider_assemblyai.api.call import Call, Product, Reply, finite, parse_json
+from airflow_provider_assemblyai.api.call import Billing, Call, Product, Reply, finite, parse_json
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -29,6 +29,13 @@ from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: Seconds that a model may take for its answer. An answer that is not waited for is billed, too.
 ANSWER_TIMEOUT: Final = 600.0
+
+#: Of a call, by its tokens.
+BILLING: Final = Billing(
+    recorded="that it is about to be made, with on_lost_answer='fail'",
+    lost_answer="report",
+    limited_by=("retries", "repair"),
+)
 
 #: The ``finish_reason`` of an answer that a limit of tokens cut off, in the words of several providers.
 _TRUNCATED: Final = frozenset(
@@ -148,6 +155,7 @@ def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call
         read=_read_completion,
         json=request,
         repeatable=False,
+        billing=BILLING,
         timeout=timeout,
         retry_rate_limits=False,
         hint=hint,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 from urllib.parse import urlencode
 
-from airflow_provider_assemblyai.api.call import Call, Product, Reply, string_in
+from airflow_provider_assemblyai.api.call import Billing, Call, Product, Reply, string_in
 from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
@@ -46,6 +46,13 @@ MAX_SESSION_SECONDS: Final = 10_800
 TOKEN_LIFETIME: Final = 60
 
 _TOKEN: Final = re.compile(r"[!-~]{1,8000}")
+
+#: Of a session, by its length.
+BILLING: Final = Billing(
+    recorded="when the recording began, and how many tries it had",
+    lost_answer="go_on",
+    limited_by=("duration", "max_reconnects", "retries"),
+)
 
 FORCE_ENDPOINT: Final = '{"type": "ForceEndpoint"}'
 TERMINATE: Final = '{"type": "Terminate"}'

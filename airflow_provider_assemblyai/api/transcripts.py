@@ -15,7 +15,16 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, NotRequired, TypedDict, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from airflow_provider_assemblyai.api.call import MAX_BYTES, Body, Call, Product, Reply, finite, url_in
+from airflow_provider_assemblyai.api.call import (
+    MAX_BYTES,
+    Billing,
+    Body,
+    Call,
+    Product,
+    Reply,
+    finite,
+    url_in,
+)
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object, shown
@@ -28,6 +37,13 @@ DEFAULT_SPEECH_MODELS = ("universal-3-5-pro", "universal-2")
 #: The service's limit for an upload, and for a file that it fetches by URL.
 MAX_UPLOAD_BYTES = 2_200_000_000
 MAX_URL_BYTES = 5_000_000_000
+
+#: Of a job, from the moment that it is accepted; one that fails is not billed.
+BILLING: Final = Billing(
+    recorded="hash of the address, and the newest transcript of the account",
+    lost_answer="look_up",
+    limited_by=("max_resubmits", "max_audio_minutes"),
+)
 
 Status = Literal["queued", "processing", "completed", "error"]
 
@@ -173,6 +189,7 @@ def submit(audio_url: str, config: Mapping[str, Any]) -> Call[Transcript]:
         repeatable=False,
         until_deadline=True,
         max_bytes=MAX_TRANSCRIPT_BYTES,
+        billing=BILLING,
     )
 
 

@@ -13,13 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
-from airflow_provider_assemblyai.api.call import Call, Product, Reply
+from airflow_provider_assemblyai.api.call import Billing, Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.llm_gateway import ANSWER_TIMEOUT
 from airflow_provider_assemblyai.api.llm_gateway import hint as gateway_hint
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import check_id
 from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object, shown
+
+#: Of a call, by what it finds.
+BILLING: Final = Billing(
+    recorded="that it is about to be made, with on_lost_answer='fail'",
+    lost_answer="report",
+    limited_by=("retries",),
+)
 
 #: The first is what the service answers; the second stands in some of its examples.
 _SUCCESS: Final = ("success", "completed")
@@ -113,6 +120,7 @@ def understand(
         read=lambda reply: _read_response(reply, list(features)),
         json={"transcript_id": check_id(transcript_id), "speech_understanding": {"request": features}},
         repeatable=False,
+        billing=BILLING,
         timeout=timeout,
         retry_rate_limits=False,
         hint=hint,

@@ -155,13 +155,16 @@ class Service:
 
     # Transcripts
 
-    def submit(self, project: str, body: object, base_url: str, skew: float = 0.0) -> Record:
+    def submit(
+        self, project: str, body: object, base_url: str, skew: float = 0.0, transcript_id: str | None = None
+    ) -> Record:
         """Accept a job.
 
         :param project: whose job it is.
         :param body: the decoded JSON.
         :param base_url: the address by which the caller reached the emulator.
         :param skew: seconds that the shown creation time is off.
+        :param transcript_id: its id; a new one when absent.
         :raises ApiError: 400 or 403.
         """
         fields = read_request(body)
@@ -173,7 +176,7 @@ class Service:
         secret = fields.pop("webhook_auth_header_value", None)
         lag = self.faults.on_submit("list_lag")
         record = Record(
-            id=str(uuid.uuid4()),
+            id=transcript_id or str(uuid.uuid4()),
             project=project,
             fields=fields,
             webhook_secret=secret if fields.get("webhook_auth_header_name") else None,
@@ -353,6 +356,17 @@ class Service:
             body = {"audio_url": f"https://example.com/seeded-{number}.wav"}
             self.submit("project-1", body, self.base_url)
         return count
+
+    def add_transcript(self, transcript_id: str, **request: Any) -> str:
+        """Submit a transcript with a given id for the first project, without HTTP.
+
+        :param transcript_id: its id, as a UUID.
+        :param request: the body of the submission.
+        :raises ValueError: for an id that is none, or is taken.
+        """
+        if str(uuid.UUID(transcript_id)) != transcript_id or transcript_id in self.store.records:
+            raise ValueError(f"transcript_id must be a new UUID, not {transcript_id}")
+        return self.submit("project-1", request, self.base_url, transcript_id=transcript_id).id
 
     def add_faults(self, rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Put fault rules in force: all of them, or none.

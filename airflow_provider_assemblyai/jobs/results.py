@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.call import parse_json
+from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.regions import check_region, named_region
 from airflow_provider_assemblyai.api.sanitize import storable, strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_count, parse_json_text, shown
 from airflow_provider_assemblyai.client.http import download
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, open_path
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, open_path, read_file
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -157,18 +157,19 @@ def restore_summary(summary: Summary, *, push_text: bool) -> Summary:
 
     :param summary: as it was recorded, without the text.
     :param push_text: whether to read the text back.
-    :raises InvalidInput: the files are gone too.
+    :raises InvalidInput: the files are gone too, or damaged.
     """
-    path = open_path(summary["outputs"]["json"], "output_path")
+    content = read_file(open_path(summary["outputs"]["json"], "output_path"))
     try:
-        with path.open("rb") as file:
-            transcript: Transcript = json.loads(file.read())
-    except FileNotFoundError:
+        if content is None:
+            raise ValueError("gone")
+        transcript: Transcript = parse_json(content)
+        text = summarize(transcript, summary["region"], push_text=push_text)["text"]
+    except (UnexpectedReply, ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput(
             f"Transcript {summary['transcript_id']} was deleted from the service after its files were written, and "
-            "they are gone: reuse=False submits a new job."
+            f"{summary['outputs']['json']} is gone or damaged: reuse=False submits a new job."
         ) from None
-    text = summarize(transcript, summary["region"], push_text=push_text)["text"]
     return {**summary, "text": text}
 
 

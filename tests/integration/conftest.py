@@ -108,27 +108,35 @@ def through_database(value: Any) -> Any:
     return deserialize(serialize(value))
 
 
+def fired(path: str, kwargs: Any) -> Any:
+    """The first event of a trigger that is built from its stored arguments."""
+    trigger = import_string(path)(**through_database(kwargs))
+
+    async def first() -> Any:
+        async for event in trigger.run():
+            return event.payload
+        return None
+
+    return through_database(asyncio.run(first()))
+
+
+def to_the_end(operator: Any, context: Any, step: Callable[[], Any]) -> Any:
+    """Run a step of an operator, and whatever follows its deferrals."""
+    while True:
+        try:
+            return step()
+        except TaskDeferred as deferred:
+            event = fired(*deferred.trigger.serialize())
+            next_kwargs = {**through_database(deferred.kwargs or {}), "event": event}
+            step = partial(operator.resume_execution, deferred.method_name, next_kwargs, context)
+
+
 @pytest.fixture
 def run() -> Callable[..., Any]:
     """Run an operator as Airflow does: execute, defer, trigger in an event loop, resume."""
 
     def run(operator: Any, context: Any) -> Any:
-        step = partial(operator.execute, context)
-        while True:
-            try:
-                return step()
-            except TaskDeferred as deferred:
-                path, kwargs = deferred.trigger.serialize()
-                trigger = import_string(path)(**through_database(kwargs))
-
-                async def first(trigger: Any = trigger) -> Any:
-                    async for event in trigger.run():
-                        return event.payload
-                    return None
-
-                event = through_database(asyncio.run(first()))
-                next_kwargs = {**through_database(deferred.kwargs or {}), "event": event}
-                step = partial(operator.resume_execution, deferred.method_name, next_kwargs, context)
+        return to_the_end(operator, context, partial(operator.execute, context))
 
     return run
 

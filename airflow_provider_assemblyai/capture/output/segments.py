@@ -14,16 +14,23 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypedDict, cast
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, StorageError
 from airflow_provider_assemblyai.capture.audio.pcm import silence, wav_header
 from airflow_provider_assemblyai.capture.config import MAX_SEGMENT, CaptureConfig
-from airflow_provider_assemblyai.capture.output.merge import AudioFile, CaptureData, Segment, join_spans
+from airflow_provider_assemblyai.capture.output.merge import (
+    AudioFile,
+    CaptureData,
+    Segment,
+    join_spans,
+    transcript,
+)
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
-from airflow_provider_assemblyai.jobs.state import VERSION
+from airflow_provider_assemblyai.capture.streaming.session import SessionInfo
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, store_errors
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.records import RecordKind, open_record, parse_object, seal
 
 _BLOCK: Final = 1 << 20
 _BLOCK_MS: Final = 1_000
@@ -32,6 +39,33 @@ _MAX_FILE_MS: Final = round(MAX_SEGMENT * 1000)
 _HEADER_SIZE: Final = len(wav_header(0, 1))
 #: The last segment is written again after these seconds if the store has a bad moment.
 _RETRY_AFTER: Final = (1.0, 4.0)
+
+
+class _WordFields(TypedDict, total=False):
+    text: str
+    start: int
+    end: int
+
+
+class _MessageFields(TypedDict, total=False):
+    type: str
+    session_id: str
+    channel: int
+    words: list[_WordFields] | None
+    revisions: list[dict[str, Any]] | None
+
+
+class _SegmentFields(TypedDict, total=False):
+    messages: list[_MessageFields]
+    sessions: list[SessionInfo]
+    recorded: list[list[int]]
+    audio_files: list[AudioFile]
+    reconnects: int
+    ended_by: str | None
+    failure: str
+
+
+_SEGMENT: Final = RecordKind(_SegmentFields, tuple(_SegmentFields.__annotations__))
 
 
 class SegmentStore:
@@ -58,15 +92,18 @@ class SegmentStore:
         data = CaptureData()
         for number in range(1, tries + 1):
             reconnects = index = 0
-            while (text := self.folder.read(name := f"{_name(number, index)}.json")) is not None:
-                try:
-                    segment: Segment = json.loads(text)
-                    data.add(segment)
-                    reconnects = segment["reconnects"]
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    raise StateUnknown(f"The segment {self.folder.path / name} cannot be read.") from None
+            while (content := self.folder.read_bytes(name := f"{_name(number, index)}.json")) is not None:
+                where = f"The segment {self.folder.path / name}"
+                segment = open_record(parse_object(content, where), _SEGMENT, where)
+                data.add(cast("Segment", segment))
+                reconnects = segment["reconnects"]
                 index += 1
             data.reconnects += reconnects
+        try:
+            # What a version without checksums wrote may be damaged in its messages.
+            transcript(data, data.turns(), self.config.channels)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            raise StateUnknown(f"The segments in {self.folder.path} are damaged.") from None
         return data
 
     def merge_audio(self, data: CaptureData, outputs: OutputFiles) -> str | None:
@@ -161,13 +198,12 @@ class SegmentWriter:
                 self._add_recorded(at, min(end, at + _MAX_FILE_MS))
         content: Segment = {
             **pending,
-            "version": VERSION,
             "sessions": progress.sessions,
             "reconnects": progress.reconnects,
             "ended_by": progress.ended_by,
             "failure": str(progress.failure or ""),
         }
-        self._segments.folder.write(f"{_name(self._number, self._index)}.json", as_json(content))
+        self._segments.folder.write(f"{_name(self._number, self._index)}.json", as_json(seal(content)))
         self._index += 1
         self._pending = _empty()
         try:

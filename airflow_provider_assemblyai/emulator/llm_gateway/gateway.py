@@ -248,7 +248,6 @@ class Gateway:
                     if status < 500:
                         break
                     continue
-                self.usage.answered(request.model, output.input_tokens, output.output_tokens, self.region)
                 return self._reply(request, output, request_id, began)
         raise errors.failed_model(status)
 
@@ -282,6 +281,12 @@ class Gateway:
     ) -> GatewayReply:
         now = self.clock.now()
         model = request.model.id
+        llm_status = self._fault_option("llm_status", model, "status") or 200
+        if llm_status < 400:
+            self.usage.answered(request.model, output.input_tokens, output.output_tokens, self.region)
+        else:
+            # Nothing was answered, so nothing is billed.
+            self.usage.of(model).failed += 1
         if request.stream:
             max_chunks = self._fault_option("truncate_stream", model, "chunks")
             return GatewayReply(stream=event_stream(request, output, request_id, now, max_chunks))
@@ -292,7 +297,7 @@ class Gateway:
             request_id=request_id,
             now=now,
             seconds=now - began,
-            llm_status=self._fault_option("llm_status", model, "status") or 200,
+            llm_status=llm_status,
             choices=self._fault_option("split_choices", model, "choices") or 1,
         )
         return GatewayReply(body)

@@ -44,7 +44,10 @@ def routes(service: Service) -> list[Route]:
         "": {"GET": _calling(service.describe)},
         "/counters": {"GET": _calling(service.counts)},
         "/requests": {"GET": _calling(service.requests)},
-        "/transcripts": {"GET": _calling(service.transcripts)},
+        "/transcripts": {
+            "GET": _calling(service.transcripts),
+            "POST": _calling(service.add_transcript, "id"),
+        },
         "/transcript-text": {"POST": _calling(service.set_transcript)},
         "/seed": {"POST": _calling(service.seed, "seeded")},
         "/faults": {

@@ -134,6 +134,15 @@ class Emulator:
         """
         self._call(self._service.seed, count)
 
+    def add_transcript(self, transcript_id: str, **request: Any) -> None:
+        """Submit a transcript with a given id for the first project, without HTTP.
+
+        :param transcript_id: its id, as a UUID.
+        :param request: the body of the submission.
+        :raises ValueError: for an id that is none, or is taken.
+        """
+        self._call(self._service.add_transcript, transcript_id, **request)
+
     def configure_gateway(self, **changes: Any) -> dict[str, Any]:
         """Change how the LLM Gateway behaves, and return how it does.
 

@@ -264,6 +264,8 @@ def test_a_bad_status_of_the_model_in_an_answer_with_200(api: Api, emulator: Emu
     emulator.fault("llm_status", status=529, model="gpt-5")
     body = completion(api)
     assert (body["llm_status_code"], body["choices"]) == (529, [])
+    counted = emulator.counters()["gateway"]
+    assert (counted["accepted"], counted["failed"]) == (0, 1), "what was not answered is not billed"
 
 
 def test_a_lost_answer_is_paid_for_and_an_overload_is_not(api: Api, emulator: Emulator) -> None:
