@@ -212,7 +212,8 @@ def check_fields(name: str, given: Mapping[str, object], known: type) -> None:
             continue
         kind = get_origin(annotation) or annotation
         if not is_of_type(list(value) if isinstance(value, tuple) else value, kind):
-            raise InvalidInput(f"{name}: {field} must be {_NAMES[kind]}, not {type(value).__name__}.")
+            found = shown(value) if isinstance(value, float) else type(value).__name__
+            raise InvalidInput(f"{name}: {field} must be {_NAMES[kind]}, not {found}.")
 
 
 def is_of_type(value: object, wanted: Any) -> bool:

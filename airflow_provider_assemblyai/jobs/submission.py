@@ -124,14 +124,13 @@ def newest_transcript(send: Callable[[Any], Any]) -> Anchor | None:
 
     :raises UnexpectedReply: the list holds no usable row.
     """
-    rows: list[Any] = send(transcripts.list_page(limit=1))["transcripts"]
-    if not rows:
+    page: Page = send(transcripts.list_page(limit=1))
+    if not page["transcripts"]:
+        if page["row_count"]:
+            raise UnexpectedReply("The newest row of the list of transcripts cannot be read.")
         return None
-    row = rows[0]
-    if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
-        raise UnexpectedReply("the newest row of the list of transcripts has no id.")
-    created = row.get("created")
-    return Anchor(row["id"], created if isinstance(created, str) else None)
+    row = page["transcripts"][0]
+    return Anchor(row["id"], row.get("created"))
 
 
 @dataclass(kw_only=True)

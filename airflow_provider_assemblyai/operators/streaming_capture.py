@@ -25,7 +25,7 @@ from airflow_provider_assemblyai.api.validation import (
     check_text,
     shown,
 )
-from airflow_provider_assemblyai.capture.audio.sources import PcmSource, check_path, check_source, open_source
+from airflow_provider_assemblyai.capture.audio.sources import PcmSource, check_source, open_source
 from airflow_provider_assemblyai.capture.config import (
     DEFAULT_FORMATS,
     FORMATS,
@@ -44,7 +44,7 @@ from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webh
 from airflow_provider_assemblyai.jobs.results import check_caption_length, check_formats
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, check_path_text, output_name
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
 from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
@@ -174,8 +174,6 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             self._supervisor = os.getppid()
             if not callable(self.source):
                 check_source(self.source)
-            if isinstance(self.output_path, str):
-                check_path("output_path", self.output_path)
             config = self._capture_config()
             named = OutputFiles.at(self.output_path, self._output_name(), context["ti"].map_index)
             owner = ("capture", *task_instance_key(context))
@@ -276,7 +274,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def _output_name(self) -> str:
         if callable(self.source):
             return self.task_id.replace(".", "_")
-        return output_name(check_path_text(self.source, "source", "an address, a path or a callable"))
+        return output_name(check_source(self.source))
 
     def _check_in_time(self, context: Context) -> None:
         due = getattr(context.get("dag_run"), "run_after", None)

@@ -23,9 +23,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
-from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
+from airflow_provider_assemblyai.api.sanitize import escape, sanitize, strip_url
 from airflow_provider_assemblyai.api.streaming import SAMPLE_RATE
 from airflow_provider_assemblyai.capture.audio.pcm import Converter, PcmFormat, read_header
+from airflow_provider_assemblyai.storage.atomic_files import check_path_text
 
 _NETWORK: Final = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps")
 _RAW: Final = (".pcm", ".raw", ".s16le")
@@ -43,9 +44,6 @@ _ENCODED: Final = (
 #: Seconds to open an address, and to wait for more of its data.
 _TIMEOUTS: Final = (10.0, 15.0)
 _BLOCK: Final = 1 << 14
-#: Bytes of the longest path of Linux, and characters of one that are shown.
-_MAX_PATH: Final = 4_095
-_MAX_SHOWN: Final = 300
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 #: Errors that may be over at the next try: nothing is wrong with the path.
 _PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EINTR)
@@ -109,36 +107,12 @@ def check_source(source: object) -> str:
     if scheme in _NETWORK:
         text = text.strip()
         if _CONTROL.search(text) or not _has_host(text):
-            raise InvalidInput(f"source: {show_path(strip_url(text))} is not an address with a host.")
+            raise InvalidInput(f"source: {escape(strip_url(text))} is not an address with a host.")
     elif scheme and scheme != "file":
         raise InvalidInput(
-            f"source: a capture cannot read {show_path(scheme)}:// addresses; a local file or a stream it can."
+            f"source: a capture cannot read {escape(scheme)}:// addresses; a local file or a stream it can."
         )
-    check_path("source", text)
-    return text
-
-
-def check_path(name: str, text: str) -> None:
-    """
-    Return if a file system could know a path, or a service an address.
-
-    :param name: the argument it came from.
-    :raises InvalidInput: it is too long, or holds what no name may hold.
-    """
-    try:
-        encoded = text.encode() if "://" in text else os.fsencode(text)
-        if len(encoded) <= _MAX_PATH and "\0" not in text:
-            return
-        problem = "is longer than a path may be" if "\0" not in text else "holds a NUL character"
-    except UnicodeEncodeError:
-        problem = "holds half a character"
-    raise InvalidInput(f"{name}: {show_path(text)} {problem}.")
-
-
-def show_path(text: str) -> str:
-    """Return a path for a message: one line, not too long, and what cannot be printed is escaped."""
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:_MAX_SHOWN])
-    return shown if len(text) <= _MAX_SHOWN else f"{shown}…"
+    return check_path_text(text, "source")
 
 
 def _scheme(text: str) -> str:
@@ -154,7 +128,7 @@ def _has_host(text: str) -> bool:
 
 
 def _open_path(path: Path, channels: int, stopped: Callable[[], bool]) -> PcmSource:
-    label = show_path(str(path))
+    label = escape(str(path))
     try:
         mode = path.stat().st_mode
         if stat.S_ISFIFO(mode):
@@ -197,7 +171,7 @@ def _read_file(path: Path, channels: int, skip_ms: int, raw: PcmFormat | None) -
     with path.open("rb") as file:
         found = raw or read_header(file.read)
         if found is None:
-            raise SourceFailed(f"source: {show_path(str(path))} is not plain WAV any more.")
+            raise SourceFailed(f"source: {escape(str(path))} is not plain WAV any more.")
         skipped = skip_ms * found.rate // 1000 * 2 * found.channels
         file.seek(skipped, os.SEEK_CUR)
         size = None if found.size is None else found.size - skipped
@@ -270,7 +244,7 @@ class _Pipe:
                 time.sleep(0.05)
             if not self._written and time.monotonic() > end:
                 raise SourceFailed(
-                    f"source: nothing was written to {show_path(str(self._path))} for {_WRITER_TIMEOUT:.0f} s."
+                    f"source: nothing was written to {escape(str(self._path))} for {_WRITER_TIMEOUT:.0f} s."
                 )
         return b""
 
@@ -290,7 +264,7 @@ def _read_pipe(path: Path, channels: int, stopped: Callable[[], bool]) -> Iterat
             found = read_header(pipe.read)
             if found is None or found.channels < channels:
                 raise InvalidInput(
-                    f"source: the WAV in {show_path(str(path))} is not plain 16-bit PCM of {channels} channels."
+                    f"source: the WAV in {escape(str(path))} is not plain 16-bit PCM of {channels} channels."
                 )
             yield from _convert(pipe.read_available, found, channels)
         elif first.startswith(_ENCODED):

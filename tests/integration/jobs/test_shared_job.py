@@ -20,6 +20,8 @@ from tests.support.worker_processes import WorkerProcess
 
 URL = "https://example.com/calls/monday.mp3"
 PROCESSES = 8
+#: Where it is not the number that counts.
+FEW = 4
 POST = {"method": "POST", "path": "/v2/transcript"}
 BUCKET = "shared"
 
@@ -68,17 +70,19 @@ def check(emulator: Emulator, workers: list[WorkerProcess]) -> None:
     assert emulator.counters()["accepted"] == 1
 
 
-@pytest.mark.parametrize("source", ["url", "upload"])
-def test_many_at_once_submit_once(emulator: Emulator, tmp_path: Path, recording: str, source: str) -> None:
+@pytest.mark.parametrize(("source", "processes"), [("url", PROCESSES), ("upload", FEW)])
+def test_many_at_once_submit_once(
+    emulator: Emulator, tmp_path: Path, recording: str, source: str, processes: int
+) -> None:
     audio = f"{URL}?emulator=processing:2" if source == "url" else recording
     check(
         emulator,
         [
             start(emulator, number, tmp_path / "out", audio, deferrable=number % 2 == 0)
-            for number in range(PROCESSES)
+            for number in range(processes)
         ],
     )
-    assert emulator.counters()["uploads"] <= PROCESSES
+    assert bool(emulator.counters()["uploads"]) == (source == "upload")
     again = start(emulator, PROCESSES, tmp_path / "out", audio)
     assert again.summary()["transcript_id"]
     assert emulator.counters()["accepted"] == 1
@@ -96,7 +100,7 @@ def test_a_holder_that_is_killed_at_its_request(emulator: Emulator, tmp_path: Pa
     quick = {"lease_ttl": 2.0, "heartbeat_interval": 0.2}
     holder = start(emulator, 0, tmp_path / "out", URL, **quick)
     emulator.wait_for_held(timeout=600)
-    others = [start(emulator, number, tmp_path / "out", URL, **quick) for number in range(1, PROCESSES)]
+    others = [start(emulator, number, tmp_path / "out", URL, **quick) for number in range(1, FEW)]
     holder.kill()
     emulator.release(then="reset")
     check(emulator, others)

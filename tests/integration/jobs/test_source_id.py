@@ -83,7 +83,8 @@ def test_a_state_of_before_these_keys(emulator: Emulator, context: Any, run: Cal
     run(operator(f"{URL}?id=1"), context)
     store = context["task_state_store"]
     state = json.loads(store.values["assemblyai"])
-    del state["address_fingerprint"]
+    state |= {"version": 1}
+    del state["address_fingerprint"], state["checksum"]
     store.values["assemblyai"] = json.dumps(state)
     run(operator(f"{URL}?id=2"), context)
     assert accepted(emulator) == 2

@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_written(
     found = operator(output_path=str(tmp_path), push_answer=True).execute(each)
     assert found["answer"] == ANSWER
     assert billed(emulator) == 1
-    for path in tmp_path.rglob(".assemblyai/*"):
+    for path in filter(Path.is_file, tmp_path.rglob(".assemblyai/**/*")):
         assert "fox" not in path.read_text(), "what was kept goes when the answer's file is written"
 
 
@@ -91,7 +91,9 @@ def test_half_of_a_surrogate_pair(
     assert json.dumps(found, ensure_ascii=False).encode()
     assert "are replaced in XCom" in caplog.text + "".join(capfd.readouterr())
     if out:
-        assert json.loads((tmp_path / "a_task.json").read_text()) == {"title": "a \ud800 b \0 c"}
+        assert json.loads((tmp_path / "a_task.json").read_text()) == {
+            "title": "a \N{REPLACEMENT CHARACTER} b \0 c"
+        }
     assert billed(emulator) == 1
 
 

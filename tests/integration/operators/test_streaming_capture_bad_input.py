@@ -78,10 +78,9 @@ def test_things_in_the_file_system_that_are_no_source(context: Any, out: Path, t
             assert "source: " in refused(context, source=str(tmp_path / name), out=out)
 
 
-def test_names_are_taken_as_they_are(context: Any, out: Path, tape: Path) -> None:
-    """A name with a space, a tab or a line at its end is another file."""
-    for end in ("\n", " ", "\t"):
-        assert "cannot be read" in refused(context, source=f"{tape}{end}", out=out)
+def test_no_name_is_taken_for_another(context: Any, out: Path, tape: Path) -> None:
+    for end, problem in (("\n", "control character"), (" ", "cannot be read"), ("\t", "control character")):
+        assert problem in refused(context, source=f"{tape}{end}", out=out)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_the_service_is_asked_to_say_what_it_hears(model: dict[str, str], silenc
         ({1: 2}, "is not a string"),
         ("{", "not JSON"),
         ([], "must be a dict"),
-        ({"vad_threshold": float("nan")}, "cannot be sent"),
+        ({"vad_threshold": float("nan")}, "a number, not nan"),
         ({"prompt": "half a character \ud83d"}, "cannot be sent"),
         ({"something_new": b"bytes"}, "cannot be sent"),
         ({"something_new": nested(100_000)}, "100 levels deep"),
