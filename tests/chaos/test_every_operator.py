@@ -94,7 +94,7 @@ def billed(emulator: Emulator) -> int:
     counters = emulator.counters()
     gateway = counters["gateway"]
     spent = counters["billed"], gateway["accepted"], gateway["understanding"]["accepted"]
-    return sum(spent) + int(counters["streaming"]["opened"])
+    return int(sum(spent) + counters["streaming"]["opened"])
 
 
 @dataclass(frozen=True)

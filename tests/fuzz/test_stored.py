@@ -102,15 +102,16 @@ def test_a_state_in_a_file(folder: Path, content: bytes) -> None:
     outputs = OutputFiles.at(str(folder / "states"), "monday")
     context: Any = {"ti": TaskInstance()}
     store = open_state_store(context, JOB, outputs)
-    store.in_file.write(
-        {"version": 1, "serial": 0, "phase": "intent"}
-    ) if store.in_file.read() is None else None
+    store.write({"version": 1, "serial": 1, "phase": "intent", "fingerprint": "f"})
     (path,) = (folder / "states" / ".assemblyai").glob("monday.*.json")
     try:
         path.write_bytes(content)
         found = typed(store.read, len(content))
         assert isinstance(found, dict | AssemblyAIError)
-        typed(lambda: store.write({"version": 1, "serial": 9, "phase": "intent"}), len(content))
+        typed(
+            lambda: store.write({"version": 1, "serial": 9, "phase": "intent", "fingerprint": "f"}),
+            len(content),
+        )
     finally:
         path.unlink(missing_ok=True)
 

@@ -214,7 +214,7 @@ def batch(maker: Maker) -> None:
         operator = maker.operator(BATCH, audios=running, max_in_flight=2, **files)
         maker.killed("batch-killed", operator, when="after", skip=2, **SUBMIT)
     # So a chunk is made of few segments.
-    Ledger.__init__.__defaults__ = (2,)  # type: ignore[misc]
+    Ledger.__init__.__defaults__ = (2,)
     with maker.fresh():
         operator = maker.operator(BATCH, audios=running, max_in_flight=2, deferrable=True, **files)
         maker.deferred("batch-deferred", operator, lambda: None)

@@ -19,10 +19,10 @@ from tests.support.captures import listens, marked
 from tests.support.s3 import s3
 
 if TYPE_CHECKING or AIRFLOW_V_3_2_PLUS:
-    from airflow.sdk._shared.module_loading import import_string
+    from airflow.sdk._shared.module_loading import import_string as import_string
     from airflow.sdk.serde import deserialize, serialize
 else:
-    from airflow.sdk.module_loading import import_string
+    from airflow.sdk.module_loading import import_string as import_string
     from airflow.serialization.serde import deserialize, serialize
 
 SPOKEN = "the quick brown fox jumps over the lazy dog"
