@@ -13,6 +13,12 @@ _URL = re.compile(
     r"(?:https?|wss?|ftp|s3|gs|abfss?)://[^\s'\"<>]+?(?=[,.;:)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE
 )
 _SECRET_NAME = re.compile(r"sig|token|key|secret|credential|password|auth", re.IGNORECASE)
+#: What states without an address fingerprint left out of a URL, wherever it stood.
+_ONCE_LEFT_OUT = re.compile(
+    r"x-(amz|goog|ms)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|expires|policy"
+    r"|(access_|auth_)?token|s[vepr]|st|spr|sk[stev]|skoid|sktid",
+    re.IGNORECASE,
+)
 #: What no text of one line holds, and what no UTF-8 can hold.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_TEXT = 500
@@ -95,6 +101,13 @@ def canonical_url(url: str) -> str:
     kept = [pair for pair in pairs if pair.partition("=")[0] not in signature]
     netloc = f"{user}@{host}" if is_user and user else host
     return urlunsplit((parts.scheme, netloc, parts.path, "&".join(kept), ""))
+
+
+def canonical_url_of_old_states(url: str) -> str:
+    """Return what :func:`canonical_url` was when states had no address fingerprint: less of the query counted."""
+    kept = [pair for pair in urlsplit(url).query.split("&") if pair]
+    kept = [pair for pair in kept if not _ONCE_LEFT_OUT.fullmatch(pair.partition("=")[0])]
+    return strip_url(url) + ("?" + "&".join(kept) if kept else "")
 
 
 def address_without_query(url: str) -> str:

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_official
-from airflow_provider_assemblyai.api.sanitize import address_without_query
+from airflow_provider_assemblyai.api.sanitize import address_without_query, canonical_url_of_old_states
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
@@ -24,6 +24,7 @@ from airflow_provider_assemblyai.jobs.state import (
     ReusePolicy,
     can_resume,
     fingerprint_of,
+    hash_of,
     job_identity,
 )
 from airflow_provider_assemblyai.jobs.state_store import (
@@ -134,7 +135,7 @@ class SubmissionFactory:
             if fingerprint is None:
                 raise identified.error or InvalidInput("The audio is not known.")
             store = self._state_store(context, shared, warn=True)
-            found = store.read()
+            found = self._with_identity_of_now(store.read(), fingerprint)
         except (InvalidInput, StorageError):
             # The audio may be on another machine, or gone. What it became is paid for and must not be lost.
             shared = None
@@ -190,6 +191,21 @@ class SubmissionFactory:
             return None
         identity = f"url without query:{address_without_query(str(self.audio))}"
         return fingerprint_of(self.conn_id, identity, self.config)
+
+    def _with_identity_of_now(self, found: JobState | None, fingerprint: str) -> JobState | None:
+        """
+        Return a state with what identifies its recording now, if it is from when less of a URL's query counted.
+
+        Its job is this one's if the URL is the very same; else it is not known which recording it was.
+        """
+        url, address = str(self.audio), self._address_fingerprint()
+        if found is None or address is None or "address_fingerprint" in found:
+            return found
+        old = fingerprint_of(self.conn_id, f"url:{canonical_url_of_old_states(url)}", self.config)
+        if found.get("fingerprint") != old:
+            return found
+        same = old == fingerprint or hash_of(url) in found.get("url_hashes", [])
+        return {**found, "address_fingerprint": address, "fingerprint": fingerprint if same else old}
 
     def _shared_record(self, context: Context, fingerprint: str | None) -> SharedRecord | None:
         """Return the record that other tasks with the same input share, if they do."""

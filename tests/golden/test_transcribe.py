@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from tests.golden.conftest import Restored
 from tests.golden.moments import names
@@ -66,6 +67,17 @@ def test_an_address_that_is_signed_anew_is_the_same_recording(restored: Callable
     )
     assert anew != signed
     assert_done(found, found.retry(audio=anew))
+    assert found.paid == {}
+
+
+@HOMES
+def test_an_address_of_which_it_is_not_known_what_it_stands_for_pays_nothing(
+    restored: Callable[..., Restored], home: str
+) -> None:
+    found = restored("v1/transcribe-intent-token", home=home)
+    other = found.moment.content["arguments"]["audio"].replace("token=5a69", "token=6b70")
+    with pytest.raises(AirflowFailException, match="source_id"):
+        found.retry(audio=other)
     assert found.paid == {}
 
 
