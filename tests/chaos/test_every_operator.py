@@ -153,7 +153,9 @@ def test_a_kill_at_the_request_that_counts(
     emulator.release(then="reset")
     outcome = worker.outcome()
     assert billed(emulator) - before <= case.units
-    if case.ends == "lost":
+    if case.ends == "lost" and (when == "after" or "error" in outcome):
+        # The intent is recorded when the head of the request is out: a kill before its body may find none, and then
+        # the call was surely not made.
         assert outcome == {"error": "AirflowFailException"}, "whether it was paid for cannot be told"
     else:
         assert "result" in outcome, outcome

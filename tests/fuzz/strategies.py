@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from types import ModuleType
 from typing import Any
 
 from hypothesis import strategies as st
 
-import airflow_provider_assemblyai
 from tests.support.odd_values import odd_values
 
 #: JSON of any shape.
@@ -37,34 +33,6 @@ BOOLEANS: st.SearchStrategy[Any] = st.sampled_from([True, False, "true", "False"
 SECONDS: st.SearchStrategy[Any] = st.sampled_from(
     [0.001, 1, 30.5, 3600, timedelta(seconds=5), timedelta(hours=1)]
 )
-
-
-def modules() -> list[ModuleType]:
-    """Return every module of the package but the emulator's, which is another product."""
-    package = airflow_provider_assemblyai
-    names = [found.name for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
-    return [importlib.import_module(name) for name in names if ".emulator" not in name]
-
-
-def concrete(base: type, *, done_by: str) -> list[type]:
-    """
-    Return the classes of the package that can be used as they are.
-
-    :param base: what they are derived from.
-    :param done_by: the method that Airflow calls; a class that has none of its own is a base of others.
-    """
-    found = {
-        one
-        for module in modules()
-        for one in vars(module).values()
-        if inspect.isclass(one) and issubclass(one, base) and one.__module__ == module.__name__
-    }
-    usable = [
-        one
-        for one in found
-        if not inspect.isabstract(one) and getattr(one, done_by) is not getattr(base, done_by)
-    ]
-    return sorted(usable, key=lambda one: one.__qualname__)
 
 
 def arguments_of(cls: type, also: Iterable[type] = ()) -> dict[str, bool]:

@@ -19,7 +19,6 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowSkipException,
-    BaseOperator,
     BaseSensorOperator,
     TaskDeferred,
 )
@@ -45,15 +44,15 @@ from tests.fuzz.strategies import (
     NoStrategy,
     arguments,
     arguments_of,
-    concrete,
     good,
 )
 from tests.integration.conftest import StateStore, TaskInstance
+from tests.support import inventory
 from tests.support.odd_values import PRIVATE, odd_values
 from tests.support.refusing_server import RefusingServer
 
-OPERATORS = concrete(BaseOperator, done_by="execute")
-TRIGGERS = concrete(BaseTrigger, done_by="run")
+OPERATORS = inventory.operators()
+TRIGGERS = inventory.triggers()
 CONN = "fuzz"
 TRANSCRIPT = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 PATHS = ("audio", "audios", "source", "output_path")
@@ -157,6 +156,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "name": strings(None, "a name", "\N{LATIN SMALL LETTER E WITH ACUTE}"),
         "chars_per_caption": counts(1, 100),
         # of jobs
+        "source_id": strings(None, "monday", "monday/1"),
         "transfer": strings(*TRANSFERS),
         "on_same_url": strings("adopt", "resubmit", "fail"),
         "on_missing": strings("fail", "resubmit"),

@@ -46,7 +46,7 @@ from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.storage.lease import Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import open_record, seal
-from tests.fuzz.answers import ATTACKS, JSON, bounded, contents, damaged, each, lines, parsers
+from tests.fuzz.answers import ATTACKS, JSON, as_bytes, bounded, contents, damaged, each, lines, parsers
 from tests.golden.moments import HERE, names
 from tests.integration.conftest import StateStore, TaskInstance, import_string
 from tests.support import inventory
@@ -271,6 +271,7 @@ CAPTURED = [json.loads(path.read_text()) for path in HERE.glob("v1/capture-*/out
 
 @parsers
 @each("content", ATTACKS)
+@each("content", [as_bytes({**CAPTURED[0], "recorded": [odd]}) for odd in ([], [1], [1, 2, 3], [None, 2])])
 @given(content=contents(CAPTURED))
 def test_a_segment_of_a_capture(folder: Path, content: bytes) -> None:
     outputs = OutputFiles.at(str(folder / "captured"), "show")

@@ -105,6 +105,8 @@ VARIANTS: Mapping[type[kinds.Fault], Rules] = {
     kinds.StreamWarn: [{"after": 0.3}],
     kinds.StreamReviseSpeakers: [{"after": 0.3}],
     kinds.StreamIgnoreTerminate: [{}],
+    kinds.StreamMute: [{"after": 0.3}],
+    kinds.StreamStateAudio: [{}],
 }
 SPEECH = (kinds.WireFault, kinds.ClockFault, kinds.SubmitFault)
 GATEWAY = (kinds.WireFault, kinds.GatewayFault)

@@ -89,6 +89,13 @@ class SegmentStore:
         :param tries: how many there were.
         :raises StateUnknown: a segment cannot be read; a retry may help.
         """
+        try:
+            return self._read(tries)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            # What a version without checksums wrote may be damaged in its parts.
+            raise StateUnknown(f"The segments in {self.folder.path} are damaged.") from None
+
+    def _read(self, tries: int) -> CaptureData:
         data = CaptureData()
         for number in range(1, tries + 1):
             reconnects = index = 0
@@ -99,11 +106,10 @@ class SegmentStore:
                 reconnects = segment["reconnects"]
                 index += 1
             data.reconnects += reconnects
-        try:
-            # What a version without checksums wrote may be damaged in its messages.
-            transcript(data, data.turns(), self.config.channels)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise StateUnknown(f"The segments in {self.folder.path} are damaged.") from None
+        # All that is made of it later is made once here, where an error still names the place.
+        transcript(data, data.turns(), self.config.channels)
+        data.gaps(self.config.end_ms, self.config.channels)
+        _ = data.billed_seconds, data.captured_ms
         return data
 
     def merge_audio(self, data: CaptureData, outputs: OutputFiles) -> str | None:
