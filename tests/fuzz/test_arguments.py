@@ -156,7 +156,6 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "name": strings(None, "a name", "\N{LATIN SMALL LETTER E WITH ACUTE}"),
         "chars_per_caption": counts(1, 100),
         # of jobs
-        "source_id": strings(None, "monday", "monday/1"),
         "transfer": strings(*TRANSFERS),
         "on_same_url": strings("adopt", "resubmit", "fail"),
         "on_missing": strings("fail", "resubmit"),
