@@ -54,6 +54,9 @@ Status = Literal["queued", "processing", "completed", "error"]
 #: and entities, and for scripts that take six bytes a letter.
 MAX_TRANSCRIPT_BYTES: Final = 256 * 1024 * 1024
 
+#: The last second that Python can write as a date.
+LAST_SECOND: Final = 253_402_300_799.0
+
 #: Bytes; a longer body is not worth parsing for one word of it.
 _LONG = 64 * 1024
 
@@ -315,13 +318,13 @@ def _about(transcript_id: str, method: str, read: Callable[[Reply], T]) -> Call[
 
 def parse_time(text: object) -> float | None:
     """
-    Return a time of the list as seconds since the epoch; None if it cannot be read.
+    Return a time of the list as seconds since the epoch; None if it cannot be read, or is before that.
 
     :param text: an ISO 8601 time; without a zone it is UTC, as the service's times are.
     """
     try:
         found = datetime.fromisoformat(text)  # type: ignore[arg-type]
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return finite((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), 0.0, LAST_SECOND)
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -86,7 +86,7 @@ class Decoder:
         return zlib.decompressobj(self._window)
 
 
-class Body:
+class ReceivedBody:
     """
     Collects an answer.
 

@@ -39,7 +39,7 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.regions import Hosts, is_loopback
 from airflow_provider_assemblyai.api.retry_rules import backoff, may_repeat
 from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
-from airflow_provider_assemblyai.client.body import ACCEPT_ENCODING, Body, BrokenBody, Decoder
+from airflow_provider_assemblyai.client.body import ACCEPT_ENCODING, BrokenBody, Decoder, ReceivedBody
 
 if TYPE_CHECKING:
     import requests
@@ -298,7 +298,7 @@ class Client(_BaseClient):
                         stream=True,
                     )
                 with closing(answer):
-                    body = Body(answer.headers.get("Content-Encoding", ""), call.max_bytes)
+                    body = ReceivedBody(answer.headers.get("Content-Encoding", ""), call.max_bytes)
                     for block in answer.raw.stream(_PIECE, decode_content=False):
                         body.add(block)
                         watchdog.allow(seconds := self._allowed_time(call, left, body.received))
@@ -424,7 +424,7 @@ class AsyncClient(_BaseClient):
                     extensions={"trace": trace},
                 ) as answer,
             ):
-                body = Body(answer.headers.get("content-encoding", ""), call.max_bytes)
+                body = ReceivedBody(answer.headers.get("content-encoding", ""), call.max_bytes)
                 async for block in answer.aiter_raw():
                     body.add(block)
                     limit.reschedule(started + (seconds := self._allowed_time(call, left, body.received)))

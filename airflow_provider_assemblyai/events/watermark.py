@@ -22,7 +22,7 @@ from typing import Any
 
 from airflow_provider_assemblyai.api.call import finite
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.transcripts import Row
+from airflow_provider_assemblyai.api.transcripts import LAST_SECOND, Row, parse_time
 
 #: Seconds that a transcript may take to appear in the list, by the service's own times. Above the settled moment
 #: everything that was emitted is remembered by its id, so this is also the price of a late one.
@@ -38,8 +38,6 @@ MAX_EVENTS = 200
 _AHEAD = 600.0
 #: Rows below the floor that show that a snapshot reaches it: one alone may have a wrong time.
 WITNESSES = 3
-#: The last second that Python can write as a date.
-_LAST_SECOND = 253_402_300_799.0
 
 _ENDED = ("completed", "error")
 _VERSION = 1
@@ -116,9 +114,9 @@ class ListReader:
         page = []
         for row in rows:
             if isinstance(row, Mapping) and isinstance(row.get("id"), str):
-                completed, audio_url = _parse(row.get("completed")), str(row.get("audio_url") or "")
+                completed, audio_url = parse_time(row.get("completed")), str(row.get("audio_url") or "")
                 entry = ListedTranscript(row["id"], str(row.get("status")), 0.0, completed, audio_url)
-                page.append((entry, _parse(row.get("created"))))
+                page.append((entry, parse_time(row.get("created"))))
         self._rows += page
         times = _believable([created for _, created in page], self.now)
         known = [created for created in times if created is not None]
@@ -199,32 +197,9 @@ def _next_known(times: Sequence[float | None]) -> list[float | None]:
     return found
 
 
-def parse_time(text: str) -> float:
-    """
-    Return seconds since the epoch.
-
-    :param text: an ISO 8601 time; without a zone it is UTC, as the service's times are.
-    :raises InvalidInput: for anything else.
-    """
-    found = _parse(text)
-    if found is None:
-        raise InvalidInput(f"{text!r} is not a time: write it as 2026-11-23T08:00:00+00:00.")
-    return found
-
-
 def format_time(seconds: float | None) -> str | None:
     """Return seconds since the epoch as ISO 8601 in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _parse(text: object) -> float | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        return finite((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), 0.0, _LAST_SECOND)
-    except (ValueError, OverflowError):
-        return None
 
 
 @dataclass
@@ -349,7 +324,7 @@ class Watermark:
 
 
 def _is_time(value: object) -> bool:
-    return finite(value, -_LAST_SECOND, _LAST_SECOND) is not None
+    return finite(value, -LAST_SECOND, LAST_SECOND) is not None
 
 
 def _are_times(value: object) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -17,7 +17,7 @@ from airflow_provider_assemblyai.api.regions import check_region
 from airflow_provider_assemblyai.api.sanitize import strip_url
 from airflow_provider_assemblyai.api.validation import check_choice, check_seconds, check_text, shown
 from airflow_provider_assemblyai.events.feed import Numbered, Subscriber, TranscriptFeed, shared_feed
-from airflow_provider_assemblyai.events.watermark import ListedTranscript, Watermark, format_time, parse_time
+from airflow_provider_assemblyai.events.watermark import ListedTranscript, Watermark, format_time
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling.connection import Connection
 from airflow_provider_assemblyai.triggers.base import StoredTrigger, check_place, shared_connection
@@ -185,4 +185,4 @@ def _moment(since: object) -> float:
             ) from None
     if since.year not in _YEARS:
         raise InvalidInput(f"since must be in the years {_YEARS[0]} to {_YEARS[-1]}, not {since.year}.")
-    return parse_time(since.isoformat())
+    return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()

@@ -47,7 +47,8 @@ ATTACKS = [
     b'"' + b"\\u0000" * 100 + b'"',
 ]
 
-ODD: st.SearchStrategy[Any] = st.one_of(
+#: A value of a field.
+_FIELD: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
@@ -62,7 +63,7 @@ ODD: st.SearchStrategy[Any] = st.one_of(
 )
 #: JSON of any shape.
 JSON: st.SearchStrategy[Any] = st.recursive(
-    ODD,
+    _FIELD,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )

@@ -10,14 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.fuzz.answers import JSON
 from tests.support.odd_values import odd_values
 
-#: JSON of any shape.
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
-    max_leaves=20,
-)
 #: A value of any kind; the catalogue is drawn from by its index, because some of it can be used only once.
 ODD: st.SearchStrategy[Any] = st.one_of(
     st.integers(0, len(odd_values()) - 1).map(lambda index: odd_values()[index]),
