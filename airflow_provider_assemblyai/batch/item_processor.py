@@ -21,6 +21,7 @@ from airflow_provider_assemblyai.api.errors import (
     TaskKilled,
     TranscriptFailed,
 )
+from airflow_provider_assemblyai.api.sanitize import canonical_url_of_old_states
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
@@ -179,9 +180,11 @@ class ItemProcessor:
     def _fingerprint(self, in_flight: InFlightItem, source: AudioSource) -> str:
         try:
             source.validate()
-            source_id = in_flight.item.source_id
-            identity = source.identity() if source_id is None else f"id:{source_id}"
-            return fingerprint_of(self.settings.conn_id, identity, in_flight.item.config)
+            item = in_flight.item
+            identity = source.identity() if item.source_id is None else f"id:{item.source_id}"
+            if item.has_former_key:
+                identity = f"url:{canonical_url_of_old_states(item.audio)}"
+            return fingerprint_of(self.settings.conn_id, identity, item.config)
         except (InvalidInput, StorageError):
             # The audio may be gone. What it became is paid for and must not be lost.
             if not in_flight.transcript_id:
@@ -279,7 +282,7 @@ class ItemProcessor:
         return {
             "key": in_flight.item.key,
             "content_version": in_flight.item.content_version,
-            "address_fingerprint": in_flight.item.address_fingerprint,
+            **in_flight.item.address_entry,
             "run": in_flight.run,
             "job_state": state if kept else None,
             "result": row,

@@ -18,12 +18,13 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.api.sanitize import (
     address_without_query,
     canonical_url,
+    canonical_url_of_old_states,
     escape,
     strip_url,
 )
 from airflow_provider_assemblyai.api.validation import shown
 from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, is_url
-from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of
+from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of, hash_of
 from airflow_provider_assemblyai.storage.atomic_files import file_name, output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
 
@@ -45,6 +46,7 @@ class Item:
     :param error: why it cannot be submitted.
     :param source_id: the user's name for the recording, or None.
     :param address_fingerprint: of a URL: what the key would be if its query did not count.
+    :param former_key: of a URL: the key that it had when less of its query counted, if that is another one.
     """
 
     key: str
@@ -57,6 +59,24 @@ class Item:
     error: str | None = None
     source_id: str | None = None
     address_fingerprint: str | None = None
+    former_key: str | None = None
+
+    @property
+    def has_former_key(self) -> bool:
+        """Whether it goes by the key that it had when less of its URL's query counted."""
+        return self.key == self.former_key
+
+    def with_former_key(self) -> Item:
+        """Return it under that key, with the name that its files had."""
+        if self.former_key is None:
+            return self
+        name = self.name.removesuffix(self.key[:12]) + self.former_key[:12]
+        return replace(self, key=self.former_key, name=name)
+
+    @property
+    def address_entry(self) -> dict[str, str | None]:
+        """What entries of the ledger hold of its address: nothing under a former key, which is known by that."""
+        return {} if self.has_former_key else {"address_fingerprint": self.address_fingerprint}
 
     def stored(self) -> dict[str, Any]:
         """Return what the plan and the ledger hold of it: never its address in a list, which may open it."""
@@ -67,8 +87,7 @@ class Item:
             return {**stored, "index": self.index}
         if self.audio:
             return {**stored, "path": self.audio}
-        orphan = {"source": self.source, "name": self.name, "address_fingerprint": self.address_fingerprint}
-        return {**stored, "orphaned": True, **orphan}
+        return {**stored, "orphaned": True, "source": self.source, "name": self.name, **self.address_entry}
 
 
 @dataclass
@@ -96,7 +115,7 @@ class InFlightItem:
             **self.item.stored(),
             "source": self.item.source,
             "name": self.item.name,
-            "address_fingerprint": self.item.address_fingerprint,
+            **self.item.address_entry,
             "run": self.run,
             "job_state": self.job_state,
         }
@@ -163,6 +182,8 @@ class Items:
         if "path" in stored:
             return self._found(stored["path"], version)
         item = self._at(stored["index"]) if stored["index"] < len(self._list) else None
+        if item is not None and item.former_key == stored["key"] and _may_be_of(item, stored):
+            item = item.with_former_key()
         if item is None or item.key != stored["key"]:
             raise InvalidInput(
                 "audios or config have changed since this task began: they must stay the same."
@@ -230,18 +251,22 @@ class Items:
         # In this thread: a store may have to ask Airflow for its connection.
         audio = check_address(given)
         self._tell_if_relative(given)
-        address = None
+        address = former = None
         if is_url(audio):
             identity, source = canonical_url(audio), strip_url(audio)
+            former = canonical_url_of_old_states(audio)
             address = f"url without query:{address_without_query(audio)}"
         else:
             identity = source = audio if "://" in audio else f"file://{audio}"
             source = strip_url(source) if "@" not in source else source
         name = output_name(audio)
         if source_id is not None:
-            identity, name, address = f"id:{source_id}", file_name(source_id), None
-        key = fingerprint_of(self._conn_id, identity, config)[:32]
-        alike = None if address is None else fingerprint_of(self._conn_id, address, config)[:32]
+            identity, name, address, former = f"id:{source_id}", file_name(source_id), None, None
+
+        def key_of(identity: str) -> str:
+            return fingerprint_of(self._conn_id, identity, config)[:32]
+
+        key = key_of(identity)
         return Item(
             key,
             audio,
@@ -251,7 +276,8 @@ class Items:
             index,
             version,
             source_id=source_id,
-            address_fingerprint=alike,
+            address_fingerprint=None if address is None else key_of(address),
+            former_key=None if former in (None, identity) else key_of(former),
         )
 
     def _tell_if_relative(self, given: object) -> None:
@@ -259,6 +285,12 @@ class Items:
         if not self._has_told_of_relative and "://" not in text and not text.startswith("/"):
             self._has_told_of_relative = True
             log.info("audios: relative paths, such as %s, are taken as below %s.", text, Path.cwd())
+
+
+def _may_be_of(item: Item, stored: Mapping[str, Any]) -> bool:
+    """Return whether the job of a line, if it has one, is for the URL that the list holds now."""
+    hashes = (stored.get("job_state") or {}).get("url_hashes")
+    return not hashes or hash_of(item.audio) in hashes
 
 
 def _identity_of_invalid(given: object, index: int) -> str:

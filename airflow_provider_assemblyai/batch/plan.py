@@ -11,12 +11,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypedDict, get_args
 
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item
 from airflow_provider_assemblyai.batch.ledger import Entry, check_key
-from airflow_provider_assemblyai.jobs.state import JOB
+from airflow_provider_assemblyai.jobs.state import JOB, NAME_IT, hash_of
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import (
     RecordKind,
@@ -82,6 +82,8 @@ class LedgerIndex:
         self._own_runs = own_runs
         #: key -> address of what this task instance has submitted.
         self._addresses: dict[bytes, bytes] = {}
+        #: key -> the URLs of its job, of entries by keys from when less of a URL's query counted.
+        self._urls: dict[bytes, Collection[bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -97,6 +99,28 @@ class LedgerIndex:
             self._addresses[key] = _digest(address)
         else:
             self._addresses.pop(key, None)
+        if "address_fingerprint" not in entry and _may_have_job(entry, status):
+            self._urls[key] = {_digest(one) for one in (entry.get("job_state") or {}).get("url_hashes", ())}
+        else:
+            self._urls.pop(key, None)
+
+    def with_known_key(self, item: Item) -> Item:
+        """
+        Return an item under the key by which the ledger knows it.
+
+        The ledger may be from when less of a URL's query counted. Then a job is this item's if it is for the very same
+        URL; else it is not known which recording it was, and nothing is submitted.
+        """
+        urls = None if item.former_key is None else self._urls.get(bytes.fromhex(item.former_key))
+        if urls is None or item in self:
+            return item
+        if _digest(hash_of(item.audio)) in urls:
+            return item.with_former_key()
+        error = (
+            "An older version has submitted this URL with the same or another query. Whether it is the same recording "
+            f"cannot be told, so nothing was submitted. {NAME_IT}"
+        )
+        return replace(item, error=error)
 
     def addresses_left(self, keys: Collection[bytes]) -> frozenset[bytes]:
         """

@@ -211,7 +211,7 @@ class BatchSession:
 
     def _items_with_versions(self, index: LedgerIndex) -> Iterator[Item]:
         """Yield all items, those that the ledger knows with their content version of now."""
-        every = iter(self._items)
+        every = map(index.with_known_key, self._items)
         with ThreadPoolExecutor(_VERSION_THREADS, thread_name_prefix="versions") as pool:
             while page := list(islice(every, _PAGE)):
                 yield from pool.map(lambda item: with_content_version(item) if item in index else item, page)

@@ -192,19 +192,25 @@ class SubmissionFactory:
         identity = f"url without query:{address_without_query(str(self.audio))}"
         return fingerprint_of(self.conn_id, identity, self.config)
 
+    def _former_fingerprint(self) -> str | None:
+        """Return what the fingerprint was when less of a URL's query counted; None where no query is part of it."""
+        if self.source_id is not None or not is_url(str(self.audio)):
+            return None
+        identity = f"url:{canonical_url_of_old_states(str(self.audio))}"
+        return fingerprint_of(self.conn_id, identity, self.config)
+
     def _with_identity_of_now(self, found: JobState | None, fingerprint: str) -> JobState | None:
         """
         Return a state with what identifies its recording now, if it is from when less of a URL's query counted.
 
         Its job is this one's if the URL is the very same; else it is not known which recording it was.
         """
-        url, address = str(self.audio), self._address_fingerprint()
+        address, old = self._address_fingerprint(), self._former_fingerprint()
         if found is None or address is None or "address_fingerprint" in found:
             return found
-        old = fingerprint_of(self.conn_id, f"url:{canonical_url_of_old_states(url)}", self.config)
         if found.get("fingerprint") != old:
             return found
-        same = old == fingerprint or hash_of(url) in found.get("url_hashes", [])
+        same = old == fingerprint or hash_of(str(self.audio)) in found.get("url_hashes", [])
         return {**found, "address_fingerprint": address, "fingerprint": fingerprint if same else old}
 
     def _shared_record(self, context: Context, fingerprint: str | None) -> SharedRecord | None:
@@ -213,7 +219,8 @@ class SubmissionFactory:
             return None
         outputs = OutputFiles.at(self.output_path, self._name())
         timeout = max(_SHORTEST_WAIT, self.deadline - time.time())
-        return SharedRecord(outputs, fingerprint, owner_of(context), is_owner_finished, self.control, timeout)
+        owner, former = owner_of(context), self._former_fingerprint()
+        return SharedRecord(outputs, fingerprint, owner, is_owner_finished, self.control, timeout, former)
 
     def _state_store(
         self, context: Context, shared: SharedRecord | None, *, warn: bool = False

@@ -132,6 +132,7 @@ class SharedRecord:
     :param is_finished: whether the task that an owner names has ended for good.
     :param control: of the task.
     :param timeout: seconds to wait for the lease.
+    :param former_fingerprint: of the input, as versions without a lease had it, if it was another one.
     :ivar exclusive: what only one task may do at a time.
     """
 
@@ -143,9 +144,14 @@ class SharedRecord:
         is_finished: Callable[[str], bool],
         control: TaskControl,
         timeout: float,
+        former_fingerprint: str | None = None,
     ) -> None:
         # Without the map index: the next run may find the same file at another place in its list.
         self._name = record_name(outputs, ("input", fingerprint))
+        former = (
+            self._name if former_fingerprint is None else record_name(outputs, ("input", former_fingerprint))
+        )
+        self._without_lease = [f"{name}.json" for name in dict.fromkeys((self._name, former))]
         self._folder = records_folder(outputs)
         self._records = self._folder.subfolder(self._name).subfolder("records")
         self._lease = Lease(self._folder.subfolder(self._name).subfolder("lease"), owner, is_finished)
@@ -160,8 +166,8 @@ class SharedRecord:
         for _ in range(_MAX_READS):
             names = self._names()
             if not names:
-                # As versions without a lease wrote it.
-                return read_record(self._folder, f"{self._name}.json", JOB)
+                found = (read_record(self._folder, name, JOB) for name in self._without_lease)
+                return next((record for record in found if record is not None), None)
             if (record := read_record(self._records, names[-1], JOB)) is not None:
                 return record
         raise StateUnknown(f"The record in {self._records.path} is replaced all the time.")

@@ -177,6 +177,7 @@ def transcribe(maker: Maker) -> None:
         "transcribe-intent-signed": {**url, "audio": SIGNED},
         "transcribe-intent-token": {**url, "audio": WITH_TOKEN},
         "transcribe-intent-output": {**url, "reuse": "output"},
+        "transcribe-intent-output-token": {**url, "audio": WITH_TOKEN, "reuse": "output"},
     }.items():
         with maker.fresh():
             # Directly after the service took it: the job is there, and nobody knows its id.
@@ -193,6 +194,7 @@ def transcribe(maker: Maker) -> None:
         "transcribe-stored": url,
         "transcribe-stored-upload": upload,
         "transcribe-stored-output": {**url, "reuse": "output"},
+        "transcribe-stored-output-token": {**url, "audio": WITH_TOKEN, "reuse": "output"},
         "transcribe-stored-without-waiting": {"audio": URL, "wait_for_completion": False},
         "transcribe-deleted": {**url, "delete_after": True},
         "transcribe-failed": {**url, "audio": f"{URL}?emulator=error:server", "max_resubmits": 0},
@@ -206,23 +208,24 @@ def transcribe(maker: Maker) -> None:
 
 
 def batch(maker: Maker) -> None:
-    audios = [f"https://example.com/{name}.wav" for name in "abc"]
     files = {"output_path": "{folder}/out", "upload_workers": 1, **QUICK}
-    running = [audios[0], audios[1] + SLOW, audios[2]]
-    with maker.fresh():
-        # One is done, one is in flight, and of one the answer is lost.
-        operator = maker.operator(BATCH, audios=running, max_in_flight=2, **files)
-        maker.killed("batch-killed", operator, when="after", skip=2, **SUBMIT)
-    # So a chunk is made of few segments.
-    Ledger.__init__.__defaults__ = (2,)
-    with maker.fresh():
-        operator = maker.operator(BATCH, audios=running, max_in_flight=2, deferrable=True, **files)
-        maker.deferred("batch-deferred", operator, lambda: None)
-    with maker.fresh():
-        failing = [*audios, "https://example.com/d.wav?emulator=error:download"]
-        maker.ended(
-            "batch-complete", maker.operator(BATCH, audios=failing, on_partial_failure="succeed", **files)
-        )
+    for suffix, token in {"": "", "-token": "&token=5a69"}.items():
+        audios = [f"https://example.com/{name}.wav?{token}".rstrip("?") for name in "abc"]
+        running = [audios[0], f"https://example.com/b.wav{SLOW}{token}", audios[2]]
+        with maker.fresh():
+            # One is done, one is in flight, and of one the answer is lost.
+            operator = maker.operator(BATCH, audios=running, max_in_flight=2, **files)
+            maker.killed(f"batch-killed{suffix}", operator, when="after", skip=2, **SUBMIT)
+        # So a chunk is made of few segments.
+        usual, Ledger.__init__.__defaults__ = Ledger.__init__.__defaults__, (2,)
+        with maker.fresh():
+            operator = maker.operator(BATCH, audios=running, max_in_flight=2, deferrable=True, **files)
+            maker.deferred(f"batch-deferred{suffix}", operator, lambda: None)
+        with maker.fresh():
+            failing = [*audios, f"https://example.com/d.wav?emulator=error:download{token}"]
+            operator = maker.operator(BATCH, audios=failing, on_partial_failure="succeed", **files)
+            maker.ended(f"batch-complete{suffix}", operator)
+        Ledger.__init__.__defaults__ = usual
 
 
 def paid_calls(maker: Maker) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.golden.conftest import Restored
+from tests.golden.moments import names
 
 HOMES = pytest.mark.parametrize("home", ["store", "file"])
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
@@ -33,10 +34,11 @@ def assert_complete(restored: Restored, summary: Any) -> None:
 
 @HOMES
 @MODES
+@pytest.mark.parametrize("name", names("batch-killed"))
 def test_a_batch_that_was_killed_pays_for_what_is_missing(
-    restored: Callable[..., Restored], home: str, deferrable: bool
+    restored: Callable[..., Restored], name: str, home: str, deferrable: bool
 ) -> None:
-    found = restored("v1/batch-killed", home=home)
+    found = restored(name, home=home)
     assert_complete(found, found.retry(deferrable=deferrable))
     assert found.paid == {}, "one was done, one in flight, and the answer of one was lost"
 
@@ -53,9 +55,12 @@ def test_what_was_surely_not_accepted_is_submitted_once(restored: Callable[..., 
 
 
 @pytest.mark.parametrize("fires_now", [False, True], ids=["fired before", "fires now"])
+@pytest.mark.parametrize("name", names("batch-deferred"))
 @HOMES
-def test_a_deferred_batch_goes_on(restored: Callable[..., Restored], home: str, fires_now: bool) -> None:
-    found = restored("v1/batch-deferred", home=home)
+def test_a_deferred_batch_goes_on(
+    restored: Callable[..., Restored], name: str, home: str, fires_now: bool
+) -> None:
+    found = restored(name, home=home)
     in_flight = {job["audio_url"] for job in found.moment.jobs}
     missing = [audio for audio in found.moment.content["arguments"]["audios"] if audio not in in_flight]
     assert_complete(found, found.resume(fires_now=fires_now))
@@ -64,10 +69,11 @@ def test_a_deferred_batch_goes_on(restored: Callable[..., Restored], home: str, 
 
 @HOMES
 @MODES
+@pytest.mark.parametrize("name", names("batch-deferred"))
 def test_a_deferred_batch_that_is_killed_goes_on(
-    restored: Callable[..., Restored], home: str, deferrable: bool
+    restored: Callable[..., Restored], name: str, home: str, deferrable: bool
 ) -> None:
-    found = restored("v1/batch-deferred", home=home)
+    found = restored(name, home=home)
     in_flight = {job["audio_url"] for job in found.moment.jobs}
     missing = [audio for audio in found.moment.content["arguments"]["audios"] if audio not in in_flight]
     assert_complete(found, found.retry(deferrable=deferrable))
@@ -75,11 +81,35 @@ def test_a_deferred_batch_that_is_killed_goes_on(
 
 
 @HOMES
-def test_another_run_of_a_complete_batch_pays_nothing(restored: Callable[..., Restored], home: str) -> None:
-    found = restored("v1/batch-complete", home=home)
+@pytest.mark.parametrize("name", names("batch-complete"))
+def test_another_run_of_a_complete_batch_pays_nothing(
+    restored: Callable[..., Restored], name: str, home: str
+) -> None:
+    found = restored(name, home=home)
     before = manifest(found)
-    found.context["ti"].run_id = "another_run"
-    summary = found.retry()
-    assert (summary["completed"], summary["reused"], summary["failed"]) == (3, 3, 1)
-    assert found.paid == {}
-    assert [{**row, "reused": None} for row in manifest(found)] == [{**row, "reused": None} for row in before]
+    billed = found.emulator.counters()["billed"]
+    for number in ("another", "and another"):
+        found.context["ti"].run_id = f"{number}_run"
+        summary = found.retry()
+        assert (summary["completed"], summary["reused"], summary["failed"]) == (3, 3, 1)
+        assert found.emulator.counters()["billed"] == billed
+    rows = [{**row, "reused": None} for row in manifest(found)]
+    assert [row for row in rows if row["status"] == "completed"] == [
+        {**row, "reused": None} for row in before if row["status"] == "completed"
+    ]
+
+
+@HOMES
+@MODES
+@pytest.mark.parametrize("name", [name for name in names("batch-") if name.endswith("-token")])
+def test_addresses_of_which_it_is_not_known_what_they_stand_for_pay_nothing(
+    restored: Callable[..., Restored], name: str, home: str, deferrable: bool
+) -> None:
+    found = restored(name, home=home)
+    begun = [job["audio_url"] for job in found.moment.jobs]
+    others = [url.replace("token=5a69", "token=6b70") for url in begun if url.endswith("token=5a69")]
+    summary = found.retry(audios=others, deferrable=deferrable, on_partial_failure="succeed")
+    unknown = [row for row in manifest(found) if row["error"] and "source_id" in row["error"]]
+    assert len(unknown) == len([url for url in others if "error:download" not in url])
+    assert found.paid == ({"jobs": 1} if "complete" in name else {}), "one whose job had failed"
+    assert summary["not_submitted"] == 0

@@ -71,10 +71,11 @@ def test_an_address_that_is_signed_anew_is_the_same_recording(restored: Callable
 
 
 @HOMES
+@pytest.mark.parametrize("name", [name for name in names("transcribe-") if name.endswith("-token")])
 def test_an_address_of_which_it_is_not_known_what_it_stands_for_pays_nothing(
-    restored: Callable[..., Restored], home: str
+    restored: Callable[..., Restored], name: str, home: str
 ) -> None:
-    found = restored("v1/transcribe-intent-token", home=home)
+    found = restored(name, home=home)
     other = found.moment.content["arguments"]["audio"].replace("token=5a69", "token=6b70")
     with pytest.raises(AirflowFailException, match="source_id"):
         found.retry(audio=other)
@@ -118,8 +119,11 @@ def test_a_finished_task_that_is_cleared_takes_up_its_result(
     assert found.paid == {}
 
 
-def test_another_run_takes_up_what_lies_at_the_output_path(restored: Callable[..., Restored]) -> None:
-    found = restored("v1/transcribe-stored-output", home="file")
+@pytest.mark.parametrize("name", names("transcribe-stored-output"))
+def test_another_run_takes_up_what_lies_at_the_output_path(
+    restored: Callable[..., Restored], name: str
+) -> None:
+    found = restored(name, home="file")
     found.context["ti"].run_id = "another_run"
     assert_done(found, found.retry())
     assert found.paid == {}
