@@ -317,7 +317,7 @@ def create_file(path: ObjectStoragePath, content: str) -> bool:
             return _create_local(Path(path.path), data)
         path.fs.invalidate_cache()
         _make_folder(path)
-        if _can_create(path.parent):
+        if can_create(path.parent):
             try:
                 path.fs.pipe_file(path.path, data, mode="create")
             except FileExistsError:
@@ -398,22 +398,27 @@ def _create_local(target: Path, data: bytes) -> bool:
     return True
 
 
-#: Folder -> whether its store refuses to create what is there. Asked once in a process.
+#: Folder -> whether its store refuses to create what is there. Asked once in a process for all of an output path.
 _creating: dict[str, bool] = {}
 _creating_lock = threading.Lock()
 
 
-def _can_create(folder: ObjectStoragePath) -> bool:
+def can_create(folder: ObjectStoragePath) -> bool:
     """Return whether the store of a folder creates a file only if it is not there: tried, because some only say so."""
+    if folder.protocol in _LOCAL:
+        return True
+    where = str(folder).partition("/.assemblyai")[0]
     with _creating_lock:
-        if (known := _creating.get(str(folder))) is not None:
+        if (known := _creating.get(where)) is not None:
             return known
-        able = _creating[str(folder)] = _creates_once(folder)
+        with store_errors("output_path", _uri(folder)):
+            _make_folder(folder / "x")
+            able = _creating[where] = _creates_once(folder)
     if not able:
         log.warning(
-            "The store of %s cannot create a file only if it is not there. Tasks that begin at the same moment may take "
-            "one name for two recordings, and overwrite each other's files.",
-            folder,
+            "The store of %s cannot create a file only if it is not there. Tasks that begin at the same moment may submit "
+            "one recording twice, or take one name for two recordings and overwrite each other's files.",
+            where,
         )
     return able
 

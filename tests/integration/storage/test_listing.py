@@ -4,36 +4,13 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from typing import Any
 
 import pytest
-from airflow.sdk.io import attach
-from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.storage.atomic_files import create_file, open_path
 from airflow_provider_assemblyai.storage.listing import list_media, list_names
-
-
-class Store(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
-    """A store some of whose folders cannot be listed."""
-
-    store: dict[str, Any] = {}  # noqa: RUF012 - so it is in the class above
-    pseudo_dirs = [""]  # noqa: RUF012
-    cachable = False
-    broken: OSError | None = None
-
-    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> Any:
-        if self.broken is not None and path.rstrip("/").endswith("2026"):
-            raise self.broken
-        return super().ls(path, detail=detail, **kwargs)
-
-
-def attached(fs: Store) -> str:
-    """Return the begin of URIs that lead to a store."""
-    attach("memory", conn_id=(name := uuid.uuid4().hex), fs=fs)
-    return f"memory://{name}@"
+from tests.support.stores import Overwriting, Store, WithoutMode, attached
 
 
 @pytest.fixture
@@ -76,24 +53,6 @@ def test_a_store_that_refuses_a_second_file_of_one_name(store: Store) -> None:
     assert [create_file(path, text) for text in ("first", "second")] == [True, False]
     assert store.cat_file("/out/new.json") == b"first"
     assert [entry["name"] for entry in store.ls("/out")] == ["/out/new.json"], "nothing is left of the test"
-
-
-class Overwriting(Store):
-    """A store that takes the mode, and overwrites."""
-
-    protocol = "memory"
-
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-        super().pipe_file(path, value)
-
-
-class WithoutMode(Store):
-    """A store that does not know the mode."""
-
-    def pipe_file(self, path: str, value: bytes, **kwargs: Any) -> None:
-        if kwargs:
-            raise TypeError("pipe_file() got an unexpected keyword argument 'mode'")
-        super().pipe_file(path, value)
 
 
 @pytest.mark.parametrize("kind", [Overwriting, WithoutMode])
