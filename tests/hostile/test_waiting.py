@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
@@ -264,6 +264,19 @@ def test_a_model_whose_answer_never_comes_is_lost_and_not_asked_again(
         with pytest.raises(ResponseLost):
             execute(task)
         assert server.wait_until_left(GENEROUS)
+        assert sum(head.startswith(b"POST") for head in server.heads) == 1
+
+
+def test_an_answer_that_a_filter_ended_is_not_taken_for_a_whole_one(
+    connect: Callable[[HostileServer], None],
+) -> None:
+    answer = {"choices": [{"message": {"content": "Half a sen"}, "finish_reason": "content_filter"}]}
+    with hostile(lambda exchange: exchange.json(answer)) as server:
+        connect(server)
+        task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5")
+        with pytest.raises(AirflowFailException, match=r"content_filter.*on_truncation") as caught:
+            execute(task)
+        assert "Half" not in str(caught.value)
         assert sum(head.startswith(b"POST") for head in server.heads) == 1
 
 
