@@ -264,7 +264,7 @@ def test_a_host_with_another_name_never_sees_the_key(send: Any, certificates: An
 
 def test_a_handshake_that_never_ends(send: Any) -> None:
     """Something takes the connection, and says nothing or garbage in the place of a handshake."""
-    for attack in (catalogue.silence, catalogue.drip_on_head):
+    for attack in (catalogue.silence, catalogue.drip_on_head, catalogue.drip_on_handshake):
         with hostile(attack) as server:
             server.url = server.url.replace("http://", "https://")
             found = outcome(send, server, replace(transcripts.get(ID), timeout=SECONDS))
