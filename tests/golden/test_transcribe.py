@@ -73,6 +73,15 @@ def test_a_job_from_before_the_intent_is_not_taken_for_this_one(
     assert found.paid == {}
 
 
+@HOMES
+def test_a_retry_of_what_is_finished_pays_nothing_whatever_a_clear_would_do(
+    restored: Callable[..., Restored], home: str
+) -> None:
+    found = restored("v1/transcribe-stored", home=home)
+    assert_done(found, found.retry(reuse=False))
+    assert found.paid == {}
+
+
 def test_how_often_a_job_was_submitted_again_is_not_forgotten(restored: Callable[..., Restored]) -> None:
     found = restored("v1/transcribe-intent", home="store", jobs=False)
     store = found.context["task_state_store"]
