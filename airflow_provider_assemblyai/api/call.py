@@ -344,11 +344,11 @@ class Call(Generic[T]):
 
     @property
     def read_timeout(self) -> float:
-        """Seconds between two pieces of the answer: 30, and for an upload one more for each 500 kB."""
+        """Seconds between two pieces of the answer: 30, for a paid call 600, for an upload one more for each 500 kB."""
         if self.timeout is not None:
             return self.timeout
         if self.body is None:
-            return _TIMEOUT
+            return PAID_TIMEOUT if self.until_deadline else _TIMEOUT
         return 60.0 + (2_200_000_000 if self.body.size is None else self.body.size) / 500_000
 
     @property

@@ -317,6 +317,16 @@ class Client(_BaseClient):
         return self._reply(answer.status_code, answer.headers.items(), received)
 
 
+def without_proxy(*urls: str) -> dict[str, None]:
+    """
+    Return the ``mounts`` of an httpx client for which this machine takes no proxy: that would get the key in clear.
+
+    :param urls: that the client is used for.
+    """
+    parts = [urlsplit(url) for url in urls]
+    return {f"all://{one.netloc}": None for one in parts if is_loopback(one.hostname or "")}
+
+
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
     # Loading the CA bundle takes 30 ms and more; every client of this process shares one.
@@ -350,16 +360,10 @@ class AsyncClient(_BaseClient):
             follow_redirects=False,
             # Longer than the usual time between two polls: each new connection is a handshake on the event loop.
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=45.0),
-            mounts=self._without_proxy(),
+            mounts=without_proxy(self.hosts.speech, self.hosts.gateway, self.hosts.token),
             event_hooks={"response": [_forget_redirect]},
         )
         return self
-
-    def _without_proxy(self) -> dict[str, None]:
-        """Return the hosts that are this machine: between it and itself a proxy would get the key in clear."""
-        urls = (self.hosts.speech, self.hosts.gateway, self.hosts.token)
-        parts = [urlsplit(url) for url in urls]
-        return {f"all://{one.netloc}": None for one in parts if is_loopback(one.hostname or "")}
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()

@@ -12,7 +12,7 @@ import json
 from typing import Any, Final
 
 from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion
 from pydantic_ai.exceptions import ModelHTTPError, UnexpectedModelBehavior
 from pydantic_ai.models import Model
@@ -25,7 +25,7 @@ from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply
 from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.validation import shown
-from airflow_provider_assemblyai.client.http import check_key
+from airflow_provider_assemblyai.client.http import check_key, without_proxy
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 
 #: Where a task sets no other: the service's own default is 1000, and it truncates silently.
@@ -75,8 +75,11 @@ class AssemblyAILLMHook(PydanticAIHook):
             url = f"{client.hosts.gateway}/v1"
         # The service documents the bare key; the client's own header would say Bearer.
         headers = {"Authorization": key}
+        http_client = DefaultAsyncHttpxClient(mounts=without_proxy(url), follow_redirects=False)
         return {
-            "openai_client": AsyncOpenAI(api_key=key, base_url=url, default_headers=headers, max_retries=0)
+            "openai_client": AsyncOpenAI(
+                api_key=key, base_url=url, default_headers=headers, max_retries=0, http_client=http_client
+            )
         }
 
     def _resolve_own_model(self, **forwarded: Any) -> Model:

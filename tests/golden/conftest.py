@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,19 @@ class Restored:
 def restored(emulator: Emulator, tmp_path: Path) -> Callable[..., Restored]:
     """Put a moment in its place: files, jobs, and the state store of a task."""
 
-    def put(name: str, *, home: str = "both", jobs: bool = True, age: float = 0.0) -> Restored:
+    def put(
+        name: str,
+        *,
+        home: str = "both",
+        jobs: bool = True,
+        age: float = 0.0,
+        older: Sequence[dict[str, Any]] = (),
+    ) -> Restored:
         """
         :param home: where the state is: ``store``, ``file`` or ``both``.
         :param jobs: whether the service has the jobs.
         :param age: seconds that have passed since.
+        :param older: jobs that the service had before all of them.
         """
         upload = (
             AssemblyAIHook().send(transcripts.upload(Recording())) if "{upload}" in text_of(name) else None
@@ -109,7 +117,7 @@ def restored(emulator: Emulator, tmp_path: Path) -> Callable[..., Restored]:
         (tmp_path / "monday.wav").write_bytes(RECORDING)
         (tmp_path / "show.pcm").write_bytes(marked(30))
         moment = restore(name, tmp_path, emulator.url, age=age, upload=upload)
-        for job in moment.jobs if jobs else moment.jobs[:1]:
+        for job in (*older, *(moment.jobs if jobs else moment.jobs[:1])):
             emulator.add_transcript(**job)
         emulator.advance(4000)
         store = StateStore()

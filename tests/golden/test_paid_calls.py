@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_assemblyai.api.errors import GatewayTimeout
 from tests.golden.conftest import Restored
 
 OPERATORS = pytest.mark.parametrize("name", ["llm", "decorated", "understand"])
@@ -64,3 +65,11 @@ def test_a_task_that_waits_for_its_turn_calls_once(
     assert found.resume(fires_now=fires_now)["output"]
     assert found.paid == one_call(name)
     assert found.context["ti"].xcoms["attempts"] == 2
+
+
+def test_a_task_that_would_have_to_wait_again_keeps_its_deadline(restored: Callable[..., Restored]) -> None:
+    found = restored("v1/llm-deferred", age=7200)
+    found.emulator.fault("rate_limit", path="/v1/chat/completions", retry_after=1)
+    with pytest.raises(GatewayTimeout):
+        found.resume(fires_now=False)
+    assert found.paid == {}

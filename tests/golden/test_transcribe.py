@@ -59,6 +59,40 @@ def test_what_was_surely_not_accepted_is_submitted_once(
     assert found.emulator.counters()["uploads"] == uploads, "the upload is used again"
 
 
+@HOMES
+def test_a_job_from_before_the_intent_is_not_taken_for_this_one(
+    restored: Callable[..., Restored], home: str
+) -> None:
+    stale = {
+        "audio_url": "https://example.com/calls/monday.mp3",
+        "transcript_id": "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69",
+        "speech_models": ["universal-3-5-pro", "universal-2"],
+    }
+    found = restored("v1/transcribe-intent", home=home, older=[stale])
+    assert_done(found, found.retry())
+    assert found.paid == {}
+
+
+@HOMES
+def test_a_retry_of_what_is_finished_pays_nothing_whatever_a_clear_would_do(
+    restored: Callable[..., Restored], home: str
+) -> None:
+    found = restored("v1/transcribe-stored", home=home)
+    assert_done(found, found.retry(reuse=False))
+    assert found.paid == {}
+
+
+def test_how_often_a_job_was_submitted_again_is_not_forgotten(restored: Callable[..., Restored]) -> None:
+    found = restored("v1/transcribe-intent", home="store", jobs=False)
+    store = found.context["task_state_store"]
+    state = json.loads(store.values["assemblyai"])
+    store.values["assemblyai"] = json.dumps({**state, "resubmits": 2})
+    found.emulator.fault("fail_job", error="server", times=None)
+    with pytest.raises(AirflowFailException, match="failed"):
+        found.retry()
+    assert found.paid == {"jobs": 1}
+
+
 def test_an_address_that_is_signed_anew_is_the_same_recording(restored: Callable[..., Restored]) -> None:
     found = restored("v1/transcribe-intent-signed")
     signed = found.moment.content["arguments"]["audio"]

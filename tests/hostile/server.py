@@ -49,7 +49,7 @@ class Exchange:
         self._connection = connection
         self.head = head
         self.elsewhere = elsewhere
-        self.method, self.path = head.decode("latin-1").split(" ")[:2]
+        self.method, self.path, *_ = (*head.decode("latin-1").split(" "), "", "")
 
     def send(self, data: bytes) -> None:
         """Send bytes; a :class:`OSError` says that the other side has gone."""
@@ -161,6 +161,8 @@ def _read_head(connection: socket.socket) -> bytes:
         if not block:
             return b""
         data += block
+        if data.startswith(b"\x16"):
+            return data  # of a TLS handshake, which has no head
     head, _, body = data.partition(b"\r\n\r\n")
     length = next(
         (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
@@ -200,6 +202,12 @@ def drip_on_status_line(exchange: Exchange) -> None:
 def drip_on_head(exchange: Exchange) -> None:
     exchange.send(b"HTTP/1.1 200 OK\r\nX-Long: ")
     exchange.drip(b"x")
+
+
+def drip_on_handshake(exchange: Exchange) -> None:
+    """In the place of a TLS handshake: a record that is long, and allowed."""
+    exchange.send(b"\x16\x03\x03\x40\x00")
+    exchange.drip(b"\x02")
 
 
 def endless_interim_answers(exchange: Exchange) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
+from airflow_provider_assemblyai.api import call as api_call
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.call import MAX_BYTES, Call
 from airflow_provider_assemblyai.api.errors import (
@@ -196,6 +198,26 @@ def test_a_long_answer_over_a_slow_line_is_read_to_its_end(send: Any) -> None:
     assert isinstance(found, TransportError)
 
 
+def test_what_is_paid_for_is_waited_for_as_long_as_the_task_may_take(
+    send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only as long as where no task sets a time."""
+
+    def slowly(exchange: catalogue.Exchange) -> None:
+        body = b" " * 10 + json.dumps(catalogue.TRANSCRIPT).encode()
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        for number in range(10):
+            exchange.send(body[number : number + 1])
+            time.sleep(0.1)
+        exchange.send(body[10:])
+
+    monkeypatch.setattr(api_call, "PAID_TIMEOUT", 0.5)
+    call = replace(transcripts.submit("https://example.com/a.wav", {}), timeout=GENEROUS)
+    with hostile(slowly) as server:
+        assert outcome(send, server, call, deadline=time.time() + GENEROUS)["id"] == ID
+        assert isinstance(outcome(send, server, call), TransportError)
+
+
 def test_a_connection_is_kept_where_all_is_well() -> None:
     with hostile(lambda exchange: exchange.json(catalogue.TRANSCRIPT)) as server:
         with Client(KEY, hosts_for("us", override=server.url)) as client:
@@ -242,7 +264,7 @@ def test_a_host_with_another_name_never_sees_the_key(send: Any, certificates: An
 
 def test_a_handshake_that_never_ends(send: Any) -> None:
     """Something takes the connection, and says nothing or garbage in the place of a handshake."""
-    for attack in (catalogue.silence, catalogue.drip_on_head):
+    for attack in (catalogue.silence, catalogue.drip_on_head, catalogue.drip_on_handshake):
         with hostile(attack) as server:
             server.url = server.url.replace("http://", "https://")
             found = outcome(send, server, replace(transcripts.get(ID), timeout=SECONDS))

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
@@ -91,7 +92,7 @@ LISTS: dict[str, Attack] = {
     "truncated": catalogue.truncated_body,
     "html": catalogue.html,
     "null": lambda exchange: exchange.json(None),
-    "zone": catalogue.wait_for("Mon, 23 Nov 2026 10:00:30 -0000"),
+    "zone": catalogue.wait_for("Mon, 23 Nov 2026 10:00:01 -0000"),
     "strange_rows": catalogue.list_of_strange_rows,
 }
 
@@ -106,11 +107,25 @@ def test_a_list_that_does_what_it_wants_holds_up_no_waiter(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["drip", "drip_on_head", "silence", "deep", "zone", "another"])
 def test_one_answer_holds_up_no_other_waiter(name: str) -> None:
-    """The list does not show the first; what is asked about it by its id is answered badly, for hours."""
+    """
+    The list does not show the first; what is asked about it by its id is answered badly, for hours.
+
+    The others end while that answer goes on, or after it has come, if it comes at all.
+    """
     attack = {**LISTS, "another": catalogue.WRONG_IDS["another_id"]}[name]
+    goes_on, has_come = threading.Event(), threading.Event()
+
+    def read_first(exchange: Exchange) -> None:
+        goes_on.set()
+        try:
+            attack(exchange)
+        finally:
+            goes_on.clear()
+        has_come.set()
 
     def list_without_first(exchange: Exchange) -> None:
-        rows = [{"id": transcript_id(number), "status": "completed"} for number in range(1, 20)]
+        status = "completed" if goes_on.is_set() or has_come.is_set() else "processing"
+        rows = [{"id": transcript_id(number), "status": status} for number in range(1, 20)]
         exchange.json({"page_details": {"prev_url": None}, "transcripts": rows})
 
     async def main(server: HostileServer) -> tuple[list[PollEvent], bool]:
@@ -135,7 +150,7 @@ def test_one_answer_holds_up_no_other_waiter(name: str) -> None:
         first.cancel()
         return events, still_waiting
 
-    with hostile(service(list_without_first, attack)) as server:
+    with hostile(service(list_without_first, read_first)) as server:
         events, still_waiting = ended(lambda: asyncio.run(main(server)))
     assert [event["outcome"] for event in events] == ["done"] * 19
     assert still_waiting
@@ -264,6 +279,19 @@ def test_a_model_whose_answer_never_comes_is_lost_and_not_asked_again(
         with pytest.raises(ResponseLost):
             execute(task)
         assert server.wait_until_left(GENEROUS)
+        assert sum(head.startswith(b"POST") for head in server.heads) == 1
+
+
+def test_an_answer_that_a_filter_ended_is_not_taken_for_a_whole_one(
+    connect: Callable[[HostileServer], None],
+) -> None:
+    answer = {"choices": [{"message": {"content": "Half a sen"}, "finish_reason": "content_filter"}]}
+    with hostile(lambda exchange: exchange.json(answer)) as server:
+        connect(server)
+        task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5")
+        with pytest.raises(AirflowFailException, match=r"content_filter.*on_truncation") as caught:
+            execute(task)
+        assert "Half" not in str(caught.value)
         assert sum(head.startswith(b"POST") for head in server.heads) == 1
 
 

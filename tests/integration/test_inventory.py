@@ -9,6 +9,7 @@ service bills with what the declaration allows.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import json
@@ -317,6 +318,17 @@ def test_a_call_that_costs_money_is_declared(name: str) -> None:
     assert call.repeatable is (call.billing is None), "what is paid for is never repeated on a guess"
     assert call.repeatable is inventory.may_be_repeated(name, inventory.endpoints()[name])
     assert call.method != "POST" or call.billing is not None or name in FREE
+
+
+def test_calls_are_made_only_where_they_are_found() -> None:
+    """What an operator makes by itself would be in no table."""
+    makers = {
+        module.__name__
+        for module in inventory.modules()
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Call"
+    }
+    assert [name for name in makers if ".api." not in name] == []
 
 
 def test_every_sender_of_what_costs_money_is_walked() -> None:

@@ -141,6 +141,9 @@ def test_every_parameter_is_in_the_docstring(operator: Any) -> None:
         text = re.search(rf":param {field}:(.*?)(?=:param|:return|\Z)", docstrings, re.DOTALL)
         assert text, field
         assert "templated" in text[1], field
+    described = re.findall(r":param (\w+):(.*?)(?=:param|:return|\Z)", docstrings, re.DOTALL)
+    said = {name for name, text in described if "(templated)" in text}
+    assert said <= set(operator.template_fields)
     assert ":return:" in operator.__doc__
     assert ":raises " in operator.__doc__
     assert "https://www.assemblyai.com/docs/" in operator.__doc__

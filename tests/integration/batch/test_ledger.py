@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
+from airflow_provider_assemblyai.api.errors import StateUnknown, StorageError, Superseded
 from airflow_provider_assemblyai.batch.ledger import COMPACT_AT, Ledger
 from airflow_provider_assemblyai.storage.lease import Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
@@ -24,7 +28,7 @@ SOON = 60.0
 
 
 def open_ledger(
-    folder: Path,
+    folder: Path | str,
     fencing_check: Callable[[int], None] = lambda number: None,
     compact_at: int = COMPACT_AT,
 ) -> tuple[Lease, Ledger]:
@@ -232,6 +236,29 @@ def test_a_torn_chunk_counts_only_while_its_segments_are_gone(tmp_path: Path) ->
     assert [entry["number"] for entry in ledger.entries()] == [3]
     assert len(list((tmp_path / "chunks").iterdir())) == 1, "the torn one went with its segments"
     assert not list((tmp_path / "segments").iterdir())
+
+
+class CuttingStore(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
+    """A store that does not keep chunks whole."""
+
+    store: dict[str, Any] = {}  # noqa: RUF012 - so it is in the class above
+    pseudo_dirs = [""]  # noqa: RUF012
+    cachable = False
+
+    def cat_file(self, path: str, *args: Any, **kwargs: Any) -> bytes:
+        content: bytes = super().cat_file(path, *args, **kwargs)
+        return content[:-9] if "/chunks/" in path else content
+
+
+def test_a_chunk_is_read_back_before_its_segments_go() -> None:
+    attach("memory", conn_id=(name := uuid.uuid4().hex), fs=CuttingStore())
+    lease, ledger = open_ledger(f"memory://{name}@ledger", compact_at=3)
+    lease.claim()
+    for number in range(3):
+        ledger.append({"key": str(number)})
+    with pytest.raises(StorageError, match=r"reads otherwise.*segments.*are kept"):
+        ledger.compact()
+    assert keys(ledger) == ["0", "1", "2"]
 
 
 def test_what_text_an_entry_holds_does_not_matter(tmp_path: Path) -> None:

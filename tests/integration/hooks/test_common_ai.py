@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -90,6 +91,26 @@ def test_text_tools_and_output_types(emulator: Emulator, model: str, settings: d
     assert with_tool.output.title
     assert with_tool.usage.requests == 2
     assert emulator.counters()["gateway"]["accepted"] == 4
+
+
+def test_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would get the key in clear."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as proxy:
+        proxy.bind(("127.0.0.1", 0))  # and does not listen: whoever asks it is refused
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        assert "The parcel has left the house" in ask().output
+
+
+def test_a_redirection_is_not_followed(emulator: Emulator) -> None:
+    with socket.socket() as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        there = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/x"
+        emulator.fault("http_status", status=307, headers={"Location": there}, path="/v1/chat/completions")
+        with pytest.raises(ModelAPIError, match="307"):
+            ask()
 
 
 def test_an_answer_in_several_choices(emulator: Emulator, model: str) -> None:

@@ -108,6 +108,15 @@ def test_a_name_of_ones_own(
     assert accepted(emulator) == 2
 
 
+def test_a_name_that_a_template_makes(emulator: Emulator, context: Any, run: Callable[..., Any]) -> None:
+    for token in ("1", "2"):
+        task = operator(f"{URL}?token={token}", source_id="call {{ 10 + 7 }}")
+        task.render_template_fields(context)
+        assert task.source_id == "call 17"
+        run(task, context)
+    assert accepted(emulator) == 1
+
+
 @pytest.mark.parametrize("source_id", ["", "  ", "a\nb", "a\0b", "\ud800", "n" * 201, 5, b"a", ["a"]])
 def test_names_that_cannot_be(emulator: Emulator, context: Any, out: Path, source_id: Any, run: Any) -> None:
     with pytest.raises(AirflowFailException, match="source_id"):

@@ -91,6 +91,11 @@ def test_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "link", link)
     names = [claim(str(tmp_path), identity) for identity in ("one", "two", "one")]
     assert names == ["call", f"call-{digest('two')[:8]}", "call"]
+    path = open_path(str(tmp_path / "a.json"), "output_path")
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda number: create_file(path, str(number)), range(16)))
+    assert sum(created) == 1
+    assert (tmp_path / "a.json").read_text() == str(created.index(True))
 
 
 def test_a_name_that_leaves_no_place_for_a_digest(tmp_path: Path) -> None:

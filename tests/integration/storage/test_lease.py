@@ -101,6 +101,15 @@ def test_heartbeats_change_and_end_with_the_work(tmp_path: Path) -> None:
     assert other.current_holder() is None
 
 
+@pytest.mark.parametrize("over", [[], ["one"]])
+def test_a_holder_whose_task_is_over_is_not_waited_for(tmp_path: Path, over: list[str]) -> None:
+    """As Airflow says it, which is sooner than its heartbeat shows it."""
+    lease = lease_of("one", tmp_path)
+    lease.claim()
+    other = Lease(lease.folder, "two", over.__contains__)
+    assert (other.current_holder() is None) is bool(over)
+
+
 TORN = ["", "not json", "[]", "null", '{"owner": "one"}', '{"version": 1}', '{"version": 1, "owner": 5}']
 
 

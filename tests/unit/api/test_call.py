@@ -186,6 +186,15 @@ def test_what_is_no_json_of_the_service(text: bytes) -> None:
         parse_json(text)
 
 
+def test_a_long_answer_about_another_transcript_says_nothing_of_this_one() -> None:
+    """Of a long body only parts are read; an id deeper in it is not the transcript's."""
+    other = ID.replace("1b5e", "2b5e")
+    long = reply(200, {"id": other, "status": "completed", "words": [{"id": ID, "text": "x" * 100_000}]})
+    with pytest.raises(UnexpectedReply, match="was asked for"):
+        transcripts.status(ID).result(long)
+    assert transcripts.status(other).result(long) == [(other, "completed")]
+
+
 NOW = 1_795_000_000.0
 
 

@@ -268,6 +268,7 @@ def message(kind: str, **fields: object) -> str:
         ([heartbeat(20_000)], 20_000),
         ([heartbeat(20_000), message("SpeechStarted", timestamp=5)], 20_000),
         ([heartbeat(20_000), turn(0, "a", 30_000)], 30_300),
+        ([heartbeat(20_000), turn(0, "a", 30_000, ended=True)], 30_300),
         ([heartbeat(20_000), message("Silence", start_ms=0, end_ms=41_000)], 41_000),
         ([heartbeat(20_000), message("Silence", start_ms=0, end_ms=10**9)], 60_000),
         ([heartbeat(10**9)], 60_000),

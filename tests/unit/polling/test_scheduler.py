@@ -477,7 +477,7 @@ def test_a_bad_minute_of_the_list_does_not_turn_thousands_of_waits_into_requests
 @pytest.mark.parametrize("asked", [0.0, 1e9, float("inf")])
 def test_a_rate_limit_is_obeyed_within_reason(account: Account, asked: float) -> None:
     (mine,) = account.submit(1, ends=1_000.0)
-    account.wait([mine])
+    account.wait([mine], interval=0.05)
     account.error = RateLimitError("", status=429, retry_after=asked)
     account.run(1_006.0)
     account.run(1_006.9)
