@@ -343,7 +343,7 @@ def create_file(path: ObjectStoragePath, content: str) -> bool:
             return _create_local(Path(path.path), data)
         path.fs.invalidate_cache()
         _make_folder(path)
-        if _can_create(path.parent):
+        if can_create(path.parent):
             try:
                 path.fs.pipe_file(path.path, data, mode="create")
             except FileExistsError:
@@ -424,22 +424,25 @@ def _create_local(target: Path, data: bytes) -> bool:
     return True
 
 
-#: Folder -> whether its store refuses to create what is there. Asked once in a process.
+#: Bucket, or what else a URI begins with -> whether that store refuses to create what is there. Asked once in a process.
 _creating: dict[str, bool] = {}
 _creating_lock = threading.Lock()
 
 
-def _can_create(folder: ObjectStoragePath) -> bool:
+def can_create(folder: ObjectStoragePath) -> bool:
     """Return whether the store of a folder creates a file only if it is not there: tried, because some only say so."""
+    if folder.protocol in _LOCAL:
+        return True
+    store = "/".join(str(folder).split("/")[:3])
     with _creating_lock:
-        if (known := _creating.get(str(folder))) is not None:
+        if (known := _creating.get(store)) is not None:
             return known
-        able = _creating[str(folder)] = _creates_once(folder)
+        able = _creating[store] = _creates_once(folder)
     if not able:
         log.warning(
-            "The store of %s cannot create a file only if it is not there. Tasks that begin at the same moment may take "
-            "one name for two recordings, and overwrite each other's files.",
-            folder,
+            "The store of %s cannot create a file only if it is not there. Of tasks that begin at the same moment two may "
+            "take one name for two recordings, and overwrite each other's files, or submit the same one twice.",
+            store,
         )
     return able
 
@@ -448,6 +451,7 @@ def _creates_once(folder: ObjectStoragePath) -> bool:
     fs, probe = folder.fs, (folder / f".{uuid.uuid4().hex}.write-check").path
     if getattr(fs.pipe_file, "__func__", None) is AbstractFileSystem.pipe_file:
         return False  # it looks first and writes then
+    _make_folder(folder / "probe")
     try:
         fs.pipe_file(probe, b"1", mode="create")
         fs.pipe_file(probe, b"2", mode="create")

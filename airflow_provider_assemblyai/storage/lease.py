@@ -2,12 +2,13 @@
 """
 The lease of an output path, or of one input there: one attempt of one task works on it at a time.
 
-An attempt begins with a claim, a file named by its lease token: the next number and a random part. The greatest token
-holds the lease. The holder rewrites its heartbeat file to show that it lives. Claims are never changed, so no late
+An attempt begins with a claim, a file named by its lease token: the next number, and a random part where the store
+cannot create a file only if it is not there. The greatest token holds the lease. The holder rewrites its heartbeat file to show that it lives. Claims are never changed, so no late
 heartbeat of a former holder can take one back. After each write of what the lease is for, the holder asks whether
 there is a greater claim; if so it has been superseded. The new holder reads what is there after its own claim, and so
-sees all that was written before. Nothing is asked of a store but that it lists what was written; two claims at the
-same moment differ in their tokens.
+sees all that was written before. Of two claims at the same moment one is created and the other is refused. Where the
+store cannot refuse, they differ in their tokens, and the smaller one stops at its next write: nothing is asked of a store
+but that it lists what was written.
 
 No clock of another machine is believed: a holder is dead if its heartbeat did not change for its ttl, while the
 waiter counted the seconds. That is so for a holder whose files cannot be read, too: a claim or heartbeat that a kill
@@ -41,6 +42,8 @@ DEFAULT_TTL: Final = 90.0
 _VERSION: Final = 1
 _CLAIM, _HEARTBEAT = ".claim.json", ".heartbeat.json"
 _CLAIM_NAME: Final = re.compile(r"\d{8}-[0-9a-f]{12}" + re.escape(_CLAIM), re.ASCII)
+#: What takes the place of the random part where a claim is created, or refused.
+_ONLY_ONE: Final = "0" * 12
 _SUPERSEDED: Final = "Another attempt took this work over; nothing more is done here."
 
 
@@ -161,8 +164,11 @@ class Lease:
         newest = self._newest_token()
         if after is not None and newest != after:
             raise Superseded(_SUPERSEDED)
-        self.token = f"{int(newest.partition('-')[0] or 0) + 1:08}-{uuid.uuid4().hex[:12]}"
-        self._write(_CLAIM, {"owner": self.owner})
+        own = _ONLY_ONE if self.folder.can_create() else uuid.uuid4().hex[: len(_ONLY_ONE)]
+        token = f"{int(newest.partition('-')[0] or 0) + 1:08}-{own}"
+        if not self.folder.create(token + _CLAIM, json.dumps({"version": _VERSION, "owner": self.owner})):
+            raise Superseded(_SUPERSEDED)
+        self.token = token
         self._write_heartbeat(self.ttl)
         self.check()
         self.folder.remove([name for name in self.folder.names() if name < self.token])

@@ -11,7 +11,13 @@ from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_assemblyai.storage.atomic_files import read_file, store_errors, write_file
+from airflow_provider_assemblyai.storage.atomic_files import (
+    can_create,
+    create_file,
+    read_file,
+    store_errors,
+    write_file,
+)
 
 #: Stores whose listings are cached unless a fresh one is asked for.
 _CACHING: Final = ("s3", "s3a", "gs", "gcs")
@@ -54,6 +60,15 @@ class ObjectFolder:
     def write(self, name: str, content: str | Iterable[bytes]) -> None:
         """Write an object, whole or not at all."""
         write_file(self.path / name, content)
+
+    def create(self, name: str, content: str) -> bool:
+        """Write an object unless it is there, and return whether it was written: see :func:`create_file`."""
+        return create_file(self.path / name, content)
+
+    def can_create(self) -> bool:
+        """Return whether :meth:`create` writes only one of two that come at the same moment."""
+        with store_errors("output_path", str(self.path)):
+            return can_create(self.path)
 
     def read(self, name: str) -> str | None:
         """Return the text of an object, or None if it is not there."""

@@ -18,6 +18,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.storage.atomic_files import open_path
 from airflow_provider_assemblyai.storage.lease import DEFAULT_TTL, Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import sealed_lines
@@ -171,6 +172,19 @@ def test_unlock_ends_the_lease_of_a_silent_holder_only(tmp_path: Path, capsys: A
         pass
     assert main(["unlock", str(tmp_path), "--silence", "0.1"]) == 1
     assert "may be deferred" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("silence", ["nan", "inf", "-1", "0", "1e400", "-inf", "x", ""])
+def test_a_time_in_which_no_heartbeat_could_change_ends_no_lease(
+    tmp_path: Path, capsys: Any, silence: str
+) -> None:
+    folder = ObjectFolder(open_path(str(tmp_path), "PATH") / ".assemblyai").subfolder("batch")
+    lease = Lease(folder.subfolder("lease"), "a live task", lambda owner: False)
+    lease.claim()
+    with pytest.raises(SystemExit, match="2"):
+        main(["unlock", str(tmp_path), "--yes", f"--silence={silence}"])
+    lease.check()
+    assert "--silence" in capsys.readouterr().err
 
 
 def test_a_holder_that_lives_keeps_its_lease(

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lease of an output path, in a real folder."""
+"""The lease of an output path, in a real folder and in stores in memory."""
 
 from __future__ import annotations
 
 import json
 import threading
+import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded
+from airflow_provider_assemblyai.storage.atomic_files import open_path
 from airflow_provider_assemblyai.storage.lease import DEFAULT_TTL, Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
@@ -21,25 +27,71 @@ def lease_of(owner: str, folder: Path) -> Lease:
     return Lease(ObjectFolder(ObjectStoragePath(str(folder))), owner, lambda owner: False)
 
 
-def test_of_two_claims_at_the_same_moment_one_counts(tmp_path: Path) -> None:
-    leases = [lease_of(str(number), tmp_path) for number in range(8)]
+def test_of_two_claims_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
     barrier = threading.Barrier(8)
 
-    def claim(lease: Lease) -> None:
+    def claim(lease: Lease) -> bool:
         barrier.wait(60)
-        with suppress(Superseded):
-            lease.claim(after="")
+        return holds(lease, claim=partial(lease.claim, after=""))
 
-    def holds(lease: Lease) -> bool:
-        try:
-            lease.check()
-        except Superseded:
-            return False
-        return True
+    for attempt in range(10):
+        leases = [lease_of(str(number), tmp_path / str(attempt)) for number in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(claim, leases)) == 1
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(claim, leases))
-    assert sum(map(holds, leases)) == 1
+
+class Store(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
+    """A store in which another claim may come before the one that is just written."""
+
+    store: dict[str, Any] = {}  # noqa: RUF012 - so it is in the class above
+    cachable = False
+    before_claim: Callable[[], None] | None = None
+
+    def _interrupt(self, path: str) -> None:
+        if self.before_claim is not None and path.endswith(".claim.json"):
+            step, self.before_claim = self.before_claim, None
+            step()
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        self._interrupt(path)
+        super().pipe_file(path, value, mode=mode)
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        if "w" in mode:
+            self._interrupt(path)
+        return super()._open(path, mode, **kwargs)
+
+
+class Overwriting(Store):
+    """One that takes the mode, and overwrites."""
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        super().pipe_file(path, value)
+
+
+@pytest.mark.parametrize("kind", [Store, Overwriting])
+def test_a_claim_that_another_one_has_overtaken(kind: type[Store]) -> None:
+    fs = kind()
+    fs.store.clear()
+    attach("memory", conn_id=(name := uuid.uuid4().hex), fs=fs)
+    for number in range(16):
+        folder = ObjectFolder(open_path(f"memory://{name}@out/{number}/lease", "output_path"))
+        one, two = (Lease(folder, owner, lambda owner: False) for owner in ("one", "two"))
+        fs.before_claim = two.claim
+        claimed = holds(one, claim=one.claim)
+        assert fs.before_claim is None
+        assert holds(one) != holds(two)
+        if kind is Store:
+            assert not claimed, "the other one holds the lease, and may be paying"
+
+
+def holds(lease: Lease, *, claim: Callable[[], None] = lambda: None) -> bool:
+    try:
+        claim()
+        lease.check()
+    except Superseded:
+        return False
+    return True
 
 
 def test_heartbeats_change_and_end_with_the_work(tmp_path: Path) -> None:
