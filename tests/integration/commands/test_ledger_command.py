@@ -152,6 +152,24 @@ def test_what_a_kill_cut_off_stops_nobody(
     assert "1 files stop tasks; 1 were cut off" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["segments", "chunks"])
+def test_a_ledger_goes_on_without_what_was_set_aside(
+    emulator: Emulator, old_context: Any, run: Callable[..., Any], tmp_path: Path, capsys: Any, kind: str
+) -> None:
+    first = run(batch(tmp_path), old_context)
+    folder = tmp_path / ".assemblyai" / "batch" / kind
+    folder.mkdir(exist_ok=True)
+    broken = folder / "00000001-0123456789ab-00000001.jsonl"
+    broken.write_text("damaged")
+    with pytest.raises(StateUnknown, match=broken.name):
+        run(batch(tmp_path), old_context)
+    assert main(["repair", str(tmp_path), "--pay-again", "--yes"]) == 0
+    assert broken.with_name(f"{broken.name}.unreadable").read_text() == "damaged"
+    assert main(["check", str(tmp_path)]) == 0
+    assert run(batch(tmp_path), old_context)["completed"] == first["completed"] == 3
+    assert emulator.counters()["accepted"] == 3
+
+
 def test_unlock_ends_the_lease_of_a_silent_holder_only(tmp_path: Path, capsys: Any) -> None:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
