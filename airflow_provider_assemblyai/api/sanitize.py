@@ -99,6 +99,9 @@ def canonical_url(url: str) -> str:
     pairs = [pair for pair in parts.query.split("&") if pair]
     signature = _signature_in(pairs)
     kept = [pair for pair in pairs if pair.partition("=")[0] not in signature]
+    if signature:
+        # Who signs anew may write the others in another order, which is none to these stores; values of one name keep theirs.
+        kept.sort(key=lambda pair: pair.partition("=")[0])
     netloc = f"{user}@{host}" if is_user and user else host
     return urlunsplit((parts.scheme, netloc, parts.path, "&".join(kept), ""))
 

@@ -169,12 +169,13 @@ def check_text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         problem = "empty" if isinstance(value, str) else type(value).__name__
         raise InvalidInput(f"{name} must be text, and is {problem}.")
-    if "\0" in value or not _is_encodable(value):
+    if "\0" in value or not is_encodable(value):
         raise InvalidInput(f"{name} holds NUL, or a lone surrogate, which is no character.")
     return value
 
 
-def _is_encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Return whether a text can be written and sent; half a character cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -310,7 +311,7 @@ def _json_problem(part: object) -> str | None:
         case None | bool() | list() | tuple():
             return None
         case str():
-            return None if _is_encodable(part) else "a lone surrogate, which is no character"
+            return None if is_encodable(part) else "a lone surrogate, which is no character"
         case int():
             return None if abs(part) < _MAX_JSON_INTEGER else "an integer of more than 64 bits"
         case float():
@@ -319,7 +320,7 @@ def _json_problem(part: object) -> str | None:
             names = [name for name in part if not isinstance(name, str)]
             if names:
                 return f"a name of type {type(names[0]).__name__}"
-            return None if all(map(_is_encodable, part)) else "a name with a lone surrogate"
+            return None if all(map(is_encodable, part)) else "a name with a lone surrogate"
     return f"a value of type {type(part).__name__}"
 
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import AssemblyAIError
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
+from airflow_provider_assemblyai.api.validation import check_seconds
 from airflow_provider_assemblyai.commands.stored_files import StoredFile, leases, stored_files
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.state import hash_of
@@ -73,11 +74,18 @@ def _parser() -> argparse.ArgumentParser:
         if run is _unlock:
             command.add_argument(
                 "--silence",
-                type=float,
+                type=_seconds,
                 default=DEFAULT_TTL,
                 help="seconds to watch each heartbeat (%(default)g)",
             )
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        return check_seconds("--silence", float(text))
+    except (ValueError, InvalidInput):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, in which a heartbeat could change") from None
 
 
 # --- looking ---------------------------------------------------------------------------------------------

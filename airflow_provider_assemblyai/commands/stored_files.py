@@ -56,10 +56,7 @@ class StoredFile:
 
     def set_aside(self) -> str:
         """Give it a name that nothing reads, and return that."""
-        kept = f"{self.name}.unreadable"
-        self.folder.write(kept, (self.folder.read_bytes(self.name) or b"",))
-        self.folder.remove([self.name])
-        return kept
+        return self.folder.set_aside(self.name)
 
 
 def stored_files(root: ObjectFolder) -> Iterator[StoredFile]:
@@ -113,8 +110,6 @@ def _kind_of(value: dict[str, Any]) -> RecordKind[Any]:
 def _ledger_files(folder: ObjectFolder) -> Iterator[StoredFile]:
     names = folder.names()
     for name in names:
-        if name.endswith(".unreadable"):
-            continue
         try:
             entries = open_file(folder.read_bytes(name) or b"", name)
             yield StoredFile(folder, name, f"{len(entries)} entries of items")

@@ -193,7 +193,8 @@ def write_files(
     """
     transcript_id = transcript["id"]
     written: dict[str, str] = {}
-    for name in formats:
+    # The text first: it is small, and may find room on a disk that is too full for the rest.
+    for name in sorted(formats, key=lambda name: name != "txt"):
         match name:
             case "json":
                 # The address may hold a signature, and a file outlives it.
@@ -211,4 +212,4 @@ def write_files(
                 link = send(transcripts.redacted_audio(transcript_id))
                 extension = "wav" if transcript.get("redact_pii_audio_quality") == "wav" else "mp3"
                 written[name] = outputs.write(f"redacted.{extension}", download(link))
-    return written
+    return {name: written[name] for name in formats}

@@ -46,6 +46,8 @@ _LOCAL: Final = ("", "file", "local")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 _BUCKET: Final = re.compile(r"[\w.:$-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: JSON may hold them, and programs that read a file line by line end a line there.
+_LINE_BREAKS: Final = (("\x85", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
 #: What the operating system answers to a name that cannot be one. It would answer the same to a retry.
 _BAD_NAME: Final = (errno.EINVAL, errno.EILSEQ, errno.ELOOP)
 #: What templates give that render to nothing.
@@ -76,6 +78,8 @@ def as_json(value: object) -> str:
         text.encode()
     except UnicodeEncodeError:  # half a character: only an escape sequence can hold it
         return json.dumps(value)
+    for character, escaped in _LINE_BREAKS:
+        text = text.replace(character, escaped)
     return text
 
 
@@ -132,7 +136,12 @@ def open_path(value: object, name: str, *, resolve: bool = False) -> ObjectStora
             f"{name}: {shown(text, SHOWN_PATH)}: what follows {scheme}:// must be an absolute path."
         )
     else:
-        text = scheme + separator + _absolute(rest if separator else text, name, resolve=resolve)
+        # One spelling of one file: names of files and keys of items are made of it.
+        text = (
+            ("file" if scheme else "")
+            + separator
+            + _absolute(rest if separator else text, name, resolve=resolve)
+        )
     try:
         if isinstance(value, ObjectStoragePath) and scheme not in _LOCAL:
             path = value
@@ -151,6 +160,7 @@ def open_path(value: object, name: str, *, resolve: bool = False) -> ObjectStora
         raise StorageError(
             f"{name}: {shown(text, SHOWN_PATH)}: {type(error).__name__}: {sanitize(str(error))}."
         ) from error
+    _check_read_as_written(name, text, path)
     return path
 
 
@@ -173,6 +183,20 @@ def _check_place(name: str, scheme: str, text: str, rest: str) -> None:
     if scheme in _OBJECT_STORES and len(key.encode()) > _MAX_KEY:
         raise InvalidInput(
             f"{name}: {shown(text, SHOWN_PATH)}: no object has a key of more than {_MAX_KEY} bytes."
+        )
+
+
+def _check_read_as_written(name: str, text: str, path: ObjectStoragePath) -> None:
+    """Return if a path leads to what its text names: some stores take a part of a name for a query, and read another file."""
+    scheme, separator, rest = text.partition("://")
+    key = rest.partition("/")[2] if separator else text
+    read = path.path
+    if scheme.lower() in _OBJECT_STORES and hasattr(path.fs, "split_path"):
+        read = path.fs.split_path(read)[1]
+    if not str(read).rstrip("/").endswith(key.strip("/")):
+        raise InvalidInput(
+            f"{name}: {shown(key, SHOWN_PATH)} would be read as another name: what follows ? or # at its end is taken for "
+            "a query, or for a version, and dropped. Rename it, or copy that version."
         )
 
 
@@ -291,7 +315,9 @@ class OutputFiles:
             raise InvalidInput(
                 f"The file name {shown(name, SHOWN_PATH)} has {size} bytes, and {_MAX_NAME} are possible."
             )
-        return self.prefix / name
+        path = self.prefix / name
+        _check_read_as_written("name", str(path), path)
+        return path
 
 
 def write_file(path: ObjectStoragePath, content: str | Iterable[bytes]) -> str:
@@ -412,7 +438,6 @@ def can_create(folder: ObjectStoragePath) -> bool:
         if (known := _creating.get(where)) is not None:
             return known
         with store_errors("output_path", _uri(folder)):
-            _make_folder(folder / "x")
             able = _creating[where] = _creates_once(folder)
     if not able:
         log.warning(
@@ -427,6 +452,7 @@ def _creates_once(folder: ObjectStoragePath) -> bool:
     fs, probe = folder.fs, (folder / f".{uuid.uuid4().hex}.write-check").path
     if getattr(fs.pipe_file, "__func__", None) is AbstractFileSystem.pipe_file:
         return False  # it looks first and writes then
+    _make_folder(folder / "probe")
     try:
         fs.pipe_file(probe, b"1", mode="create")
         fs.pipe_file(probe, b"2", mode="create")

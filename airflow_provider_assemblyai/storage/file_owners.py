@@ -15,10 +15,13 @@ from dataclasses import replace
 from typing import Final
 
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, create_file
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 VERSION: Final = 1
 #: Hex digits of the identity in a name. More only where somebody's own name looks like one with fewer.
 _DIGITS: Final = (0, 8, 16, 64)
+#: How files of a name without them end as well: ``a.sentences.json`` is also a file of the name ``a``.
+AMBIGUOUS: Final = (".sentences", ".paragraphs", ".redacted")
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +36,17 @@ def claim_name(outputs: OutputFiles, identity: str) -> OutputFiles:
     :raises StorageError: the store could not be asked; a retry helps.
     """
     owner = hashlib.sha256(identity.encode(errors="surrogatepass")).hexdigest()
-    for digits in _DIGITS:
+    ambiguous = outputs.name.lower().endswith(AMBIGUOUS)
+    for digits in _DIGITS[1:] if ambiguous else _DIGITS:
         name = f"{outputs.name}-{owner[:digits]}" if digits else outputs.name
         if _is_owner(replace(outputs, name=name), owner):
             break
     if name != outputs.name:
         log.warning(
-            "The files %s in %s are another recording's: those of this one are named %s.",
+            "The files %s in %s are another recording's%s: those of this one are named %s.",
             outputs.name,
             outputs.prefix,
+            ", or would be, by how their name ends" if ambiguous else "",
             name,
         )
     return replace(outputs, name=name)
@@ -50,13 +55,14 @@ def claim_name(outputs: OutputFiles, identity: str) -> OutputFiles:
 def _is_owner(outputs: OutputFiles, owner: str) -> bool:
     """Return whether a name is this owner's, taking it if it is nobody's."""
     record = OutputFiles(outputs.prefix / ".assemblyai" / "owners", outputs.name)
-    text = record.read("json")
-    if text is None:
-        if create_file(record.path("json"), json.dumps({"version": VERSION, "owner": owner})):
+    folder, path = ObjectFolder(record.prefix), record.path("json")
+    content = folder.read_bytes(path.name)
+    if content is None:
+        if create_file(path, json.dumps({"version": VERSION, "owner": owner})):
             return True
-        text = record.read("json")
+        content = folder.read_bytes(path.name)
     try:
-        found = json.loads(text or "")
+        found = json.loads(content or b"")
     except (ValueError, RecursionError):
         return False  # it may be anybody's
     return isinstance(found, dict) and found.get("version") == VERSION and found.get("owner") == owner

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -35,9 +37,7 @@ def is_media_listing(text: str) -> bool:
     """Return whether a text names many files: a glob, or a folder."""
     if text.lower().startswith(("http://", "https://")):
         return False
-    if glob := _GLOB.search(check_path_text(text, "audios")):
-        if "://" in text and "/" not in text[: glob.start()].partition("://")[2]:
-            raise InvalidInput(f"audios: {shown(text, SHOWN_PATH)}: a glob begins after the bucket.")
+    if _glob_in(check_path_text(text, "audios")):
         return True
     path = open_path(text, "audios", resolve=True)
     with store_errors("audios", text):
@@ -49,6 +49,22 @@ def is_media_listing(text: str) -> bool:
             return True  # an object store has no empty folders
 
 
+def _glob_in(text: str) -> re.Match[str] | None:
+    """Return where a glob begins; None if there is none, or if it is the very name of a file or folder."""
+    glob = _GLOB.search(text)
+    if glob is None:
+        return None
+    if "://" in text and "/" not in text[: glob.start()].partition("://")[2]:
+        raise InvalidInput(f"audios: {shown(text, SHOWN_PATH)}: a glob begins after the bucket.")
+    path = open_path(text, "audios", resolve=True)
+    with store_errors("audios", text):
+        try:
+            path.fs.info(path.path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+            return glob
+    return None
+
+
 def list_media(text: str, excluding: ObjectStoragePath, page_size: int = _S3_PAGE) -> Iterator[MediaFile]:
     """
     Yield the path and content version of each recording, as they are listed; they are never held at once.
@@ -57,7 +73,7 @@ def list_media(text: str, excluding: ObjectStoragePath, page_size: int = _S3_PAG
     :param excluding: results go there, and are no recordings.
     :param page_size: objects that S3 lists at once.
     """
-    glob = _GLOB.search(text)
+    glob = _glob_in(text)
     base_text = text[: glob.start()].rpartition("/")[0] if glob else text.rstrip("/")
     base = open_path(base_text or ("/" if text.startswith("/") else "."), "audios", resolve=True)
     uri = str(base).rstrip("/")
@@ -75,8 +91,8 @@ def list_media(text: str, excluding: ObjectStoragePath, page_size: int = _S3_PAG
 def list_names(folder: ObjectStoragePath) -> Iterator[str]:
     """Yield the names of the files right in a folder, as they are listed; none if it is not there."""
     with store_errors("output_path", str(folder)), suppress(FileNotFoundError):
-        for name, _ in _files(folder, recursive=False):
-            if "/" not in name:
+        for name, info in _files(folder, recursive=False):
+            if info and "/" not in name:
                 yield name
 
 
@@ -129,18 +145,31 @@ def _folder_files(base: ObjectStoragePath, recursive: bool) -> Iterator[tuple[st
                     yield path[len(root) :].lstrip("/"), info
 
 
-def _local_files(folder: str, prefix: str, recursive: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _local_files(
+    folder: str, prefix: str, recursive: bool, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """
+    Yield the files of a folder; a link that leads nowhere is one, too, so that it is not left out in silence.
+
+    :param above: the folders that it is in, by device and number: a link back to one of them is not followed.
+    """
+    here = Path(folder).stat()
+    above |= {(here.st_dev, here.st_ino)}
     folders = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            try:
+                found = entry.stat()
+            except OSError:
+                yield f"{prefix}{entry.name}", {}
+                continue
+            if stat.S_ISREG(found.st_mode):
+                yield f"{prefix}{entry.name}", {"size": found.st_size, "mtime": found.st_mtime}
+            elif stat.S_ISDIR(found.st_mode) and (found.st_dev, found.st_ino) not in above:
                 folders.append(entry.name)
-            elif entry.is_file():
-                stat = entry.stat()
-                yield f"{prefix}{entry.name}", {"size": stat.st_size, "mtime": stat.st_mtime}
     for name in sorted(folders) if recursive else ():
         if not name.startswith("."):
-            yield from _local_files(f"{folder}/{name}", f"{prefix}{name}/", recursive)
+            yield from _local_files(f"{folder}/{name}", f"{prefix}{name}/", recursive, above)
 
 
 def _s3_files(

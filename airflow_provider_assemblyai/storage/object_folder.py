@@ -21,6 +21,8 @@ from airflow_provider_assemblyai.storage.atomic_files import (
 
 #: Stores whose listings are cached unless a fresh one is asked for.
 _CACHING: Final = ("s3", "s3a", "gs", "gcs")
+#: How the names of objects end that are only kept.
+_ASIDE: Final = ".unreadable"
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,15 @@ class ObjectFolder:
         return ObjectFolder(self.path / name)
 
     def names(self) -> list[str]:
-        """Return the names of all objects, sorted; folders are left out."""
-        return [name for name in self._list("file") if not name.startswith(".")]
+        """Return the names of all objects, sorted; folders, and what :meth:`set_aside` has renamed, are left out."""
+        return [name for name in self._list("file") if not name.startswith(".") and not name.endswith(_ASIDE)]
+
+    def set_aside(self, name: str) -> str:
+        """Give an object a name that nothing reads, and return that."""
+        kept = name + _ASIDE
+        self.write(kept, (self.read_bytes(name) or b"",))
+        self.remove([name])
+        return kept
 
     def folders(self) -> list[str]:
         """Return the names of all folders in this one, sorted."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from airflow_provider_assemblyai.api.errors import StateUnknown
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.api.validation import is_of_type
+from airflow_provider_assemblyai.api.validation import is_encodable, is_of_type
 
 #: Of records and of files of lines. Version 1 had no checksum, and is still read.
 VERSION: Final = 2
@@ -42,6 +42,8 @@ class RecordKind(Generic[S]):
         """Return what is wrong with the fields of a record, or None."""
         if not is_of_type(record, self.fields):
             return "holds a field of a wrong type"
+        if not all(is_encodable(value) for value in record.values() if isinstance(value, str)):
+            return "holds what is no text"
         phase = record.get("phase")
         missing = [name for name in self.needed if name not in record]
         missing += [name for name in self.needed_in.get(str(phase), ()) if record.get(name) is None]

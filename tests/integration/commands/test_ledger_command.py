@@ -18,6 +18,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.storage.atomic_files import open_path
 from airflow_provider_assemblyai.storage.lease import DEFAULT_TTL, Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import sealed_lines
@@ -151,6 +152,24 @@ def test_what_a_kill_cut_off_stops_nobody(
     assert "1 files stop tasks; 1 were cut off" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["segments", "chunks"])
+def test_a_ledger_goes_on_without_what_was_set_aside(
+    emulator: Emulator, old_context: Any, run: Callable[..., Any], tmp_path: Path, capsys: Any, kind: str
+) -> None:
+    first = run(batch(tmp_path), old_context)
+    folder = tmp_path / ".assemblyai" / "batch" / kind
+    folder.mkdir(exist_ok=True)
+    broken = folder / "00000001-0123456789ab-00000001.jsonl"
+    broken.write_text("damaged")
+    with pytest.raises(StateUnknown, match=broken.name):
+        run(batch(tmp_path), old_context)
+    assert main(["repair", str(tmp_path), "--pay-again", "--yes"]) == 0
+    assert broken.with_name(f"{broken.name}.unreadable").read_text() == "damaged"
+    assert main(["check", str(tmp_path)]) == 0
+    assert run(batch(tmp_path), old_context)["completed"] == first["completed"] == 3
+    assert emulator.counters()["accepted"] == 3
+
+
 def test_unlock_ends_the_lease_of_a_silent_holder_only(tmp_path: Path, capsys: Any) -> None:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -171,6 +190,19 @@ def test_unlock_ends_the_lease_of_a_silent_holder_only(tmp_path: Path, capsys: A
         pass
     assert main(["unlock", str(tmp_path), "--silence", "0.1"]) == 1
     assert "may be deferred" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("silence", ["nan", "inf", "-1", "0", "1e400", "-inf", "x", ""])
+def test_a_time_in_which_no_heartbeat_could_change_ends_no_lease(
+    tmp_path: Path, capsys: Any, silence: str
+) -> None:
+    folder = ObjectFolder(open_path(str(tmp_path), "PATH") / ".assemblyai").subfolder("batch")
+    lease = Lease(folder.subfolder("lease"), "a live task", lambda owner: False)
+    lease.claim()
+    with pytest.raises(SystemExit, match="2"):
+        main(["unlock", str(tmp_path), "--yes", f"--silence={silence}"])
+    lease.check()
+    assert "--silence" in capsys.readouterr().err
 
 
 def test_a_holder_that_lives_keeps_its_lease(

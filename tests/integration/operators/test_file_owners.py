@@ -16,6 +16,7 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
+from tests.integration.conftest import SPOKEN
 
 URL = "https://example.com/{}/call.mp3"
 
@@ -61,6 +62,18 @@ def test_two_recordings_with_one_stem(
     again = run(transcribe(one, out, config={"punctuate": False}), new_context(context, "fifth"))
     assert again["outputs"] == first["outputs"], "asked otherwise it replaces its own files"
     assert len(names(out, "json")) == 2
+
+
+def test_the_text_is_written_although_there_is_no_place_for_the_rest(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
+) -> None:
+    (out / "call.json").mkdir(parents=True)
+    with pytest.raises(AirflowFailException, match=r"call\.json"):
+        run(transcribe(URL.format("monday"), out), context)
+    assert (out / "call.txt").read_text() == f"{SPOKEN}\n"
+    (out / "call.json").rmdir()
+    assert list(run(transcribe(URL.format("monday"), out), context)["outputs"]) == ["json", "txt"]
+    assert emulator.counters()["accepted"] == 1
 
 
 def test_mapped_tasks_whose_recordings_change_places(

@@ -75,6 +75,11 @@ def test_texts_that_cannot_be_encoded_are_written(tmp_path: Path) -> None:
     assert storage.as_json("caf\u00e9") == '"caf\u00e9"'
 
 
+@pytest.mark.parametrize("text", ["a\u2028b", "a\u2029b", "a\x85b", "a\x1cb"])
+def test_a_value_is_one_line_of_json_for_every_reader_of_lines(text: str) -> None:
+    assert [json.loads(line) for line in storage.as_json({"name": text}).splitlines()] == [{"name": text}]
+
+
 def test_a_file_is_created_once(tmp_path: Path) -> None:
     path = storage.open_path(str(tmp_path / "new" / "a.json"), "output_path")
     with ThreadPoolExecutor(16) as pool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, create_file, open_path
 from airflow_provider_assemblyai.storage.file_owners import claim_name
 
@@ -76,10 +77,29 @@ def test_an_object_is_created_once(bucket: str) -> None:
         assert file.read() == str(created.index(True)).encode()
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"version": 2}', '{"version": 1}', "[" * 100_000])
-def test_a_record_that_cannot_be_read_is_anothers(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "suffix", [suffix for suffix in results.suffixes_of(results.FORMATS) if "." in suffix]
+)
+def test_a_name_that_ends_like_a_file_of_another_name(place: str, suffix: str) -> None:
+    longer = f"call.{suffix.partition('.')[0]}"
+    names = {
+        claim(place, "one", longer),
+        claim(place, "two", longer.upper()),
+        claim(place, "three", "call"),
+        claim(place, "four", longer),
+    }
+    assert len(names) == 4
+    assert not {f"{name}.{suffix.partition('.')[2]}".lower() for name in names} & {f"call.{suffix}"}
+    assert claim(place, "one", longer) == f"{longer}-{digest('one')[:8]}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", b"[]", b'{"version": 2}', b'{"version": 1}', b"[" * 100_000, b"\xff\xfe", bytes(50)],
+)
+def test_a_record_that_cannot_be_read_is_anothers(tmp_path: Path, content: bytes) -> None:
     (tmp_path / ".assemblyai" / "owners").mkdir(parents=True)
-    (tmp_path / ".assemblyai" / "owners" / "call.json").write_text(text)
+    (tmp_path / ".assemblyai" / "owners" / "call.json").write_bytes(content)
     assert claim(str(tmp_path), "one") == f"call-{digest('one')[:8]}"
     assert claim(str(tmp_path), "one") == f"call-{digest('one')[:8]}"
 

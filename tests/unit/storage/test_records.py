@@ -87,6 +87,8 @@ def test_any_change_is_noticed(field: str) -> None:
         ("fingerprint", None),
         ("transcript_id", None),
         ("transcript_id", 5),
+        ("transcript_id", "\ud800"),
+        ("region", "us\udfff"),
         ("url_hashes", "text"),
         ("url_hashes", [5]),
         ("uploaded_at", "yesterday"),
