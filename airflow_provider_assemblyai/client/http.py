@@ -466,12 +466,13 @@ def download(url: str, *, deadline: float = 600.0) -> Iterator[bytes]:
     Fetch a URL without the API key, in blocks.
 
     :param url: a link that the service handed out, or audio that the service could not reach itself.
-    :param deadline: seconds for the whole transfer.
+    :param deadline: seconds for the whole transfer. What is read to be sent has no more than the request that sends it.
     :raises TransportError: the transfer broke or took too long; a retry helps.
     :raises ApiError: the host answered with an HTTP error.
     """
-    from airflow_provider_assemblyai.client.blocking import ERRORS, Session, Watchdog
+    from airflow_provider_assemblyai.client.blocking import ERRORS, Session, Watchdog, time_left
 
+    deadline = min(deadline, time_left())
     shown = strip_url(url)
     with Session() as session, Watchdog(deadline) as watchdog:
         try:
