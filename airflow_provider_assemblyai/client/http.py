@@ -503,5 +503,8 @@ def _follow_redirects(session: Session, url: str) -> requests.Response:
         if answer.status_code not in (301, 302, 303, 307, 308) or not target:
             return answer
         answer.close()
-        url = urljoin(url, target)
+        try:
+            url = urljoin(url, target)
+        except ValueError:
+            raise OSError("a redirect to an address that cannot be read") from None
     raise OSError("too many redirects")

@@ -310,6 +310,9 @@ def test_a_download_follows_redirects_and_not_for_ever() -> None:
         hostile(catalogue.redirect, target.url) as server,
     ):
         assert ended(lambda: b"".join(download(server.url))) == b"sound"
+    for broken in catalogue.BROKEN_REDIRECTS.values():
+        with hostile(broken) as server, pytest.raises((TransportError, ApiError)):
+            ended(partial(list, download(server.url)))
     with hostile(circle) as server, pytest.raises(TransportError, match="redirects"):
         ended(lambda: list(download(server.url)))
 

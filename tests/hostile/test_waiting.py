@@ -16,6 +16,7 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     GatewayTimeout,
     ResponseLost,
+    StateUnknown,
     TranscriptTimeout,
     TransportError,
 )
@@ -226,6 +227,26 @@ def test_a_task_ends_wherever_the_service_hangs(connect: Connect) -> None:
             assert sum(head.startswith(b"POST") for head in server.heads) == (part == "submit")
 
     at_once(["list", "submit"], end)
+
+
+def test_a_job_that_may_be_a_row_that_cannot_be_read_is_not_submitted_again(connect: Connect) -> None:
+    def answer(exchange: Exchange) -> None:
+        lists = catalogue.list_of_strange_rows if posts() else empty_list
+        transcription(lists, catalogue.nothing, by_id)(exchange)
+
+    def posts() -> int:
+        return sum(head.startswith(b"POST") for head in server.heads)
+
+    with hostile(answer) as server:
+        task = TranscribeOperator(
+            task_id="t",
+            assemblyai_conn_id=connect(server),
+            audio="https://example.com/b.wav",
+            settle_time=0.01,
+        )
+        with pytest.raises(StateUnknown, match="cannot be read"):
+            execute(task)
+        assert posts() == 1
 
 
 @pytest.mark.parametrize(
