@@ -50,7 +50,7 @@ from tests.support.captures import marked
 
 KEY = "KEY-0123456789abcdef"
 #: Seconds after which it is not slow, but endless.
-ENDLESS: Final = 900.0
+ENDLESS: Final = 400.0
 #: Seconds that another task waits for its transcript where the service has the whole account wait.
 PATIENCE: Final = 5.0
 #: Tasks at the same time: nearly all of them wait for a time to be over. Few of them are on their way to the attack,
