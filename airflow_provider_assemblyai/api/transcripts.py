@@ -269,22 +269,22 @@ def delete(transcript_id: str) -> Call[Transcript]:
 
 def srt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
     """Read the subtitles as SubRip."""
-    return _export(transcript_id, "srt", _text, {"chars_per_caption": chars_per_caption})
+    return _export(transcript_id, "srt", _srt, {"chars_per_caption": chars_per_caption})
 
 
 def vtt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
     """Read the subtitles as WebVTT."""
-    return _export(transcript_id, "vtt", _text, {"chars_per_caption": chars_per_caption})
+    return _export(transcript_id, "vtt", _vtt, {"chars_per_caption": chars_per_caption})
 
 
 def sentences(transcript_id: str) -> Call[dict[str, Any]]:
     """Read the transcript cut into sentences."""
-    return _export(transcript_id, "sentences", _object_of(transcript_id))
+    return _export(transcript_id, "sentences", _object_of(transcript_id, "sentences"))
 
 
 def paragraphs(transcript_id: str) -> Call[dict[str, Any]]:
     """Read the transcript cut into paragraphs."""
-    return _export(transcript_id, "paragraphs", _object_of(transcript_id))
+    return _export(transcript_id, "paragraphs", _object_of(transcript_id, "paragraphs"))
 
 
 def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]]:
@@ -295,7 +295,9 @@ def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]
     """
     if isinstance(words, str) or not words:
         raise InvalidInput("word_search needs a list of words or phrases.")
-    return _export(transcript_id, "word-search", _object_of(transcript_id), {"words": ",".join(words)})
+    return _export(
+        transcript_id, "word-search", _object_of(transcript_id, "matches"), {"words": ",".join(words)}
+    )
 
 
 def redacted_audio(transcript_id: str) -> Call[str]:
@@ -352,13 +354,15 @@ def _transcript_of(transcript_id: str) -> Callable[[Reply], Transcript]:
     return read
 
 
-def _object_of(transcript_id: str) -> Callable[[Reply], dict[str, Any]]:
-    """Return a reader of what is made of a transcript; not every answer says of which."""
+def _object_of(transcript_id: str, part: str) -> Callable[[Reply], dict[str, Any]]:
+    """Return a reader of what is made of a transcript, a list of parts; not every answer says of which transcript."""
 
     def read(reply: Reply) -> dict[str, Any]:
         value = reply.json()
         if value.get("id") is not None:
             _check_same(transcript_id, value["id"])
+        if not isinstance(value.get(part), list):
+            raise UnexpectedReply(f"the answer holds no {part}.")
         return value
 
     return read
@@ -452,7 +456,19 @@ def _statuses(reply: Reply) -> list[tuple[str, str]]:
     return [(row["id"], row["status"]) for row in _page(reply)["transcripts"]]
 
 
-def _text(reply: Reply) -> str:
+def _srt(reply: Reply) -> str:
+    return _captions(reply, "SubRip", lambda text: text[0].isdecimal() and "-->" in text)
+
+
+def _vtt(reply: Reply) -> str:
+    return _captions(reply, "WebVTT", lambda text: text.startswith("WEBVTT"))
+
+
+def _captions(reply: Reply, name: str, is_it: Callable[[str], bool]) -> str:
+    """Return subtitles; a page of a proxy, or a whole transcript, is a text as well."""
+    text = reply.text.lstrip("\ufeff \t\r\n")
+    if text and not is_it(text):
+        raise UnexpectedReply(f"the answer is not {name}.")
     return reply.text
 
 

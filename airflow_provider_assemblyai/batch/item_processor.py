@@ -217,6 +217,7 @@ class ItemProcessor:
             OutputFiles(self.settings.output_path, in_flight.item.name),
             self.settings.formats,
             chars_per_caption=self.settings.chars_per_caption,
+            deadline=self.client.hook.client.deadline,
         )
         self.ledger.append(self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs))
         duration = in_flight.job_state.get("duration")

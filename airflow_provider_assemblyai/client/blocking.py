@@ -12,6 +12,7 @@ the DAG processor nor the triggerer sends anything with it.
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import socket
 import threading
@@ -107,6 +108,12 @@ class Watchdog:
 
 
 _WATCHDOG: ContextVar[Watchdog | None] = ContextVar("watchdog", default=None)
+
+
+def time_left() -> float:
+    """Return the seconds that are left of the exchange which this thread is in; infinite outside of one."""
+    watchdog = _WATCHDOG.get()
+    return math.inf if watchdog is None else watchdog.left
 
 
 class _WatchedConnection:

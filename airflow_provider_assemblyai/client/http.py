@@ -470,12 +470,13 @@ def download(url: str, *, deadline: float = 600.0) -> Iterator[bytes]:
     Fetch a URL without the API key, in blocks.
 
     :param url: a link that the service handed out, or audio that the service could not reach itself.
-    :param deadline: seconds for the whole transfer.
+    :param deadline: seconds for the whole transfer. What is read to be sent has no more than the request that sends it.
     :raises TransportError: the transfer broke or took too long; a retry helps.
     :raises ApiError: the host answered with an HTTP error.
     """
-    from airflow_provider_assemblyai.client.blocking import ERRORS, Session, Watchdog
+    from airflow_provider_assemblyai.client.blocking import ERRORS, Session, Watchdog, time_left
 
+    deadline = min(deadline, time_left())
     shown = strip_url(url)
     with Session() as session, Watchdog(deadline) as watchdog:
         try:
@@ -506,5 +507,8 @@ def _follow_redirects(session: Session, url: str) -> requests.Response:
         if answer.status_code not in (301, 302, 303, 307, 308) or not target:
             return answer
         answer.close()
-        url = urljoin(url, target)
+        try:
+            url = urljoin(url, target)
+        except ValueError:
+            raise OSError("a redirect to an address that cannot be read") from None
     raise OSError("too many redirects")

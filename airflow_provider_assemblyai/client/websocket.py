@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from airflow_provider_assemblyai import __version__
+from airflow_provider_assemblyai.api.call import Reply
 from airflow_provider_assemblyai.api.close_codes import CloseReason, refused_handshake
 from airflow_provider_assemblyai.api.errors import TransportError
 from airflow_provider_assemblyai.api.sanitize import sanitize
@@ -359,7 +360,9 @@ class _Opening(threading.Thread):
             status = library.getstatus()
         except websocket.WebSocketBadStatusException as error:
             body = error.resp_body or b""
-            text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+            content = body if isinstance(body, bytes) else str(body).encode(errors="replace")
+            # What is no error may be anything, also words of a recording.
+            text = Reply(error.status_code, {}, content).error_text() if error.status_code >= 400 else ""
             reason = refused_handshake(error.status_code, sanitize(text, [self._credential]))
             raise HandshakeRefused(reason) from None
         except (websocket.WebSocketException, OSError, ValueError) as error:

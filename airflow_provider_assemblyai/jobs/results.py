@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
@@ -24,6 +26,8 @@ DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("json", "txt")
 MAX_XCOM_TEXT: Final = 256 * 1024
 #: Seconds that each request for a result is given, also when the time of the task is over: the result is paid for.
 RESULT_TIMEOUT: Final = 30.0
+#: Seconds for a file that the service links to.
+_MAX_DOWNLOAD: Final = 600.0
 #: Characters of a caption that is as long as a text.
 _MAX_CAPTION: Final = 10_000
 
@@ -180,6 +184,7 @@ def write_files(
     formats: Sequence[Format],
     *,
     chars_per_caption: int | None = None,
+    deadline: float = inf,
 ) -> dict[str, str]:
     """
     Write the files of a completed transcript; writing them again replaces them.
@@ -189,6 +194,7 @@ def write_files(
     :param outputs: where to.
     :param formats: what to write.
     :param chars_per_caption: characters a subtitle line may have; None leaves it to the service.
+    :param deadline: of the task; seconds since the epoch.
     :return: format -> URI.
     """
     transcript_id = transcript["id"]
@@ -210,6 +216,7 @@ def write_files(
                 written[name] = outputs.write(f"{name}.json", as_json(send(parts(transcript_id))))
             case "redacted_audio":
                 link = send(transcripts.redacted_audio(transcript_id))
+                seconds = min(_MAX_DOWNLOAD, max(RESULT_TIMEOUT, deadline - time.time()))
                 extension = "wav" if transcript.get("redact_pii_audio_quality") == "wav" else "mp3"
-                written[name] = outputs.write(f"redacted.{extension}", download(link))
+                written[name] = outputs.write(f"redacted.{extension}", download(link, deadline=seconds))
     return {name: written[name] for name in formats}

@@ -375,11 +375,14 @@ class Submission:
         """Return the rows of the list, newest first, that may be this job: of its address, and made since our intent."""
         sent, anchor = self.state["url_hashes"], self.state.get("anchor")
         found: list[Row] = []
+        unread = False
         for number, page in enumerate(self.pages(transcripts.list_page(limit=200)), start=1):
+            unread |= page.get("row_count", 0) > len(page["transcripts"])
             for row in page["transcripts"]:
                 if row["id"] == anchor:
-                    return found
+                    return self._readable(found, unread)
                 address = row.get("audio_url")
+                unread |= not isinstance(address, str)
                 if isinstance(address, str) and hash_of(address) in sent:
                     found.append(row)
             if number >= MAX_PAGES:
@@ -387,7 +390,16 @@ class Submission:
                     f"The job was not found in the account's newest {number} pages, and may be older."
                 )
         # A list that does not hold the anchor any more goes back further than our intent.
-        return found if anchor is None else [row for row in found if not self._is_before_anchor(row)]
+        recent = found if anchor is None else [row for row in found if not self._is_before_anchor(row)]
+        return self._readable(recent, unread)
+
+    def _readable(self, found: list[Row], unread: bool) -> list[Row]:
+        """Return what was found; nothing is an answer only if every row could be read."""
+        if unread and not found:
+            raise StateUnknown(
+                "The list of transcripts has rows that cannot be read, and one of them may be this job. Nothing is submitted."
+            )
+        return found
 
     def _is_before_anchor(self, row: Row) -> bool:
         created = transcripts.parse_time(row.get("created"))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
@@ -170,6 +171,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             mask_webhook_secrets(streaming.check_config(self.config))
 
     def execute(self, context: Context) -> CaptureSummary:
+        deadline = time.time() + self._time_limit(inf)
         with fail_fast(), self._report_running_job(context):
             self._supervisor = os.getppid()
             if not callable(self.source):
@@ -198,6 +200,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
                 outputs=outputs,
                 control=self._control,
                 on_job=self._on_job,
+                deadline=deadline,
             )
             if source is None:
                 self.log.info(

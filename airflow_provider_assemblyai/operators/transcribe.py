@@ -193,7 +193,7 @@ class TranscribeOperator(TranscriptionOperator):
         )
         assert completed is not None
         hook.client.min_timeout = results.RESULT_TIMEOUT
-        return self._finish(job, completed, outputs)
+        return self._finish(job, completed, outputs, deadline)
 
     def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:
         context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
@@ -219,7 +219,9 @@ class TranscribeOperator(TranscriptionOperator):
             self._defer_until(deadline, trigger, kwargs)
         return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
 
-    def _finish(self, job: Submission, transcript: Transcript, outputs: OutputFiles | None) -> Summary:
+    def _finish(
+        self, job: Submission, transcript: Transcript, outputs: OutputFiles | None, deadline: float
+    ) -> Summary:
         written: dict[str, str] = {}
         if outputs is not None:
             written = results.write_files(
@@ -228,6 +230,7 @@ class TranscribeOperator(TranscriptionOperator):
                 outputs,
                 self._checked_formats(),
                 chars_per_caption=self.chars_per_caption,
+                deadline=deadline,
             )
         push_text = self.output_path is None if self.push_text is None else self.push_text
         summary = results.summarize(transcript, job.identity["region"], push_text=push_text, outputs=written)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +64,7 @@ class TranscriptExportOperator(TranscriptOperator):
 
     def execute(self, context: Context) -> Summary:
         with fail_fast():
-            transcript_id, hook = self._resolve_transcript()
+            transcript_id, hook = self._resolve_transcript(deadline=time.time() + self._time_limit(math.inf))
             formats = results.check_formats(self.formats, results.FORMATS)
             if self.name is not None and "/" in check_text("name", self.name):
                 raise InvalidInput("name must not hold a slash: the place is output_path.")
@@ -75,7 +77,12 @@ class TranscriptExportOperator(TranscriptOperator):
             if self.name is not None:
                 outputs = claim_name(outputs, f"transcript:{transcript_id}")
             written = results.write_files(
-                hook.send, transcript, outputs, formats, chars_per_caption=self.chars_per_caption
+                hook.send,
+                transcript,
+                outputs,
+                formats,
+                chars_per_caption=self.chars_per_caption,
+                deadline=hook.client.deadline,
             )
             return results.summarize(transcript, hook.region, push_text=self.push_text, outputs=written)
 
@@ -98,7 +105,7 @@ class TranscriptDeleteOperator(TranscriptOperator):
 
     def execute(self, context: Context) -> str:
         with fail_fast():
-            transcript_id, hook = self._resolve_transcript()
+            transcript_id, hook = self._resolve_transcript(deadline=time.time() + self._time_limit(math.inf))
             status = hook.send(transcripts.get(transcript_id))["status"]
             if status not in ("completed", "error"):
                 # What the service does with a running job that is deleted is not known; it bills it.

@@ -125,7 +125,10 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     def execute_complete(self, context: Context, event: PollEvent, region: str | None = None) -> Summary:
         """Go on after the trigger has fired."""
         with self._as_in_poke_mode(), fail_fast():
-            hook = AssemblyAIHook(self.assemblyai_conn_id, region)
+            # It is over, one way or the other: nothing is left to wait for but the answer.
+            hook = AssemblyAIHook(
+                self.assemblyai_conn_id, region, deadline=time.time(), min_timeout=results.RESULT_TIMEOUT
+            )
             try:
                 transcript_id = require_completed_event(event, hook.region)
             except TranscriptTimeout as error:

@@ -42,18 +42,20 @@ class Exchange:
 
     :param connection: where to answer.
     :param head: request line and headers, as they came.
+    :param body: of the request.
     :param elsewhere: URL of another server, which must not be called.
     """
 
-    def __init__(self, connection: socket.socket, head: bytes, elsewhere: str) -> None:
-        self._connection = connection
+    def __init__(self, connection: socket.socket, head: bytes, body: bytes, elsewhere: str) -> None:
+        self.connection = connection
         self.head = head
+        self.body = body
         self.elsewhere = elsewhere
         self.method, self.path, *_ = (*head.decode("latin-1").split(" "), "", "")
 
     def send(self, data: bytes) -> None:
         """Send bytes; a :class:`OSError` says that the other side has gone."""
-        self._connection.sendall(data)
+        self.connection.sendall(data)
 
     def answer(self, body: bytes, *headers: str, status: str = "200 OK") -> None:
         """Send a whole answer."""
@@ -75,9 +77,9 @@ class Exchange:
         while time.monotonic() < end:
             self.send(data)
             # The other side has gone; nothing else ever comes here.
-            self._connection.settimeout(DROP)
+            self.connection.settimeout(DROP)
             with suppress(TimeoutError):
-                if not self._connection.recv(1):
+                if not self.connection.recv(1):
                     raise ConnectionResetError
 
     def flood(self, data: bytes) -> None:
@@ -143,36 +145,39 @@ class HostileServer:
                     connection if self._tls is None else self._tls.wrap_socket(connection, server_side=True)
                 )
                 with wrapped:
-                    while head := _read_head(wrapped):
-                        self.heads.append(head)
-                        self._attack(Exchange(wrapped, head, self._elsewhere))
+                    while request := _read_request(wrapped):
+                        self.heads.append(request[0])
+                        self._attack(Exchange(wrapped, *request, self._elsewhere))
         finally:
             with self._changed:
                 self._open -= 1
                 self._changed.notify_all()
 
 
-def _read_head(connection: socket.socket) -> bytes:
-    """Return the head of the next request, without its body; empty if the other side has gone."""
+def _read_request(connection: socket.socket) -> tuple[bytes, bytes] | None:
+    """Return head and body of the next request; None if the other side has gone."""
     connection.settimeout(None)
     data = b""
     while b"\r\n\r\n" not in data:
-        block = connection.recv(65_536)
-        if not block:
-            return b""
+        if not (block := connection.recv(1 << 16)):
+            return None
         data += block
         if data.startswith(b"\x16"):
             return data  # of a TLS handshake, which has no head
     head, _, body = data.partition(b"\r\n\r\n")
-    length = next(
-        (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
-    )
-    while len(body) < length:
-        block = connection.recv(65_536)
-        if not block:
-            return b""
-        body += block
-    return head
+    fields = {
+        name: value.strip()
+        for name, _, value in (line.partition(b":") for line in head.lower().split(b"\r\n"))
+    }
+    chunked, length = b"transfer-encoding" in fields, int(fields.get(b"content-length", 0))
+    read = bytearray(body)
+    while not read.endswith(b"0\r\n\r\n") if chunked else len(read) < length:
+        if not (block := connection.recv(1 << 20)):
+            return None
+        if chunked:
+            del read[:-5]  # a recording, whatever it holds
+        read += block
+    return head, bytes(read)
 
 
 @contextmanager
@@ -527,41 +532,36 @@ def list_of_strange_rows(exchange: Exchange) -> None:
     _page(exchange, rows, None)
 
 
-#: What never ends, or is far too long: the side that asked has to end it.
-ENDLESS: dict[str, Attack] = {
-    attack.__name__: attack
-    for attack in (
-        *(
-            silence,
-            drip_on_status_line,
-            drip_on_head,
-            endless_interim_answers,
-            drip_on_body,
-            drip_without_length,
-        ),
-        *(drip_of_chunks, drip_on_chunk_size, drip_on_error_body, drip_on_redirect_body, drip_in_gzip),
-        *(oversized_body, endless_chunks, endless_body_without_length, oversized_error, oversized_redirect),
-        *(gzip_bomb, gzip_bomb_in_error, gzip_bomb_of_members, endless_headers, endless_header_line),
-    )
-}
+def _by_name(*attacks: Attack) -> dict[str, Attack]:
+    return {attack.__name__: attack for attack in attacks}
+
+
+#: What never ends: the side that asked has to end it.
+DRIPS = _by_name(
+    *(silence, drip_on_status_line, drip_on_head, endless_interim_answers, drip_on_body, drip_without_length),
+    *(drip_of_chunks, drip_on_chunk_size, drip_on_error_body, drip_on_redirect_body, drip_in_gzip),
+)
+#: What is far too long.
+FLOODS = _by_name(
+    *(oversized_body, endless_chunks, endless_body_without_length, oversized_error, oversized_redirect),
+    *(gzip_bomb, gzip_bomb_in_error, gzip_bomb_of_members, endless_headers, endless_header_line),
+)
+ENDLESS = {**DRIPS, **FLOODS}
 #: What comes whole and is wrong.
 MALFORMED: dict[str, Attack] = {
-    **{
-        attack.__name__: attack
-        for attack in (
-            *(
-                truncated_body,
-                nothing,
-                broken_gzip,
-                truncated_gzip,
-                unknown_encoding,
-                not_utf8,
-                deep_json,
-                deep_field,
-            ),
-            *(deep_error, long_number, html, wrong_content_type, redirect, echo_key),
-        )
-    },
+    **_by_name(
+        *(
+            truncated_body,
+            nothing,
+            broken_gzip,
+            truncated_gzip,
+            unknown_encoding,
+            not_utf8,
+            deep_json,
+            deep_field,
+        ),
+        *(deep_error, long_number, html, wrong_content_type, redirect, echo_key),
+    ),
     **BROKEN_HEADS,
     **BROKEN_REDIRECTS,
     **WRONG_IDS,

@@ -31,8 +31,8 @@ from airflow_provider_assemblyai.api.regions import hosts_for
 from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, MIN_STATED_WAIT
 from airflow_provider_assemblyai.client.http import AsyncClient, Client, download
 from tests.hostile import server as catalogue
-from tests.hostile.conftest import GENEROUS, ended
-from tests.hostile.server import ENDLESS, ID, MALFORMED, HostileServer, hostile
+from tests.hostile.conftest import GENEROUS, at_once, ended
+from tests.hostile.server import DRIPS, FLOODS, ID, MALFORMED, HostileServer, hostile
 
 KEY = "KEY-0123456789abcdef"
 #: Seconds for a whole exchange; an attack lasts for hours.
@@ -86,26 +86,49 @@ def outcome(send: Any, server: HostileServer | BehindProxy, call: Call[Any], **s
     return found
 
 
-@pytest.mark.parametrize("name", ENDLESS)
-def test_what_never_ends_is_ended_here(name: str, send: Any, elsewhere: HostileServer, memory: None) -> None:
+def is_ended_here(attack: catalogue.Attack, send: Any, elsewhere: HostileServer) -> None:
     call = replace(transcripts.get(ID), timeout=SECONDS, max_bytes=MAX_BYTES)
-    with hostile(ENDLESS[name], elsewhere.url) as server:
+    with hostile(attack, elsewhere.url) as server:
         found = outcome(send, server, call)
     assert isinstance(found, TransportError | UnexpectedReply)
     assert not isinstance(found, TransportError) or found.sent
 
 
-@pytest.mark.parametrize("name", MALFORMED)
+def test_what_never_ends_is_ended_here(send: Any, elsewhere: HostileServer, memory: None) -> None:
+    at_once(DRIPS.values(), lambda attack: is_ended_here(attack, send, elsewhere))
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_what_is_too_long_is_ended_here(name: str, send: Any, elsewhere: HostileServer, memory: None) -> None:
+    is_ended_here(FLOODS[name], send, elsewhere)
+
+
 def test_what_is_malformed_is_a_typed_error_or_a_good_value(
-    name: str, send: Any, elsewhere: HostileServer, memory: None
+    send: Any, elsewhere: HostileServer, memory: None
 ) -> None:
-    with hostile(MALFORMED[name], elsewhere.url) as server:
-        found = outcome(send, server, replace(transcripts.get(ID), timeout=5.0, max_bytes=MAX_BYTES))
-    if not isinstance(found, AssemblyAIError):
-        assert found["id"] == ID
-        assert found["text"] == catalogue.TRANSCRIPT["text"]
-    if name in catalogue.WRONG_IDS:
-        assert isinstance(found, UnexpectedReply)
+    for name, attack in MALFORMED.items():
+        with hostile(attack, elsewhere.url) as server:
+            found = outcome(send, server, replace(transcripts.get(ID), timeout=SECONDS, max_bytes=MAX_BYTES))
+        if not isinstance(found, AssemblyAIError):
+            assert (found["id"], found["text"]) == (ID, catalogue.TRANSCRIPT["text"]), name
+        if name in catalogue.WRONG_IDS:
+            assert isinstance(found, UnexpectedReply), name
+
+
+@pytest.mark.parametrize("attack", [catalogue.html, catalogue.wrong_content_type])
+def test_what_is_made_of_a_transcript_is_what_was_asked_for(attack: catalogue.Attack, send: Any) -> None:
+    """A page of a proxy, or the transcript itself, is a text or an object as well."""
+    calls: list[Call[Any]] = [transcripts.srt(ID), transcripts.vtt(ID), transcripts.sentences(ID)]
+    calls += [transcripts.paragraphs(ID), transcripts.word_search(ID, ["call"])]
+    with hostile(attack) as server:
+        for call in calls:
+            assert isinstance(outcome(send, server, call), UnexpectedReply)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\ufeff1\n00:00:00,000 --> 00:00:01,000\nHello.\n"])
+def test_subtitles_may_be_empty_and_begin_with_a_mark(text: str, send: Any) -> None:
+    with hostile(lambda exchange: exchange.answer(text.encode())) as server:
+        assert outcome(send, server, transcripts.srt(ID)) == text
 
 
 @pytest.mark.parametrize("name", catalogue.BROKEN_LISTS)
@@ -161,14 +184,17 @@ def test_a_wait_beyond_the_cap_is_the_tasks_own_error(send: Any) -> None:
     assert found.retry_after == 301.0
 
 
-@pytest.mark.parametrize("attack", [catalogue.drip_on_body, catalogue.drip_on_head, catalogue.silence])
-def test_the_deadline_of_the_task_reaches_the_request(attack: catalogue.Attack, send: Any) -> None:
+def test_the_deadline_of_the_task_reaches_the_request(send: Any) -> None:
     """The repeats and the idle limit alone would go on for two minutes, those of a paid call for ten."""
-    for call in (transcripts.get(ID), transcripts.submit("https://example.com/a.wav", {})):
-        with hostile(attack) as server:
-            found = outcome(send, server, call, deadline=time.time() + SECONDS, max_retry_time=86_400.0)
-            assert len(server.heads) <= 1
-        assert isinstance(found, TransportError)
+
+    def end(attack: catalogue.Attack) -> None:
+        for call in (transcripts.get(ID), transcripts.submit("https://example.com/a.wav", {})):
+            with hostile(attack) as server:
+                found = outcome(send, server, call, deadline=time.time() + SECONDS, max_retry_time=86_400.0)
+                assert len(server.heads) <= 1
+            assert isinstance(found, TransportError)
+
+    at_once([catalogue.drip_on_body, catalogue.drip_on_head, catalogue.silence], end)
 
 
 def test_what_is_paid_for_is_fetched_although_the_time_is_over(send: Any) -> None:
@@ -184,15 +210,15 @@ def test_a_long_answer_over_a_slow_line_is_read_to_its_end(send: Any) -> None:
     """The total time is for what drips; a transcript gets more of it as long as bytes come."""
 
     def slowly(exchange: catalogue.Exchange) -> None:
-        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2000015\r\n\r\n")
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2000017\r\n\r\n")
         for _ in range(20):
             exchange.send(b" " * 100_000)
             time.sleep(0.1)
-        exchange.send(b'{"a": "whole" }')
+        exchange.send(b'{"sentences": []}')
 
     call = replace(transcripts.sentences(ID), timeout=SECONDS)
     with hostile(slowly) as server:
-        assert outcome(send, server, call) == {"a": "whole"}
+        assert outcome(send, server, call) == {"sentences": []}
     with hostile(slowly) as server:
         found = outcome(send, server, replace(call, max_bytes=MAX_BYTES))
     assert isinstance(found, TransportError)
@@ -275,18 +301,26 @@ def test_a_handshake_that_never_ends(send: Any) -> None:
 # --- downloads --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in ENDLESS if name not in ("gzip_bomb", "gzip_bomb_of_members")]
-)
-def test_a_download_ends(name: str, elsewhere: HostileServer, memory: None) -> None:
+def download_ends(attack: catalogue.Attack) -> None:
     def fetch() -> int:
         return sum(len(block) for block in download(f"{server.url}/a.mp3", deadline=SECONDS))
 
-    with hostile(ENDLESS[name]) as server:
+    with hostile(attack) as server:
         with pytest.raises((TransportError, ApiError)):
             ended(fetch)
         assert server.wait_until_left(GENEROUS)
         assert KEY.encode() not in b"".join(server.heads)
+
+
+def test_a_download_that_drips_ends(memory: None) -> None:
+    at_once(DRIPS.values(), download_ends)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FLOODS if name not in ("gzip_bomb", "gzip_bomb_of_members")]
+)
+def test_a_download_that_floods_ends(name: str, memory: None) -> None:
+    download_ends(FLOODS[name])
 
 
 def test_a_download_follows_redirects_and_not_for_ever() -> None:
@@ -298,6 +332,9 @@ def test_a_download_follows_redirects_and_not_for_ever() -> None:
         hostile(catalogue.redirect, target.url) as server,
     ):
         assert ended(lambda: b"".join(download(server.url))) == b"sound"
+    for broken in catalogue.BROKEN_REDIRECTS.values():
+        with hostile(broken) as server, pytest.raises((TransportError, ApiError)):
+            ended(partial(list, download(server.url)))
     with hostile(circle) as server, pytest.raises(TransportError, match="redirects"):
         ended(lambda: list(download(server.url)))
 

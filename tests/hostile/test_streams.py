@@ -94,6 +94,17 @@ def test_a_handshake_that_is_no_handshake(name: str) -> None:
     assert server.clients[0].sent < MOST_SENT
 
 
+def test_what_is_no_error_is_not_quoted_as_one() -> None:
+    body = b'{"text": "Four words are here.", "error": "Four words are here."}'
+
+    def answers(client: Client) -> None:
+        client.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with stream_server(answers) as server, pytest.raises(HandshakeRefused) as refused:
+        StreamingSocket(f"{server.url.replace('http', 'ws', 1)}/v3/ws", TOKEN)
+    assert "Four words" not in str(refused.value)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirection_is_not_followed(status: int) -> None:
     def never(client: Client) -> None:

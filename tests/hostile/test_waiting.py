@@ -17,6 +17,7 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     GatewayTimeout,
     ResponseLost,
+    StateUnknown,
     TranscriptTimeout,
     TransportError,
 )
@@ -29,7 +30,7 @@ from airflow_provider_assemblyai.polling.policy import PollEvent
 from airflow_provider_assemblyai.polling.shared_poller import wait_for_transcripts
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 from tests.hostile import server as catalogue
-from tests.hostile.conftest import GENEROUS, ended
+from tests.hostile.conftest import GENEROUS, at_once, ended
 from tests.hostile.server import ID, Attack, Exchange, HostileServer, hostile
 
 KEY = "KEY-0123456789abcdef"
@@ -97,12 +98,14 @@ LISTS: dict[str, Attack] = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in LISTS if name != "zone"])
-def test_a_list_that_does_what_it_wants_holds_up_no_waiter(name: str) -> None:
-    with hostile(service(LISTS[name])) as server:
-        events = wait_for(server, 40, name)
-        assert server.wait_until_left(GENEROUS)
-    assert [event["outcome"] for event in events] == ["done"] * 40
+def test_a_list_that_does_what_it_wants_holds_up_no_waiter() -> None:
+    def wait(name: str) -> None:
+        with hostile(service(LISTS[name])) as server:
+            events = wait_for(server, 40, name)
+            assert server.wait_until_left(GENEROUS)
+        assert [event["outcome"] for event in events] == ["done"] * 40
+
+    at_once([name for name in LISTS if name != "zone"], wait)
 
 
 @pytest.mark.parametrize("name", ["drip", "drip_on_head", "silence", "deep", "zone", "another"])
@@ -171,11 +174,18 @@ def execute(task: Any) -> Any:
     return ended(lambda: task.execute(context))
 
 
+Connect = Callable[[HostileServer], str]
+
+
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[HostileServer], None]:
-    def connect(server: HostileServer) -> None:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Make a connection to a server, and return its name."""
+
+    def connect(server: HostileServer) -> str:
+        name = f"at_{server.address.rpartition(':')[2]}"
         connection = {"conn_type": "assemblyai", "password": KEY, "host": server.url}
-        monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+        return name
 
     return connect
 
@@ -198,32 +208,60 @@ def transcription(on_list: Attack, on_submit: Attack, on_read: Attack) -> Attack
     return answer
 
 
-@pytest.mark.parametrize("attack", [catalogue.drip_on_body, catalogue.drip_on_head, catalogue.silence])
-def test_a_blocking_task_ends_at_its_own_timeout(
-    attack: Attack, connect: Callable[[HostileServer], None]
-) -> None:
+def test_a_blocking_task_ends_at_its_own_timeout(connect: Connect) -> None:
     """The answer to a poll never ends. What is left of the task's two minutes of repeats would go on."""
-    with hostile(transcription(empty_list, submitted("queued"), attack)) as server:
-        connect(server)
-        task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", timeout=3.0)
-        with pytest.raises(TranscriptTimeout, match=ID):
-            execute(task)
-        assert sum(head.startswith(b"GET /v2/transcript/") for head in server.heads) <= 3
+
+    def end(attack: Attack) -> None:
+        with hostile(transcription(empty_list, submitted("queued"), attack)) as server:
+            connection = connect(server)
+            task = TranscribeOperator(
+                task_id="t", assemblyai_conn_id=connection, audio="https://example.com/a.wav", timeout=3.0
+            )
+            with pytest.raises(TranscriptTimeout, match=ID):
+                execute(task)
+            assert sum(head.startswith(b"GET /v2/transcript/") for head in server.heads) <= 3
+
+    at_once([catalogue.drip_on_body, catalogue.drip_on_head, catalogue.silence], end)
 
 
-@pytest.mark.parametrize("part", ["list", "submit"])
-def test_a_task_ends_wherever_the_service_hangs(part: str, connect: Callable[[HostileServer], None]) -> None:
+def test_a_task_ends_wherever_the_service_hangs(connect: Connect) -> None:
     """A submission whose answer never ends is looked up as long as there is time, and never repeated on a guess."""
-    drip = catalogue.drip_on_body
-    parts = (drip, submitted("queued")) if part == "list" else (empty_list, drip)
-    with hostile(transcription(*parts, by_id)) as server:
-        connect(server)
-        task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", timeout=3.0)
-        with pytest.raises(AssemblyAIError) as caught:
+
+    def end(part: str) -> None:
+        drip = catalogue.drip_on_body
+        parts = (drip, submitted("queued")) if part == "list" else (empty_list, drip)
+        with hostile(transcription(*parts, by_id)) as server:
+            connection = connect(server)
+            task = TranscribeOperator(
+                task_id="t", assemblyai_conn_id=connection, audio="https://example.com/a.wav", timeout=3.0
+            )
+            with pytest.raises(AssemblyAIError) as caught:
+                execute(task)
+            assert server.wait_until_left(GENEROUS)
+            assert caught.value.retryable
+            assert sum(head.startswith(b"POST") for head in server.heads) == (part == "submit")
+
+    at_once(["list", "submit"], end)
+
+
+def test_a_job_that_may_be_a_row_that_cannot_be_read_is_not_submitted_again(connect: Connect) -> None:
+    def answer(exchange: Exchange) -> None:
+        lists = catalogue.list_of_strange_rows if posts() else empty_list
+        transcription(lists, catalogue.nothing, by_id)(exchange)
+
+    def posts() -> int:
+        return sum(head.startswith(b"POST") for head in server.heads)
+
+    with hostile(answer) as server:
+        task = TranscribeOperator(
+            task_id="t",
+            assemblyai_conn_id=connect(server),
+            audio="https://example.com/b.wav",
+            settle_time=0.01,
+        )
+        with pytest.raises(StateUnknown, match="cannot be read"):
             execute(task)
-        assert server.wait_until_left(GENEROUS)
-        assert caught.value.retryable
-        assert sum(head.startswith(b"POST") for head in server.heads) == (part == "submit")
+        assert posts() == 1
 
 
 @pytest.mark.parametrize(
@@ -237,15 +275,19 @@ def test_a_task_ends_wherever_the_service_hangs(part: str, connect: Callable[[Ho
     ],
 )
 def test_nonsense_in_a_transcript_never_reaches_a_summary(
-    change: dict[str, Any], connect: Callable[[HostileServer], None], tmp_path: Any
+    change: dict[str, Any], connect: Connect, tmp_path: Any
 ) -> None:
     def answer(exchange: Exchange) -> None:
         exchange.json({**catalogue.TRANSCRIPT, **change, "tomorrow": {"kept": 1}})
 
     with hostile(transcription(empty_list, answer, answer)) as server:
-        connect(server)
+        connection = connect(server)
         task = TranscribeOperator(
-            task_id="t", audio="https://example.com/a.wav", output_path=str(tmp_path), formats=["json", "txt"]
+            task_id="t",
+            assemblyai_conn_id=connection,
+            audio="https://example.com/a.wav",
+            output_path=str(tmp_path),
+            formats=["json", "txt"],
         )
         summary = execute(task)
     assert summary["audio_duration"] is None
@@ -259,27 +301,33 @@ def test_nonsense_in_a_transcript_never_reaches_a_summary(
     assert json.loads(stored.read_text())["tomorrow"] == {"kept": 1}
 
 
-@pytest.mark.parametrize("attack", [catalogue.drip_on_body, catalogue.drip_on_head])
-def test_a_sensor_ends_at_its_own_timeout(attack: Attack, connect: Callable[[HostileServer], None]) -> None:
-    with hostile(service(empty_list, attack)) as server:
-        connect(server)
-        task = TranscriptSensor(task_id="t", transcript_id=ID, timeout=2.0, poke_interval=0.1)
-        with pytest.raises((TransportError, AirflowSensorTimeout)):
-            execute(task)
-        assert server.wait_until_left(GENEROUS)
+def test_a_sensor_ends_at_its_own_timeout(connect: Connect) -> None:
+    def end(attack: Attack) -> None:
+        with hostile(service(empty_list, attack)) as server:
+            connection = connect(server)
+            task = TranscriptSensor(
+                task_id="t", assemblyai_conn_id=connection, transcript_id=ID, timeout=2.0, poke_interval=0.1
+            )
+            with pytest.raises((TransportError, AirflowSensorTimeout)):
+                execute(task)
+            assert server.wait_until_left(GENEROUS)
+
+    at_once([catalogue.drip_on_body, catalogue.drip_on_head], end)
 
 
-@pytest.mark.parametrize("attack", [catalogue.drip_on_body, catalogue.gzip_bomb, catalogue.silence])
-def test_a_model_whose_answer_never_comes_is_lost_and_not_asked_again(
-    attack: Attack, connect: Callable[[HostileServer], None]
-) -> None:
-    with hostile(attack) as server:
-        connect(server)
-        task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5", timeout=5.0)
-        with pytest.raises(ResponseLost):
-            execute(task)
-        assert server.wait_until_left(GENEROUS)
-        assert sum(head.startswith(b"POST") for head in server.heads) == 1
+def test_a_model_whose_answer_never_comes_is_lost_and_not_asked_again(connect: Connect) -> None:
+    def end(attack: Attack) -> None:
+        with hostile(attack) as server:
+            connection = connect(server)
+            task = LLMGatewayOperator(
+                task_id="t", assemblyai_conn_id=connection, prompt="Hello.", model="gpt-5", timeout=5.0
+            )
+            with pytest.raises(ResponseLost):
+                execute(task)
+            assert server.wait_until_left(GENEROUS)
+            assert sum(head.startswith(b"POST") for head in server.heads) == 1
+
+    at_once([catalogue.drip_on_body, catalogue.gzip_bomb, catalogue.silence], end)
 
 
 def test_an_answer_that_a_filter_ended_is_not_taken_for_a_whole_one(
@@ -296,24 +344,25 @@ def test_an_answer_that_a_filter_ended_is_not_taken_for_a_whole_one(
 
 
 def test_a_model_that_is_to_be_asked_in_a_thousand_seconds(
-    connect: Callable[[HostileServer], None],
+    connect: Connect,
 ) -> None:
     with hostile(catalogue.wait_for("1000")) as server:
-        connect(server)
-        task = LLMGatewayOperator(task_id="t", prompt="Hello.", model="gpt-5", max_wait=86_400)
+        connection = connect(server)
+        task = LLMGatewayOperator(
+            task_id="t", assemblyai_conn_id=connection, prompt="Hello.", model="gpt-5", max_wait=86_400
+        )
         with pytest.raises(GatewayTimeout, match="a wait of 1000 s"):
             execute(task)
         assert len(server.heads) == 1
 
 
-def test_a_result_is_fetched_although_the_time_is_over(
-    connect: Callable[[HostileServer], None], tmp_path: Any
-) -> None:
+def test_a_result_is_fetched_although_the_time_is_over(connect: Connect, tmp_path: Any) -> None:
     """The trigger has seen the end of the job a moment before the deadline."""
     with hostile(service(empty_list)) as server:
-        connect(server)
+        connection = connect(server)
         task = TranscribeOperator(
             task_id="t",
+            assemblyai_conn_id=connection,
             audio="https://example.com/a.wav",
             timeout=3.0,
             output_path=str(tmp_path),

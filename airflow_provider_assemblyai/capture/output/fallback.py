@@ -14,6 +14,7 @@ from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
+from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
 
@@ -34,6 +35,7 @@ def transcribe_recording(
     context: Context,
     control: TaskControl,
     on_job: Callable[[str, str], None],
+    deadline: float,
 ) -> Job:
     """
     Have the stored audio transcribed, by the protocol that never pays twice.
@@ -45,19 +47,22 @@ def transcribe_recording(
     :param context: of the task.
     :param control: of the task.
     :param on_job: called with the id and the region of every job, as soon as they are known.
+    :param deadline: of the task; seconds since the epoch.
     :raises TranscriptFailed: the service could not do it.
     :raises StateUnknown: the transcript of an earlier try was deleted.
     """
+    deadline = min(deadline, time.time() + _MAX_WAIT)
     factory = SubmissionFactory(
-        conn_id, audio, "auto", _PRESIGN_EXPIRY, config, output_path, ReusePolicy(), control
+        conn_id, audio, "auto", _PRESIGN_EXPIRY, config, output_path, ReusePolicy(), control, deadline
     )
     hook, job, submitted = factory.start(context)
     if submitted is None:
         raise StateUnknown("The transcript of the stored audio was deleted from the service.")
 
     def wait(running: Transcript) -> Transcript:
-        return wait_until_done(hook.client, running["id"], _POLL, time.time() + _MAX_WAIT, control.pause)
+        return wait_until_done(hook.client, running["id"], _POLL, deadline, control.pause)
 
     completed = job.follow(submitted, wait, on_job=lambda made: on_job(made["id"], hook.region))
     assert completed is not None
+    hook.client.min_timeout = RESULT_TIMEOUT
     return hook, completed

@@ -44,6 +44,7 @@ class ResultPublisher:
     :param outputs: where the files go.
     :param control: of the task.
     :param on_job: called with id and region of the job that the fallback submits.
+    :param deadline: of the task; seconds since the epoch.
     """
 
     config: CaptureConfig
@@ -53,6 +54,7 @@ class ResultPublisher:
     outputs: OutputFiles
     control: TaskControl
     on_job: Callable[[str, str], None]
+    deadline: float
 
     def publish(
         self, context: Context, failure: AssemblyAIError | None = None, *, unfinished: bool = False
@@ -128,7 +130,14 @@ class ResultPublisher:
         self.control.log.warning("Text is missing: the stored audio is submitted as a pre-recorded job.")
         config = {**({"multichannel": True} if self.config.channels == 2 else {}), **asked}
         return transcribe_recording(
-            self.conn_id, wav, config, self.outputs.prefix, context, self.control, self.on_job
+            self.conn_id,
+            wav,
+            config,
+            self.outputs.prefix,
+            context,
+            self.control,
+            self.on_job,
+            self.deadline,
         )
 
     def _write_live(self, whole: dict[str, Any]) -> dict[str, str]:
