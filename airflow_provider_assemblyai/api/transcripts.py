@@ -266,22 +266,22 @@ def delete(transcript_id: str) -> Call[Transcript]:
 
 def srt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
     """Read the subtitles as SubRip."""
-    return _export(transcript_id, "srt", _text, {"chars_per_caption": chars_per_caption})
+    return _export(transcript_id, "srt", _captions, {"chars_per_caption": chars_per_caption})
 
 
 def vtt(transcript_id: str, chars_per_caption: int | None = None) -> Call[str]:
     """Read the subtitles as WebVTT."""
-    return _export(transcript_id, "vtt", _text, {"chars_per_caption": chars_per_caption})
+    return _export(transcript_id, "vtt", _captions, {"chars_per_caption": chars_per_caption})
 
 
 def sentences(transcript_id: str) -> Call[dict[str, Any]]:
     """Read the transcript cut into sentences."""
-    return _export(transcript_id, "sentences", _object_of(transcript_id))
+    return _export(transcript_id, "sentences", _object_of(transcript_id, "sentences"))
 
 
 def paragraphs(transcript_id: str) -> Call[dict[str, Any]]:
     """Read the transcript cut into paragraphs."""
-    return _export(transcript_id, "paragraphs", _object_of(transcript_id))
+    return _export(transcript_id, "paragraphs", _object_of(transcript_id, "paragraphs"))
 
 
 def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]]:
@@ -292,7 +292,9 @@ def word_search(transcript_id: str, words: Sequence[str]) -> Call[dict[str, Any]
     """
     if isinstance(words, str) or not words:
         raise InvalidInput("word_search needs a list of words or phrases.")
-    return _export(transcript_id, "word-search", _object_of(transcript_id), {"words": ",".join(words)})
+    return _export(
+        transcript_id, "word-search", _object_of(transcript_id, "matches"), {"words": ",".join(words)}
+    )
 
 
 def redacted_audio(transcript_id: str) -> Call[str]:
@@ -349,11 +351,13 @@ def _transcript_of(transcript_id: str) -> Callable[[Reply], Transcript]:
     return read
 
 
-def _object_of(transcript_id: str) -> Callable[[Reply], dict[str, Any]]:
-    """Return a reader of what is made of a transcript; not every answer says of which."""
+def _object_of(transcript_id: str, parts: str) -> Callable[[Reply], dict[str, Any]]:
+    """Return a reader of the parts that are made of a transcript; not every answer says of which."""
 
     def read(reply: Reply) -> dict[str, Any]:
         value = reply.json()
+        if not isinstance(value.get(parts), list):
+            raise UnexpectedReply(f"the answer holds no {parts}.")
         if value.get("id") is not None:
             _check_same(transcript_id, value["id"])
         return value
@@ -378,7 +382,8 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _dicts_or_none(value: object) -> list[dict[str, Any]] | None:
-    return value if isinstance(value, list) and all(isinstance(part, dict) for part in value) else None
+    # One that is none does not take the others along: they are paid for.
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else None
 
 
 def _duration(value: object) -> float | int | None:
@@ -449,7 +454,14 @@ def _statuses(reply: Reply) -> list[tuple[str, str]]:
     return [(row["id"], row["status"]) for row in _page(reply)["transcripts"]]
 
 
-def _text(reply: Reply) -> str:
+#: How JSON and HTML begin; captions begin with a number or a name of their format.
+_NO_CAPTIONS = re.compile(rb"(\xef\xbb\xbf)?\s*([{\[<\"]|null\s*\Z)")
+
+
+def _captions(reply: Reply) -> str:
+    """Read captions: an error or a page that comes with a good status is none."""
+    if _NO_CAPTIONS.match(reply.content):
+        raise UnexpectedReply("the answer holds no captions.")
     return reply.text
 
 
