@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
@@ -26,6 +26,7 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
 from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
+from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from airflow_provider_assemblyai.polling.connection import get_connection
 from airflow_provider_assemblyai.polling.policy import PollEvent
 from airflow_provider_assemblyai.polling.shared_poller import wait_for_transcripts
@@ -394,3 +395,17 @@ def test_a_transcript_that_is_unknown_for_a_moment_is_not_given_up(
         connect(server)
         task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", poll_interval=0.1)
         assert execute(task)["status"] == "completed"
+
+
+@pytest.mark.parametrize("texts", [None, {}, {"es": 5}, "hola"])
+def test_a_translation_without_any_text_is_none(
+    texts: object, connect: Callable[[HostileServer], None]
+) -> None:
+    features = {"translation": {"target_languages": ["es"]}}
+    body: dict[str, Any] = {"speech_understanding": {"response": {"translation": {"status": "success"}}}}
+    with hostile(lambda exchange: exchange.json({**body, "translated_texts": texts})) as server:
+        connect(server)
+        task = UnderstandOperator(task_id="t", transcript_id=ID, features=features)
+        with pytest.raises(AirflowFailException, match="no text of it"):
+            execute(task)
+        assert len(server.heads) == 1
