@@ -46,6 +46,8 @@ _MAX_DEPTH: Final = 100
 _MAX_LIMIT: Final = 1_000_000
 #: Seconds that a header may name as such; more is a moment, or nonsense.
 _MAX_SECONDS: Final = 86_400.0
+#: Seconds to wait that are told from more: thirty years.
+_LONGEST_WAIT: Final = 1e9
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -151,7 +153,7 @@ class Reply:
             # Both in the service's own time: our clock may be wrong.
             until, now = _date(value), _date(self.headers.get("date", ""))
             return max(0.0, until - now) if until is not None and now is not None else None
-        return max(0.0, seconds) if math.isfinite(seconds) else None
+        return min(max(0.0, seconds), _LONGEST_WAIT) if math.isfinite(seconds) else None
 
     @property
     def rate_limit(self) -> RateLimit:

@@ -176,6 +176,8 @@ def _read_completion(reply: Reply) -> ChatCompletion:
     choices = [choice for choice in _list(body.get("choices")) if isinstance(choice, dict)]
     if not choices:
         raise UnexpectedReply("the answer holds no choices.")
+    # A choice that comes twice is one; parts of an answer have numbers of their own.
+    choices = [one for place, one in enumerate(choices) if "index" not in one or one not in choices[:place]]
     choices.sort(key=lambda choice: _int(choice.get("index")) or 0)
     messages = [_dict(choice.get("message")) for choice in choices]
     reasons = [choice["finish_reason"] for choice in choices if isinstance(choice.get("finish_reason"), str)]
@@ -218,7 +220,7 @@ def _raise_for_model_status(reply: Reply, body: Mapping[str, Any]) -> None:
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    parts = [part.get("text") for part in _list(content) if isinstance(part, dict)]
+    parts = [part.get("text") for part in _list(content) or [content] if isinstance(part, dict)]
     return "".join(part for part in parts if isinstance(part, str))
 
 
@@ -239,17 +241,17 @@ def _tool_calls(holders: Sequence[Mapping[str, Any]]) -> Iterator[ToolCall]:
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
     input_tokens, output_tokens = (
-        next((number for name in names if (number := _int(usage.get(name))) is not None), None)
+        next((number for name in names if (number := _tokens(usage.get(name))) is not None), None)
         for names in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
     )
     details = _dict(usage.get("prompt_tokens_details")) or _dict(usage.get("input_tokens_details"))
-    total = _int(usage.get("total_tokens"))
+    total = _tokens(usage.get("total_tokens"))
     if total is None and input_tokens is not None and output_tokens is not None:
         total = input_tokens + output_tokens
     return {
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
-        "cached_tokens": _int(details.get("cached_tokens")),
+        "cached_tokens": _tokens(details.get("cached_tokens")),
         "total_tokens": total,
     }
 
@@ -267,6 +269,11 @@ def _dict(value: object) -> Mapping[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _tokens(value: object) -> int | None:
+    number = finite(value, 0, _MAX_COUNT)
+    return None if number is None else int(number)
 
 
 def _int(value: object) -> int | None:

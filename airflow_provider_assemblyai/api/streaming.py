@@ -284,6 +284,7 @@ class SessionState:
         self._last_order = -1
         self._known_turns: dict[int, tuple[int, int]] = {}
         self._ended_turns: dict[int, dict[str, Any]] = {}
+        self._spoken: set[int] = set()
         self._other_messages: list[dict[str, Any]] = []
 
     @property
@@ -355,15 +356,15 @@ class SessionState:
                 self._speech_until(self.time_map.to_recording(started))
                 self._answered()
             case "Silence":
-                self._show(read_milliseconds(message.get("end_ms")) or 0)
-                self._answered()
+                if (silent_until := self._read_sent(message.get("end_ms"))) is not None:
+                    self._show(silent_until)
+                    self._answered()
             case "Heartbeat":
                 self.heartbeats = True
-                received = read_milliseconds(message.get("total_audio_received_ms"))
-                if received is not None:
+                # Without its count it shows nothing: a service that takes no audio sends it, too.
+                if (received := self._read_sent(message.get("total_audio_received_ms"))) is not None:
                     self._unreceived_ms = max(0, self.sent_ms - received)
                     self._show(received)
-                self._answered()
             case "SpeakerRevision":
                 self._other_messages.append(self._revision(message))
             case "LLMGatewayResponse":
@@ -383,6 +384,11 @@ class SessionState:
         # A time beyond what was sent shows nothing more.
         self.shown_ms = max(self.shown_ms, min(session_ms, self.sent_ms))
 
+    def _read_sent(self, value: object) -> int | None:
+        """Return a time in the audio that was sent, or None: of audio that does not exist yet nothing was heard."""
+        found = read_milliseconds(value)
+        return None if found is None or found > self.sent_ms + _STATED_TOLERANCE_MS else found
+
     def _answered(self) -> None:
         """Take an answer about the audio for a sign that what had arrived by then was heard."""
         arrived = self.sent_ms if self._arrived_ms is None else self._arrived_ms
@@ -391,12 +397,16 @@ class SessionState:
     def _receive_termination(self, message: Mapping[str, Any]) -> None:
         self.terminated = True
         self.billed_seconds = read_seconds(message.get("session_duration_seconds"))
-        stated = read_seconds(message.get("audio_duration_seconds"))
-        # It is whole seconds, and nobody says how they are rounded.
-        if stated is None or stated * 1000 + _STATED_TOLERANCE_MS >= self.sent_ms:
+        seconds = read_seconds(message.get("audio_duration_seconds"))
+        stated = None if seconds is None else self._read_sent(seconds * 1000)
+        if stated is None:
+            # It shows no more than any other answer.
+            self._answered()
+        elif stated + _STATED_TOLERANCE_MS >= self.sent_ms:
+            # It is whole seconds, and nobody says how they are rounded.
             self.shown_ms = self.sent_ms
         else:
-            self.shown_ms = max(self._ended_ms, round(stated * 1000))
+            self.shown_ms = max(self._ended_ms, stated)
 
     def _speech_until(self, recording_ms: int) -> None:
         self.last_speech_ms = max(self.last_speech_ms, recording_ms)
@@ -408,6 +418,8 @@ class SessionState:
         first, last = (words[0], words[-1]) if isinstance(words, list) and words else ({}, {})
         start = read_milliseconds(first.get("start")) if isinstance(first, dict) else None
         order, known = self._own_order(read_count(message.get("turn_order")), start)
+        if not known and self._open_turn is not None and self._open_turn[0] != order:
+            self._keep_open_turn()
         if message.get("end_of_turn") is True:
             return self._end_turn(order, message, known=known)
         # Most messages are of this kind, and the next one replaces it: nothing is converted yet.
@@ -434,18 +446,28 @@ class SessionState:
             return own, True
         return max(order if own is None else 0, self._last_order + 1), False
 
+    def _keep_open_turn(self) -> None:
+        """Keep the turn that the service has left without ending it: what was spoken was spoken."""
+        if self._open_turn is not None:
+            order, message = self._open_turn
+            self._open_turn = None
+            self._end_turn(order, {**message, "cut": True}, known=False)
+
     def _end_turn(self, order: int, message: dict[str, Any], *, known: bool) -> None:
         turn = read_turn(message, self._ended_ms, self.sent_ms)
-        if self._open_turn is not None and self._open_turn[0] <= order:
-            self._open_turn = None
         words = turn["words"]
-        if not words:
-            return
+        if not words and not known and message.get("transcript") != "" and message.get("words") != []:
+            # An empty turn takes back what was reported of it; one that cannot be read does not.
+            return self._keep_open_turn()
+        if self._open_turn is not None and self._open_turn[0] == order:
+            self._open_turn = None
+        if not words or (not known and self._is_repeated(turn)):
+            return None
         end = words[-1]["end"]
         self._show(end)
         if not known:
             self.turns += 1
-            self._last_order = order
+            self._last_order = max(self._last_order, order)
         if (number := read_count(message.get("turn_order"))) is not None:
             self._known_turns[number] = (order, end)
         self._ended_ms = max(self._ended_ms, end)
@@ -453,6 +475,18 @@ class SessionState:
         recording_ms = self.time_map.end_to_recording(end)
         self._speech_until(recording_ms)
         self.finalized_ms = max(self.finalized_ms, recording_ms)
+        return None
+
+    def _is_repeated(self, turn: Mapping[str, Any]) -> bool:
+        """Return whether a turn has come before under another number: the same words at the same times."""
+        words = turn["words"]
+        if words[-1]["end"] == words[0]["start"]:
+            return False  # it has no times
+        said = ((word["text"], word["start"], word["end"]) for word in words)
+        spoken = hash((turn["transcript"], *said))
+        repeated = spoken in self._spoken
+        self._spoken.add(spoken)
+        return repeated
 
     def _known_order(self, message: Mapping[str, Any]) -> int | None:
         """Return our number of the turn that a message is about, or None."""

@@ -58,11 +58,12 @@ def require_completed(transcript: Transcript) -> None:
 
 
 def warnings_of(transcript: Mapping[str, Any]) -> list[str]:
-    """Return what the service did differently from what was asked: that stands in ``metadata`` only."""
+    """Return what the service did differently from what was asked: it says so in ``metadata`` and ``error`` only."""
     metadata = transcript.get("metadata")
     if not isinstance(metadata, Mapping):
-        return []
-    found = [metadata.get("warning")]
+        metadata = {}
+    # A job that is completed and names an error may lack a part.
+    found = [transcript.get("error"), metadata.get("warning")]
     listed = metadata.get("warnings")
     found.extend(
         entry.get("message") if isinstance(entry, Mapping) else entry

@@ -385,7 +385,8 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _dicts_or_none(value: object) -> list[dict[str, Any]] | None:
-    return value if isinstance(value, list) and all(isinstance(part, dict) for part in value) else None
+    # One that is none does not take the others along: they are paid for.
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else None
 
 
 def _duration(value: object) -> float | int | None:

@@ -190,12 +190,23 @@ def _read_response(reply: Reply, features: Sequence[str]) -> UnderstandingRespon
     if not isinstance(response, dict):
         raise UnexpectedReply("the answer holds no speech_understanding.response.")
     request_id = body.get("request_id")
+    failed = {name: problem for name in features if (problem := _problem(response.get(name))) is not None}
+    if "translation" in features and not _has_translation(body):
+        failed.setdefault("translation", "there is no text of it in the answer")
     return UnderstandingResponse(
         response=response,
         body=body,
-        failed={name: problem for name in features if (problem := _problem(response.get(name))) is not None},
+        failed=failed,
         request_id=sanitize(request_id) if isinstance(request_id, str) else reply.request_id,
     )
+
+
+def _has_translation(body: Mapping[str, Any]) -> bool:
+    """Return whether there is any translated text: it stands beside the result of the feature, or in utterances."""
+    utterances = body.get("utterances")
+    holders = [body, *(utterances if isinstance(utterances, list) else ())]
+    texts = [holder.get("translated_texts") for holder in holders if isinstance(holder, dict)]
+    return any(isinstance(text, str) for found in texts if isinstance(found, dict) for text in found.values())
 
 
 def _problem(result: object) -> str | None:

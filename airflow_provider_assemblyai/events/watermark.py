@@ -13,7 +13,7 @@ read is replaced by that of the next older row, which does not change from one s
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -165,9 +165,10 @@ def _believable(times: Sequence[float | None], now: float) -> list[float | None]
         # All that can be read lies in the future: then it is our clock that is wrong.
         limited = list(times)
     # The longest sequence that rises from the oldest on: whatever is not in it is out of order.
-    # Of several as long, the one that was there first: what was believed before stays.
+    # Of several as long, the one that was there first, at every place: what was believed before stays.
     tails: list[float] = []
-    ends: list[int] = []
+    # For each length the rows at which a sequence of that length ends, by their times, negated: they fall.
+    ends: list[list[tuple[float, int]]] = []
     last: int | None = None
     before: dict[int, int] = {}
     for number in range(len(limited) - 1, -1, -1):
@@ -177,9 +178,12 @@ def _believable(times: Sequence[float | None], now: float) -> list[float | None]
         place = bisect_right(tails, created)
         if place == len(tails):
             last = number
+            ends.append([])
         if place:
-            before[number] = ends[place - 1]
-        tails[place : place + 1], ends[place : place + 1] = [created], [number]
+            first = bisect_left(ends[place - 1], (-created,))
+            before[number] = ends[place - 1][first][1]
+        tails[place : place + 1] = [created]
+        ends[place].append((-created, number))
     kept = set()
     while last is not None:
         kept.add(last)

@@ -206,7 +206,7 @@ class SubmissionFactory:
         Its job is this one's if the URL is the very same; else it is not known which recording it was.
         """
         address, old = self._address_fingerprint(), self._former_fingerprint()
-        if found is None or address is None or "address_fingerprint" in found:
+        if found is None or address is None or old is None or "address_fingerprint" in found:
             return found
         if found.get("fingerprint") != old:
             return found

@@ -45,7 +45,7 @@ No I/O, no Airflow: requests, stored states and pauses are handed in.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -373,17 +373,19 @@ class Submission:
 
     def _candidates(self) -> list[Row]:
         """Return the rows of the list, newest first, that may be this job: of its address, and made since our intent."""
-        sent, anchor = self.state["url_hashes"], self.state.get("anchor")
+        anchor = self.state.get("anchor")
         found: list[Row] = []
         unread = False
         for number, page in enumerate(self.pages(transcripts.list_page(limit=200)), start=1):
-            unread |= page.get("row_count", 0) > len(page["transcripts"])
-            for row in page["transcripts"]:
+            rows = page["transcripts"]
+            unread |= page.get("row_count", 0) > len(rows)
+            for place, row in enumerate(rows):
                 if row["id"] == anchor:
+                    if not found:
+                        self._check_order(row, rows[place + 1 :])
                     return self._readable(found, unread)
-                address = row.get("audio_url")
-                unread |= not isinstance(address, str)
-                if isinstance(address, str) and hash_of(address) in sent:
+                unread |= not isinstance(row.get("audio_url"), str)
+                if self._has_our_address(row):
                     found.append(row)
             if number >= MAX_PAGES:
                 raise StateUnknown(
@@ -400,6 +402,26 @@ class Submission:
                 "The list of transcripts has rows that cannot be read, and one of them may be this job. Nothing is submitted."
             )
         return found
+
+    def _has_our_address(self, row: Row) -> bool:
+        address = row.get("audio_url")
+        return isinstance(address, str) and hash_of(address) in self.state["url_hashes"]
+
+    def _check_order(self, anchor: Row, older: Sequence[Row]) -> None:
+        """
+        Return if what is listed behind the anchor can be older than it: what is newest first ends there.
+
+        :raises StateUnknown: the list is in another order, and the job may be anywhere in it.
+        """
+        reached = transcripts.parse_time(anchor.get("created"))
+        times = [transcripts.parse_time(row.get("created")) for row in older]
+        known = [created for created in times if created is not None and reached is not None]
+        later = sum(created > reached for created in known)  # type: ignore[operator]
+        # One alone may have a wrong time.
+        if later >= 2 and 2 * later > len(known):
+            raise StateUnknown(
+                "It is not known whether the job was accepted: the list of transcripts is not newest first."
+            )
 
     def _is_before_anchor(self, row: Row) -> bool:
         created = transcripts.parse_time(row.get("created"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptTimeout
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
@@ -205,6 +205,9 @@ class TranscribeOperator(TranscriptionOperator):
     def _wait(self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float) -> Transcript:
         """Wait on the worker, or defer."""
         if self.deferrable:
+            if time.time() >= deadline:
+                # The list may have called it done while the transcript itself does not.
+                raise TranscriptTimeout(transcript_id, hook.region)
             trigger = TranscriptTrigger(
                 transcript_id,
                 self.assemblyai_conn_id,

@@ -15,7 +15,13 @@ from typing import Any, Literal
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.api.errors import BatchLocked, InvalidInput, ItemsFailed, UnexpectedReply
+from airflow_provider_assemblyai.api.errors import (
+    BatchLocked,
+    InvalidInput,
+    ItemsFailed,
+    TranscriptTimeout,
+    UnexpectedReply,
+)
 from airflow_provider_assemblyai.api.validation import (
     check_choice,
     check_count,
@@ -217,6 +223,9 @@ class TranscribeBatchOperator(TranscriptionOperator):
                 self._in_flight = len(ids)
                 if not ids:
                     return self._finish(context, session, progress.plan, region)
+                if ended and time.time() >= deadline:
+                    # The list may have called them done while the transcripts themselves do not.
+                    raise TranscriptTimeout(ids[0], region)
                 low_water = min(int(self.max_in_flight * _LOW_WATER), len(ids) - 1)
                 max_remaining = low_water if executor.has_pending() else 0
                 self.log.info("%d transcripts are in flight.", len(ids))

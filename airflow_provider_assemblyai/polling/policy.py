@@ -15,6 +15,8 @@ from typing import Literal, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
+    AuthenticationError,
+    NotFoundError,
     PollRefused,
     ServiceUnreachable,
     TranscriptTimeout,
@@ -33,6 +35,8 @@ _LONGEST_INTERVAL = 30.0
 _GROWTH = 1.25
 #: Seconds for which polls may fail, counted from the last answer that could be read.
 MAX_ERROR_TIME = 600.0
+#: Seconds for which a transcript that is waited for may be unknown.
+MISSING_TIME = 10.0
 #: Seconds before the first poll: most files are done in moments, whatever the interval is for long ones.
 FIRST_POLL_DELAY = 2.0
 #: The same after a deferral. The supervisor of a task can take five seconds (``[workers]
@@ -69,6 +73,17 @@ def next_interval(interval: float, polls: int, jitter: float) -> float:
     return grown * (1 + jitter * _JITTER)
 
 
+def is_final(error: AssemblyAIError, failing_for: float) -> bool:
+    """
+    Return whether the failure of a poll by id cannot pass.
+
+    :param error: how it failed.
+    :param failing_for: seconds since polls began to fail.
+    """
+    # The id was given out by the service: one that it does not know may not have got everywhere yet.
+    return not error.retryable and not (isinstance(error, NotFoundError) and failing_for < MISSING_TIME)
+
+
 class PollEvent(TypedDict):
     """What a wait ended with: an id and a clean sentence, never text of the transcript."""
 
@@ -96,6 +111,7 @@ class PollState:
     _polls: int = field(default=0, init=False)
     _not_before: float = field(default=0.0, init=False)
     _failing_since: float | None = field(default=None, init=False)
+    _key_refused: bool = field(default=False, init=False)
 
     def next_delay(self, now: float, jitter: float) -> float:
         """
@@ -120,7 +136,7 @@ class PollState:
         :param now: seconds since the epoch.
         """
         self._polls += 1
-        self._failing_since = None
+        self._failing_since, self._key_refused = None, False
         if status in ("completed", "error"):
             return self._event("done", status)
         return self._event("timeout", status) if now >= self.deadline else None
@@ -133,11 +149,12 @@ class PollState:
         :param now: seconds since the epoch.
         """
         self._polls += 1
-        if not error.retryable:
+        since = self._failing_since = now if self._failing_since is None else self._failing_since
+        refused_before, self._key_refused = self._key_refused, isinstance(error, AuthenticationError)
+        if is_final(error, now - since) and (refused_before or not self._key_refused):
             return self._event("refused", sanitize(str(error)))
         if now >= self.deadline:
             return self._event("timeout", sanitize(str(error)))
-        since = self._failing_since = now if self._failing_since is None else self._failing_since
         if now - since >= MAX_ERROR_TIME:
             return self._event("unreachable", sanitize(str(error)))
         self._not_before = now + (stated_wait(error) or 0.0)

@@ -34,7 +34,7 @@ from airflow_provider_assemblyai.polling.models import (
     PollRequest,
     WaitRequest,
 )
-from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, Outcome, next_interval
+from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, Outcome, is_final, next_interval
 
 #: Pages of one scan that are under way at the same time.
 _PARALLEL_PAGES = 8
@@ -298,11 +298,11 @@ class PollScheduler:
             self._schedule(pending, now)
             return []
         detail = sanitize(str(error))
-        if not error.retryable:
-            return self._end(pending, "refused", detail)
-        pending.polls += 1
         if pending.failing_since is None:
             pending.failing_since = now
+        if is_final(error, now - pending.failing_since):
+            return self._end(pending, "refused", detail)
+        pending.polls += 1
         ended = self._time_out(pending, detail, now)
         if pending.waits and now - pending.failing_since >= MAX_ERROR_TIME:
             return ended + self._end(pending, "unreachable", detail)

@@ -110,19 +110,20 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
                     raise
                 self.log.warning("The first look failed, the triggerer goes on looking: %s", error)
             if summary is None:
-                self._defer()
+                self._defer(time.time() + self.timeout)
             return summary
 
-    def _defer(self) -> NoReturn:
+    def _defer(self, deadline: float) -> NoReturn:
         with fail_fast():
             transcript_id, hook = self._resolve_transcript()
-            deadline = time.time() + self.timeout
             trigger = TranscriptTrigger(
                 transcript_id, self.assemblyai_conn_id, hook.region, self.poke_interval, deadline
             )
-            self._defer_until(deadline, trigger, {"region": hook.region})
+            self._defer_until(deadline, trigger, {"region": hook.region, "deadline": deadline})
 
-    def execute_complete(self, context: Context, event: PollEvent, region: str | None = None) -> Summary:
+    def execute_complete(
+        self, context: Context, event: PollEvent, region: str | None = None, deadline: float | None = None
+    ) -> Summary:
         """Go on after the trigger has fired."""
         with self._as_in_poke_mode(), fail_fast():
             # It is over, one way or the other: nothing is left to wait for but the answer.
@@ -134,6 +135,11 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             except TranscriptTimeout as error:
                 raise AirflowSensorTimeout(str(error)) from error
             transcript = hook.send(transcripts.get(transcript_id))
+            if transcript["status"] in ("queued", "processing"):
+                # The list, which the trigger reads, was ahead of it.
+                if deadline is None or time.time() >= deadline:
+                    raise AirflowSensorTimeout(f"Transcript {transcript_id} was not finished in time.")
+                self._defer(deadline)
             transcript_status.require_completed(transcript)
             return results.summarize(transcript, hook.region, push_text=self.push_text)
 

@@ -163,7 +163,7 @@ def _read_request(connection: socket.socket) -> tuple[bytes, bytes] | None:
             return None
         data += block
         if data.startswith(b"\x16"):
-            return data  # of a TLS handshake, which has no head
+            return data, b""  # of a TLS handshake, which has no head
     head, _, body = data.partition(b"\r\n\r\n")
     fields = {
         name: value.strip()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
@@ -20,11 +20,15 @@ from airflow_provider_assemblyai.api.errors import (
     StateUnknown,
     TranscriptTimeout,
     TransportError,
+    UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.regions import hosts_for
 from airflow_provider_assemblyai.client.http import AsyncClient
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
+from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from airflow_provider_assemblyai.polling.connection import get_connection
 from airflow_provider_assemblyai.polling.policy import PollEvent
 from airflow_provider_assemblyai.polling.shared_poller import wait_for_transcripts
@@ -374,3 +378,111 @@ def test_a_result_is_fetched_although_the_time_is_over(connect: Connect, tmp_pat
             lambda: task.execute_complete(context, event, deadline=time.time() - 1, fingerprint="f")
         )
     assert summary["transcript_id"] == ID
+
+
+# --- a list that is ahead of the transcripts --------------------------------------------------------------
+
+
+def done_list(exchange: Exchange) -> None:
+    rows = [{"id": ID, "status": "completed"}]
+    exchange.json({"page_details": {"prev_url": None}, "transcripts": rows})
+
+
+DONE: PollEvent = {"transcript_id": ID, "outcome": "done", "detail": "completed"}
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_what_only_the_list_calls_done_is_waited_for_until_the_time_is_over(
+    over: bool, connect: Callable[[HostileServer], None]
+) -> None:
+    context: Any = {"ti": TaskInstance()}
+    deadline = time.time() + (-1 if over else 3600)
+    transcribe = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", deferrable=True)
+    sensor = TranscriptSensor(task_id="t", transcript_id=ID, deferrable=True)
+    with hostile(service(done_list, submitted("queued"))) as server:
+        connect(server)
+        with pytest.raises(TranscriptTimeout if over else TaskDeferred):
+            transcribe.execute_complete(context, DONE, deadline=deadline, fingerprint="f")
+        with pytest.raises(AirflowSensorTimeout if over else TaskDeferred) as caught:
+            sensor.execute_complete(context, DONE, region="us", deadline=deadline)
+        if isinstance(caught.value, TaskDeferred):
+            assert caught.value.kwargs == {"region": "us", "deadline": deadline}
+
+
+def test_a_batch_ends_although_only_the_list_calls_it_done(
+    connect: Callable[[HostileServer], None], tmp_path: Any
+) -> None:
+    with hostile(transcription(done_list, submitted("queued"), submitted("queued"))) as server:
+        connect(server)
+        task = TranscribeBatchOperator(
+            task_id="t", audios=["https://example.com/a.wav"], output_path=str(tmp_path), timeout=3.0
+        )
+        with pytest.raises(TranscriptTimeout, match=ID):
+            execute(task)
+        assert sum(head.startswith(b"POST") for head in server.heads) == 1
+
+
+@pytest.mark.parametrize("body", [b'{"error": "busy"}', b"<html>busy</html>", b"null", b"\xef\xbb\xbf [1]"])
+@pytest.mark.parametrize("name", ["srt", "vtt", "sentences", "paragraphs"])
+def test_an_error_that_comes_with_a_good_status_is_no_export(
+    name: Any, body: bytes, connect: Callable[[HostileServer], None], tmp_path: Any
+) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.answer(body) if exchange.path.endswith(name) else by_id(exchange)
+
+    with hostile(answer) as server:
+        connect(server)
+        task = TranscriptExportOperator(
+            task_id="t", transcript_id=ID, output_path=str(tmp_path), formats=[name]
+        )
+        with pytest.raises(UnexpectedReply):
+            execute(task)
+    assert not list(tmp_path.glob(f"{ID}*"))
+
+
+def test_a_word_that_is_none_does_not_take_the_others_along(
+    connect: Callable[[HostileServer], None], tmp_path: Any
+) -> None:
+    words = [{"text": "one"}, "two", {"text": "three"}]
+
+    def answer(exchange: Exchange) -> None:
+        exchange.json({**catalogue.TRANSCRIPT, "words": words})
+
+    with hostile(answer) as server:
+        connect(server)
+        task = TranscriptExportOperator(
+            task_id="t", transcript_id=ID, output_path=str(tmp_path), formats=["json"]
+        )
+        execute(task)
+    stored = json.loads((tmp_path / f"{ID}.json").read_text())
+    assert [word["text"] for word in stored["words"]] == ["one", "three"]
+
+
+def test_a_transcript_that_is_unknown_for_a_moment_is_not_given_up(
+    connect: Callable[[HostileServer], None],
+) -> None:
+    """It was submitted a moment ago; the key is refused once, too."""
+    refusals = ["404 Not Found", "401 Unauthorized", "400 Bad Request"]
+    error = {"error": "Transcript lookup error, transcript id not found"}
+
+    def read(exchange: Exchange) -> None:
+        exchange.json(error, status=refusals.pop(0)) if refusals else by_id(exchange)
+
+    with hostile(transcription(empty_list, submitted("queued"), read)) as server:
+        connect(server)
+        task = TranscribeOperator(task_id="t", audio="https://example.com/a.wav", poll_interval=0.1)
+        assert execute(task)["status"] == "completed"
+
+
+@pytest.mark.parametrize("texts", [None, {}, {"es": 5}, "hola"])
+def test_a_translation_without_any_text_is_none(
+    texts: object, connect: Callable[[HostileServer], None]
+) -> None:
+    features = {"translation": {"target_languages": ["es"]}}
+    body: dict[str, Any] = {"speech_understanding": {"response": {"translation": {"status": "success"}}}}
+    with hostile(lambda exchange: exchange.json({**body, "translated_texts": texts})) as server:
+        connect(server)
+        task = UnderstandOperator(task_id="t", transcript_id=ID, features=features)
+        with pytest.raises(AirflowFailException, match="no text of it"):
+            execute(task)
+        assert len(server.heads) == 1

@@ -123,6 +123,16 @@ def test_what_is_adopted(service: Service, context: Any, rows: list[Any], found:
     assert (transcribe(context), service.posts) == (found, posts)
 
 
+def test_a_list_in_another_order_tells_nothing(service: Service, context: Any) -> None:
+    """The job stands behind the anchor, where what is newest first has only older ones."""
+    times = ("2026-11-26T10:00:01", "2026-11-26T10:00:02")
+    others = [row(OTHER, created, "https://example.com/b.mp3") for created in times]
+    service.rows = [row(ANCHOR, AT_TEN, "https://x.com"), *others]
+    with pytest.raises(StateUnknown, match="not newest first"):
+        transcribe(context)
+    assert service.posts == 1
+
+
 @pytest.mark.parametrize("created", [None, "", "soon", 5, [], "2026-13-41T99:00:00"])
 @pytest.mark.parametrize("of", ["row", "anchor"])
 def test_a_time_that_cannot_be_read(service: Service, context: Any, created: Any, of: str) -> None:

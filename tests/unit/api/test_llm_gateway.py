@@ -314,3 +314,18 @@ def test_no_tokens_no_price() -> None:
     usage: Any = dict.fromkeys(USAGE)
     known: Any = [{"id": "m", "pricing": {"us": {"prompt": 3, "completions": 15}}}]
     assert llm_gateway.estimate_cost(usage, "m", known, "us") is None
+
+
+def test_a_choice_that_comes_twice_is_one_and_parts_that_are_alike_are_two() -> None:
+    part = {"index": 0, "message": {"content": "ha"}, "finish_reason": "stop"}
+    assert completion(choices=[part, part]).text == "ha"
+    assert completion(choices=[part, {**part, "index": 1}]).text == "haha"
+
+
+def test_tokens_are_never_negative() -> None:
+    usage = completion(usage={"input_tokens": -5, "output_tokens": 4, "total_tokens": -1}).usage
+    assert usage == {"input_tokens": None, "output_tokens": 4, "cached_tokens": None, "total_tokens": None}
+
+
+def test_content_that_is_one_part_is_read() -> None:
+    assert completion(choices=[{"message": {"content": {"type": "text", "text": "Hi."}}}]).text == "Hi."

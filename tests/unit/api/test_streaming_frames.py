@@ -167,8 +167,49 @@ def test_open_turns_without_end_need_no_memory() -> None:
     for order in range(20_000):
         state.receive(frame("Turn", **{**GOOD, "turn_order": str(order), "end_of_turn": "false"}))
     assert state.open_turn is not None
-    assert state.open_turn["turn_order"] == 19_999
-    assert state.take() == []
+    # Each says the same at the same time: that was spoken once.
+    assert len(state.take()) == 1
+
+
+def left(order: int, start: int, *, ended: str = "false") -> str:
+    words = json.dumps([{"text": f"w{order}", "start": start, "end": start + 500}])
+    fields = {"turn_order": str(order), "end_of_turn": ended, "transcript": f'"w{order}"', "words": words}
+    return frame("Turn", **{**GOOD, **fields})
+
+
+@pytest.mark.parametrize("ended", ["true", "false"])
+def test_a_turn_that_the_service_leaves_without_ending_it_keeps_its_text(ended: str) -> None:
+    state = begun()
+    state.receive(left(0, 0))
+    state.receive(left(1, 1_000, ended=ended))
+    first, *others = state.take()
+    assert (first["transcript"], first["cut"], len(others)) == ("w0", True, ended == "true")
+    # Its end comes late, and takes the place of what was kept.
+    state.receive(left(0, 0, ended="true"))
+    (again,) = state.take()
+    assert (again["turn_order"], again.get("cut")) == (first["turn_order"], None)
+    assert state.turns == (2 if ended == "true" else 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "transcript", "kept"), [("null", "null", 1), ("7", "{}", 1), ("[]", '""', 0)]
+)
+def test_an_end_that_cannot_be_read_takes_back_nothing(words: str, transcript: str, kept: int) -> None:
+    state = begun()
+    state.receive(left(0, 0))
+    state.receive(frame("Turn", **{**GOOD, "turn_order": "0", "words": words, "transcript": transcript}))
+    assert [turn["transcript"] for turn in state.take()] == ["w0"] * kept
+    assert state.open_turn is None
+
+
+def test_a_turn_that_is_sent_again_under_another_number_is_there_once() -> None:
+    state = begun()
+    for order in (0, 1):
+        state.receive(left(0, 0, ended="true").replace('"turn_order": 0', f'"turn_order": {order}'))
+    assert len(state.take()) == 1
+    # The same word at another time was spoken again.
+    state.receive(left(0, 700, ended="true").replace('"turn_order": 0', '"turn_order": 2'))
+    assert len(state.take()) == 1
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,4 @@ def test_states() -> None:
 )
 def test_warnings(metadata: Any, warnings: list[str]) -> None:
     assert outcome.warnings_of({"metadata": metadata}) == warnings
+    assert outcome.warnings_of({"metadata": metadata, "error": "a part"}) == ["a part", *warnings]

@@ -288,6 +288,21 @@ def test_wrong_times_lose_nothing_and_repeat_nothing(seed: int, clock: float) ->
     assert most == 1 if clock > -86_400 else most <= 2
 
 
+def test_one_row_of_long_ago_does_not_take_the_place_of_another() -> None:
+    """Nothing older is listed by which it could be told that its time is wrong."""
+    watermark = begin(None)
+    assert watermark.advance(ListSnapshot(()), NOW, everything) == []
+    shown = [("t1", NOW), ("past", 0.0), ("t2", NOW + 1), ("t3", NOW + 2)]
+    rows = [
+        {"id": name, "status": "completed", "created": str(format_time(created))}
+        for name, created in reversed(shown)
+    ]
+    reader = ListReader(NOW + 3)
+    reader.add(rows, watermark.floor)  # type: ignore[arg-type]
+    found = watermark.advance(reader.snapshot(whole=True), NOW + 3, everything)
+    assert sorted(ids(found)) == ["past", "t1", "t2", "t3"]
+
+
 def test_one_row_of_tomorrow_does_not_silence_the_account() -> None:
     """The first that is listed lies years ahead, and the others come after it."""
     watermark, emitted = begin(None), list[str]()

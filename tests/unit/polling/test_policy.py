@@ -16,7 +16,13 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
 )
 from airflow_provider_assemblyai.api.validation import check_seconds
-from airflow_provider_assemblyai.polling.policy import DEFERRAL_DELAY, MAX_ERROR_TIME, PollEvent, PollState
+from airflow_provider_assemblyai.polling.policy import (
+    DEFERRAL_DELAY,
+    MAX_ERROR_TIME,
+    MISSING_TIME,
+    PollEvent,
+    PollState,
+)
 
 LOST = TransportError("lost", sent=True)
 
@@ -92,14 +98,26 @@ def test_errors_are_tolerated_for_a_while() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        AuthenticationError("", status=401),
-        NotFoundError("", status=400),
         ApiError("", status=403),
         InvalidInput(""),
     ],
 )
 def test_what_will_not_get_better_ends_at_once(error: AssemblyAIError) -> None:
     assert outcome(waiting().on_error(error, 0)) == "refused"
+
+
+def test_a_transcript_may_be_unknown_for_a_moment_and_a_key_refused_once() -> None:
+    """The id was accepted a moment ago, with the same key."""
+    unknown, refused = NotFoundError("", status=404), AuthenticationError("", status=401)
+    asked = waiting()
+    assert asked.on_error(unknown, 0) is None
+    assert asked.on_error(refused, 1) is None
+    assert asked.on_status("processing", 2) is None
+    assert asked.on_error(refused, 3) is None
+    assert outcome(asked.on_error(refused, 4)) == "refused"
+    asked = waiting()
+    assert asked.on_error(unknown, 100) is None
+    assert outcome(asked.on_error(unknown, 100 + MISSING_TIME)) == "refused"
 
 
 def test_the_service_names_the_time_to_come_back() -> None:

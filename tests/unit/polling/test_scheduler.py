@@ -18,7 +18,7 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.polling.list_index import ListIndex
 from airflow_provider_assemblyai.polling.models import PollRequest, WaitRequest
-from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, PollEvent
+from airflow_provider_assemblyai.polling.policy import MAX_ERROR_TIME, MISSING_TIME, PollEvent
 from airflow_provider_assemblyai.polling.scheduler import PollScheduler
 from airflow_provider_assemblyai.polling.token_bucket import TokenBucket
 
@@ -321,7 +321,18 @@ def test_an_unknown_id_is_refused_and_no_other(account: Account) -> None:
     account.scheduler.on_rows(scan, [(mine, "processing")], account.now)
     (poll,), _ = account.scheduler.plan(account.now)
     assert (poll.ids, poll.limit) == (["unknown"], 0)
-    (wait,) = account.scheduler.on_error(poll, NotFoundError("HTTP 400", status=400), account.now)
+    # It may not have got everywhere yet.
+    assert account.scheduler.on_error(poll, NotFoundError("HTTP 400", status=400), account.now) == []
+    later, ended = account.now, list[WaitRequest]()
+    while not ended:
+        later += MISSING_TIME / 4
+        for one in account.scheduler.plan(later)[0]:
+            if one.ids == ["unknown"]:
+                ended += account.scheduler.on_error(one, NotFoundError("HTTP 400", status=400), later)
+            else:
+                account.scheduler.on_rows(one, [(mine, "processing")], later)
+    (wait,) = ended
+    assert later - account.now >= MISSING_TIME
     assert wait.events == [{"transcript_id": "unknown", "outcome": "refused", "detail": "HTTP 400"}]
     account.run(1_100.0)
     assert account.outcomes() == {("done", "completed")}
