@@ -22,11 +22,10 @@ from airflow_provider_assemblyai.api.errors import StreamingError
 from airflow_provider_assemblyai.api.streaming import (
     FRAME_MS,
     MIN_FRAME_MS,
-    REWIND_MS,
-    SessionState,
     sees_partial_turns,
     shows_hearing,
 )
+from airflow_provider_assemblyai.api.streaming_state import REWIND_MS, SessionState
 from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
 from airflow_provider_assemblyai.capture.audio.spool import Spool

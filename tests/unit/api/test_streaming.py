@@ -13,7 +13,7 @@ from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.call import Product, Reply
 from airflow_provider_assemblyai.api.close_codes import CLOSE_CODES, close_reason, refused_handshake
 from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
-from airflow_provider_assemblyai.api.streaming import SessionState, TimeMap
+from airflow_provider_assemblyai.api.streaming_state import SessionState, TimeMap
 
 
 def nested(depth: int) -> Any:
