@@ -300,10 +300,6 @@ class OutputFiles:
         """
         return write_file(self.path(suffix), content)
 
-    def read(self, suffix: str) -> str | None:
-        """Return the text of one file, or None if it is not there."""
-        return read_file(self.path(suffix))
-
     def path(self, suffix: str) -> ObjectStoragePath:
         """
         Return the place of one file.
@@ -355,15 +351,22 @@ def create_file(path: ObjectStoragePath, content: str) -> bool:
         return True
 
 
-def read_file(path: ObjectStoragePath) -> str | None:
-    """Return the text of a file below the output path, or None if it is not there."""
+def read_bytes(path: ObjectStoragePath) -> bytes | None:
+    """Return the content of a file below the output path, or None if it is not there."""
     with store_errors("output_path", _uri(path)):
         path.fs.invalidate_cache()  # another process may have written it
         try:
-            with path.open("rb") as file:
-                return bytes(file.read()).decode()
+            # In one request: s3fs fails for an opened file that another process replaces before it is read.
+            return bytes(path.fs.cat_file(path.path))
         except FileNotFoundError:
             return None
+
+
+def read_file(path: ObjectStoragePath) -> str | None:
+    """Return the text of a file below the output path, or None if it is not there."""
+    content = read_bytes(path)
+    with store_errors("output_path", _uri(path)):
+        return None if content is None else content.decode()
 
 
 def _uri(path: ObjectStoragePath) -> str:

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.storage.atomic_files import (
     can_create,
     create_file,
-    read_file,
+    read_bytes,
     store_errors,
     write_file,
 )
@@ -78,20 +78,9 @@ class ObjectFolder:
         """Write an object, and return True, unless it is there; see :func:`create_file`."""
         return create_file(self.path / name, content)
 
-    def read(self, name: str) -> str | None:
-        """Return the text of an object, or None if it is not there."""
-        return read_file(self.path / name)
-
     def read_bytes(self, name: str) -> bytes | None:
         """Return the content of an object, or None if it is not there."""
-        path = self.path / name
-        with store_errors("output_path", str(path)):
-            path.fs.invalidate_cache()  # another process may have written it
-            try:
-                # In one request: s3fs fails for an opened file that another process replaces before it is read.
-                return bytes(path.fs.cat_file(path.path))
-            except FileNotFoundError:
-                return None
+        return read_bytes(self.path / name)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects; one that is gone already is fine."""

@@ -302,4 +302,4 @@ def test_names_are_those_of_files_only(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text("")
     (tmp_path / "inner").mkdir()
     assert folder.names() == ["a.json"]
-    assert folder.read("none.json") is None
+    assert folder.read_bytes("none.json") is None

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, create_file, open_path
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, create_file, open_path, read_file
 from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 
@@ -36,8 +36,8 @@ def test_the_first_has_the_name_and_others_have_a_digest(
         assert claim(place, "two") == f"call-{digest('two')[:8]}"
         assert "call in" in caplog.text
         assert f"call-{digest('two')[:8]}" in caplog.text
-    record = OutputFiles(open_path(place, "output_path") / ".assemblyai" / "owners", "call").read("json")
-    assert json.loads(record or "") == {"version": 1, "owner": digest("one")}
+    owners = open_path(place, "output_path") / ".assemblyai" / "owners"
+    assert json.loads(read_file(owners / "call.json") or "") == {"version": 1, "owner": digest("one")}
 
 
 def test_a_name_that_looks_like_a_digest(place: str) -> None:
