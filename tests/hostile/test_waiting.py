@@ -183,12 +183,13 @@ Connect = Callable[[HostileServer], str]
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """Make a connection to a server, and return its name."""
+    """Make a connection to a server, and return its name; the last one is also the default."""
 
     def connect(server: HostileServer) -> str:
         name = f"at_{server.address.rpartition(':')[2]}"
         connection = {"conn_type": "assemblyai", "password": KEY, "host": server.url}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+        for one in (name, "assemblyai_default"):
+            monkeypatch.setenv(f"AIRFLOW_CONN_{one.upper()}", json.dumps(connection))
         return name
 
     return connect
@@ -335,7 +336,7 @@ def test_a_model_whose_answer_never_comes_is_lost_and_not_asked_again(connect: C
 
 
 def test_an_answer_that_a_filter_ended_is_not_taken_for_a_whole_one(
-    connect: Callable[[HostileServer], None],
+    connect: Connect,
 ) -> None:
     answer = {"choices": [{"message": {"content": "Half a sen"}, "finish_reason": "content_filter"}]}
     with hostile(lambda exchange: exchange.json(answer)) as server:
@@ -393,7 +394,7 @@ DONE: PollEvent = {"transcript_id": ID, "outcome": "done", "detail": "completed"
 
 @pytest.mark.parametrize("over", [False, True])
 def test_what_only_the_list_calls_done_is_waited_for_until_the_time_is_over(
-    over: bool, connect: Callable[[HostileServer], None]
+    over: bool, connect: Connect
 ) -> None:
     context: Any = {"ti": TaskInstance()}
     deadline = time.time() + (-1 if over else 3600)
@@ -409,9 +410,7 @@ def test_what_only_the_list_calls_done_is_waited_for_until_the_time_is_over(
             assert caught.value.kwargs == {"region": "us", "deadline": deadline}
 
 
-def test_a_batch_ends_although_only_the_list_calls_it_done(
-    connect: Callable[[HostileServer], None], tmp_path: Any
-) -> None:
+def test_a_batch_ends_although_only_the_list_calls_it_done(connect: Connect, tmp_path: Any) -> None:
     with hostile(transcription(done_list, submitted("queued"), submitted("queued"))) as server:
         connect(server)
         task = TranscribeBatchOperator(
@@ -425,7 +424,7 @@ def test_a_batch_ends_although_only_the_list_calls_it_done(
 @pytest.mark.parametrize("body", [b'{"error": "busy"}', b"<html>busy</html>", b"null", b"\xef\xbb\xbf [1]"])
 @pytest.mark.parametrize("name", ["srt", "vtt", "sentences", "paragraphs"])
 def test_an_error_that_comes_with_a_good_status_is_no_export(
-    name: Any, body: bytes, connect: Callable[[HostileServer], None], tmp_path: Any
+    name: Any, body: bytes, connect: Connect, tmp_path: Any
 ) -> None:
     def answer(exchange: Exchange) -> None:
         exchange.answer(body) if exchange.path.endswith(name) else by_id(exchange)
@@ -440,9 +439,7 @@ def test_an_error_that_comes_with_a_good_status_is_no_export(
     assert not list(tmp_path.glob(f"{ID}*"))
 
 
-def test_a_word_that_is_none_does_not_take_the_others_along(
-    connect: Callable[[HostileServer], None], tmp_path: Any
-) -> None:
+def test_a_word_that_is_none_does_not_take_the_others_along(connect: Connect, tmp_path: Any) -> None:
     words = [{"text": "one"}, "two", {"text": "three"}]
 
     def answer(exchange: Exchange) -> None:
@@ -459,7 +456,7 @@ def test_a_word_that_is_none_does_not_take_the_others_along(
 
 
 def test_a_transcript_that_is_unknown_for_a_moment_is_not_given_up(
-    connect: Callable[[HostileServer], None],
+    connect: Connect,
 ) -> None:
     """It was submitted a moment ago; the key is refused once, too."""
     refusals = ["404 Not Found", "401 Unauthorized", "400 Bad Request"]
@@ -475,9 +472,7 @@ def test_a_transcript_that_is_unknown_for_a_moment_is_not_given_up(
 
 
 @pytest.mark.parametrize("texts", [None, {}, {"es": 5}, "hola"])
-def test_a_translation_without_any_text_is_none(
-    texts: object, connect: Callable[[HostileServer], None]
-) -> None:
+def test_a_translation_without_any_text_is_none(texts: object, connect: Connect) -> None:
     features = {"translation": {"target_languages": ["es"]}}
     body: dict[str, Any] = {"speech_understanding": {"response": {"translation": {"status": "success"}}}}
     with hostile(lambda exchange: exchange.json({**body, "translated_texts": texts})) as server:
