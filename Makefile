@@ -13,7 +13,7 @@ LOCKED := pyproject.toml uv.lock
 # The binaries of another Airflow, with a home of their own.
 OTHER = AIRFLOW_HOME=$(CURDIR)/.venv-airflow-$(V)/airflow .venv-airflow-$(V)/bin
 # Two processes have an Airflow each; most tests wait for time to pass, and leave others the processor.
-PARALLEL := -n 3
+PARALLEL := -n 5
 
 # uv takes the interpreters that are there, and trusts the certificates of this machine: a TLS proxy's are among them.
 export UV_PYTHON_DOWNLOADS := never
