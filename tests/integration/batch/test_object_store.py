@@ -184,7 +184,7 @@ def test_segments_become_chunks(
     audios = [f"https://example.com/{number}.wav" for number in range(12)]
     assert run(make_operator(audios, max_in_flight=3), context)["completed"] == 12
     folder = ObjectFolder(bucket / "out" / ".assemblyai" / "batch")
-    lease = lease_of(bucket, owner_of_run("a_run"))
+    lease = lease_of(bucket, owner_of_run("a_run"), ttl=1.0)
     lease.claim()
     Ledger(folder, lease, lambda number: None, compact_at=3).compact()
     assert (len(folder.subfolder("chunks").names()), folder.subfolder("segments").names()) == (1, [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.support.captures import (
     operator,
     pcm_of,
     streams,
+    until,
     words_in,
     words_of,
 )
@@ -58,6 +60,10 @@ def test_no_room_for_what_is_recorded(
     assert len(heard) >= 20
     assert heard == bare(words_of(12))[: len(heard)], "the text so far is published"
     none_left(listening)
+    segments = [json.loads(path.read_text()) for path in out.rglob("001-*.json")]
+    recorded = max(end for segment in segments for _, end in segment["recorded"])
+    began = json.loads(next((out / ".assemblyai").glob("show.*.json")).read_text())["started_at"]
+    until(lambda: time.time() > began + recorded / 1000 + 1)
     summary = operator(str(source), out, duration=12).execute(old_context)
     assert text_of(out)[: len(heard) - 1] == heard[:-1], "a retry publishes it again, with what it could add"
     assert (summary["status"], summary["gaps"][0]["missing"]) == ("partial", "audio")
