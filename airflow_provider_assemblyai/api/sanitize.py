@@ -100,7 +100,7 @@ def canonical_url(url: str) -> str:
     signature = _signature_in(pairs)
     kept = [pair for pair in pairs if pair.partition("=")[0] not in signature]
     if signature:
-        # Who signs anew may write the others in another order, which is none to these stores; values of one name keep theirs.
+        # A new signature may come with the others in another order, which means nothing to these stores; values of one name keep theirs.
         kept.sort(key=lambda pair: pair.partition("=")[0])
     netloc = f"{user}@{host}" if is_user and user else host
     return urlunsplit((parts.scheme, netloc, parts.path, "&".join(kept), ""))

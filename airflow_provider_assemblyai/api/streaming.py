@@ -143,7 +143,7 @@ def sees_partial_turns(config: Mapping[str, Any]) -> bool:
 
 def shows_hearing(config: Mapping[str, Any]) -> bool:
     """
-    Return whether the service says by itself what it has heard, even where nobody speaks.
+    Return whether the service says by itself what it has heard, even where there is no speech.
 
     :param config: query parameters.
     """

@@ -73,7 +73,7 @@ class SessionState:
 
     Sound counts as heard only when the service has shown it: by words, by a stretch of silence, by the count of a
     heartbeat, by what it states at the end, or by any other answer about the audio that came after the sound had
-    arrived. Sound in which nobody speaks is heard like any other.
+    arrived. Sound without speech is heard like any other.
 
     :param start_ms: time of the recording at which the session begins.
     :ivar time_map: from the time of the session to that of the recording.
@@ -224,7 +224,7 @@ class SessionState:
             # It shows no more than any other answer.
             self._answered()
         elif stated + _STATED_TOLERANCE_MS >= self.sent_ms:
-            # It is whole seconds, and nobody says how they are rounded.
+            # It is whole seconds, and how they are rounded is not documented.
             self.shown_ms = self.sent_ms
         else:
             self.shown_ms = max(self._ended_ms, stated)

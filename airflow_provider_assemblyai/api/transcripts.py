@@ -230,7 +230,7 @@ def list_page(
         try:
             oldest = check_id(parse_qs(urlsplit(url).query)["before_id"][0])
         except (ValueError, LookupError, AttributeError, TypeError):
-            # Not the end: whoever looks for a job would take it for one that is not there.
+            # Not the end: a look-up would take it for a job that is not there.
             raise UnexpectedReply("the link to older transcripts cannot be read.") from None
         return list_page(
             limit=limit, status=status, created_on=created_on, before_id=oldest, after_id=after_id

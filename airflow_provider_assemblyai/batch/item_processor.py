@@ -21,7 +21,6 @@ from airflow_provider_assemblyai.api.errors import (
     TaskKilled,
     TranscriptFailed,
 )
-from airflow_provider_assemblyai.api.sanitize import canonical_url_of_old_states
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
@@ -30,7 +29,7 @@ from airflow_provider_assemblyai.batch.plan import Progress
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer
+from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, former_identity
 from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of, job_identity
@@ -183,7 +182,7 @@ class ItemProcessor:
             item = in_flight.item
             identity = source.identity() if item.source_id is None else f"id:{item.source_id}"
             if item.has_former_key:
-                identity = f"url:{canonical_url_of_old_states(item.audio)}"
+                identity = former_identity(item.audio) or identity
             return fingerprint_of(self.settings.conn_id, identity, item.config)
         except (InvalidInput, StorageError):
             # The audio may be gone. What it became is paid for and must not be lost.

@@ -16,14 +16,18 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
 from airflow_provider_assemblyai.api.sanitize import (
-    address_without_query,
     canonical_url,
     canonical_url_of_old_states,
     escape,
     strip_url,
 )
 from airflow_provider_assemblyai.api.validation import shown
-from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, is_url
+from airflow_provider_assemblyai.jobs.audio import (
+    check_address,
+    check_source_id,
+    identity_without_query,
+    is_url,
+)
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of, hash_of
 from airflow_provider_assemblyai.storage.atomic_files import file_name, output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
@@ -251,11 +255,10 @@ class Items:
         # In this thread: a store may have to ask Airflow for its connection.
         audio = check_address(given)
         self._tell_if_relative(given)
-        address = former = None
+        address, former = identity_without_query(audio), None
         if is_url(audio):
             identity, source = canonical_url(audio), strip_url(audio)
             former = canonical_url_of_old_states(audio)
-            address = f"url without query:{address_without_query(audio)}"
         else:
             identity = source = audio if "://" in audio else f"file://{audio}"
             source = strip_url(source) if "@" not in source else source
@@ -311,6 +314,8 @@ def orphaned_item(entry: Mapping[str, Any]) -> Item:
         entry["name"],
         content_version=entry["content_version"],
         address_fingerprint=entry.get("address_fingerprint"),
+        # So that it is still known for one when it is written again.
+        former_key=None if "address_fingerprint" in entry else entry["key"],
     )
 
 

@@ -203,7 +203,7 @@ class Ledger:
 
     def _read_segment(self, name: str, segments: Sequence[str]) -> Iterator[Entry]:
         """
-        Return the entries of a segment; none if nobody can have acted upon them.
+        Return the entries of a segment; none if nothing can have been done on the strength of them.
 
         :param segments: the names of all that are there.
         """

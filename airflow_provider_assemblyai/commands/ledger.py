@@ -112,7 +112,7 @@ def _check(root: ObjectFolder, options: argparse.Namespace) -> int:
         )
         print(f"{file.path}: {file.problem}\n  {means}")
     stopping = sum(not file.harmless for file in broken)
-    print(f"{stopping} files stop tasks; {len(broken) - stopping} were cut off and stop nobody.")
+    print(f"{stopping} files stop tasks; {len(broken) - stopping} were cut off and stop no task.")
     return 1 if stopping else 0
 
 

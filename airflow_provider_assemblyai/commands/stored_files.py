@@ -33,7 +33,7 @@ class StoredFile:
     :param name: its name.
     :param summary: what it holds, in a line without text and addresses.
     :param problem: why it cannot be relied upon, or None.
-    :param harmless: whether that stops nobody: a kill cut it off, and nothing was done on the strength of it.
+    :param harmless: whether that stops no task: a kill cut it off, and nothing was done on the strength of it.
     """
 
     folder: ObjectFolder
@@ -75,7 +75,7 @@ def stored_files(root: ObjectFolder) -> Iterator[StoredFile]:
 
 
 def leases(root: ObjectFolder) -> Iterator[Lease]:
-    """Yield the leases that somebody has claimed."""
+    """Yield the leases that were claimed."""
     for name in root.folders():
         lease = Lease(root.subfolder(name).subfolder("lease"), "assemblyai-ledger", lambda owner: False)
         if lease.folder.names():

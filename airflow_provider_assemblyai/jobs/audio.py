@@ -26,7 +26,12 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_public
-from airflow_provider_assemblyai.api.sanitize import canonical_url, strip_url
+from airflow_provider_assemblyai.api.sanitize import (
+    address_without_query,
+    canonical_url,
+    canonical_url_of_old_states,
+    strip_url,
+)
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
@@ -122,6 +127,24 @@ def address_identity(address: str) -> str:
     return address if "://" in address else f"file://{address}"
 
 
+def former_identity(address: str) -> str | None:
+    """
+    Return what :func:`address_identity` was when less of a URL's query counted; None if it is no URL.
+
+    :param address: from :func:`check_address`.
+    """
+    return f"url:{canonical_url_of_old_states(address)}" if is_url(address) else None
+
+
+def identity_without_query(address: str) -> str | None:
+    """
+    Return what :func:`address_identity` would be if the query of a URL did not count; None if it is no URL.
+
+    :param address: from :func:`check_address`.
+    """
+    return f"url without query:{address_without_query(address)}" if is_url(address) else None
+
+
 def locate(audio: object) -> Audio:
     """
     Find the audio and refuse at once what cannot work.
@@ -141,7 +164,7 @@ def locate(audio: object) -> Audio:
             raise InvalidInput(f"audio: {shown} is a directory. Map over its files instead.")
         if path.protocol in ("", "file", "local"):
             if not stat.S_ISREG(Path(path.path).stat().st_mode):
-                # Opening a pipe waits for whoever writes into it, for ever if nobody does.
+                # Opening a pipe waits for its writer, for ever if there is none.
                 raise InvalidInput(f"audio: {shown} is a pipe, a socket or a device, and no file.")
             with path.open("rb"):  # only opening tells whether it may be read
                 pass

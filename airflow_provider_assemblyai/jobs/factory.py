@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
@@ -12,11 +13,16 @@ from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_official
-from airflow_provider_assemblyai.api.sanitize import address_without_query, canonical_url_of_old_states
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, address_identity, is_url
+from airflow_provider_assemblyai.jobs.audio import (
+    AudioSource,
+    Transfer,
+    address_identity,
+    former_identity,
+    identity_without_query,
+)
 from airflow_provider_assemblyai.jobs.shared_job import SharedRecord, SharedSubmission
 from airflow_provider_assemblyai.jobs.state import (
     JOB,
@@ -187,17 +193,15 @@ class SubmissionFactory:
 
     def _address_fingerprint(self) -> str | None:
         """Return what the fingerprint would be without the query; None where no query is part of it."""
-        if self.source_id is not None or not is_url(str(self.audio)):
-            return None
-        identity = f"url without query:{address_without_query(str(self.audio))}"
-        return fingerprint_of(self.conn_id, identity, self.config)
+        return self._fingerprint_by(identity_without_query)
 
     def _former_fingerprint(self) -> str | None:
         """Return what the fingerprint was when less of a URL's query counted; None where no query is part of it."""
-        if self.source_id is not None or not is_url(str(self.audio)):
-            return None
-        identity = f"url:{canonical_url_of_old_states(str(self.audio))}"
-        return fingerprint_of(self.conn_id, identity, self.config)
+        return self._fingerprint_by(former_identity)
+
+    def _fingerprint_by(self, identify: Callable[[str], str | None]) -> str | None:
+        identity = None if self.source_id is not None else identify(str(self.audio))
+        return None if identity is None else fingerprint_of(self.conn_id, identity, self.config)
 
     def _with_identity_of_now(self, found: JobState | None, fingerprint: str) -> JobState | None:
         """
@@ -206,9 +210,7 @@ class SubmissionFactory:
         Its job is this one's if the URL is the very same; else it is not known which recording it was.
         """
         address, old = self._address_fingerprint(), self._former_fingerprint()
-        if found is None or address is None or old is None or "address_fingerprint" in found:
-            return found
-        if found.get("fingerprint") != old:
+        if found is None or address is None or old is None or found.get("fingerprint") != old:
             return found
         same = old == fingerprint or hash_of(str(self.audio)) in found.get("url_hashes", [])
         return {**found, "address_fingerprint": address, "fingerprint": fingerprint if same else old}

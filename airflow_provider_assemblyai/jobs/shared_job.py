@@ -37,6 +37,7 @@ from airflow_provider_assemblyai.jobs.state_store import (
 from airflow_provider_assemblyai.jobs.submission import StateStore, Submission
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.storage.lease import Lease
+from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ class SharedRecord:
     :param is_finished: whether the task that an owner names has ended for good.
     :param control: of the task.
     :param timeout: seconds to wait for the lease.
-    :param former_fingerprint: of the input, as versions without a lease had it, if it was another one.
+    :param former_fingerprint: of the input, as it was when less of a URL's query counted.
     :ivar exclusive: what only one task may do at a time.
     """
 
@@ -148,12 +149,10 @@ class SharedRecord:
     ) -> None:
         # Without the map index: the next run may find the same file at another place in its list.
         self._name = record_name(outputs, ("input", fingerprint))
-        former = (
-            self._name if former_fingerprint is None else record_name(outputs, ("input", former_fingerprint))
-        )
-        self._without_lease = [f"{name}.json" for name in dict.fromkeys((self._name, former))]
+        former = former_fingerprint or fingerprint
+        self._former_name = record_name(outputs, ("input", former))
         self._folder = records_folder(outputs)
-        self._records = self._folder.subfolder(self._name).subfolder("records")
+        self._records = self._records_of(self._name)
         self._lease = Lease(self._folder.subfolder(self._name).subfolder("lease"), owner, is_finished)
         self.exclusive = ExclusiveWork(self._lease, control, timeout)
 
@@ -163,14 +162,23 @@ class SharedRecord:
 
         :raises StateUnknown: it cannot be relied upon.
         """
+        found = self._read(self._name)
+        if found is not None or self._former_name == self._name:
+            return found
+        former = self._read(self._former_name)
+        # One of now has that name by itself: it is another recording's.
+        return None if former is None or "address_fingerprint" in former else former
+
+    def _read(self, name: str) -> JobState | None:
+        records = self._records_of(name)
         for _ in range(_MAX_READS):
-            names = self._names()
-            if not names:
-                found = (read_record(self._folder, name, JOB) for name in self._without_lease)
-                return next((record for record in found if record is not None), None)
-            if (record := read_record(self._records, names[-1], JOB)) is not None:
+            files = _json_files(records)
+            if not files:
+                # As versions without a lease wrote it.
+                return read_record(self._folder, f"{name}.json", JOB)
+            if (record := read_record(records, files[-1], JOB)) is not None:
                 return record
-        raise StateUnknown(f"The record in {self._records.path} is replaced all the time.")
+        raise StateUnknown(f"The record in {records.path} is replaced all the time.")
 
     def write(self, state: JobState, /) -> None:
         """
@@ -181,11 +189,15 @@ class SharedRecord:
         name = f"{self._lease.token}.json"
         write_record(self._records, name, state)
         self._lease.check()
-        self._records.remove([older for older in self._names() if older < name])
+        self._records.remove([older for older in _json_files(self._records) if older < name])
         self._folder.remove([f"{self._name}.json"])
 
-    def _names(self) -> list[str]:
-        return [name for name in self._records.names() if name.endswith(".json")]
+    def _records_of(self, name: str) -> ObjectFolder:
+        return self._folder.subfolder(name).subfolder("records")
+
+
+def _json_files(folder: ObjectFolder) -> list[str]:
+    return [name for name in folder.names() if name.endswith(".json")]
 
 
 class SharedStateStore(StateStore, Protocol):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Whose the files of one name are, so that nobody overwrites the result of another recording.
+Whose the files of one name are, so that no task overwrites the result of another recording.
 
 The owner of a name is in ``<output_path>/.assemblyai/owners/<name>.json``, which is created once and never changed: the
 first that asks for a name has it. Another one gets the name with a digest of its identity, in every run and every try.
@@ -14,11 +14,10 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, create_file
-from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, create_file, read_bytes
 
 VERSION: Final = 1
-#: Hex digits of the identity in a name. More only where somebody's own name looks like one with fewer.
+#: Hex digits of the identity in a name. More only where another name looks like one with fewer.
 _DIGITS: Final = (0, 8, 16, 64)
 #: How files of a name without them end as well: ``a.sentences.json`` is also a file of the name ``a``.
 AMBIGUOUS: Final = (".sentences", ".paragraphs", ".redacted")
@@ -53,16 +52,16 @@ def claim_name(outputs: OutputFiles, identity: str) -> OutputFiles:
 
 
 def _is_owner(outputs: OutputFiles, owner: str) -> bool:
-    """Return whether a name is this owner's, taking it if it is nobody's."""
+    """Return whether a name is this owner's, taking it if it has no owner."""
     record = OutputFiles(outputs.prefix / ".assemblyai" / "owners", outputs.name)
-    folder, path = ObjectFolder(record.prefix), record.path("json")
-    content = folder.read_bytes(path.name)
+    path = record.path("json")
+    content = read_bytes(path)
     if content is None:
         if create_file(path, json.dumps({"version": VERSION, "owner": owner})):
             return True
-        content = folder.read_bytes(path.name)
+        content = read_bytes(path)
     try:
         found = json.loads(content or b"")
     except (ValueError, RecursionError):
-        return False  # it may be anybody's
+        return False  # its owner is not known
     return isinstance(found, dict) and found.get("version") == VERSION and found.get("owner") == owner

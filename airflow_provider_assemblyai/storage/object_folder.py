@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +45,9 @@ class ObjectFolder:
         return [name for name in self._list("file") if not name.startswith(".") and not name.endswith(_ASIDE)]
 
     def set_aside(self, name: str) -> str:
-        """Give an object a name that nothing reads, and return that."""
-        kept = name + _ASIDE
+        """Give an object a name that nothing reads, and return that; what has such a name is kept as well."""
+        taken = self._list("file")
+        kept = next(one for number in count(1) if (one := f"{name}.{number}{_ASIDE}") not in taken)
         self.write(kept, (self.read_bytes(name) or b"",))
         self.remove([name])
         return kept

@@ -186,6 +186,17 @@ def transcribe(maker: Maker) -> None:
     for name, arguments in {
         "transcribe-deferred": {**url, "audio": URL + SLOW, "deferrable": True},
         "transcribe-deferred-upload": {**upload, "deferrable": True},
+        "transcribe-deferred-token": {
+            **url,
+            "audio": WITH_TOKEN + SLOW.replace("?", "&"),
+            "deferrable": True,
+        },
+        "transcribe-deferred-output-token": {
+            **url,
+            "audio": WITH_TOKEN + SLOW.replace("?", "&"),
+            "reuse": "output",
+            "deferrable": True,
+        },
         "transcribe-deferred-without-files": {"audio": URL + SLOW, "deferrable": True, **QUICK},
     }.items():
         with maker.fresh():

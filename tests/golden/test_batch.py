@@ -100,6 +100,17 @@ def test_another_run_of_a_complete_batch_pays_nothing(
 
 
 @HOMES
+def test_a_job_that_left_the_list_and_came_back_is_not_paid_for_again(
+    restored: Callable[..., Restored], home: str
+) -> None:
+    found = restored("v1/batch-killed-token", home=home)
+    found.retry(audios=["https://example.com/other.wav"])
+    assert found.paid == {"jobs": 1}, "the other one"
+    assert_complete(found, found.retry())
+    assert found.paid == {"jobs": 1}
+
+
+@HOMES
 @MODES
 @pytest.mark.parametrize("name", [name for name in names("batch-") if name.endswith("-token")])
 def test_addresses_of_which_it_is_not_known_what_they_stand_for_pay_nothing(

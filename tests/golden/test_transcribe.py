@@ -163,6 +163,26 @@ def test_another_run_takes_up_what_lies_at_the_output_path(
     assert found.paid == {}
 
 
+@pytest.mark.parametrize("fires_now", [False, True], ids=["fired before", "fires now"])
+def test_another_run_takes_up_what_was_resumed(restored: Callable[..., Restored], fires_now: bool) -> None:
+    found = restored("v1/transcribe-deferred-output-token", home="file")
+    found.resume(fires_now=fires_now)
+    found.context["ti"].run_id = "another_run"
+    assert_done(found, found.retry())
+    assert found.paid == {}
+
+
+@HOMES
+def test_what_was_resumed_is_taken_up_when_it_is_cleared(
+    restored: Callable[..., Restored], home: str
+) -> None:
+    found = restored("v1/transcribe-deferred-token", home=home)
+    found.resume(fires_now=True)
+    found.context["ti"].max_tries += 3
+    assert_done(found, found.retry())
+    assert found.paid == {}
+
+
 @HOMES
 def test_a_deleted_transcript_is_restored_from_its_files(
     restored: Callable[..., Restored], home: str

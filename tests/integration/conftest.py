@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import ObjectStoragePath, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.emulator import Emulator
@@ -33,6 +33,30 @@ def moto() -> Iterator[str]:
     """An S3: one for all, because file systems are kept by their connection, and its address must not change."""
     with s3() as address:
         yield address
+
+
+@pytest.fixture
+def new_bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ObjectStoragePath]]:
+    """Make a bucket, and return its path, which has the connection ``aws_moto``; it is removed in the end."""
+    connection = {
+        "conn_type": "aws",
+        "login": "moto",
+        "password": "moto-secret",
+        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_MOTO", json.dumps(connection))
+    made: list[ObjectStoragePath] = []
+
+    def make(name: str) -> ObjectStoragePath:
+        path = ObjectStoragePath(f"s3://aws_moto@{name}")
+        path.fs.makedirs(name, exist_ok=True)
+        made.append(path)
+        return path
+
+    yield make
+    for path in made:
+        path.fs.invalidate_cache()
+        path.fs.rm(path.path, recursive=True)
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ class ChannelState:
     :param control: of the task.
     :param position_ms: up to where the recording was sent; at first the start of this try.
     :ivar heard_ms: time of the recording up to which the present session has heard it.
-    :ivar shows_hearing: whether the service tells what it hears even where nobody speaks.
+    :ivar shows_hearing: whether the service tells what it hears even where there is no speech.
     :ivar last_speech_ms: time of the recording at which the last speech was heard.
     :ivar messages: turns and other messages that were not stored yet.
     :ivar sessions: session id -> what is known of it.

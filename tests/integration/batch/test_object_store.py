@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,19 +24,8 @@ BUCKET = "s3://aws_moto@batches"
 
 
 @pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStoragePath]:
-    connection = {
-        "conn_type": "aws",
-        "login": "moto",
-        "password": "moto-secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_MOTO", json.dumps(connection))
-    path = ObjectStoragePath(BUCKET)
-    path.fs.makedirs("batches", exist_ok=True)
-    yield path
-    path.fs.invalidate_cache()
-    path.fs.rm("batches", recursive=True)
+def bucket(new_bucket: Callable[[str], ObjectStoragePath]) -> ObjectStoragePath:
+    return new_bucket("batches")
 
 
 def make_operator(audios: Any, **kwargs: Any) -> TranscribeBatchOperator:

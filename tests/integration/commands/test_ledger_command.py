@@ -102,7 +102,7 @@ def test_a_record_whose_job_exists_is_left_unless_paying_again_is_wanted(
     assert "--yes does it" in said
     assert record.read_text() == damaged
     assert main(["repair", str(tmp_path), "--pay-again", "--yes"]) == 0
-    aside = record.with_name(f"{record.name}.unreadable")
+    aside = record.with_name(f"{record.name}.1.unreadable")
     assert (record.exists(), aside.read_text()) == (False, damaged)
     assert main(["check", str(tmp_path)]) == 0
     assert run(transcribe(tmp_path, reuse=reuse), old_context)["status"] == "completed"
@@ -137,7 +137,7 @@ def test_without_the_service_nothing_is_touched(emulator: Emulator, tmp_path: Pa
     assert (folder / "call.0123456789abcdef.json").exists()
 
 
-def test_what_a_kill_cut_off_stops_nobody(
+def test_what_a_kill_cut_off_stops_no_task(
     emulator: Emulator, old_context: Any, run: Callable[..., Any], tmp_path: Path, capsys: Any
 ) -> None:
     run(batch(tmp_path), old_context)
@@ -164,7 +164,11 @@ def test_a_ledger_goes_on_without_what_was_set_aside(
     with pytest.raises(StateUnknown, match=broken.name):
         run(batch(tmp_path), old_context)
     assert main(["repair", str(tmp_path), "--pay-again", "--yes"]) == 0
-    assert broken.with_name(f"{broken.name}.unreadable").read_text() == "damaged"
+    assert broken.with_name(f"{broken.name}.1.unreadable").read_text() == "damaged"
+    broken.write_text("damaged again")
+    assert main(["repair", str(tmp_path), "--pay-again", "--yes"]) == 0
+    kept = [broken.with_name(f"{broken.name}.{number}.unreadable").read_text() for number in (1, 2)]
+    assert kept == ["damaged", "damaged again"]
     assert main(["check", str(tmp_path)]) == 0
     assert run(batch(tmp_path), old_context)["completed"] == first["completed"] == 3
     assert emulator.counters()["accepted"] == 3

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import http.server
-import json
 import threading
 import wave
 from collections.abc import Callable, Iterator
@@ -24,17 +23,8 @@ BUCKET = "s3://aws_moto@recordings"
 
 
 @pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStoragePath:
-    connection = {
-        "conn_type": "aws",
-        "login": "moto",
-        "password": "moto-secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_MOTO", json.dumps(connection))
-    path = ObjectStoragePath(BUCKET)
-    path.fs.makedirs("recordings", exist_ok=True)
-    return path
+def bucket(new_bucket: Callable[[str], ObjectStoragePath]) -> ObjectStoragePath:
+    return new_bucket("recordings")
 
 
 def sound(seconds: int = 2) -> bytes:

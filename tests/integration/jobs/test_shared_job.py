@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,9 @@ BUCKET = "shared"
 
 
 @pytest.fixture
-def s3_env(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    connection = {
-        "conn_type": "aws",
-        "login": "moto",
-        "password": "moto-secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_MOTO", json.dumps(connection))
-    path = ObjectStoragePath(f"s3://aws_moto@{BUCKET}")
-    path.fs.makedirs(BUCKET, exist_ok=True)
-    yield {"AIRFLOW_CONN_AWS_MOTO": json.dumps(connection)}
-    path.fs.invalidate_cache()
-    path.fs.rm(BUCKET, recursive=True)
+def s3_env(new_bucket: Callable[[str], ObjectStoragePath]) -> dict[str, str]:
+    new_bucket(BUCKET)
+    return {"AIRFLOW_CONN_AWS_MOTO": os.environ["AIRFLOW_CONN_AWS_MOTO"]}
 
 
 @pytest.fixture
@@ -143,6 +134,17 @@ def test_the_shared_record_wins_over_an_empty_store_of_another_run(
     other_context["ti"].run_id = "another_run"
     assert run(operator(tmp_path), other_context) == first
     assert emulator.counters()["accepted"] == 1
+
+
+def test_a_url_with_more_in_its_query_is_another_recording(
+    emulator: Emulator, context: Any, other_context: Any, run: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Also if an older version would have left that out."""
+    other_context["ti"].run_id = "another_run"
+    first = run(operator(tmp_path), context)
+    second = run(operator(tmp_path, audio=f"{URL}?token=1"), other_context)
+    assert first["transcript_id"] != second["transcript_id"]
+    assert emulator.counters()["accepted"] == 2
 
 
 def test_the_shared_record_wins_over_what_the_task_did_before(

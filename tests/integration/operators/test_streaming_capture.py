@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -167,24 +167,15 @@ def test_progress_logs_numbers_and_no_words(
 
 
 @pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStoragePath:
-    connection = {
-        "conn_type": "aws",
-        "login": "moto",
-        "password": "moto-secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_CAPTURES", json.dumps(connection))
-    path = ObjectStoragePath("s3://aws_captures@captures")
-    path.fs.makedirs("captures", exist_ok=True)
-    return path
+def bucket(new_bucket: Callable[[str], ObjectStoragePath]) -> ObjectStoragePath:
+    return new_bucket("captures")
 
 
 def test_into_an_object_store(
     listening: Emulator, context: Any, tape: Path, bucket: ObjectStoragePath
 ) -> None:
     summary = operator(str(tape), str(bucket), keep_audio=True).execute(context)
-    assert summary["outputs"]["json"] == "s3://aws_captures@captures/show.json"
+    assert summary["outputs"]["json"] == "s3://aws_moto@captures/show.json"
     with (bucket / "show.wav").open("rb") as file:
         assert file.read()[44:] == marked(2.4)
     left = [path for path in bucket.fs.find("captures") if path.endswith(".wav")]

@@ -1,30 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-BUCKET = "s3://aws_owners@owners"
-
 
 @pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    connection = {
-        "conn_type": "aws",
-        "login": "moto",
-        "password": "moto-secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_OWNERS", json.dumps(connection))
-    path = ObjectStoragePath(BUCKET)
-    path.fs.makedirs("owners", exist_ok=True)
-    yield f"{BUCKET}/out"
-    path.fs.invalidate_cache()
-    path.fs.rm("owners", recursive=True)
+def bucket(new_bucket: Callable[[str], ObjectStoragePath]) -> str:
+    return str(new_bucket("owners") / "out")
 
 
 @pytest.fixture(params=["local", "s3"])
