@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn: values that nobody should have given, and arguments, good and odd ones together."""
+"""What is drawn: values that should not have been given, and arguments, good and odd ones together."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def arguments_of(cls: type, also: Iterable[type] = ()) -> dict[str, bool]:
 
 
 class NoStrategy(LookupError):
-    """A class has an argument for which nobody said what a good value is."""
+    """A class has an argument without a good value in the table."""
 
 
 def good(cls: type, name: str, table: Mapping[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:

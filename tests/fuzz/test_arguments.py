@@ -3,7 +3,7 @@
 Every operator, sensor and trigger with all its arguments drawn together, up to its first request.
 
 What may happen: a request is made, the task waits, or a sentence of ours refuses an argument and nothing was sent.
-Never an exception that somebody else raised over an argument of ours. The classes are found, not listed.
+Never an exception that another library raised over an argument of ours. The classes are found, not listed.
 """
 
 from __future__ import annotations

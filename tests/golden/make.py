@@ -180,7 +180,7 @@ def transcribe(maker: Maker) -> None:
         "transcribe-intent-output-token": {**url, "audio": WITH_TOKEN, "reuse": "output"},
     }.items():
         with maker.fresh():
-            # Directly after the service took it: the job is there, and nobody knows its id.
+            # Directly after the service took it: the job is there, and its id is recorded nowhere.
             maker.killed(name, maker.operator(TRANSCRIBE, **arguments), when="after", **SUBMIT)
     advance = lambda: maker.emulator.advance(3600)  # noqa: E731
     for name, arguments in {

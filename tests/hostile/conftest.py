@@ -49,7 +49,7 @@ def at_once(each: Iterable[T], work: Callable[[T], object]) -> None:
 
 @pytest.fixture
 def elsewhere() -> Iterator[HostileServer]:
-    """A server that nobody has a reason to call."""
+    """A server that there is no reason to call."""
 
     def answer(exchange: Any) -> None:
         exchange.json({})

@@ -32,7 +32,7 @@ TRANSCRIPT: dict[str, Any] = {
 }
 #: Seconds between two bytes of a drip: far below every limit of silence.
 DROP = 0.1
-#: Seconds that an attack goes on if nobody ends it.
+#: Seconds that an attack goes on if it is not ended.
 FOR_HOURS = 4 * 3600.0
 
 

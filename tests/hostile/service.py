@@ -92,7 +92,7 @@ class Service:
 
     :param target: what is attacked.
     :param attack: how.
-    :param elsewhere: URL of a server that nobody has a reason to call.
+    :param elsewhere: URL of a server that there is no reason to call.
     :ivar seen: the routes that were asked for, in their order.
     :param on_attack: called at the first attack.
     :ivar attacked: those that were attacked.
@@ -194,7 +194,7 @@ class Service:
             case "session":
                 through_socket(in_session(_listens))(exchange)
             case other:
-                raise AssertionError(f"nobody knows what {other} is")
+                raise AssertionError(f"it is not known what {other} is")
 
     def _transcript(self, transcript_id: str, status: str) -> dict[str, Any]:
         url = next((url for url, one in self._jobs.items() if one == transcript_id), TRANSCRIPT["audio_url"])

@@ -120,7 +120,7 @@ class Run:
 
     :param case: what happens.
     :param folder: of this case alone.
-    :param elsewhere: a server that nobody has a reason to call.
+    :param elsewhere: a server that there is no reason to call.
     :param longer: how many times as much time as usual the task has.
     :ivar faults: what is wrong, in sentences.
     """
@@ -245,7 +245,7 @@ class Run:
             error.__cause__, AssemblyAIError
         )
         self._check(ours or caused, f"an error that is not ours: {shown}")
-        self._check(len(str(error)) < 3000, "a sentence that nobody can read")
+        self._check(len(str(error)) < 3000, "a sentence that is too long to read")
         self._check(not secrets_in(shown) and TEXT not in shown, f"an error tells too much: {shown}")
 
     def _check_what_is_left(self) -> None:

@@ -29,7 +29,7 @@ from tests.support.worker_processes import LONGEST, WorkerProcess
 BAD, UPLOADED = 20, 10
 #: Requests after the moment of a kill: then the worker stops until it is killed, however slow this process is.
 _MARGIN = 8
-#: A lease of processes that are killed: nobody waits long for them.
+#: A lease of processes that are killed: no other waits long for them.
 _QUICK_LEASE = {"lease_ttl": 5.0, "heartbeat_interval": 0.5, "lease_poll_interval": 1.0}
 
 

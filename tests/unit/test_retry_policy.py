@@ -32,7 +32,7 @@ DECIDE = AssemblyAIRetryPolicy().evaluate
 )
 def test_what_cannot_get_better_fails(error: AssemblyAIError) -> None:
     assert DECIDE(error, 1, 5).action is RetryAction.FAIL
-    wrapped = AirflowException("in a task of somebody's own")
+    wrapped = AirflowException("in a task of the user's own")
     wrapped.__cause__ = error
     assert DECIDE(wrapped, 1, 5).action is RetryAction.FAIL
 
@@ -50,7 +50,7 @@ def test_the_service_says_when() -> None:
         TransportError("lost", sent=True),
         ApiError("down", status=503),
         TranscriptFailed("id", "Server error", "server"),
-        ValueError("somebody else's"),
+        ValueError("of another library"),
     ],
 )
 def test_the_rest_is_left_to_the_task(error: Exception) -> None:

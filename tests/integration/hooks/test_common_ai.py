@@ -98,7 +98,7 @@ def test_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     with socket.socket() as proxy:
-        proxy.bind(("127.0.0.1", 0))  # and does not listen: whoever asks it is refused
+        proxy.bind(("127.0.0.1", 0))  # and does not listen: what asks it is refused
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         assert "The parcel has left the house" in ask().output

@@ -251,7 +251,7 @@ def test_connections(
         assert key not in str(caught.value)
 
 
-#: What somebody may have meant for a Boolean; each of these texts is true for Python.
+#: What may have been meant for a Boolean; each of these texts is true for Python.
 NO_BOOLEANS = ["no", "off", "0", "False ", "yes", "on", "1", "", 0, 1, 0.0, [], b"false", object()]
 TRANSCRIPT = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 

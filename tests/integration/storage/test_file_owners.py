@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A name belongs to the first that asks for it, whoever asks at the same moment."""
+"""A name belongs to the first that asks for it, whatever asks at the same moment."""
 
 from __future__ import annotations
 
