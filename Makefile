@@ -46,7 +46,7 @@ demo: install ## turn a recording into text and a summary, without a key: make d
 test: install ## every test that needs no key
 	$(BIN)/python -m pytest $(PARALLEL)
 
-fuzz: install ## values that nobody should give, and answers that nobody should send, much of it; `make test` tries a little
+fuzz: install ## values that should not be given, and answers that should not be sent, much of it; `make test` tries a little
 	FUZZ_PROFILE=thorough $(BIN)/python -m pytest $(PARALLEL) tests/fuzz tests/hostile/test_every_operator.py
 
 test-airflow: ## the same for another Airflow: make test-airflow V=3.1 (or 3.2, 3.3: the newest patch of it)
