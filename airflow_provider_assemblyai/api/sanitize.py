@@ -22,6 +22,8 @@ _ONCE_LEFT_OUT = re.compile(
 #: What no text of one line holds, and what no UTF-8 can hold.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_TEXT = 500
+#: Characters of an address or a path in a sentence; most are shorter, and some have thousands.
+_MAX_ADDRESS = 500
 #: JSON may hold them, and neither UTF-8 nor a database takes them.
 _NOT_STORABLE = re.compile("[\ud800-\udfff\0]")
 
@@ -56,6 +58,13 @@ _SIGNING_SCHEMES: Final = (
 def escape(text: str) -> str:
     """Return a text with what cannot be printed in one line, or encoded, as escape sequences."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def abridge(address: str) -> str:
+    """Return an address or a path for a sentence: in one line, and without its middle if it is very long."""
+    text = escape(address)
+    half = _MAX_ADDRESS // 2
+    return text if len(text) <= _MAX_ADDRESS else f"{text[:half]}…{text[-half:]}"
 
 
 def strip_url(url: str) -> str:

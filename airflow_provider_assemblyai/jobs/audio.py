@@ -27,6 +27,7 @@ from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
 from airflow_provider_assemblyai.api.regions import is_public
 from airflow_provider_assemblyai.api.sanitize import (
+    abridge,
     address_without_query,
     canonical_url,
     canonical_url_of_old_states,
@@ -60,16 +61,21 @@ class Audio:
     """
     Audio that exists, as far as can be known without reading it.
 
-    :param shown: how it may be shown in logs and messages.
+    :param address: without what opens it.
     :param url: its address, if it is an ``http(s)`` URL.
     :param path: its path, if it is a file.
     :param size: bytes, if known.
     """
 
-    shown: str
+    address: str
     url: str | None = None
     path: ObjectStoragePath | None = None
     size: int | None = None
+
+    @property
+    def shown(self) -> str:
+        """How it may be shown in logs and messages."""
+        return abridge(self.address)
 
 
 def is_url(address: str) -> bool:
@@ -93,7 +99,7 @@ def check_address(audio: object) -> str:
     if is_url(audio):
         check_path_text(audio, "audio", "a URL", _MAX_URL)
         if not _has_host(audio):
-            raise InvalidInput(f"audio: {strip_url(audio)} is not a URL with a host.")
+            raise InvalidInput(f"audio: {abridge(strip_url(audio))} is not a URL with a host.")
         return audio
     return str(open_path(audio, "audio", resolve=True))
 
@@ -155,9 +161,10 @@ def locate(audio: object) -> Audio:
     """
     audio = check_address(audio)
     if is_url(audio):
-        return Audio(shown=strip_url(audio), url=audio)
+        return Audio(strip_url(audio), url=audio)
     path = open_path(audio, "audio", resolve=True)
-    shown = strip_url(audio) if "://" in audio else audio
+    found = strip_url(audio) if "://" in audio else audio
+    shown = abridge(found)
     with store_errors("audio", shown):
         info = path.fs.info(path.path)
         if info.get("type") == "directory":
@@ -171,7 +178,7 @@ def locate(audio: object) -> Audio:
     size = info.get("size")
     if size == 0:
         raise InvalidInput(f"audio: {shown} is empty.")
-    return Audio(shown=shown, path=path, size=size)
+    return Audio(found, path=path, size=size)
 
 
 def choose_transfer(audio: Audio, transfer: Transfer) -> Literal["url", "presign", "upload"]:
@@ -360,7 +367,7 @@ class AudioSource:
         assert audio.path is not None
         version = content_version(audio)
         if version is not None:
-            return f"store:{audio.shown}:{version}"
+            return f"store:{audio.address}:{version}"
         body = AudioBody(audio)
         for _ in body.open():
             pass

@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, Object
 from fsspec import AbstractFileSystem
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, StorageError
-from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.sanitize import abridge, sanitize
 from airflow_provider_assemblyai.api.validation import SHOWN_PATH, shown
 
 #: Where a directory exists by itself; making one there could make a bucket.
@@ -223,6 +223,7 @@ def _hint(value: object) -> str:
 @contextmanager
 def store_errors(name: str, shown: str) -> Iterator[None]:
     """Turn what filesystems raise into errors of ours that name the argument."""
+    shown = abridge(shown)
     try:
         yield
     except AssemblyAIError:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.sanitize import abridge
 from airflow_provider_assemblyai.api.validation import SHOWN_PATH, shown
 from airflow_provider_assemblyai.storage.atomic_files import check_path_text, open_path, store_errors
 
@@ -45,7 +46,7 @@ def is_media_listing(text: str) -> bool:
             return bool(path.fs.info(path.path).get("type") == "directory")
         except FileNotFoundError:
             if path.protocol in ("", "file", "local"):
-                raise InvalidInput(f"audios: {text} does not exist.") from None
+                raise InvalidInput(f"audios: {abridge(text)} does not exist.") from None
             return True  # an object store has no empty folders
 
 

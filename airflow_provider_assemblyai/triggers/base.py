@@ -50,7 +50,7 @@ class DeferralTrigger(StoredTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.version != _VERSION:
+        if type(self.version) is not int or self.version != _VERSION:
             raise InvalidInput(f"{type(self).__name__}: version {shown(self.version)} is not known here.")
         self._check_arguments()
 

@@ -51,6 +51,9 @@ class RefusingServer:
     :ivar paths: method and path of every request so far.
     """
 
+    #: What the paths of the present client begin with.
+    _client = 0
+
     def __enter__(self) -> RefusingServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -64,9 +67,13 @@ class RefusingServer:
         self._server.shutdown()
         self._server.server_close()
 
+    def new_client(self) -> None:
+        """Count from 0: what an earlier client gave up may come yet, and has another path."""
+        self._client += 1
+
     def asked(self) -> int:
-        """Return how many requests there were for what costs money or is private; a recording is neither."""
-        return sum("/v" in path for path in self.paths)
+        """Return what the present client has asked for that costs money or is private; a recording is neither."""
+        return sum(f" /{self._client}/v" in path for path in tuple(self.paths))
 
     @property
     def address(self) -> str:
@@ -75,5 +82,5 @@ class RefusingServer:
     @property
     def connection_json(self) -> str:
         """The connection that leads here, for an environment variable of Airflow."""
-        login = {"host": self.address, "password": "0123456789abcdef"}
+        login = {"host": f"{self.address}/{self._client}", "password": "0123456789abcdef"}
         return json.dumps({"conn_type": "assemblyai", **login, "extra": {"llm_model": "gpt-5"}})

@@ -23,7 +23,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
-from airflow_provider_assemblyai.api.sanitize import escape, sanitize, strip_url
+from airflow_provider_assemblyai.api.sanitize import abridge, sanitize, strip_url
 from airflow_provider_assemblyai.api.streaming import SAMPLE_RATE
 from airflow_provider_assemblyai.capture.audio.pcm import Converter, PcmFormat, read_header
 from airflow_provider_assemblyai.storage.atomic_files import check_path_text
@@ -85,7 +85,7 @@ def open_source(source: object, channels: int, stopped: Callable[[], bool] = lam
     text = check_source(source)
     scheme = _scheme(text)
     if scheme in _NETWORK:
-        shown = strip_url(text)
+        shown = abridge(strip_url(text))
         _require_av(shown)
         return PcmSource(
             shown, lambda skip_ms: _decode(text, shown, channels, skip_ms, endless=True), endless=True
@@ -107,10 +107,10 @@ def check_source(source: object) -> str:
     if scheme in _NETWORK:
         text = text.strip()
         if _CONTROL.search(text) or not _has_host(text):
-            raise InvalidInput(f"source: {escape(strip_url(text))} is not an address with a host.")
+            raise InvalidInput(f"source: {abridge(strip_url(text))} is not an address with a host.")
     elif scheme and scheme != "file":
         raise InvalidInput(
-            f"source: a capture cannot read {escape(scheme)}:// addresses; a local file or a stream it can."
+            f"source: a capture cannot read {abridge(scheme)}:// addresses; a local file or a stream it can."
         )
     return check_path_text(text, "source")
 
@@ -128,7 +128,7 @@ def _has_host(text: str) -> bool:
 
 
 def _open_path(path: Path, channels: int, stopped: Callable[[], bool]) -> PcmSource:
-    label = escape(str(path))
+    label = abridge(str(path))
     try:
         mode = path.stat().st_mode
         if stat.S_ISFIFO(mode):
@@ -171,7 +171,7 @@ def _read_file(path: Path, channels: int, skip_ms: int, raw: PcmFormat | None) -
     with path.open("rb") as file:
         found = raw or read_header(file.read)
         if found is None:
-            raise SourceFailed(f"source: {escape(str(path))} is not plain WAV any more.")
+            raise SourceFailed(f"source: {abridge(str(path))} is not plain WAV any more.")
         skipped = skip_ms * found.rate // 1000 * 2 * found.channels
         file.seek(skipped, os.SEEK_CUR)
         size = None if found.size is None else found.size - skipped
@@ -244,7 +244,7 @@ class _Pipe:
                 time.sleep(0.05)
             if not self._written and time.monotonic() > end:
                 raise SourceFailed(
-                    f"source: nothing was written to {escape(str(self._path))} for {_WRITER_TIMEOUT:.0f} s."
+                    f"source: nothing was written to {abridge(str(self._path))} for {_WRITER_TIMEOUT:.0f} s."
                 )
         return b""
 
@@ -264,12 +264,12 @@ def _read_pipe(path: Path, channels: int, stopped: Callable[[], bool]) -> Iterat
             found = read_header(pipe.read)
             if found is None or found.channels < channels:
                 raise InvalidInput(
-                    f"source: the WAV in {escape(str(path))} is not plain 16-bit PCM of {channels} channels."
+                    f"source: the WAV in {abridge(str(path))} is not plain 16-bit PCM of {channels} channels."
                 )
             yield from _convert(pipe.read_available, found, channels)
         elif first.startswith(_ENCODED):
-            _require_av(str(path))
-            yield from _decode(pipe, str(path), channels, 0)
+            _require_av(abridge(str(path)))
+            yield from _decode(pipe, abridge(str(path)), channels, 0)
         else:
             yield from _convert(pipe.read_available, PcmFormat(SAMPLE_RATE, channels), channels)
 

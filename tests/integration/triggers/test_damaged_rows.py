@@ -37,7 +37,7 @@ ROWS: dict[type[DeferralTrigger], dict[str, Any]] = {
         "startup_seconds": 1.5,
     },
 }
-CASES = [(trigger, name) for trigger, row in ROWS.items() for name in row]
+CASES = [(trigger, name) for trigger, row in ROWS.items() for name in (*row, "version")]
 
 
 @pytest.mark.parametrize("trigger", ROWS)
