@@ -73,5 +73,6 @@ def backoff(attempt: int, error: BaseException | None, jitter: float) -> float:
     asked = stated_wait(error)
     if asked is not None:
         return spread(asked, jitter)
-    ceiling: float = min(MAX_BACKOFF, 2.0 ** (attempt - 1))
+    # The exponent is capped: a float overflows after a thousand attempts.
+    ceiling: float = min(MAX_BACKOFF, 2.0 ** min(attempt - 1, 64))
     return ceiling * (0.5 + jitter / 2)

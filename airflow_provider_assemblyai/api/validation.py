@@ -254,6 +254,16 @@ def is_of_type(value: object, wanted: Any) -> bool:
     return True
 
 
+def is_whole(value: object, wanted: Any) -> bool:
+    """
+    Return whether a JSON value is of a ``TypedDict``, and none of its fields is missing that it requires.
+
+    :param value: the value.
+    :param wanted: the ``TypedDict``; those in it may lack fields.
+    """
+    return is_of_type(value, wanted) and isinstance(value, dict) and value.keys() >= wanted.__required_keys__
+
+
 def parse_json_text(name: str, value: object) -> object:
     """
     Return ``value``, or what it holds if it is JSON text: that is what ``{{ params.config | tojson }}`` gives.

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict, TypeVar, cast
+from typing import Any, Final, Literal, TypedDict, TypeGuard, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
@@ -36,7 +36,13 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.regions import named_region
 from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_too_much, backoff, bound_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize, storable
-from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
+from airflow_provider_assemblyai.api.validation import (
+    check_bool,
+    check_bool_or,
+    check_choice,
+    check_seconds,
+    is_of_type,
+)
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import (
@@ -48,8 +54,10 @@ from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, 
 from airflow_provider_assemblyai.llm_gateway.kept_answers import KeptAnswers, Slot
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
+from airflow_provider_assemblyai.polling.policy import check_event
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path, read_file
 from airflow_provider_assemblyai.storage.file_owners import claim_name
+from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 T = TypeVar("T")
@@ -89,6 +97,11 @@ class CallProgress(TypedDict, total=False):
     startup_seconds: float | None
     repairing: bool
     usage: dict[str, Any]
+
+
+#: Fields that each progress has, and those that are moments.
+_ALWAYS: Final = frozenset({"deadline", "attempts", "refusals", "waited_seconds"})
+_MOMENTS: Final = frozenset({"deadline", "entered_at", "waiting_since"})
 
 
 @dataclass(frozen=True)
@@ -193,10 +206,10 @@ class PaidCallOperator(AssemblyAIOperator):
                 self._prepare_to_pay(context, request, progress)
             return self._storable(self._complete(context, request, progress))
 
-    def execute_complete(self, context: Context, event: Any, progress: CallProgress | None = None) -> Any:
+    def execute_complete(self, context: Context, event: Any, progress: object = None) -> Any:
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
-            if progress is None or progress.get("version") != PROGRESS_VERSION:
+            if not _is_usable(progress):
                 # Some ways to run a DAG forget what a deferral was given.
                 progress = self._start_progress(context, self._time_limit(self.max_wait))
             request = self._prepare(context)
@@ -359,16 +372,18 @@ class PaidCallOperator(AssemblyAIOperator):
 
         :raises GatewayTimeout: there was no turn in time; nothing was billed, a retry may help.
         """
-        if not isinstance(event, dict) or event.get("outcome") not in ("go", "timeout", "refused"):
-            raise UnexpectedReply(f"The trigger's event is not one of ours: {sanitize(repr(event))}.")
+        given = check_event(event)
+        outcome, detail = given.get("outcome"), sanitize(str(given.get("detail")))
+        if outcome not in ("go", "timeout", "refused"):
+            raise UnexpectedReply(f"The trigger ended with the unknown outcome {sanitize(repr(outcome))}.")
         now = time.time()
-        if event["outcome"] == "refused":
-            raise InvalidInput(f"Waiting for a turn is not possible: {event.get('detail')}")
-        released_at, call_at = _moment(event.get("released_at")), _moment(event.get("call_at"))
+        if outcome == "refused":
+            raise InvalidInput(f"Waiting for a turn is not possible: {detail}")
+        released_at, call_at = moment(given.get("released_at")), moment(given.get("call_at"))
         if released_at is not None:
             progress["startup_seconds"] = max(0.0, now - released_at)
-        if event["outcome"] == "timeout":
-            raise GatewayTimeout(request.model, self.max_wait, f"At the end: {event.get('detail')}.")
+        if outcome == "timeout":
+            raise GatewayTimeout(request.model, self.max_wait, f"At the end: {detail}.")
         if call_at is not None:
             self._control.pause(min(MAX_LEAD, max(0.0, call_at - now)))
         progress["waited_seconds"] += time.time() - progress.get("waiting_since", now)
@@ -482,5 +497,12 @@ def _refusal(error: AssemblyAIError, at: float) -> Refusal | None:
     return cast("Refusal", {**asdict(error.limit), "at": at})
 
 
-def _moment(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def _is_usable(progress: object) -> TypeGuard[CallProgress]:
+    """Return whether what a deferral gives back is the progress that it was given."""
+    return (
+        is_of_type(progress, CallProgress)
+        and isinstance(progress, dict)
+        and progress.get("version") == PROGRESS_VERSION
+        and progress.keys() >= _ALWAYS
+        and all(moment(progress[name]) is not None for name in _MOMENTS & progress.keys())
+    )

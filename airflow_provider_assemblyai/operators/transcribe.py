@@ -27,6 +27,7 @@ from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionO
 from airflow_provider_assemblyai.polling.blocking import wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
+from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 
 if TYPE_CHECKING:
@@ -100,15 +101,20 @@ class TranscribeOperator(TranscriptionOperator):
             )
         if self.output_path is None:
             for name in ("formats", "chars_per_caption", "delete_after"):
-                if getattr(self, name):
+                if self._is_asked_for(name):
                     raise InvalidInput(f"{name} needs an output_path: it is about files.")
         if not self.wait_for_completion:
             for name in ("output_path", "formats", "delete_after", "push_text"):
-                if getattr(self, name):
+                if self._is_asked_for(name):
                     raise InvalidInput(
                         f"{name} needs the result, and wait_for_completion=False does not wait for it: "
                         "use a TranscriptSensor and a TranscriptExportOperator."
                     )
+
+    def _is_asked_for(self, name: str) -> bool:
+        """Return whether an argument is given; what it is by itself is not asked, it may be of any class yet."""
+        value = getattr(self, name)
+        return value is not None and value is not False
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         super()._do_render_template_fields(*args, **kwargs)
@@ -143,7 +149,9 @@ class TranscribeOperator(TranscriptionOperator):
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
             transcript_id = require_completed_event(event, region or "of the connection")
-            deadline = deadline or time.time() + self.timeout
+            # Some ways to run a DAG forget what a deferral was given.
+            deadline = moment(deadline) or time.time() + self._time_limit(self.timeout)
+            fingerprint = fingerprint if isinstance(fingerprint, str) else None
             factory = replace(self._factory(), deadline=deadline, min_timeout=results.RESULT_TIMEOUT)
             hook, job = factory.after_deferral(context, transcript_id, region, fingerprint)
             outputs = None if self.output_path is None else factory.claim_outputs(context)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
@@ -27,6 +27,7 @@ from airflow_provider_assemblyai.api.validation import (
     check_count,
     check_number,
     check_text,
+    is_whole,
     shown,
 )
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings, ItemProcessor
@@ -40,8 +41,15 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fa
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
-from airflow_provider_assemblyai.polling.policy import FIRST_POLL_DELAY, PollEvent, require_completed_event
+from airflow_provider_assemblyai.polling.policy import (
+    FIRST_POLL_DELAY,
+    PollEvent,
+    check_event,
+    require_completed_event,
+)
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path
+from airflow_provider_assemblyai.storage.lease import SilentTime
+from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger
 
 #: Of what the trigger gives back to the worker.
@@ -52,6 +60,21 @@ _LOW_WATER = 2 / 3
 #: Jobs of which a trigger can still hold the ids, and threads that a worker can have.
 _MAX_WINDOW = 100_000
 _MAX_THREADS = 256
+
+
+class _TriggerState(TypedDict, total=False):
+    """What the trigger gives back to the worker: what to go on with, or how long another task was waited for."""
+
+    version: int
+    deadline: float
+    lease_wait: SilentTime
+    lease_token: str
+    checkpoint: str
+
+
+class _Event(TypedDict):
+    events: list[PollEvent]
+    state: _TriggerState
 
 
 class TranscribeBatchOperator(TranscriptionOperator):
@@ -145,16 +168,21 @@ class TranscribeBatchOperator(TranscriptionOperator):
     def execute_complete(self, context: Context, event: Any) -> BatchSummary:
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
-            state = event.get("state") if isinstance(event, Mapping) else None
-            if not isinstance(state, Mapping) or state.get("version") != _STATE_VERSION:
-                raise UnexpectedReply(f"The trigger ended without a usable event ({type(event).__name__}).")
-            if "lease_wait" in state:
-                return self._start(context, state["deadline"], state["lease_wait"])
-            return self._go_on(context, state, event["events"])
+            if not is_whole(check_event(event), _Event):
+                raise UnexpectedReply(
+                    "The trigger ended without a usable event: a field is missing, or of a wrong type."
+                )
+            state: _TriggerState = event["state"]
+            deadline, waited = moment(state.get("deadline")), state.get("lease_wait")
+            if state.get("version") != _STATE_VERSION or deadline is None:
+                raise UnexpectedReply(
+                    "The trigger ended without a usable event: its state is damaged, or of another version."
+                )
+            if waited is not None and is_whole(waited, SilentTime):
+                return self._start(context, deadline, waited)
+            return self._go_on(context, state, deadline, event["events"])
 
-    def _start(
-        self, context: Context, deadline: float, waited: Mapping[str, Any] | None = None
-    ) -> BatchSummary:
+    def _start(self, context: Context, deadline: float, waited: SilentTime | None = None) -> BatchSummary:
         """
         Begin an attempt when no other task works on the output path.
 
@@ -179,13 +207,20 @@ class TranscribeBatchOperator(TranscriptionOperator):
             progress = session.begin(self.retry_failed, self.max_audio_minutes)
             return self._work(context, session, progress, deadline)
 
-    def _go_on(self, context: Context, state: Mapping[str, Any], events: list[PollEvent]) -> BatchSummary:
+    def _go_on(
+        self, context: Context, state: _TriggerState, deadline: float, events: list[PollEvent]
+    ) -> BatchSummary:
         """Go on after a deferral with what the checkpoint holds."""
+        if not {"lease_token", "checkpoint"} <= state.keys():
+            raise UnexpectedReply(
+                "The trigger ended without a usable event: it does not name where to go on."
+            )
+        ended = self._ended(events)
         session = self._session(context)
         session.lease.claim(after=state["lease_token"])
         with session.lease.heartbeat():
             progress = session.resume(state["checkpoint"])
-            return self._work(context, session, progress, state["deadline"], self._ended(events))
+            return self._work(context, session, progress, deadline, ended)
 
     def _work(
         self,
@@ -269,7 +304,11 @@ class TranscribeBatchOperator(TranscriptionOperator):
     def _ended(self, events: list[PollEvent]) -> list[str]:
         """Return the jobs that have ended, or that the service refuses to report: reading them shows why."""
         for event in events:
-            if event.get("outcome") != "refused":
+            if not is_whole(event, PollEvent):
+                raise UnexpectedReply(
+                    "The trigger ended with an event that does not say what has become of which job."
+                )
+            if event["outcome"] != "refused":
                 require_completed_event(event, "of the connection")
         return [event["transcript_id"] for event in events]
 

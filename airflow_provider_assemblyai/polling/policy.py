@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
@@ -164,6 +164,20 @@ class PollState:
         return {"transcript_id": self.transcript_id, "outcome": outcome, "detail": detail}
 
 
+def check_event(event: object) -> Mapping[str, Any]:
+    """
+    Return the event of a trigger, if it is one of this version of the provider.
+
+    :param event: what Airflow gave back.
+    :raises UnexpectedReply: it is not.
+    """
+    if not isinstance(event, Mapping):
+        raise UnexpectedReply(f"The trigger ended without a usable event ({type(event).__name__}).")
+    if event.get("version", EVENT_VERSION) != EVENT_VERSION:
+        raise UnexpectedReply("The trigger's event is of another version of this provider.")
+    return event
+
+
 def require_completed_event(event: object, region: str) -> str:
     """
     Return the transcript id of an event whose outcome is ``done``.
@@ -175,13 +189,12 @@ def require_completed_event(event: object, region: str) -> str:
     :raises PollRefused: the service refused to answer; a retry does not help.
     :raises UnexpectedReply: the event is not one of ours.
     """
-    if not isinstance(event, Mapping) or not isinstance(event.get("transcript_id"), str):
-        raise UnexpectedReply(f"The trigger ended without a usable event ({type(event).__name__}).")
-    if event.get("version", EVENT_VERSION) != EVENT_VERSION:
-        raise UnexpectedReply("The trigger's event is of another version of this provider.")
-    transcript_id: str = event["transcript_id"]
-    detail = str(event.get("detail", ""))
-    match event.get("outcome"):
+    given = check_event(event)
+    transcript_id = given.get("transcript_id")
+    if not isinstance(transcript_id, str):
+        raise UnexpectedReply("The trigger ended without a usable event: it names no transcript.")
+    detail = str(given.get("detail", ""))
+    match given.get("outcome"):
         case "done":
             return transcript_id
         case "timeout":

@@ -27,6 +27,7 @@ from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.results import Summary
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
+from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 
 #: Seconds that a look is given, also the last one.
@@ -137,6 +138,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
                 # The list, which the trigger reads, was ahead of it.
+                deadline = moment(deadline)
                 if deadline is None or time.time() >= deadline:
                     raise AirflowSensorTimeout(f"Transcript {transcript_id} was not finished in time.")
                 self._defer(deadline)

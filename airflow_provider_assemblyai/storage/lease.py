@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, Superseded
-from airflow_provider_assemblyai.api.validation import is_of_type
+from airflow_provider_assemblyai.api.validation import is_of_type, is_whole
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import parse_object
 
@@ -232,5 +232,4 @@ class Lease:
                 f"{where} has version {version}, and this version of the package reads {_VERSION} only: use the one "
                 "that wrote it, or a newer one."
             )
-        whole = is_of_type(record, kind) and record.keys() >= kind.__required_keys__
-        return record if whole else None, hashlib.sha256(content).hexdigest()[:16]
+        return record if is_whole(record, kind) else None, hashlib.sha256(content).hexdigest()[:16]

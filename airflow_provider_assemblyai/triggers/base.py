@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger
 
+from airflow_provider_assemblyai.api.call import finite
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import named_region
 from airflow_provider_assemblyai.api.validation import check_number, check_text, shown
@@ -80,6 +81,11 @@ def check_moment(name: str, value: object) -> None:
     :raises InvalidInput: it cannot.
     """
     check_number(name, value, 0, _MAX_MOMENT)
+
+
+def moment(value: object) -> float | None:
+    """Return ``value`` if it can be seconds since the epoch, else None: of what a deferral gives back."""
+    return finite(value, 0, _MAX_MOMENT)
 
 
 def shared_connection(conn_id: str, region: str | None) -> Connection:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -23,7 +24,7 @@ from airflow.providers.common.compat.sdk import (
     ObjectStoragePath,
     TaskDeferred,
 )
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
@@ -46,8 +47,19 @@ from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.storage.lease import Lease
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import open_record, seal
-from tests.fuzz.answers import ATTACKS, JSON, as_bytes, bounded, contents, damaged, each, lines, parsers
-from tests.golden.moments import HERE, names
+from tests.fuzz.answers import (
+    ATTACKS,
+    JSON,
+    THOROUGH,
+    as_bytes,
+    bounded,
+    contents,
+    damaged,
+    each,
+    lines,
+    parsers,
+)
+from tests.golden.moments import HERE, names, restore
 from tests.integration.conftest import StateStore, TaskInstance, import_string
 from tests.support import inventory
 
@@ -316,22 +328,27 @@ def is_in_future(event: Any) -> bool:
     ids=lambda one: one.__name__,
 )
 def test_an_event_for_an_operator(service: Emulator, folder: Path, operator: Any) -> None:
-    moment = DEFERRED[inventory.path_of(operator)][1]
-    filled = json.loads(json.dumps(moment["arguments"]).replace("{folder}", str(folder)))
-    if "python_callable" in filled:
-        filled["python_callable"] = import_string(filled["python_callable"])
-    deferral = json.loads(json.dumps(moment["deferral"]).replace('"{now+', '"').replace('}"', '"'))
+    name, _ = DEFERRED[inventory.path_of(operator)]
+    kept = restore(name, folder, service.url)
 
-    if hasattr(operator(task_id="a_task", **filled), "max_wait"):
-        filled["max_wait"] = 0.01
-
-    @parsers
-    @given(damaged([deferral["event"]]) | JSON)
-    def check(event: Any) -> None:
+    @settings(parsers, max_examples=2_000 if THOROUGH else 50)
+    @given(damaged([kept.deferral["event"]]) | JSON, damaged([kept.deferral["kwargs"]]))
+    def check(event: Any, kwargs: Any) -> None:
         assume(not is_in_future(event))  # such a task waits a while, as it should
-        task = operator(task_id="a_task", **filled)
-        context: Any = {"ti": TaskInstance(), "task_state_store": StateStore()}
+        assume(isinstance(kwargs, dict) and kwargs.keys() <= kept.deferral["kwargs"].keys())
+        # Each example has a place of its own: what an earlier one left would change what a later one does.
+        moment = restore(name, Path(tempfile.mkdtemp(dir=folder)), service.url)
+        arguments = dict(moment.content["arguments"])
+        if "python_callable" in arguments:
+            arguments["python_callable"] = import_string(arguments["python_callable"])
+        if hasattr(operator(task_id="a_task", **arguments), "max_wait"):
+            arguments["max_wait"] = 0.01
+        task = operator(task_id="a_task", **arguments)
+        store = StateStore()
+        store.values = {key: json.dumps(value) for key, value in moment.store.items()}
+        context: Any = {"ti": TaskInstance(), "task_state_store": store}
         with suppress(TaskDeferred):
-            typed(lambda: task.resume_execution("execute_complete", {"event": event}, context), 100_000)
+            given = {"event": event, **kwargs}
+            typed(lambda: task.resume_execution("execute_complete", given, context), 100_000)
 
     check()

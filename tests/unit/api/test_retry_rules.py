@@ -78,4 +78,4 @@ def test_waits() -> None:
     )
     assert backoff(1, None, 1.0) == 1.0
     assert backoff(3, None, 0.0) == 2.0
-    assert backoff(99, None, 1.0) == 60.0
+    assert backoff(99, None, 1.0) == backoff(5000, None, 1.0) == 60.0
