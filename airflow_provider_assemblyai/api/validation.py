@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -52,6 +51,8 @@ _MAX_DEPTH: Final = 100
 #: Values in a request, and in an argument that Airflow renders, each counted as often as it is written.
 _MAX_JSON_VALUES: Final = 1_000_000
 _MAX_VALUES: Final = 20_000_000
+#: Of seconds, minutes and milliseconds, durations and moments: more than any clock has, and what arithmetic can do.
+_MAX_NUMBER: Final = 1e13
 #: Integers that every JSON library reads.
 _MAX_JSON_INTEGER: Final = 2**63
 
@@ -213,7 +214,7 @@ def check_fields(name: str, given: Mapping[str, object], known: type) -> None:
             continue
         kind = get_origin(annotation) or annotation
         if not is_of_type(list(value) if isinstance(value, tuple) else value, kind):
-            found = shown(value) if isinstance(value, float) else type(value).__name__
+            found = shown(value) if _is_number(value) else type(value).__name__
             raise InvalidInput(f"{name}: {field} must be {_NAMES[kind]}, not {found}.")
 
 
@@ -241,8 +242,10 @@ def is_of_type(value: object, wanted: Any) -> bool:
     if isinstance(value, bool) and kind is not bool:
         return False
     if kind is float:
-        # Neither NaN nor an integer that is too large for one.
-        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+        # NaN is none.
+        return isinstance(value, int | float) and abs(value) <= _MAX_NUMBER
+    if kind is int:
+        return isinstance(value, int) and abs(value) < _MAX_JSON_INTEGER
     if not isinstance(value, kind):
         return False
     if isinstance(value, list):

@@ -462,7 +462,9 @@ BROKEN_REDIRECTS: dict[str, Attack] = {
 
 def echo_key(exchange: Exchange) -> None:
     lines = exchange.head.decode("latin-1").split("\r\n")
-    key = next(line.partition(": ")[2] for line in lines if line.lower().startswith("authorization"))
+    # Where a link of the service's is followed, there is none.
+    keys = [line.partition(": ")[2] for line in lines if line.lower().startswith("authorization")]
+    key = keys[0] if keys else "none"
     exchange.json({"error": f"the key {key} is bad"}, f"X-Request-Id: {key}", status="400 No")
 
 

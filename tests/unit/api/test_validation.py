@@ -20,6 +20,7 @@ from airflow_provider_assemblyai.api.validation import (
     check_bool_or,
     check_json,
     check_seconds,
+    is_of_type,
     shown,
 )
 from airflow_provider_assemblyai.jobs.results import (
@@ -124,3 +125,24 @@ def test_what_is_shown_of_a_value() -> None:
     assert shown([PRIVATE]) == "list"
     assert len(shown("a" * 100_000)) < 100
     assert shown(None) == "None"
+
+
+@pytest.mark.parametrize("value", [1e13, -1e13, 1_800_000_000, 0])
+def test_a_number_that_arithmetic_can_use(value: float) -> None:
+    assert is_of_type(value, float)
+    timedelta(seconds=value)
+    round(value * 1000)
+
+
+@pytest.mark.parametrize("value", [1e14, -1e308, 10**400, math.nan, math.inf, True, "1"])
+def test_a_number_that_is_none(value: object) -> None:
+    assert not is_of_type(value, float)
+    with pytest.raises(InvalidInput, match="speech_threshold must be a number"):
+        check_config({"speech_threshold": value})
+
+
+@pytest.mark.parametrize("value", [2**63, -(10**400), 1.0, False, "1"])
+def test_a_whole_number_that_is_none(value: object) -> None:
+    assert not is_of_type(value, int)
+    with pytest.raises(InvalidInput, match="speakers_expected must be an integer"):
+        check_config({"speakers_expected": value})
