@@ -214,8 +214,13 @@ def check_fields(name: str, given: Mapping[str, object], known: type) -> None:
             continue
         kind = get_origin(annotation) or annotation
         if not is_of_type(list(value) if isinstance(value, tuple) else value, kind):
-            found = shown(value) if _is_number(value) else type(value).__name__
+            found = shown(value) if isinstance(value, float) else _kind_of(value)
             raise InvalidInput(f"{name}: {field} must be {_NAMES[kind]}, not {found}.")
+
+
+def _kind_of(value: object) -> str:
+    huge = isinstance(value, int) and abs(value) >= _MAX_JSON_INTEGER
+    return "one of more than 64 bits" if huge else type(value).__name__
 
 
 def is_of_type(value: object, wanted: Any) -> bool:

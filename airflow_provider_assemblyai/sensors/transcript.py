@@ -68,13 +68,12 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
         max_wait: float | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
-        # Before the base class makes a timedelta of them, which overflows.
-        super().__init__(
-            poke_interval=check_seconds("poke_interval", poke_interval),
-            timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
-            max_wait=None if max_wait is None else check_seconds("max_wait", max_wait, zero=True),
-            **kwargs,
-        )
+        # Before the base class makes a timedelta of them, which overflows; the one of Airflow 3.1 takes no None.
+        kwargs["poke_interval"] = check_seconds("poke_interval", poke_interval)
+        for name, seconds in (("timeout", timeout), ("max_wait", max_wait)):
+            if seconds is not None:
+                kwargs[name] = check_seconds(name, seconds, zero=True)
+        super().__init__(**kwargs)
         self.push_text = check_bool("push_text", push_text)
         self.deferrable = check_bool("deferrable", deferrable)
         # Of every sensor, which takes any text for true.

@@ -45,6 +45,8 @@ class _SlicedFile:
 
 class _TornFileSystem(DirFileSystem):  # type: ignore[misc]
     protocol = "torn"
+    # Of the class: older versions of universal_pathlib read it without an instance.
+    sep = "/"
 
     def open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
         if "w" in mode:

@@ -181,7 +181,9 @@ def test_folders_and_globs(context: Any, tmp_path: Path, audios: str) -> None:
 
 
 def test_a_path_object_is_checked_as_its_text_is(context: Any) -> None:
-    with pytest.raises(AirflowFailException, match="must be an absolute path"):
-        TranscribeOperator(task_id="t", audio=URL, output_path=ObjectStoragePath("out")).execute(context)
+    # Older versions of universal_pathlib make it absolute by themselves: then nothing is left to see of that.
+    if str(relative := ObjectStoragePath("out")) == "out":
+        with pytest.raises(AirflowFailException, match="must be an absolute path"):
+            TranscribeOperator(task_id="t", audio=URL, output_path=relative).execute(context)
     with pytest.raises(AirflowFailException, match="names no bucket"):
         TranscribeOperator(task_id="t", audio=URL, output_path=ObjectStoragePath("s3://")).execute(context)
