@@ -122,9 +122,8 @@ def check_config(config: object) -> dict[str, Any]:
     :param config: a dict, the JSON text of one, or None.
     :raises InvalidInput: it is something else, or a known parameter has the wrong type.
     """
-    asked = check_object(
-        "config", {} if config is None or (isinstance(config, str) and not config) else config
-    )
+    nothing = config is None or (isinstance(config, str) and not config)
+    asked = check_object("config", {} if nothing else config)
     for name in asked:
         if name in _RESERVED:
             raise InvalidInput(f"config: leave {name} out: {_RESERVED[name]}.")

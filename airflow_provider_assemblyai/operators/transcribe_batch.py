@@ -73,7 +73,7 @@ class _TriggerState(TypedDict, total=False):
 
 
 class _Event(TypedDict):
-    events: list[PollEvent]
+    events: list[Any]
     state: _TriggerState
 
 
@@ -208,7 +208,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
             return self._work(context, session, progress, deadline)
 
     def _go_on(
-        self, context: Context, state: _TriggerState, deadline: float, events: list[PollEvent]
+        self, context: Context, state: _TriggerState, deadline: float, events: list[Any]
     ) -> BatchSummary:
         """Go on after a deferral with what the checkpoint holds."""
         if not {"lease_token", "checkpoint"} <= state.keys():
@@ -301,7 +301,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
             await asyncio.wait([waiting], timeout=0.5)
         return waiting.result()
 
-    def _ended(self, events: list[PollEvent]) -> list[str]:
+    def _ended(self, events: Sequence[Any]) -> list[str]:
         """Return the jobs that have ended, or that the service refuses to report: reading them shows why."""
         for event in events:
             if not is_whole(event, PollEvent):
