@@ -42,6 +42,8 @@ _LEAST_RATE: Final = 100_000
 PAID_TIMEOUT: Final = 600.0
 #: Levels of lists and objects in an answer; no answer of the service has ten.
 _MAX_DEPTH: Final = 100
+#: What the parser makes of lists and objects.
+_NESTED: Final = frozenset((dict, list))
 #: Of a limit that headers state: no window allows a million requests.
 _MAX_LIMIT: Final = 1_000_000
 #: Seconds that a header may name as such; more is a moment, or nonsense.
@@ -94,23 +96,19 @@ def parse_json(content: bytes | str) -> Any:
         value = json.loads(text, parse_constant=lambda _: None, parse_float=_parse_float)
     except (ValueError, RecursionError):
         raise UnexpectedReply("The answer is not JSON.") from None
-    level = [value]
+    # By exact types, and without a call for each value: a triggerer with 10,000 waits reads ten pages of 200 rows a second.
+    level = [value] if type(value) in _NESTED else []
     for _ in range(_MAX_DEPTH + 1):
-        level = [part for one in level for part in _parts(one) if isinstance(part, dict | list)]
         if not level:
             return _without_lone_surrogates(value) if _SURROGATE_ESCAPE.search(text) else value
+        parts = (one.values() if type(one) is dict else one for one in level)
+        level = [part for some in parts for part in some if type(part) in _NESTED]
     raise UnexpectedReply("The answer is JSON that is nested too deeply.")
 
 
 def _parse_float(text: str) -> float | None:
     value = float(text)
     return value if math.isfinite(value) else None
-
-
-def _parts(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _without_lone_surrogates(value: Any) -> Any:

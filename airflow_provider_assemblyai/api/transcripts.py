@@ -422,13 +422,22 @@ def _normalized(record: dict[str, Any]) -> Transcript:
 
 
 def _page(reply: Reply) -> Page:
+    details, rows = _details_and_rows(reply)
+    known = [_row(row) for row in rows if _can_be_read(row)]
+    # A page of which nothing can be read is not the end of the list.
+    return {"page_details": details, "transcripts": known, "row_count": len(rows)}
+
+
+def _details_and_rows(reply: Reply) -> tuple[dict[str, Any], list[Any]]:
     page = reply.json()
     rows, details = page.get("transcripts"), page.get("page_details")
     if not isinstance(rows, list) or not isinstance(details, dict):
         raise UnexpectedReply("the answer is not a list of transcripts.")
-    known = [_row(row) for row in rows if isinstance(row, dict) and _is_id(row.get("id"))]
-    # A page of which nothing can be read is not the end of the list.
-    return {"page_details": details, "transcripts": known, "row_count": len(rows)}
+    return details, rows
+
+
+def _can_be_read(row: object) -> bool:
+    return isinstance(row, dict) and _is_id(row.get("id"))
 
 
 def _row(row: dict[str, Any]) -> Row:
@@ -454,7 +463,8 @@ def _status(reply: Reply, transcript_id: str) -> str:
 
 
 def _statuses(reply: Reply) -> list[tuple[str, str]]:
-    return [(row["id"], row["status"]) for row in _page(reply)["transcripts"]]
+    # Not by way of a page, which checks every field of every row: this is what a triggerer reads all the time.
+    return [(row["id"], str(row.get("status"))) for row in _details_and_rows(reply)[1] if _can_be_read(row)]
 
 
 def _srt(reply: Reply) -> str:
@@ -475,7 +485,8 @@ def _captions(reply: Reply, name: str, is_it: Callable[[str], bool]) -> str:
 
 # --- checks before anything is sent ----------------------------------------------------------------------
 
-_ID = re.compile(r"[0-9a-z]{6,16}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+#: Both cases are spelled out, because a flag for them makes the search slower.
+_ID = re.compile(r"[0-9A-Za-z]{6,16}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def _is_id(value: object) -> bool:
