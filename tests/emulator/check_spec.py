@@ -50,6 +50,8 @@ NEWER = {
     ("SentencesResponse", "speech_model_used"): "the official Python client reads it",
     ("ParagraphsResponse", "speech_model_used"): "the official Python client reads it",
     ("Transcript", "metadata"): "warnings of a skipped domain are reported there",
+    ("Transcript", "speaker_options"): "every field of the request is echoed, and this one was not yet",
+    ("Transcript", "language_detection_results"): "the official Python client reads it",
     ("Transcript", "domain"): "every field of the request is echoed, and this one is newer",
 }
 REDACTED_AUDIO = "/v2/transcript/{transcript_id}/redacted-audio"
@@ -147,8 +149,9 @@ def cases(draw: st.DrawFn, operation: Any, mode: GenerationMode, ids: list[str])
 
 def _harmless(body: dict[str, Any]) -> None:
     """Replace what the description calls a string and the service wants to understand."""
-    for name in ("speech_model", "language_code", "language_codes", "prompt"):
+    for name in ("speech_model", "language_code", "language_codes", "language_detection_options", "prompt"):
         body.pop(name, None)
+    body.pop("speaker_options", None)
     for name in ("audio_start_from", "audio_end_at", "speakers_expected", "speech_threshold"):
         body.pop(name, None)
     for rule in body.get("custom_spelling") or []:
