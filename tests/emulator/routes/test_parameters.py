@@ -21,6 +21,7 @@ ACTED_ON, ECHOED_ONLY = "acted on", "echoed only"
 DETECT: dict[str, Any] = {"language_detection": True}
 PII: dict[str, Any] = {"redact_pii": True}
 AUDIO_COPY: dict[str, Any] = {**PII, "redact_pii_audio": True}
+EMAIL = "Write to jo@example.com."
 #: What a transcript shows of the request, beside what it shows of the result.
 ECHOES = set(FIELDS) - {"language_code"}
 
@@ -66,7 +67,9 @@ EXAMPLES: dict[str, Example] = {
     "language_detection": Example(True),
     "language_detection_options.code_switching": Example(True, DETECT),
     "language_detection_options.code_switching_confidence_threshold": Example(
-        0.8, {**DETECT, "language_detection_options": {"code_switching": True}}, url="language:es,language_confidence:0.4"
+        0.8,
+        {**DETECT, "language_detection_options": {"code_switching": True}},
+        url="language:es,language_confidence:0.4",
     ),
     "language_detection_options.expected_languages": Example(["de", "fr"], DETECT),
     "language_detection_options.fallback_language": Example(
@@ -83,14 +86,18 @@ EXAMPLES: dict[str, Example] = {
     "prompt": Example("A call about a bicycle."),
     "punctuate": Example(False),
     "redact_pii": Example(True),
-    "redact_pii_audio": Example(True, PII, "Write to jo@example.com.", "duration:4"),
-    "redact_pii_audio_options.override_audio_redaction_method": Example("silence", AUDIO_COPY, "Write to jo@example.com.", "duration:4"),
+    "redact_pii_audio": Example(True, PII, EMAIL, "duration:4"),
+    "redact_pii_audio_options.override_audio_redaction_method": Example(
+        "silence", AUDIO_COPY, EMAIL, "duration:4"
+    ),
     "redact_pii_audio_options.return_redacted_no_speech_audio": Example(True, AUDIO_COPY, "", "duration:4"),
-    "redact_pii_audio_quality": Example("wav", AUDIO_COPY, "Write to jo@example.com.", "duration:4"),
+    "redact_pii_audio_quality": Example("wav", AUDIO_COPY, EMAIL, "duration:4"),
     "redact_pii_policies": Example(["email_address"], PII),
     "redact_pii_return_unredacted": Example(True, PII),
     "redact_pii_sub": Example("entity_name", PII),
-    "redact_static_entities": Example({"WORKSHOP": ["bicycle"]}, {**PII, "redact_pii_policies": []}, "The bicycle."),
+    "redact_static_entities": Example(
+        {"WORKSHOP": ["bicycle"]}, {**PII, "redact_pii_policies": []}, "The bicycle."
+    ),
     "remove_audio_tags": Example("all", script="[MUSIC] Good morning."),
     "sentiment_analysis": Example(True),
     "speaker_labels": Example(True),
@@ -116,7 +123,7 @@ EXAMPLES: dict[str, Example] = {
     "webhook_auth_header_value": Example("secret", {"webhook_auth_header_name": "X-Hook"}),
     "webhook_url": Example("http://127.0.0.1:9/hook"),
     "word_boost": Example(["bicycle"]),
-}  # fmt: skip
+}
 
 
 def parameters() -> list[str]:
