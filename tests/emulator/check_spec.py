@@ -99,6 +99,8 @@ def seed(emulator: Emulator) -> list[str]:
         "auto_chapters": True,
         "summarization": True,
         "language_detection": True,
+        "language_detection_options": {"code_switching": True},
+        "speaker_options": {"max_speakers_expected": 3},
         "redact_pii": True,
         "redact_pii_audio": True,
         "domain": "medical-v1",
@@ -114,12 +116,17 @@ def seed(emulator: Emulator) -> list[str]:
         {"delete": True},
     ]
     ids = ["f5d2f3b6-0000-4000-8000-000000000000"]
+    # Something for every feature to find.
+    emulator.set_transcript(
+        "My name is Martha Jennings. He drinks wine, and she has a gun. Write to jo@example.com."
+    )
     for number, body in enumerate(bodies):
         options, delete = body.pop("options", ""), body.pop("delete", False)
         body["audio_url"] = f"https://example.com/{number}.wav" + (f"?emulator={options}" if options else "")
         ids.append(requests.post(address, json=body, headers=headers, timeout=60).json()["id"])
         if delete:
             requests.delete(f"{address}/{ids[-1]}", headers=headers, timeout=60)
+    emulator.set_transcript(None)
     return ids
 
 
