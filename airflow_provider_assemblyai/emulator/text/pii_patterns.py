@@ -20,7 +20,9 @@ _IS = r"(?: (?:number|no|code|is|was|of|ends in)\b|[.:#])*:? ?"
 #: A code with a digit in it.
 _CODE = r"(?P<found>(?=[A-Za-z-]*\d)[A-Za-z0-9]+(?:[ -](?=[A-Za-z-]*\d)[A-Za-z0-9]+)*)"
 _NAME = r"[A-Z][\w'&-]+"
-_STREET = rf"(?:{_NAME} ){{1,3}}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Drive|Boulevard|Blvd|Court|Square)\b"
+#: A few names in a row; without a limit a long row of them would be tried from each of its words to its end.
+_NAMES = rf"\b(?:{_NAME} ){{1,4}}"
+_STREET = rf"{_NAMES}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Drive|Boulevard|Blvd|Court|Square)\b"
 _CITY = (
     "Amsterdam|Berlin|Boston|Chicago|Dublin|Houston|London|Los Angeles|Madrid|Melbourne|Miami|Munich|New York|Paris|"
     "Rome|San Francisco|Seattle|Sydney|Tokyo|Toronto|Vienna|Zurich"
@@ -39,7 +41,7 @@ _COUNTRY = (
 )
 _ZIP = r"(?i:\b(?:ZIP|postal|post) ?codes?)(?: (?:is|was)|:)* (?P<found>\d{5}(?:-\d{4})?|[A-Z]\d[A-Z] ?\d[A-Z]\d)\b"
 _COORDINATE = r"-?\b\d{1,3}\.\d{3,}\u00b0?(?: [NSEW]\b)?, ?-?\d{1,3}\.\d{3,}\u00b0?(?: [NSEW]\b)?"
-_FACILITY = rf"(?:{_NAME} )+(?:Hospital|Clinic|Medical Center|Infirmary)\b"
+_FACILITY = rf"{_NAMES}(?:Hospital|Clinic|Medical Center|Infirmary)\b"
 _GENDER = r"(?i:\b(?:female|male|transgender|trans|nonbinary|non-binary)\b)"
 _SEXUALITY = r"(?i:\b(?:asexual|bisexual|gay|heterosexual|homosexual|lesbian|queer)\b)"
 _BODY = "ankle|arm|back|collarbone|elbow|finger|foot|hand|hip|knee|leg|neck|nose|rib|shoulder|thumb|toe|wrist"
@@ -60,10 +62,10 @@ def _words(text: str) -> str:
 #: The published policies. Order counts: what an earlier pattern has taken, a later one cannot take again.
 POLICIES: Mapping[str, re.Pattern[str]] = _compiled(
     {
-        "email_address": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+        "email_address": r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+",
         "url": r"(?:https?://|www\.)\S+",
         "ip_address": r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){3,7}\b",
-        "filename": r"\b[\w-]+\.(?:csv|docx?|jpe?g|mp[34]|pdf|png|pptx?|txt|wav|xlsx?|zip)\b",
+        "filename": r"(?<![\w.-])[\w.-]{1,100}\.(?:csv|docx?|jpe?g|mp[34]|pdf|png|pptx?|txt|wav|xlsx?|zip)\b",
         "credit_card_cvv": rf"(?i:\b(?:CVV|CVC|security code)){_IS}(?P<found>\d{{3,4}})\b",
         "credit_card_expiration": (
             r"(?i:\b(?:expir\w+|valid (?:until|thru)|good thru))(?: (?:date|is|on|in|at)|:)* "
@@ -107,7 +109,7 @@ POLICIES: Mapping[str, re.Pattern[str]] = _compiled(
         "date": _DATE,
         "duration": rf"(?i:\b{_COUNT} (?:second|minute|hour|day|week|month|year)s?\b)",
         "organization": (
-            rf"{_FACILITY}|(?:{_NAME} )+(?:Airlines|Bank|Company|Corp|Corporation|GmbH|Inc|LLC|Ltd|University)\b"
+            rf"{_FACILITY}|{_NAMES}(?:Airlines|Bank|Company|Corp|Corporation|GmbH|Inc|LLC|Ltd|University)\b"
             rf"|\bUniversity of {_NAME}|\b(?:Amazon|BBC|CNN|Google|IBM|McDonald'?s|Microsoft|NASA|Toyota|Walmart)\b"
         ),
         "location": (

@@ -119,6 +119,16 @@ def test_without_policies_everything_that_is_published_is_hidden(
     assert hidden not in api.transcribe(redact_pii=True)["text"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Good Morning " * 20_000, "number is " * 20_000, "a-1." * 5_000, "account a1-" * 5_000, "@" * 50_000],
+)
+def test_a_long_text_is_searched_in_one_pass(text: str) -> None:
+    # A pattern that begins anew at each word would take minutes here, and the test would not end.
+    for pattern in (*POLICIES.values(), *NEWER_POLICIES.values()):
+        assert sum(1 for _ in pattern.finditer(text)) <= len(text)
+
+
 def test_ordinary_words_are_left_alone(api: Api, emulator: Emulator) -> None:
     text = (
         "That sounds fair, and I am happy to come by. A good deal of it is done, and the account is open. My password "
