@@ -87,6 +87,8 @@ class TranscriptConfig(TypedDict, total=False):
     audio_start_from: int
     audio_end_at: int
     speech_threshold: float
+    topics: list[str]
+    custom_topics: bool
     punctuate: bool
     format_text: bool
     disfluencies: bool

@@ -58,6 +58,7 @@ class CustomFormatting(TypedDict, total=False):
     phone_number: str
     email: str
     format_utterances: bool
+    effort: str
 
 
 class Summarization(TypedDict, total=False):

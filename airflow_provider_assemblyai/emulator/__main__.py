@@ -25,7 +25,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySet
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.server.handle import connection_json, make_engine
 from airflow_provider_assemblyai.emulator.server.server import RegionServer
-from airflow_provider_assemblyai.emulator.service import Settings
+from airflow_provider_assemblyai.emulator.service import EXPIRED, Settings
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -44,9 +44,9 @@ options in the address of a socket, for one session: stream faults without their
 options in an audio_url, for one job:
   https://example.com/a.wav?emulator=error:server*2,processing:30,duration:60,lag:5
 
-What it does not do: it does not tell speakers of one channel apart, topics and content safety find
-nothing, summaries quote sentences, translations repeat the text behind the language's code, and
-personal data is found with a few patterns only.
+What it does not do: it does not tell speakers of one channel apart (with --speakers they take turns by
+sentence), topics find nothing, summaries quote sentences, translations repeat the text behind the
+language's code, and personal data and unsafe content are found with simple patterns only.
 """
 
 
@@ -121,6 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--llm-upstream", metavar="URL", help=upstream)
     add("--llm-model", metavar="NAME", help="the model to ask there (default that of each request)")
     number("--speed", default=1.0, help="how fast the emulator's clock runs (default 1)")
+    kept = "how long a transcript is kept after its end, in its clock's time; 0.5 are 12 hours (default 30)"
+    add("--retention", type=float, default=30.0, metavar="DAYS", help=kept)
+    left = "what is left of it then: as after a DELETE (default), or nothing"
+    add("--expired", choices=EXPIRED, default=EXPIRED[0], help=left)
+    count("--speakers", help="how many speak in each recording, sentence by sentence")
     limits = f"a limit of streaming, one of {', '.join(StreamingLimits.declared())} (repeatable)"
     repeatable("--streaming-limit", metavar="KEY=VALUE", help=limits)
     add("--tls-cert", type=Path, metavar="FILE", help="serve https and wss with this certificate")
@@ -157,6 +162,9 @@ def _servers(options: argparse.Namespace, engine: Engine) -> list[RegionServer]:
             allow_files=tuple(options.allow_file),
             webhook_scale=options.webhook_scale,
             speed=options.speed,
+            retention=options.retention,
+            expired=options.expired,
+            speakers=options.speakers,
             streaming_limits=limits,
             gateway=gateway,
             upstream=upstream,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hmac
 import tempfile
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -37,6 +37,7 @@ from airflow_provider_assemblyai.emulator.streaming.turn_answers import answer_t
 from airflow_provider_assemblyai.emulator.text.results import Results, build_results
 from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs
 from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import RedactionJobs
+from airflow_provider_assemblyai.emulator.transcripts.serializers import Snapshot
 from airflow_provider_assemblyai.emulator.transcripts.sources import Sources
 from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, ERROR, Record, Store, Upload
 from airflow_provider_assemblyai.emulator.transcripts.url_options import read_url_options
@@ -45,6 +46,9 @@ from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
 _RESULTS_KEPT = 64
 _LONGEST_WAIT = 60.0
+_DAY = 86_400.0
+#: What the service answers about a transcript after its retention is not published: both readings are there.
+EXPIRED = ("scrubbed", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class Settings:
     :param allow_files: directories below which ``file://`` addresses are read.
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
     :param speed: how many seconds of its clock pass in a real one.
+    :param retention: days that a transcript is kept after its end; 0 for none at all.
+    :param expired: what is left of it then: ``scrubbed``, as after a ``DELETE``, or ``unknown``, nothing.
+    :param speakers: how many speak in each recording; the engine's own number when absent.
     :param streaming_limits: what streaming sessions may do.
     :param gateway: how the LLM Gateway behaves at first.
     :param upstream: a real model behind it.
@@ -72,9 +79,20 @@ class Settings:
     allow_files: tuple[Path, ...] = ()
     webhook_scale: float = 1.0
     speed: float = 1.0
+    retention: float = 30.0
+    expired: str = "scrubbed"
+    speakers: int | None = None
     streaming_limits: StreamingLimits = field(default_factory=StreamingLimits)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     upstream: Upstream | None = None
+
+    def __post_init__(self) -> None:
+        if not types.SECONDS.accepts(self.retention):
+            raise ValueError(f"retention must be a number of days, 0 or more, not {self.retention!r}")
+        if self.expired not in EXPIRED:
+            raise ValueError(f"expired must be one of {', '.join(EXPIRED)}, not {self.expired!r}")
+        if self.speakers is not None and not types.integer(1).accepts(self.speakers):
+            raise ValueError(f"speakers must be {types.integer(1).words}, not {self.speakers!r}")
 
 
 class Service:
@@ -120,6 +138,8 @@ class Service:
         )
         self._submissions: dict[tuple[str, str], int] = {}
         self._results: OrderedDict[str, Results] = OrderedDict()
+        # In the order of their ends, and so of their expiry.
+        self._ended: deque[Record] = deque()
 
     def project(self, authorization: str | None) -> str:
         """The project of a caller.
@@ -157,7 +177,7 @@ class Service:
 
     def submit(
         self, project: str, body: object, base_url: str, skew: float = 0.0, transcript_id: str | None = None
-    ) -> Record:
+    ) -> Snapshot:
         """Accept a job.
 
         :param project: whose job it is.
@@ -169,6 +189,7 @@ class Service:
         """
         fields = read_request(body)
         options = read_url_options(fields["audio_url"])
+        self.end_due()
         now = self.clock.now()
         upload = self.store.find_upload(fields["audio_url"], now)
         if upload is not None and upload.project != project:
@@ -190,11 +211,12 @@ class Service:
             seed=upload.digest if upload else _without_query(fields["audio_url"]),
             upload=upload.token if upload else None,
             duplicate_webhook=self.faults.on_submit("duplicate_webhook") is not None,
+            speakers=options.speakers or self.settings.speakers,
         )
         self.store.add(record)
         self.counters.project(project).accepted += 1
         self.jobs.submit(record, self._planned_failure(record))
-        return record
+        return self.snapshot(record)
 
     def _planned_failure(self, record: Record) -> Exception | None:
         url = str(record.fields["audio_url"])
@@ -210,22 +232,27 @@ class Service:
             return None
         return errors.JOB_ERRORS[options.error](url)
 
-    def read(self, project: str, transcript_id: str) -> Record:
+    def snapshot(self, record: Record) -> Snapshot:
+        """A transcript as it is now. All of an answer is made of one: what a record says changes at any ``await``."""
+        return Snapshot.of(record, self.results(record))
+
+    def read(self, project: str, transcript_id: str) -> Snapshot:
         """A transcript as a client reads it now.
 
         :raises ApiError: 400 for an id that the project does not have.
         """
+        self.end_due()
         record = self.store.get(project, transcript_id)
         self.jobs.read(record)
-        return record
+        return self.snapshot(record)
 
     def for_export(self, project: str, transcript_id: str) -> tuple[Record, Results]:
         """A completed transcript, for an export.
 
         :raises ApiError: 400 when it is not there, not completed or deleted.
         """
+        self.end_due()
         record = self.store.get(project, transcript_id)
-        self.jobs.end_due()
         if record.deleted:
             raise ApiError(400, errors.DELETED)
         results = self.results(record)
@@ -238,10 +265,11 @@ class Service:
 
         :raises GatewayError: 404 when it is not there or deleted, 400 when it is not completed.
         """
-        record = self.store.records.get(transcript_id)
-        self.jobs.end_due()
-        if record is None or record.project != project:
-            raise GatewayError(404, NO_TRANSCRIPT)
+        self.end_due()
+        try:
+            record = self.store.get(project, transcript_id)
+        except ApiError:
+            raise GatewayError(404, NO_TRANSCRIPT) from None
         if record.deleted:
             raise GatewayError(404, DELETED_TRANSCRIPT)
         results = self.results(record)
@@ -260,32 +288,44 @@ class Service:
                 self._results.popitem(last=False)
         return known
 
-    def delete(self, project: str, transcript_id: str) -> Record:
+    def delete(self, project: str, transcript_id: str) -> Snapshot:
         """Scrub a transcript; a second time changes nothing.
 
         :raises ApiError: 400 for an unknown id or a job that has not ended.
         """
+        self.end_due()
         record = self.store.get(project, transcript_id)
-        self.jobs.end_due()
         if not record.terminal:
             raise ApiError(400, errors.STILL_RUNNING)
         if not record.deleted:
-            record.deleted = True
-            self._results.pop(record.id, None)
-            outcome = record.outcome
-            if isinstance(outcome, Recognition):
-                record.outcome = Recognition(
-                    words=tuple, duration=outcome.duration, channels=outcome.channels
-                )
-            if record.upload is not None:
-                self.store.drop_upload(record.upload)
-            self.redactions.drop(record)
+            self._scrub(record)
             self.counters.project(project).deleted += 1
-        return record
+        return self.snapshot(record)
+
+    def end_due(self) -> None:
+        """Let happen what is due: jobs end, and transcripts expire."""
+        self.jobs.end_due()
+        oldest = self.clock.now() - self.settings.retention * _DAY
+        while self._ended and (self._ended[0].completed or 0.0) <= oldest:
+            record = self._ended.popleft()
+            self._scrub(record)
+            record.hidden = self.settings.expired == "unknown"
+
+    def _scrub(self, record: Record) -> None:
+        """Delete everything that a transcript holds; nothing of one that is deleted."""
+        record.deleted = True
+        self._results.pop(record.id, None)
+        outcome = record.outcome
+        if isinstance(outcome, Recognition):
+            record.outcome = Recognition(words=tuple, duration=outcome.duration, channels=outcome.channels)
+        if record.upload is not None:
+            self.store.drop_upload(record.upload)
+        self.redactions.drop(record)
 
     # The end of a job
 
     def _on_job_end(self, record: Record) -> None:
+        self._ended.append(record)
         count, outcome = self.counters.project(record.project), record.outcome
         if isinstance(outcome, Recognition):
             count.billed_seconds += outcome.duration * outcome.channels
@@ -302,8 +342,8 @@ class Service:
 
         :raises ApiError: 400 when it was not asked for or was deleted.
         """
+        self.end_due()
         record = self.store.get(project, transcript_id)
-        self.jobs.end_due()
         return self.redactions.link(record)
 
     # Control: what Emulator and the routes below /_emulator call
@@ -314,7 +354,7 @@ class Service:
 
     def counts(self) -> dict[str, Any]:
         """Requests by kind, uploads, accepted, billed, seconds, deleted; by project too."""
-        self.jobs.end_due()
+        self.end_due()
         return {
             **self.counters.to_dict(),
             "webhook_attempts": self.webhooks.attempts,
@@ -329,7 +369,7 @@ class Service:
 
     def transcripts(self) -> list[dict[str, Any]]:
         """All transcripts, oldest first: id, project, status, audio_url, created, billed, deleted."""
-        self.jobs.end_due()
+        self.end_due()
         names = ("id", "project", "status", "audio_url", "created", "deleted")
         return [
             {**{name: getattr(record, name) for name in names}, "billed": record.status != ERROR}
@@ -366,7 +406,7 @@ class Service:
         """
         if str(uuid.UUID(transcript_id)) != transcript_id or transcript_id in self.store.records:
             raise ValueError(f"transcript_id must be a new UUID, not {transcript_id}")
-        return self.submit("project-1", request, self.base_url, transcript_id=transcript_id).id
+        return self.submit("project-1", request, self.base_url, transcript_id=transcript_id).record.id
 
     def add_faults(self, rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Put fault rules in force: all of them, or none.
@@ -406,7 +446,7 @@ class Service:
         if speed is not None:
             self.clock.set_speed(speed)
         self.clock.advance(advance)
-        self.jobs.end_due()
+        self.end_due()
         return self.clock.now()
 
     def inject_stream_fault(self, kind: str, session_id: str | None = None, **options: Any) -> int:
@@ -450,6 +490,7 @@ class Service:
         self.gateway.reset()
         self._submissions.clear()
         self._results.clear()
+        self._ended.clear()
         self.transcript_text = None
         self.clock.reset()
 

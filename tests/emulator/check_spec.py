@@ -50,6 +50,8 @@ NEWER = {
     ("SentencesResponse", "speech_model_used"): "the official Python client reads it",
     ("ParagraphsResponse", "speech_model_used"): "the official Python client reads it",
     ("Transcript", "metadata"): "warnings of a skipped domain are reported there",
+    ("Transcript", "speaker_options"): "every field of the request is echoed, and this one was not yet",
+    ("Transcript", "language_detection_results"): "the official Python client reads it",
     ("Transcript", "domain"): "every field of the request is echoed, and this one is newer",
 }
 REDACTED_AUDIO = "/v2/transcript/{transcript_id}/redacted-audio"
@@ -97,6 +99,8 @@ def seed(emulator: Emulator) -> list[str]:
         "auto_chapters": True,
         "summarization": True,
         "language_detection": True,
+        "language_detection_options": {"code_switching": True},
+        "speaker_options": {"max_speakers_expected": 3},
         "redact_pii": True,
         "redact_pii_audio": True,
         "domain": "medical-v1",
@@ -112,12 +116,17 @@ def seed(emulator: Emulator) -> list[str]:
         {"delete": True},
     ]
     ids = ["f5d2f3b6-0000-4000-8000-000000000000"]
+    # Something for every feature to find.
+    emulator.set_transcript(
+        "My name is Martha Jennings. He drinks wine, and she has a gun. Write to jo@example.com."
+    )
     for number, body in enumerate(bodies):
         options, delete = body.pop("options", ""), body.pop("delete", False)
         body["audio_url"] = f"https://example.com/{number}.wav" + (f"?emulator={options}" if options else "")
         ids.append(requests.post(address, json=body, headers=headers, timeout=60).json()["id"])
         if delete:
             requests.delete(f"{address}/{ids[-1]}", headers=headers, timeout=60)
+    emulator.set_transcript(None)
     return ids
 
 
@@ -147,8 +156,9 @@ def cases(draw: st.DrawFn, operation: Any, mode: GenerationMode, ids: list[str])
 
 def _harmless(body: dict[str, Any]) -> None:
     """Replace what the description calls a string and the service wants to understand."""
-    for name in ("speech_model", "language_code", "language_codes", "prompt"):
+    for name in ("speech_model", "language_code", "language_codes", "language_detection_options", "prompt"):
         body.pop(name, None)
+    body.pop("speaker_options", None)
     for name in ("audio_start_from", "audio_end_at", "speakers_expected", "speech_threshold"):
         body.pop(name, None)
     for rule in body.get("custom_spelling") or []:

@@ -34,6 +34,10 @@ class RecognitionJob:
     :param duration: length of the audio in seconds, where it is known or asked for.
     :param script: the words of the transcript; only the scripted engine gets jobs that have one.
     :param cancelled: whether a long recognition can stop, because its result is no longer needed.
+    :param speakers: how many speak; ``None`` for the engine's own number.
+    :param speech_share: how much of the audio is speech, where an engine cannot hear that.
+    :param language: the language of the speech, likewise.
+    :param language_confidence: how certain that is, likewise.
     """
 
     audio_url: str
@@ -43,6 +47,10 @@ class RecognitionJob:
     duration: float | None = None
     script: str | None = None
     cancelled: Callable[[], bool] = lambda: False
+    speakers: int | None = None
+    speech_share: float = 1.0
+    language: str | None = None
+    language_confidence: float | None = None
 
     @property
     def start_ms(self) -> int:
@@ -60,6 +68,7 @@ class Recognition:
     :param channels: number of channels that were transcribed separately, 1 when they were mixed.
     :param language: language of the speech.
     :param language_confidence: how certain that is, ``None`` when it was not detected.
+    :param languages: the languages that code switching found, with how certain they are.
     :param warnings: what the engine could not do, for ``metadata.warnings``.
     """
 
@@ -68,6 +77,7 @@ class Recognition:
     channels: int = 1
     language: str = "en_us"
     language_confidence: float | None = None
+    languages: tuple[tuple[str, float], ...] = ()
     warnings: tuple[str, ...] = ()
 
 

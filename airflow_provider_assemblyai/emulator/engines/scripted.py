@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from itertools import repeat
 
-from airflow_provider_assemblyai.emulator.core.errors import below_language_confidence
+from airflow_provider_assemblyai.emulator.core.errors import below_speech_threshold
 from airflow_provider_assemblyai.emulator.core.speech import (
     Listener,
     Recognition,
@@ -16,8 +16,10 @@ from airflow_provider_assemblyai.emulator.core.speech import (
     Word,
     separate_channels,
 )
+from airflow_provider_assemblyai.emulator.engines.language_detection import DetectedLanguage, detect_language
 from airflow_provider_assemblyai.emulator.engines.marked_audio import WORD_INTERVAL_MS, WORD_LENGTH_MS
 from airflow_provider_assemblyai.emulator.engines.scripted_live import ScriptedListener
+from airflow_provider_assemblyai.emulator.engines.speakers import label, speaker_count, spoken_sentences
 from airflow_provider_assemblyai.emulator.text.languages import ENGLISH
 
 DEFAULT_DURATION = 30.0
@@ -60,21 +62,27 @@ class ScriptedEngine:
         """Make the words up.
 
         :param job: seed, duration and request of the job.
-        :raises JobError: when the language is to be more certain than this engine ever is.
+        :raises JobError: for less speech than the request asks for, or a language that is less certain.
         """
         fields = job.fields
         duration = job.duration if job.duration is not None else DEFAULT_DURATION
         end = min(int(fields.get("audio_end_at") or 1 << 62), round(duration * 1000))
-        detects = bool(fields.get("language_detection"))
-        threshold = fields.get("language_confidence_threshold") or 0
-        if detects and threshold > LANGUAGE_CONFIDENCE:
-            raise below_language_confidence("en", LANGUAGE_CONFIDENCE, threshold)
+        share = 0.0 if job.script is not None and not job.script.split() else job.speech_share
+        if share < (threshold := fields.get("speech_threshold") or 0):
+            raise below_speech_threshold(share, threshold)
+        detected: DetectedLanguage | None = None
+        if fields.get("language_detection"):
+            confidence = LANGUAGE_CONFIDENCE if job.language_confidence is None else job.language_confidence
+            detected = detect_language(fields, job.language or "en", confidence, has_speech=share > 0)
+        # What is spoken is spoken at the beginning.
+        end = min(end, job.start_ms + round(max(0, end - job.start_ms) * share))
         return Recognition(
-            words=lambda: list(_words(job, end)),
+            words=lambda: list(_words(job, end, duration)),
             duration=duration,
             channels=2 if separate_channels(fields) else 1,
-            language=str(fields.get("language_code") or ENGLISH),
-            language_confidence=LANGUAGE_CONFIDENCE if detects else None,
+            language=detected.code if detected else str(fields.get("language_code") or ENGLISH),
+            language_confidence=detected.confidence if detected else None,
+            languages=detected.languages if detected else (),
         )
 
     def listen(self, options: RecognitionOptions) -> Listener:
@@ -82,25 +90,30 @@ class ScriptedEngine:
         return ScriptedListener(options, " ".join(SENTENCES))
 
 
-def _words(job: RecognitionJob, end: int) -> Iterator[Word]:
-    """The words up to a moment, in milliseconds: two speakers, a sentence each."""
+def _words(job: RecognitionJob, end: int, duration: float) -> Iterator[Word]:
+    """The words up to a moment, in milliseconds: speakers and channels take turns, a sentence each.
+
+    Where nothing says how many speakers there are, made-up speech has two, a script and a channel one.
+    """
     chance = random.Random(job.seed)
     separate, labels = separate_channels(job.fields), bool(job.fields.get("speaker_labels"))
+    count = speaker_count(job, 1 if separate or job.script is not None else 2, duration)
     position = job.start_ms
     interval = WORD_INTERVAL_MS
     sentences: Iterator[str]
     if job.script is None:
         sentences = (chance.choice(options) for options in repeat(SENTENCES))
     else:
-        sentences = iter([job.script])
+        sentences = iter([job.script]) if count == 1 else spoken_sentences(job.script.split())
         # A script is there in full, however short the audio is.
         shortened = (end - position) // max(1, len(job.script.split()))
         interval = max(1, min(WORD_INTERVAL_MS, shortened)) if job.script else interval
     length = max(1, interval * WORD_LENGTH_MS // WORD_INTERVAL_MS)
     for turn, sentence in enumerate(sentences):
-        side = turn % 2
-        channel = str(side + 1) if separate else None
-        speaker = f"{channel}A" if channel and labels else channel or ("AB"[side] if labels else None)
+        channel = str(turn % 2 + 1) if separate else None
+        speaker = channel
+        if labels:
+            speaker = f"{channel or ''}{label((turn // 2 if separate else turn) % count)}"
         for text in sentence.split():
             if position + length > end:
                 return

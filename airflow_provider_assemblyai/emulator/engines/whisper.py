@@ -2,7 +2,7 @@
 """The engine that recognises speech, with a Whisper model on the CPU.
 
 What it does not do: it tells no speakers apart on one channel, so ``speaker_labels`` attributes all words to
-speaker "A"; separate channels (``multichannel``) are recognised one by one and keep theirs. The bundled
+speaker "A", or by turns to as many as the emulator was told of; separate channels (``multichannel``) are recognised one by one and keep theirs. The bundled
 model knows English only and says so in the transcript's warnings, or in the job's error when another
 language was asked for. ``prompt`` and key terms are passed on as context.
 """
@@ -18,9 +18,7 @@ from typing import Any, NamedTuple
 from airflow_provider_assemblyai.emulator.core.availability import EngineUnavailable, missing
 from airflow_provider_assemblyai.emulator.core.errors import (
     JobError,
-    below_language_confidence,
     below_speech_threshold,
-    no_spoken_audio,
     too_short,
 )
 from airflow_provider_assemblyai.emulator.core.media import SHORTEST_AUDIO
@@ -32,11 +30,14 @@ from airflow_provider_assemblyai.emulator.core.speech import (
     Word,
     separate_channels,
 )
+from airflow_provider_assemblyai.emulator.engines.language_detection import DetectedLanguage, detect_language
+from airflow_provider_assemblyai.emulator.engines.speakers import speaker_count, take_turns
 from airflow_provider_assemblyai.emulator.text.languages import ENGLISH, is_english
 from airflow_provider_assemblyai.emulator.text.results import merge_channels
 
 ONLY_ENGLISH = "The emulator's model knows English only, so the language was not detected."
 ONE_SPEAKER = "The emulator tells no speakers apart: all words are attributed to speaker A of their channel."
+BY_TURNS = "The emulator tells no speakers apart: the sentences are attributed to the speakers by turns."
 _THREADS = 2
 _SAMPLES_PER_FRAME = 160
 _MIN_FRAMES = 1500
@@ -112,14 +113,26 @@ class WhisperEngine:
             words = channels[0].words
         speech_share = sum(found.speech_seconds for found in channels) / (len(channels) * section.duration)
         longest = max(channels, key=lambda found: len(found.words))
-        _check_thresholds(fields, words, speech_share, longest)
+        threshold = fields.get("speech_threshold") or 0
+        if speech_share < threshold:
+            raise below_speech_threshold(speech_share, threshold)
+        detected: DetectedLanguage | None = None
+        if fields.get("language_detection"):
+            detected = detect_language(
+                fields, longest.language, longest.language_confidence, has_speech=bool(words)
+            )
+        if fields.get("speaker_labels") and job.speakers is not None:
+            words = _by_turns(words, speaker_count(job, 1, audio.duration))
         return Recognition(
             words=lambda: words,
             duration=audio.duration,
             channels=len(channels),
-            language=fields.get("language_code") or _service_code(longest.language),
-            language_confidence=longest.language_confidence if fields.get("language_detection") else None,
-            warnings=self._warnings(fields),
+            language=detected.code
+            if detected
+            else fields.get("language_code") or _service_code(longest.language),
+            language_confidence=detected.confidence if detected else None,
+            languages=detected.languages if detected else (),
+            warnings=self._warnings(job),
         )
 
     def listen(self, options: RecognitionOptions) -> Listener:
@@ -181,27 +194,23 @@ class WhisperEngine:
         confidence = round(info.language_probability, 4)
         return _ChannelResult(words, info.duration_after_vad, info.language, confidence)
 
-    def _warnings(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    def _warnings(self, job: RecognitionJob) -> tuple[str, ...]:
         found = []
-        if fields.get("language_detection") and not self._multilingual:
+        if job.fields.get("language_detection") and not self._multilingual:
             found.append(ONLY_ENGLISH)
-        if fields.get("speaker_labels"):
-            found.append(ONE_SPEAKER)
+        if job.fields.get("speaker_labels"):
+            found.append(ONE_SPEAKER if job.speakers is None else BY_TURNS)
         return tuple(found)
 
 
-def _check_thresholds(
-    fields: Mapping[str, Any], words: Sequence[Word], speech_share: float, longest: _ChannelResult
-) -> None:
-    threshold = fields.get("speech_threshold") or 0
-    if speech_share < threshold:
-        raise below_speech_threshold(speech_share, threshold)
-    if fields.get("language_detection"):
-        if not words:
-            raise no_spoken_audio()
-        threshold = fields.get("language_confidence_threshold") or 0
-        if longest.language_confidence < threshold:
-            raise below_language_confidence(longest.language, longest.language_confidence, threshold)
+def _by_turns(words: Sequence[Word], count: int) -> list[Word]:
+    """The words, attributed to the speakers of each channel by turns; their order stays."""
+    channels = {word.channel for word in words}
+    turns = {
+        channel: iter(take_turns([word for word in words if word.channel == channel], count))
+        for channel in channels
+    }
+    return [next(turns[word.channel]) for word in words]
 
 
 def _with_short_encoder(model: Any, samples: int) -> Any:

@@ -17,6 +17,7 @@ from airflow_provider_assemblyai.emulator.core.errors import ACCESS_DENIED_XML, 
 from airflow_provider_assemblyai.emulator.core.media import HEAD_BYTES
 from airflow_provider_assemblyai.emulator.routes.handlers import Handler, authorized, base_url
 from airflow_provider_assemblyai.emulator.service import Service
+from airflow_provider_assemblyai.emulator.transcripts.redacted_audio import MEDIA_TYPES
 
 _LARGEST_UPLOAD = 2_200_000_000
 _BATCH = 1 << 20
@@ -93,6 +94,6 @@ def _redacted(service: Service) -> Handler:
         path = service.redactions.file(request.path_params["id"])
         if path is None:
             return await _denied(request)
-        return FileResponse(path, media_type="audio/wav")
+        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix.removeprefix(".")])
 
     return redacted

@@ -29,7 +29,11 @@ from airflow_provider_assemblyai.emulator.service import Service
 from airflow_provider_assemblyai.emulator.text import exports
 from airflow_provider_assemblyai.emulator.text.languages import model_used
 from airflow_provider_assemblyai.emulator.text.results import Results
-from airflow_provider_assemblyai.emulator.transcripts.serializers import list_item, transcript_object
+from airflow_provider_assemblyai.emulator.transcripts.serializers import (
+    Snapshot,
+    list_item,
+    transcript_object,
+)
 from airflow_provider_assemblyai.emulator.transcripts.store import STATUSES, Page, Record, day_span
 
 _DEFAULT_LIMIT = 10
@@ -60,30 +64,31 @@ def routes(service: Service) -> list[Route]:
 
 async def _submit(service: Service, request: Request, project: str) -> Response:
     body = decode(await request.body())
-    record = service.submit(project, body, base_url(request), request.scope.get(CLOCK_SKEW, 0.0))
-    return await _response(service, record)
+    return await _response(
+        service.submit(project, body, base_url(request), request.scope.get(CLOCK_SKEW, 0.0))
+    )
 
 
 async def _get(service: Service, request: Request, project: str) -> Response:
-    return await _response(service, service.read(project, request.path_params["id"]))
+    return await _response(service.read(project, request.path_params["id"]))
 
 
 async def _delete(service: Service, request: Request, project: str) -> Response:
-    return await _response(service, service.delete(project, request.path_params["id"]))
+    return await _response(service.delete(project, request.path_params["id"]))
 
 
-async def _response(service: Service, record: Record) -> Response:
-    results = service.results(record)
-    if record.fields.get("speech_understanding"):
+async def _response(snapshot: Snapshot) -> Response:
+    if snapshot.record.fields.get("speech_understanding"):
         # Summaries of a long text take a while, and this thread serves all requests.
-        return JSONResponse(await asyncio.to_thread(transcript_object, record, results))
-    return JSONResponse(transcript_object(record, results))
+        return JSONResponse(await asyncio.to_thread(transcript_object, snapshot))
+    return JSONResponse(transcript_object(snapshot))
 
 
 async def _list(service: Service, request: Request, project: str) -> Response:
     query = request.query_params
     limit = _integer(query.get("limit"), "limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
-    service.jobs.end_due()
+    _boolean(query.get("throttled_only"), "throttled_only")  # deprecated, and without effect
+    service.end_due()
     page = service.store.page(
         project,
         service.clock.now(),
@@ -92,15 +97,15 @@ async def _list(service: Service, request: Request, project: str) -> Response:
         after=_id(query.get("after_id"), "after_id"),
         accept=_filter(query.get("status"), query.get("created_on")),
     )
+    answer = {
+        "page_details": _page_details(request, limit, page),
+        "transcripts": [list_item(record) for record in page.records],
+    }
+    # Counting a read may end a job, so that its row would not be one that was asked for any more.
     for record in page.records:
         if record.polls_left:
             service.jobs.read(record)
-    return JSONResponse(
-        {
-            "page_details": _page_details(request, limit, page),
-            "transcripts": [list_item(record) for record in page.records],
-        }
-    )
+    return JSONResponse(answer)
 
 
 def _filter(status: str | None, day: str | None) -> Callable[[Record], bool]:
@@ -122,7 +127,9 @@ def _filter(status: str | None, day: str | None) -> Callable[[Record], bool]:
 def _page_details(request: Request, limit: int, page: Page) -> dict[str, Any]:
     address = f"{base_url(request)}/v2/transcript"
     kept = {
-        name: request.query_params[name] for name in ("status", "created_on") if name in request.query_params
+        name: request.query_params[name]
+        for name in ("status", "created_on", "throttled_only")
+        if name in request.query_params
     }
 
     def link(**where: str) -> str:
@@ -178,6 +185,11 @@ def _integer(text: str | None, name: str, default: int, low: int, high: int) -> 
     if not low <= int(text) <= high:
         raise ApiError(400, f"{name} must be between {low} and {high}")
     return int(text)
+
+
+def _boolean(text: str | None, name: str) -> None:
+    if text is not None and text.lower() not in ("true", "false"):
+        raise ApiError(400, f"{name} must be a Boolean")
 
 
 def _id(text: str | None, name: str) -> str | None:

@@ -227,6 +227,9 @@ def serve(
     webhook_scale: float = 1.0,
     model: str | None = None,
     speed: float = 1.0,
+    retention: float = 30.0,
+    expired: str = "scrubbed",
+    speakers: int | None = None,
     streaming_limits: StreamingLimits | None = None,
     tls: tuple[str | Path, str | Path] | None = None,
     gateway: Mapping[str, Any] | None = None,
@@ -248,6 +251,9 @@ def serve(
     :param webhook_scale: makes the ten seconds of webhooks shorter or longer.
     :param model: for the whisper engine; the bundled model when absent.
     :param speed: how many seconds of the emulator's clock pass in a real one.
+    :param retention: days of the emulator's clock that a transcript is kept after its end; 0.5 are twelve hours.
+    :param expired: what is left of it then: ``scrubbed``, as after a ``DELETE``, or ``unknown``, nothing.
+    :param speakers: how many speak in each recording; when absent, two in made-up speech, else one.
     :param streaming_limits: what streaming sessions may do; the service's limits when absent.
     :param tls: files of a certificate and its key, to serve ``https`` and ``wss``.
     :param gateway: how the LLM Gateway behaves at first, as for :meth:`Emulator.configure_gateway`.
@@ -264,6 +270,9 @@ def serve(
         allow_files=tuple(Path(directory) for directory in allow_files),
         webhook_scale=webhook_scale,
         speed=speed,
+        retention=retention,
+        expired=expired,
+        speakers=speakers,
         streaming_limits=streaming_limits or StreamingLimits(),
         gateway=GatewaySettings(**(gateway or {})),
         upstream=Upstream(llm_upstream, llm_model, llm_key) if llm_upstream else None,

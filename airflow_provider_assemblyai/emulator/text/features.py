@@ -3,7 +3,8 @@
 
 They have the service's shapes and are made from the transcript with simple rules: summaries quote
 sentences, highlights count words, sentiment looks for a few words, entities come from the patterns of
-:mod:`~airflow_provider_assemblyai.emulator.text.redaction`, and topics and content safety find nothing.
+:mod:`~airflow_provider_assemblyai.emulator.text.redaction`, content safety knows a few words of each label, and topics
+find nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.speech import Word
+from airflow_provider_assemblyai.emulator.text.content_safety import content_safety_labels
 from airflow_provider_assemblyai.emulator.text.exports import span_object
 from airflow_provider_assemblyai.emulator.text.formatting import bare
 from airflow_provider_assemblyai.emulator.text.redaction import find_entities
@@ -52,6 +54,9 @@ def feature_results(results: Results, fields: Mapping[str, Any]) -> dict[str, An
     }
     if fields.get("auto_highlights"):
         shown["auto_highlights_result"]["results"] = _highlights(results.words)
+    if fields.get("content_safety"):
+        threshold = fields.get("content_safety_confidence", 50) / 100
+        shown["content_safety_labels"] |= content_safety_labels(results.words, threshold)
     if fields.get("sentiment_analysis"):
         shown["sentiment_analysis_results"] = [_sentiment(span) for span in sentences(results.words)]
     if fields.get("entity_detection"):

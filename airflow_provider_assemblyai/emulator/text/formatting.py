@@ -34,6 +34,8 @@ def format_words(words: Sequence[Word], fields: Mapping[str, Any]) -> list[Word]
     :param fields: the validated request.
     """
     result = list(words)
+    if fields.get("remove_audio_tags"):
+        result = _without_tags(result, only_speakers=fields["remove_audio_tags"] == "speaker")
     if not fields.get("disfluencies"):
         result = _without_fillers(result)
     for rule in fields.get("custom_spelling") or []:
@@ -45,6 +47,22 @@ def format_words(words: Sequence[Word], fields: Mapping[str, Any]) -> list[Word]
     if fields.get("format_text") is False:
         result = [word._replace(text=word.text.lower()) for word in result]
     return result
+
+
+def _without_tags(words: list[Word], *, only_speakers: bool) -> list[Word]:
+    """The words without tags such as ``[MUSIC]`` and ``[Speaker A]``, which may be several words long."""
+    kept: list[Word] = []
+    tag: list[Word] = []
+    for word in words:
+        if not tag and not word.text.startswith("["):
+            kept.append(word)
+            continue
+        tag.append(word)
+        if "]" in word.text:
+            is_speaker = bare(tag[0].text).startswith("speaker")
+            kept += tag if only_speakers and not is_speaker else []
+            tag = []
+    return [*kept, *tag]  # a bracket that nothing closes is no tag
 
 
 def _without_fillers(words: list[Word]) -> list[Word]:

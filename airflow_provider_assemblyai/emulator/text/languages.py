@@ -47,6 +47,11 @@ def is_english(code: str) -> bool:
     return code in _ENGLISH_CODES
 
 
+def base_language(code: str) -> str:
+    """A language code without its country: ``en`` of ``en_uk``."""
+    return code.partition("_")[0]
+
+
 def model_used(models: Iterable[str] | None, code: str) -> str:
     """The model that runs: the first of the list that knows the language.
 

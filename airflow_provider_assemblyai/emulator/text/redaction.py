@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Personal data in a transcript, found with patterns.
 
-This is a subset for tests, not a privacy tool: the policies named in :data:`POLICIES` are looked for,
-every other policy is accepted and finds nothing. Names are found only after words such as "my name
-is", "Mr" or "this is". The service finds far more.
+This is for tests, not a privacy tool: each policy finds what its pattern in
+:mod:`~airflow_provider_assemblyai.emulator.text.pii_patterns` describes, and one that is not there is accepted and finds
+nothing. Names are found only after words such as "my name is", "Mr" or "this is". The service finds far more.
 """
 
 from __future__ import annotations
@@ -16,34 +16,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from airflow_provider_assemblyai.emulator.core.speech import Word
-
-_MONTH = (
-    "January|February|March|April|May|June|July|August|September|October|November|December|"
-    "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
-)
-_DIGIT = "zero|oh|one|two|three|four|five|six|seven|eight|nine"
-
-# Order counts: what an earlier pattern has taken, a later one cannot take again.
-POLICIES: Mapping[str, re.Pattern[str]] = {
-    name: re.compile(pattern)
-    for name, pattern in {
-        "email_address": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
-        "url": r"(?:https?://|www\.)\S+",
-        "ip_address": r"\b\d{1,3}(?:\.\d{1,3}){3}\b",
-        "us_social_security_number": r"\b\d{3}-\d{2}-\d{4}\b",
-        "credit_card_number": r"\b(?:\d[ -]?){12,18}\d\b",
-        "money_amount": r"[$€£]\s?\d[\d,]*(?:\.\d+)?|\b\d[\d,.]* (?:dollars|euros|pounds|cents)\b",
-        "phone_number": r"(?:\+?\d{1,3}[ -])?(?:\(\d{3}\) ?|\d{3}[ -])?\d{3}-\d{4}\b",
-        "person_age": r"\b\d{1,3} years old\b",
-        "time": r"\b\d{1,2}(?::\d{2})?\s?(?:[ap]\.?m\.?|o'clock)(?!\w)",
-        "date": rf"\b(?:{_MONTH})\b(?: \d{{1,2}}(?:st|nd|rd|th)?)?(?:,? \d{{4}})?|\b\d{{1,2}}/\d{{1,2}}/\d{{2,4}}\b",
-        "number_sequence": rf"\b\d[\d-]*\d\b|(?i:\b(?:{_DIGIT})(?:[ ,-]+(?:{_DIGIT})){{2,}}\b)",
-        "person_name": (
-            r"(?:(?<=[Mm]y name is )|(?<=[Mm]y name's )|(?<=\b[Tt]his is )|(?<=\bMr )|(?<=\bMr\. )|(?<=\bMrs )"
-            r"|(?<=\bMrs\. )|(?<=\bMs\. )|(?<=\bDr\. ))[A-Z][a-z]+(?: [A-Z][a-z]+)?"
-        ),
-    }.items()
-}
+from airflow_provider_assemblyai.emulator.text.pii_patterns import NEWER_POLICIES, POLICIES
 
 
 class Entity(NamedTuple):
@@ -61,7 +34,7 @@ def find_entities(
     """Personal data among the words, in reading order and without overlaps.
 
     :param words: the words as read.
-    :param policies: which kinds to look for; ``None`` for all that are known.
+    :param policies: which kinds to look for; ``None`` for all that are published.
     :param static: label to terms, looked for as they are, without regard to case.
     """
     text = " ".join(word.text for word in words)
@@ -71,15 +44,17 @@ def find_entities(
         if terms
     ]
     patterns += [(name, POLICIES[name]) for name in POLICIES if policies is None or name in policies]
+    patterns += [(name, NEWER_POLICIES[name]) for name in NEWER_POLICIES if name in (policies or ())]
     starts = list(accumulate((len(word.text) + 1 for word in words), initial=0))
     taken: set[int] = set()
     found: list[Entity] = []
     for kind, pattern in patterns:
         for match in pattern.finditer(text):
-            first, last = bisect_right(starts, match.start()) - 1, bisect_left(starts, match.end())
+            start, end = match.span(match.lastgroup or 0)
+            first, last = bisect_right(starts, start) - 1, bisect_left(starts, end)
             if taken.isdisjoint(range(first, last)):
                 taken.update(range(first, last))
-                found.append(Entity(kind, match.group().strip(string.punctuation), first, last))
+                found.append(Entity(kind, text[start:end].strip(string.punctuation), first, last))
     return sorted(found, key=lambda entity: entity.first)
 
 

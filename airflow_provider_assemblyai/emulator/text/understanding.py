@@ -19,6 +19,7 @@ from airflow_provider_assemblyai.emulator.text import extract
 from airflow_provider_assemblyai.emulator.text.exports import span_object, word_object
 from airflow_provider_assemblyai.emulator.text.redaction import find_entities
 from airflow_provider_assemblyai.emulator.text.results import Results, Span, paragraphs, sentences, turns
+from airflow_provider_assemblyai.emulator.text.understanding_request import FORMATTED_ENTITIES
 
 SUCCESS = "success"
 _PARAGRAPHS_PER_CHAPTER = 8
@@ -163,9 +164,10 @@ def _custom_formatting(
     options: Mapping[str, Any], results: Results, names: Mapping[str, str]
 ) -> dict[str, Any]:
     replacements: dict[str, str] = {}
-    for entity in find_entities(results.words, list(_FORMATTERS), {}):
-        name, formatter = _FORMATTERS[entity.kind]
-        formatted = formatter(entity.text, options[name]) if options.get(name) else None
+    names_of_kinds = {kind: name for name, kind in FORMATTED_ENTITIES.items()}
+    for entity in find_entities(results.words, list(names_of_kinds), {}):
+        name = names_of_kinds[entity.kind]
+        formatted = _FORMATTERS[name](entity.text, options[name]) if options.get(name) else None
         if formatted is not None:
             replacements[entity.text] = formatted
 
@@ -225,9 +227,5 @@ def _email(text: str, pattern: str) -> str | None:
     return pattern.replace("username", user).replace("domain.com", domain)
 
 
-# By the kind of an entity: the option with the pattern, and what applies it.
-_FORMATTERS = {
-    "date": ("date", _date),
-    "phone_number": ("phone_number", _phone),
-    "email_address": ("email", _email),
-}
+# By the option with the pattern: what applies it.
+_FORMATTERS = {"date": _date, "phone_number": _phone, "email": _email}

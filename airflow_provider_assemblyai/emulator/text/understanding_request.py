@@ -12,7 +12,8 @@ MAX_VALUE_LENGTH = 35
 SUMMARY_TYPES = ("bullets", "paragraph")
 SPEAKER_TYPES = ("name", "role")
 EFFORTS = ("low", "medium")
-FORMATS = ("date", "phone_number", "email")
+#: The options of custom formatting, and the kind of personal data that each formats.
+FORMATTED_ENTITIES = {"date": "date", "phone_number": "phone_number", "email": "email_address"}
 _SPEAKER_FIELDS = ("speaker_labels", "multichannel", "dual_channel")
 
 Options: TypeAlias = Mapping[str, Any]
@@ -46,6 +47,7 @@ def _translation(options: Options, has_speakers: bool) -> Iterator[str]:
     elif not types.TEXTS.accepts(languages) or "" in languages:
         yield "target_languages must be a list of language codes"
     yield from _not_boolean(options, "formal", "match_original_utterance", "force_translation")
+    yield from _unknown_effort(options)
     if options.get("match_original_utterance") and not has_speakers:
         yield "match_original_utterance requires speaker_labels"
 
@@ -68,18 +70,20 @@ def _speaker_identification(options: Options, has_speakers: bool) -> Iterator[st
         yield "only one of known_values and speakers can be used"
     if kind == "role" and not values and not speakers:
         yield "known_values is required when speaker_type is role"
+    yield from _unknown_effort(options)
     if not has_speakers:
         yield "speaker_identification requires speaker_labels"
 
 
 def _custom_formatting(options: Options, has_speakers: bool) -> Iterator[str]:
-    patterns = [name for name in FORMATS if name in options]
+    patterns = [name for name in FORMATTED_ENTITIES if name in options]
     if not patterns:
-        yield f"custom_formatting needs one of: {', '.join(FORMATS)}"
+        yield f"custom_formatting needs one of: {', '.join(FORMATTED_ENTITIES)}"
     for name in patterns:
         if not isinstance(options[name], str):
             yield f"{name} must be a string"
     yield from _not_boolean(options, "format_utterances")
+    yield from _unknown_effort(options)
 
 
 def _summarization(options: Options, has_speakers: bool) -> Iterator[str]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of the audio without the personal data.
+"""A copy of the audio without the personal data, as MP3 or as WAV.
 
-The file is always a WAV, whatever ``redact_pii_audio_quality`` is: an encoder would add nothing to
-a test.
+Encoding MP3 needs PyAV, which the emulator's extra installs. Without it the copy is a WAV, and the transcript says so in
+``redact_pii_audio_quality`` and in a warning.
 """
 
 from __future__ import annotations
@@ -10,14 +10,48 @@ from __future__ import annotations
 import array
 import math
 import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 _BEEP_HERTZ = 1_000
 _BEEP_LEVEL = 6_000
 _GENERATED_RATE = 8_000
 # A scripted job may claim ten hours; no test needs them as sound.
 _LONGEST_GENERATED = 60.0
+#: Media types of the formats.
+MEDIA_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+_BIT_RATE = 64_000
+NO_ENCODER = "The emulator cannot encode MP3 without PyAV: the redacted audio is a WAV file."
+
+
+@lru_cache(maxsize=1)
+def can_encode_mp3() -> bool:
+    """Whether there is an encoder."""
+    try:
+        import av
+
+        av.codec.Codec("libmp3lame", "w")
+    except (ImportError, ValueError):
+        return False
+    return True
+
+
+def audio_format(fields: Mapping[str, Any]) -> str | None:
+    """The format of the redacted copy that a request asks for, ``None`` without one.
+
+    :param fields: the validated request.
+    """
+    if not fields.get("redact_pii_audio"):
+        return None
+    return "mp3" if fields.get("redact_pii_audio_quality", "mp3") == "mp3" and can_encode_mp3() else "wav"
+
+
+def format_warning(fields: Mapping[str, Any]) -> str | None:
+    """Why the copy has another format than was asked for, if it has."""
+    asked = fields.get("redact_pii_audio_quality", "mp3")
+    return NO_ENCODER if audio_format(fields) not in (None, asked) else None
 
 
 def redact_audio(
@@ -26,7 +60,7 @@ def redact_audio(
     """Make the copy of a job's audio.
 
     :param media: the file that was transcribed; ``None`` when there was none, which gives a quiet hum.
-    :param path: the new WAV file.
+    :param path: the new file; its suffix is its format.
     :param duration: seconds, for the hum.
     :param spans: milliseconds from and to, to be covered.
     :param beep: cover with a tone instead of silence.
@@ -39,25 +73,14 @@ def redact_audio(
 
         decoded = decode(media)
         samples, rate = [array.array("h", channel.tobytes()) for channel in decoded.channels], SAMPLE_RATE
-    write(path, samples, rate, spans, beep=beep)
+    _cover(samples, rate, spans, beep=beep)
+    (_write_mp3 if path.suffix == ".mp3" else _write_wav)(path, samples, rate)
 
 
-def write(
-    path: Path,
-    samples: Sequence[array.array[int]],
-    rate: int,
-    spans: Iterable[tuple[int, int]],
-    *,
-    beep: bool,
+def _cover(
+    samples: Sequence[array.array[int]], rate: int, spans: Iterable[tuple[int, int]], *, beep: bool
 ) -> None:
-    """Write the copy.
-
-    :param path: the new WAV file.
-    :param samples: 16-bit samples, one array for each channel; they are changed in place.
-    :param rate: samples a second.
-    :param spans: milliseconds from and to, to be covered.
-    :param beep: cover with a tone instead of silence.
-    """
+    """Cover parts of all channels, in place."""
     for start, end in spans:
         first, last = start * rate // 1000, end * rate // 1000
         for channel in samples:
@@ -65,14 +88,42 @@ def write(
                 channel[at] = (
                     round(_BEEP_LEVEL * math.sin(2 * math.pi * _BEEP_HERTZ * at / rate)) if beep else 0
                 )
+
+
+def _interleaved(samples: Sequence[array.array[int]]) -> array.array[int]:
     frames: array.array[int] = array.array("h", bytes(2 * len(samples) * len(samples[0])))
     for number, channel in enumerate(samples):
         frames[number :: len(samples)] = channel
+    return frames
+
+
+def _write_wav(path: Path, samples: Sequence[array.array[int]], rate: int) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(len(samples))
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(frames.tobytes())
+        file.writeframes(_interleaved(samples).tobytes())
+
+
+def _write_mp3(path: Path, samples: Sequence[array.array[int]], rate: int) -> None:
+    import av
+
+    # The format has two channels at most.
+    samples = samples[:2]
+    frames = _interleaved(samples)
+    layout = "stereo" if len(samples) == 2 else "mono"
+    with av.open(str(path), "w", format="mp3") as container:
+        stream: Any = container.add_stream("libmp3lame", rate=rate, layout=layout)
+        stream.bit_rate = _BIT_RATE
+        # A second at a time: the encoder cuts frames of its own.
+        step = rate * len(samples)
+        for first in range(0, len(frames), step):
+            part = frames[first : first + step]
+            frame = av.AudioFrame(format="s16", layout=layout, samples=len(part) // len(samples))
+            frame.sample_rate, frame.pts = rate, first // len(samples)
+            frame.planes[0].update(part.tobytes())
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def generated(duration: float) -> tuple[list[array.array[int]], int]:

@@ -11,7 +11,7 @@ from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import NO_REDACTED_AUDIO, ApiError
 from airflow_provider_assemblyai.emulator.text.results import Results
-from airflow_provider_assemblyai.emulator.transcripts.redacted_audio import redact_audio
+from airflow_provider_assemblyai.emulator.transcripts.redacted_audio import audio_format, redact_audio
 from airflow_provider_assemblyai.emulator.transcripts.store import ERROR, Record, Store
 from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 
@@ -47,7 +47,7 @@ class RedactionJobs:
         options = record.fields.get("redact_pii_audio_options") or {}
         words = results.unredacted
         if words or options.get("return_redacted_no_speech_audio"):
-            path = self._store.temporary(".wav")
+            path = self._store.temporary(f".{audio_format(record.fields)}")
             spans = [(words[entity.first].start, words[entity.last - 1].end) for entity in results.entities]
             beep = options.get("override_audio_redaction_method") != "silence"
             duration = results.recognition.duration
@@ -84,9 +84,12 @@ class RedactionJobs:
             raise ApiError(400, NO_REDACTED_AUDIO)
         return self._link(record, record.redacted_file)
 
-    def file(self, token: str) -> Path | None:
-        """The file behind a link, ``None`` when the link has expired."""
-        path, until = self._links.get(token, (None, 0.0))
+    def file(self, name: str) -> Path | None:
+        """The file behind a link, ``None`` when the link has expired.
+
+        :param name: the last part of the link's path.
+        """
+        path, until = self._links.get(name, (None, 0.0))
         if path is None or self._clock.now() > until or not path.is_file():
             return None
         return path
@@ -108,6 +111,6 @@ class RedactionJobs:
         await self._background.close()
 
     def _link(self, record: Record, path: Path) -> str:
-        token = uuid.uuid4().hex
-        self._links[token] = (path, self._clock.now() + LINK_LIFETIME)
-        return f"{record.base_url}/redacted/{token}"
+        name = f"{uuid.uuid4().hex}{path.suffix}"
+        self._links[name] = (path, self._clock.now() + LINK_LIFETIME)
+        return f"{record.base_url}/redacted/{name}"

@@ -10,13 +10,14 @@ have, and what the transcript shows by rules of its own, is never echoed (``NEVE
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import UnionType
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
+from airflow_provider_assemblyai.emulator.text.languages import CODES, base_language
 
 Check = Callable[[str, Any], None]
 #: Values of ``echo`` that are no values.
@@ -30,10 +31,12 @@ class RequestField:
 
     :param check: raises an error when a value is of the wrong type.
     :param echo: the value that a transcript shows when the field was not sent, :data:`IF_SENT` or :data:`NEVER`.
+    :param parts: of a field that is an object: the check of each key. Keys that are not known pass.
     """
 
     check: Check
     echo: Any = IF_SENT
+    parts: Mapping[str, Check] = field(default_factory=dict)
 
 
 def refusal(text: str) -> ApiError:
@@ -101,6 +104,55 @@ def _spelling(name: str, value: object) -> None:
         raise refusal(f'{name}: "to" must be one word')
 
 
+def _object_of(echo: Any = IF_SENT, **parts: Check) -> RequestField:
+    """A field that is an object."""
+
+    def check(name: str, value: object) -> None:
+        _object(name, value)
+        assert isinstance(value, dict)
+        for key, part in value.items():
+            if key in parts and part is not None:
+                parts[key](f"{name}.{key}", part)
+
+    return RequestField(check, echo, parts)
+
+
+def _languages(*others: str) -> Check:
+    """A language code, or one of a few other words."""
+
+    def check(name: str, value: object) -> None:
+        _string(name, value)
+        if value not in CODES and value not in others:
+            raise refusal(f"{name} is not supported: {value}")
+
+    return check
+
+
+def _list_of(check_item: Check) -> Check:
+    def check(name: str, value: object) -> None:
+        _strings(name, value)
+        assert isinstance(value, list)
+        for item in value:
+            check_item(name, item)
+
+    return check
+
+
+def _one_each(check_list: Check) -> Check:
+    """A list with one code of each language at most."""
+
+    def check(name: str, value: Any) -> None:
+        check_list(name, value)
+        bases = [base_language(code) for code in value]
+        twice = next((base for base in bases if bases.count(base) > 1), None)
+        if twice is not None:
+            raise refusal(
+                f'{name} must contain at most one code for each language, found several for "{twice}"'
+            )
+
+    return check
+
+
 def _checked_with_the_models(name: str, value: object) -> None:
     """Passes: its one error text covers the values as well."""
 
@@ -117,25 +169,37 @@ FIELDS: Mapping[str, RequestField] = {
     "custom_spelling": RequestField(_spelling, None),
     "custom_topics": RequestField(_boolean, False),
     "disfluencies": RequestField(_boolean, False),
-    "domain": RequestField(_string),
+    "domain": RequestField(_choice("medical-v1")),
     "dual_channel": RequestField(_boolean),
     "entity_detection": RequestField(_boolean, False),
     "filter_profanity": RequestField(_boolean, False),
     "format_text": RequestField(_boolean, True),
     "iab_categories": RequestField(_boolean, False),
     "keyterms_prompt": RequestField(_strings),
-    "keyterms_prompt_options": RequestField(_object),
+    "keyterms_prompt_options": _object_of(keyterms_match_strength=_choice("high", "standard")),
     "language_code": RequestField(_string, NEVER),
-    "language_codes": RequestField(_strings, None),
+    "language_codes": RequestField(_one_each(_strings), None),
     "language_confidence_threshold": RequestField(_fraction, None),
     "language_detection": RequestField(_boolean, False),
-    "language_detection_options": RequestField(_object),
+    "language_detection_options": _object_of(
+        expected_languages=_list_of(_languages("all")),
+        fallback_language=_languages("auto"),
+        code_switching=_boolean,
+        code_switching_confidence_threshold=_fraction,
+        on_low_language_confidence=_choice("error", "fallback"),
+        on_no_speech_detected=_choice("error", "fallback"),
+        swiss_german=_boolean,
+        language_detection_model=_string,
+        localization=_one_each(_list_of(_choice("en_au", "en_uk"))),
+    ),
     "multichannel": RequestField(_boolean, False),
     "prompt": RequestField(_string),
     "punctuate": RequestField(_boolean, True),
     "redact_pii": RequestField(_boolean, False),
     "redact_pii_audio": RequestField(_boolean, False),
-    "redact_pii_audio_options": RequestField(_object),
+    "redact_pii_audio_options": _object_of(
+        return_redacted_no_speech_audio=_boolean, override_audio_redaction_method=_choice("silence")
+    ),
     "redact_pii_audio_quality": RequestField(_choice("mp3", "wav"), None),
     "redact_pii_policies": RequestField(_strings, None),
     "redact_pii_return_unredacted": RequestField(_boolean),
@@ -144,7 +208,14 @@ FIELDS: Mapping[str, RequestField] = {
     "remove_audio_tags": RequestField(_choice("all", "speaker"), None),
     "sentiment_analysis": RequestField(_boolean, False),
     "speaker_labels": RequestField(_boolean, False),
-    "speaker_options": RequestField(_object, NEVER),
+    "speaker_options": _object_of(
+        min_speakers_expected=_integer(1),
+        max_speakers_expected=_integer(1),
+        use_two_stage_clustering=_boolean,
+        short_file_diarization_method=_choice("deliberate", "balanced", "conservative", "aggressive"),
+        long_file_diarization_method=_choice("standard", "experimental"),
+        include_speaker_confidence=_boolean,
+    ),
     "speakers_expected": RequestField(_integer(1), None),
     "speech_model": RequestField(_string, None),
     "speech_models": RequestField(_checked_with_the_models, None),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.clock import naive_timestamp
@@ -17,6 +19,7 @@ from airflow_provider_assemblyai.emulator.text.languages import (
 )
 from airflow_provider_assemblyai.emulator.text.results import Results, mean_confidence, turns
 from airflow_provider_assemblyai.emulator.text.understanding import understand
+from airflow_provider_assemblyai.emulator.transcripts.redacted_audio import audio_format, format_warning
 from airflow_provider_assemblyai.emulator.transcripts.request_fields import FIELDS, IF_SENT, NEVER
 from airflow_provider_assemblyai.emulator.transcripts.store import COMPLETED, DELETED_URL, ERROR, Record
 
@@ -46,12 +49,27 @@ _RESULTS: dict[str, Any] = dict.fromkeys(
 _KEPT_AFTER_DELETE = ("auto_highlights", "redact_pii", "summarization")
 
 
-def transcript_object(record: Record, results: Results | None) -> dict[str, Any]:
-    """The object that submit, get and delete answer with.
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A transcript at one moment, for an answer that is made while the transcript changes.
 
-    :param record: the transcript.
-    :param results: of a completed job, else ``None``.
+    :param record: a copy, which nothing changes.
+    :param results: what its job had found by then.
     """
+
+    record: Record
+    results: Results | None
+
+    @classmethod
+    def of(cls, record: Record, results: Results | None) -> Snapshot:
+        """The snapshot of this moment."""
+        # The fields of a record are replaced, and never changed.
+        return cls(copy(record), results)
+
+
+def transcript_object(snapshot: Snapshot) -> dict[str, Any]:
+    """The object that submit, get and delete answer with."""
+    record, results = snapshot.record, snapshot.results
     if record.deleted:
         return _scrubbed(record, results)
     fields = record.fields
@@ -64,7 +82,7 @@ def transcript_object(record: Record, results: Results | None) -> dict[str, Any]
         "webhook_status_code": record.webhook_status_code,
     }
     if fields.get("redact_pii_audio"):
-        shown["redact_pii_audio_quality"] = fields.get("redact_pii_audio_quality", "mp3")
+        shown["redact_pii_audio_quality"] = audio_format(fields)
     if record.url_options.unavailable_objects:
         shown.update(features.unavailable_results(fields))
     if record.status == ERROR:
@@ -97,6 +115,13 @@ def _add_results(shown: dict[str, Any], record: Record, results: Results) -> Non
     shown["language_code"] = code
     shown["language_confidence"] = results.recognition.language_confidence
     shown["speech_model_used"] = model_used(fields.get("speech_models"), code)
+    if languages := results.recognition.languages:
+        shown["language_codes"] = [language for language, _ in languages]
+        shown["language_detection_results"] = {
+            "code_switching_languages": [
+                {"language_code": language, "confidence": certainty} for language, certainty in languages
+            ]
+        }
     separated = separate_channels(fields)
     if separated:
         shown["audio_channels"] = results.recognition.channels
@@ -120,7 +145,12 @@ def _add_results(shown: dict[str, Any], record: Record, results: Results) -> Non
     if fields.get("speech_understanding"):
         request = fields["speech_understanding"]["request"]
         shown.update(understand(request, results).to_dict(request))
-    warnings = [*results.recognition.warnings, domain_warning(fields, code), record.url_options.warning]
+    warnings = [
+        *results.recognition.warnings,
+        domain_warning(fields, code),
+        format_warning(fields),
+        record.url_options.warning,
+    ]
     messages = [{"message": text} for text in warnings if text]
     if messages or fields.get("domain"):
         domain = None if domain_warning(fields, code) else fields.get("domain")

@@ -56,6 +56,8 @@ class Record:
     :param media: the file it was made from, kept only until its redacted copy is written.
     :param media_is_temporary: whether that file has to be deleted then.
     :param redacting: whether the redacted copy is still being made.
+    :param speakers: how many speak in the audio; ``None`` for the engine's own number.
+    :param hidden: whether to clients it is as if it had never been.
     """
 
     id: str
@@ -86,6 +88,8 @@ class Record:
     redacting: bool = False
     redacted_at: float | None = None
     redacted_file: Path | None = None
+    speakers: int | None = None
+    hidden: bool = False
 
     @property
     def audio_url(self) -> str:
@@ -94,7 +98,17 @@ class Record:
     @property
     def job(self) -> RecognitionJob:
         """What an engine is to recognise; where its audio is comes later."""
-        return RecognitionJob(self.audio_url, self.fields, seed=self.seed, script=self.script)
+        options = self.url_options
+        return RecognitionJob(
+            self.audio_url,
+            self.fields,
+            seed=self.seed,
+            script=self.script,
+            speakers=self.speakers,
+            speech_share=options.speech_share,
+            language=options.language,
+            language_confidence=options.language_confidence,
+        )
 
     @property
     def terminal(self) -> bool:
@@ -144,7 +158,7 @@ class Store:
         :raises ApiError: 400 for an id that the project does not have.
         """
         record = self.records.get(transcript_id)
-        if record is None or record.project != project:
+        if record is None or record.project != project or record.hidden:
             raise ApiError(400, UNKNOWN_TRANSCRIPT)
         return record
 
@@ -172,7 +186,8 @@ class Store:
         high = self.get(project, before).position if before else len(rows)
 
         def shown(record: Record) -> bool:
-            return record.listed_from <= now and now - record.created <= _LIST_WINDOW and accept(record)
+            in_window = record.listed_from <= now and now - record.created <= _LIST_WINDOW
+            return in_window and not record.hidden and accept(record)
 
         def older(start: int, stop: int = -1) -> Iterator[Record]:
             for at in range(start, stop, -1):

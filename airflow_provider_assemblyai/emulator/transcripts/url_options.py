@@ -4,15 +4,19 @@
 ``https://example.com/a.wav?emulator=error:server*2,processing:30`` asks for a server error on the first two
 submissions of that address, and for jobs that take 30 seconds:
 
-=================== ==================================================================================
-``error:CLASS``     the fault ``fail_job``; ``*N`` limits it to the first N submissions of the address
-``lag:N``           the fault ``list_lag``
-``processing:N``    the job takes N seconds (``30`` or ``30s``) or N reads (``3polls``)
-``duration:N``      the audio lasts N seconds (scripted engine only)
-``redacted:N``      the redacted audio is ready N seconds after the transcript
-``warning:TEXT``    the transcript carries that warning in its metadata
-``off:unavailable`` features that are off answer with an "unavailable" object instead of null
-=================== ==================================================================================
+========================= ============================================================================
+``error:CLASS``           the fault ``fail_job``; ``*N`` limits it to the first N submissions of the address
+``lag:N``                 the fault ``list_lag``
+``processing:N``          the job takes N seconds (``30`` or ``30s``) or N reads (``3polls``)
+``duration:N``            the audio lasts N seconds (scripted engine only)
+``redacted:N``            the redacted audio is ready N seconds after the transcript
+``warning:TEXT``          the transcript carries that warning in its metadata
+``off:unavailable``       features that are off answer with an "unavailable" object instead of null
+``speakers:N``            N people speak, one sentence after the other
+``speech:SHARE``          that part of the audio is speech, 0 for none (scripted engine only)
+``language:CODE``         the language that ``language_detection`` finds (scripted engine only)
+``language_confidence:X`` how certain it is of that, 0 to 1 (scripted engine only)
+========================= ============================================================================
 """
 
 from __future__ import annotations
@@ -25,9 +29,11 @@ from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.core.options import OptionError, read_text
 from airflow_provider_assemblyai.emulator.faults.rules import make_rule
+from airflow_provider_assemblyai.emulator.text.languages import CODES
 
 _LONGEST = 1e6
 _POLLS = ("polls", "poll", "p")
+_SHARES = {"speech": "speech_share", "language_confidence": "language_confidence"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,10 @@ class UrlOptions:
     redacted: float = 0.0
     warning: str | None = None
     unavailable_objects: bool = False
+    speakers: int | None = None
+    speech_share: float = 1.0
+    language: str | None = None
+    language_confidence: float | None = None
 
 
 def read_url_options(audio_url: str) -> UrlOptions:
@@ -81,11 +91,21 @@ def _read(name: str, value: str) -> dict[str, Any]:
         return {"warning": value}
     if name == "off" and value == "unavailable":
         return {"unavailable_objects": True}
+    if name == "speakers":
+        return {"speakers": _of_type(types.integer(1), value)}
+    if name == "language" and value in CODES:
+        return {"language": value}
+    if name in _SHARES:
+        return {_SHARES[name]: _of_type(types.PROBABILITY, value)}
     raise ValueError("not known")
 
 
+def _of_type(option_type: types.OptionType, text: str) -> Any:
+    value = read_text(text)
+    if not option_type.accepts(value):
+        raise OptionError(f"expected {option_type.words}")
+    return value
+
+
 def _seconds(value: str) -> Any:
-    seconds = read_text(value.removesuffix("s"))
-    if not types.SECONDS.accepts(seconds):
-        raise OptionError(f"expected {types.SECONDS.words}")
-    return seconds
+    return _of_type(types.SECONDS, value.removesuffix("s"))

@@ -17,8 +17,18 @@ from airflow_provider_assemblyai.emulator.text.languages import (
     WIDEST_MODEL,
     unsupported_features,
 )
-from airflow_provider_assemblyai.emulator.text.understanding_request import request_problems
+from airflow_provider_assemblyai.emulator.text.understanding_request import (
+    FORMATTED_ENTITIES,
+    request_problems,
+)
 from airflow_provider_assemblyai.emulator.transcripts.request_fields import FIELDS, refusal
+
+#: What a field needs to be set as well.
+_NEEDS = {
+    "redact_pii_audio": "redact_pii",
+    "redact_pii_return_unredacted": "redact_pii",
+    "redact_static_entities": "redact_pii",
+}
 
 
 def read_request(body: object) -> dict[str, Any]:
@@ -35,6 +45,8 @@ def read_request(body: object) -> dict[str, Any]:
     for name, value in fields.items():
         if name in FIELDS:
             FIELDS[name].check(name, value)
+            if FIELDS[name].parts:
+                fields[name] = {part: given for part, given in value.items() if given is not None}
     _check_source(fields)
     _check_models(fields)
     _check_language(fields)
@@ -104,26 +116,31 @@ def _check_language(fields: Mapping[str, Any]) -> None:
     codes = fields.get("language_codes")
     if codes is not None and (len(codes) > 2 or "en" not in codes or not CODES.issuperset(codes)):
         raise refusal('language_codes must contain at most 2 supported codes, one of which is "en"')
+    if fields.get("language_detection"):
+        for name in ("language_code", "language_codes"):
+            if name in fields:
+                raise refusal(f"language_detection cannot be used together with {name}")
     options = fields.get("language_detection_options") or {}
-    localization = options.get("localization")
-    if localization is not None and (
-        not isinstance(localization, list) or any(item not in ("en_au", "en_uk") for item in localization)
-    ):
-        raise refusal("localization must be a list of en_au and en_uk")
+    expected, fallback = options.get("expected_languages") or ["all"], options.get("fallback_language")
+    if fallback not in (None, "auto", *expected) and "all" not in expected:
+        raise refusal('fallback_language must be "auto" or one of expected_languages')
 
 
 def _check_combinations(fields: Mapping[str, Any]) -> None:
     start, end = fields.get("audio_start_from"), fields.get("audio_end_at")
     if start is not None and end is not None and start >= end:
         raise refusal("audio_start_from must be less than audio_end_at")
-    if fields.get("redact_static_entities") and not fields.get("redact_pii"):
-        raise refusal("redact_static_entities requires redact_pii")
+    for name, needed in _NEEDS.items():
+        if fields.get(name) and not fields.get(needed):
+            raise refusal(f"{name} requires {needed}")
+    options = fields.get("speaker_options") or {}
+    least, most = options.get("min_speakers_expected"), options.get("max_speakers_expected")
+    if least is not None and most is not None and least > most:
+        raise refusal("speaker_options: min_speakers_expected must not be above max_speakers_expected")
     entities = fields.get("redact_static_entities") or {}
     for label, terms in entities.items():
         if not types.TEXTS.accepts(terms) or "" in terms:
             raise refusal(f"redact_static_entities: {label} must be a List of Strings")
-    if fields.get("redact_pii_audio") and not fields.get("redact_pii"):
-        raise refusal("redact_pii_audio requires redact_pii")
     for name in ("auto_chapters", "summarization"):
         if fields.get(name) and fields.get("punctuate") is False:
             raise refusal(f"{name} requires punctuate")
@@ -132,3 +149,10 @@ def _check_combinations(fields: Mapping[str, Any]) -> None:
     understanding = fields.get("speech_understanding")
     if understanding is not None and (found := request_problems(understanding.get("request"), fields)):
         raise refusal(", ".join(found))
+    formats = ((understanding or {}).get("request") or {}).get("custom_formatting") or {}
+    policies = (fields.get("redact_pii") and fields.get("redact_pii_policies")) or []
+    for name, policy in FORMATTED_ENTITIES.items():
+        if formats.get(name) and policy in policies:
+            raise refusal(
+                f"custom_formatting of {name} cannot be used together with redact_pii_policies: {policy}"
+            )

@@ -125,10 +125,17 @@ def test_other_formats_and_a_cut(client: Api, tmp_path: Path) -> None:
         assert share_of_right_words(expected, plain(done["text"])) >= 0.9, suffix
         assert {word["speaker"] for word in done["words"]} == {"A"}
         assert "tells no speakers apart" in done["metadata"]["warnings"][0]["message"]
-    cut = finish(client, client.submit(CALL.as_uri(), audio_start_from=5000, audio_end_at=9500))
+    two_speakers = f"{CALL.as_uri()}?emulator=speakers:2"
+    cut = finish(
+        client, client.submit(two_speakers, audio_start_from=5000, audio_end_at=9500, speaker_labels=True)
+    )
     assert all(4900 <= word["start"] <= word["end"] <= 9600 for word in cut["words"])
     assert 5 <= len(cut["words"]) < 25
     assert cut["audio_duration"] > 20
+    by_turns = [turn["speaker"] for turn in cut["utterances"]]
+    assert by_turns == ["A", "B", "A", "B", "A", "B"][: len(by_turns)]
+    assert "B" in by_turns
+    assert "by turns" in cut["metadata"]["warnings"][0]["message"]
 
 
 def encode(source: Path, target: Path, codec: str, seconds: float) -> None:

@@ -98,6 +98,6 @@ def test_redacted_audio(transcriber: aai.Transcriber, tmp_path: Path) -> None:
         policies=[aai.PIIRedactionPolicy.person_name], redact_audio=True
     )
     transcript = transcriber.transcribe("https://example.com/a.wav", config)
-    target = tmp_path / "redacted.wav"
+    target = tmp_path / "redacted.mp3"
     transcript.save_redacted_audio(str(target))
-    assert target.read_bytes()[:4] == b"RIFF"
+    assert target.read_bytes()[:3] == b"ID3"

@@ -64,6 +64,13 @@ def test_the_list_goes_back_ninety_days(api: Api, emulator: Emulator) -> None:
     assert api.read(old)["id"] == old
 
 
+def test_a_deprecated_filter_is_read_and_does_nothing(api: Api) -> None:
+    ids = [api.submit(f"https://example.com/{number}.wav") for number in range(3)]
+    page = api.get("/v2/transcript?throttled_only=true&limit=2").json()
+    assert _ids(page) == ids[:0:-1]
+    assert "throttled_only=true" in page["page_details"]["prev_url"]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -74,6 +81,7 @@ def test_the_list_goes_back_ninety_days(api: Api, emulator: Emulator) -> None:
         "created_on=yesterday",
         "created_on=2026-02-30",
         "before_id=x",
+        "throttled_only=yes",
     ],
 )
 def test_a_wrong_query_is_refused(api: Api, query: str) -> None:

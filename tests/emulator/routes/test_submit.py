@@ -94,6 +94,168 @@ def test_a_wrong_field_is_named(api: Api, emulator: Emulator, fields: dict[str, 
     assert emulator.counters()["accepted"] == 0
 
 
+DETECT = {"language_detection": True}
+FEATURES: dict[str, dict[str, Any]] = {
+    "translation": {"target_languages": ["es"]},
+    "speaker_identification": {"speaker_type": "name"},
+    "custom_formatting": {"date": "mm/dd/yyyy"},
+    "summarization": {"summary_type": "bullets"},
+    "action_items": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        # One field needs another.
+        ({"redact_pii_return_unredacted": True}, "redact_pii_return_unredacted requires redact_pii"),
+        (
+            {"redact_pii": False, "redact_static_entities": {"X": ["y"]}},
+            "redact_static_entities requires redact_pii",
+        ),
+        ({"redact_pii": False, "redact_pii_audio": True}, "redact_pii_audio requires redact_pii"),
+        ({"auto_chapters": True, "punctuate": False}, "auto_chapters requires punctuate"),
+        ({"summarization": True, "punctuate": False}, "summarization requires punctuate"),
+        ({"summarization": True, "format_text": False}, "summarization requires format_text"),
+        # One excludes the other.
+        (
+            {**DETECT, "language_code": "en_us"},
+            "language_detection cannot be used together with language_code",
+        ),
+        (
+            {**DETECT, "language_codes": ["en", "es"]},
+            "language_detection cannot be used together with language_codes",
+        ),
+        (
+            {"speech_models": ["universal-3-pro"], "prompt": "A call.", "keyterms_prompt": ["chain"]},
+            "prompt and keyterms_prompt cannot be used together with universal-3-pro",
+        ),
+        (
+            {
+                "redact_pii": True,
+                "redact_pii_policies": ["email_address"],
+                "speech_understanding": {"request": {"custom_formatting": {"email": "username@domain.com"}}},
+            },
+            "custom_formatting of email cannot be used together with redact_pii_policies: email_address",
+        ),
+        # One of a few words.
+        ({"domain": "legal-v1"}, "domain must be one of: medical-v1"),
+        ({"remove_audio_tags": "none"}, "remove_audio_tags must be one of: all, speaker"),
+        (
+            {**DETECT, "language_detection_options": {"on_no_speech_detected": "auto"}},
+            "language_detection_options.on_no_speech_detected must be one of: error, fallback",
+        ),
+        (
+            {**DETECT, "language_detection_options": {"on_low_language_confidence": "auto"}},
+            "language_detection_options.on_low_language_confidence must be one of: error, fallback",
+        ),
+        (
+            {**DETECT, "language_detection_options": {"localization": ["en_us"]}},
+            "language_detection_options.localization must be one of: en_au, en_uk",
+        ),
+        (
+            {**DETECT, "language_detection_options": {"expected_languages": ["en", "klingon"]}},
+            "language_detection_options.expected_languages is not supported: klingon",
+        ),
+        (
+            {**DETECT, "language_detection_options": {"fallback_language": "xx"}},
+            "language_detection_options.fallback_language is not supported: xx",
+        ),
+        (
+            {
+                **DETECT,
+                "language_detection_options": {"expected_languages": ["de", "fr"], "fallback_language": "en"},
+            },
+            'fallback_language must be "auto" or one of expected_languages',
+        ),
+        (
+            {"redact_pii_audio_options": {"override_audio_redaction_method": "beep"}},
+            "redact_pii_audio_options.override_audio_redaction_method must be one of: silence",
+        ),
+        (
+            {"speaker_options": {"short_file_diarization_method": "standard"}},
+            "speaker_options.short_file_diarization_method must be one of: "
+            "deliberate, balanced, conservative, aggressive",
+        ),
+        (
+            {"keyterms_prompt_options": {"keyterms_match_strength": "low"}},
+            "keyterms_prompt_options.keyterms_match_strength must be one of: high, standard",
+        ),
+        # Numbers out of range, wrong types, in the order of a pair.
+        ({"speakers_expected": 0}, "speakers_expected must be 1 or more"),
+        (
+            {"speaker_options": {"min_speakers_expected": 0}},
+            "speaker_options.min_speakers_expected must be 1 or more",
+        ),
+        (
+            {"speaker_options": {"max_speakers_expected": "2"}},
+            "speaker_options.max_speakers_expected must be an Integer",
+        ),
+        (
+            {"speaker_options": {"min_speakers_expected": 3, "max_speakers_expected": 2}},
+            "speaker_options: min_speakers_expected must not be above max_speakers_expected",
+        ),
+        (
+            {"language_detection_options": {"code_switching_confidence_threshold": 2}},
+            "language_detection_options.code_switching_confidence_threshold must be between 0 and 1",
+        ),
+        (
+            {"language_detection_options": {"code_switching": "yes"}},
+            "language_detection_options.code_switching must be a Boolean",
+        ),
+        # One of each language.
+        (
+            {**DETECT, "language_detection_options": {"localization": ["en_au", "en_uk"]}},
+            "language_detection_options.localization must contain at most one code for each language, "
+            'found several for "en"',
+        ),
+        (
+            {"language_codes": ["en", "en_us"]},
+            'language_codes must contain at most one code for each language, found several for "en"',
+        ),
+        *(
+            (
+                {
+                    "speaker_labels": True,
+                    "speech_understanding": {"request": {feature: {**options, "effort": "high"}}},
+                },
+                "effort must be one of: low, medium",
+            )
+            for feature, options in FEATURES.items()
+        ),
+    ],
+)
+def test_what_the_service_refuses_is_refused(
+    api: Api, emulator: Emulator, fields: dict[str, Any], text: str
+) -> None:
+    assert error_of(api.post(**fields)) == (400, text)
+    assert emulator.counters()["accepted"] == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**DETECT, "language_code": None},
+        {"language_detection": False, "language_code": "en"},
+        {"speaker_labels": True, "speakers_expected": 2, "speaker_options": {"min_speakers_expected": 1}},
+        {"redact_pii": True, "redact_pii_policies": ["a_kind_of_tomorrow"]},
+        {"redact_pii_sub": "entity_name", "redact_pii_policies": ["date"], "redact_pii_audio_quality": "mp3"},
+        {**DETECT, "language_detection_options": {"expected_languages": ["all"], "fallback_language": "fr"}},
+        {"language_detection_options": {"localization": ["en_au"], "new_option": 5, "code_switching": None}},
+        {"auto_chapters": True, "summarization": True},
+        {"topics": ["bicycles"], "custom_topics": True, "throttled": False, "speed_boost": True},
+    ],
+)
+def test_what_may_be_valid_is_accepted(api: Api, fields: dict[str, Any]) -> None:
+    assert api.post(**fields).status_code == 200
+
+
+def test_options_are_echoed(api: Api) -> None:
+    options = {"min_speakers_expected": 1, "max_speakers_expected": 4}
+    assert api.transcribe(speaker_labels=True, speaker_options=options)["speaker_options"] == options
+    assert "speaker_options" not in api.transcribe()
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.emulator_api import AUDIO, send_request
+from tests.support.emulator_api import AUDIO, Api, error_of, send_request
 from tests.support.emulator_command import Start, ready
 from tests.support.processes import until
 
@@ -67,6 +67,19 @@ def test_two_regions_with_faults_and_job_times(start: Start) -> None:
     assert reads == ["processing", "completed"]
 
 
+def test_speakers_and_retention(start: Start) -> None:
+    process = start(
+        "--engine", "scripted", "--port", "0", "--speakers", "3", "--retention", "0.5", "--expired", "unknown"
+    )  # fmt: skip
+    url = ready(process)[1]["us"]
+    with requests.Session() as session:
+        api = Api(url, "emulator-key", session)
+        done = api.transcribe(speaker_labels=True)
+        assert {turn["speaker"] for turn in done["utterances"]} == set("ABC")
+        api.call("POST", "/_emulator/clock", json={"advance": 12 * 3_600 + 1})
+        assert error_of(api.get(f"/v2/transcript/{done['id']}"))[0] == 400
+
+
 def test_without_a_model_it_says_what_to_install(start: Start, tmp_path: Path) -> None:
     process = start("--port", "0", "--model", str(tmp_path / "nothing"))
     output, errors = process.communicate(timeout=60)
@@ -74,7 +87,15 @@ def test_without_a_model_it_says_what_to_install(start: Start, tmp_path: Path) -
     assert "pip install 'airflow-provider-assemblyai[emulator]'" in errors
 
 
-@pytest.mark.parametrize("arguments", [("--fault", "flood"), ("--engine", "scripted", "--host", "192.0.2.1")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--fault", "flood"),
+        ("--engine", "scripted", "--host", "192.0.2.1"),
+        ("--engine", "scripted", "--retention", "-1"),
+        ("--engine", "scripted", "--speakers", "0"),
+    ],
+)
 def test_a_wrong_argument_ends_it_before_it_serves(start: Start, arguments: tuple[str, ...]) -> None:
     process = start("--port", "0", *arguments)
     output, errors = process.communicate(timeout=60)

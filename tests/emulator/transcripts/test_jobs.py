@@ -225,6 +225,198 @@ def test_speakers_and_channels(api: Api) -> None:
     assert " ".join(turn["text"] for turn in split["utterances"]) == split["text"]
 
 
+LONG = "Good morning. Hello there. How are you? Fine, thanks. And you? Me too."
+
+
+def speakers(done: dict[str, Any]) -> list[str]:
+    return [turn["speaker"] for turn in done["utterances"]]
+
+
+@pytest.mark.parametrize(
+    ("option", "fields", "expected"),
+    [
+        ("", {}, "A"),
+        ("speakers:2", {}, "ABABAB"),
+        ("speakers:3", {}, "ABCABC"),
+        ("", {"speakers_expected": 2}, "ABABAB"),
+        ("speakers:4", {"speakers_expected": 2}, "ABABAB"),
+        ("", {"speaker_options": {"min_speakers_expected": 3}}, "ABCABC"),
+        ("speakers:4", {"speaker_options": {"max_speakers_expected": 2}}, "ABABAB"),
+        (
+            "speakers:2",
+            {"speaker_options": {"min_speakers_expected": 1, "max_speakers_expected": 5}},
+            "ABABAB",
+        ),
+    ],
+)
+def test_speakers_take_turns_by_utterance(
+    api: Api, emulator: Emulator, option: str, fields: dict[str, Any], expected: str
+) -> None:
+    emulator.set_transcript(LONG)
+    done = api.transcribe(f"{URL}{option}", speaker_labels=True, **fields)
+    assert "".join(speakers(done)) == expected
+    assert done["text"] == " ".join(turn["text"] for turn in done["utterances"]) == LONG
+    assert [word["speaker"] for word in done["words"]] == [
+        word["speaker"] for turn in done["utterances"] for word in turn["words"]
+    ]
+    sentences = api.get(f"/v2/transcript/{done['id']}/sentences").json()["sentences"]
+    assert "".join(sentence["speaker"] for sentence in sentences) == expected.ljust(6, "A")
+    assert done == {**api.transcribe(f"{URL}{option}", speaker_labels=True, **fields), "id": done["id"]}
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(119, 40), (600, 10), (700, 30)])
+def test_the_length_of_the_audio_limits_the_speakers(api: Api, seconds: int, most: int) -> None:
+    done = api.transcribe(f"{URL}speakers:40,duration:{seconds}", speaker_labels=True)
+    turns = len(done["utterances"])
+    assert len(set(speakers(done))) == min(most, turns)
+    assert (turns > most) == (seconds > 119)
+
+
+def test_every_recording_of_an_emulator_can_have_more_speakers() -> None:
+    from requests import Session
+
+    with serve(speakers=3) as emulator, Session() as session:
+        api = Api(emulator.url, emulator.api_key, session)
+        assert set(speakers(api.transcribe(speaker_labels=True))) == set("ABC")
+        assert set(speakers(api.transcribe(f"{URL}speakers:1", speaker_labels=True))) == {"A"}
+        both = api.transcribe(speaker_labels=True, multichannel=True)
+        assert set(speakers(both)) == {"1A", "1B", "1C", "2A", "2B", "2C"}
+        assert "speaker" not in (api.transcribe()["utterances"] or [{}])[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "options", "threshold", "code", "confidence"),
+    [
+        ("", {}, None, "en_us", 0.9868),
+        ("language:es", {}, None, "es", 0.9868),
+        ("language:es,language_confidence:0.4", {}, None, "es", 0.4),
+        # The language is one of those that are expected.
+        ("language:es", {"expected_languages": ["en", "es"]}, None, "es", 0.9868),
+        ("", {"expected_languages": ["en_uk", "es"]}, None, "en_us", 0.9868),
+        ("language:es", {"expected_languages": ["fr", "de"]}, None, "fr", 0.0132),
+        ("language:es", {"expected_languages": ["fr", "de"], "fallback_language": "de"}, None, "de", 0.0132),
+        ("language:es", {"expected_languages": ["all"], "fallback_language": "de"}, None, "es", 0.9868),
+        # It is less certain than it must be.
+        ("language_confidence:0.3", {"on_low_language_confidence": "fallback"}, 0.5, "en_us", 0.3),
+        (
+            "language_confidence:0.3",
+            {"on_low_language_confidence": "fallback", "fallback_language": "fr"},
+            0.5,
+            "fr",
+            0.3,
+        ),
+        ("language_confidence:0.6", {"on_low_language_confidence": "error"}, 0.5, "en_us", 0.6),
+        # Nothing is said.
+        ("speech:0", {"on_no_speech_detected": "fallback"}, None, "en_us", 0.0),
+        ("speech:0", {"on_no_speech_detected": "fallback", "fallback_language": "fr"}, None, "fr", 0.0),
+        ("speech:0", {"on_no_speech_detected": "fallback", "expected_languages": ["de"]}, 0.9, "de", 0.0),
+        ("language:de", {"swiss_german": True}, None, "de_ch", 0.9868),
+    ],
+)
+def test_the_language_that_is_detected(
+    api: Api, option: str, options: dict[str, Any], threshold: float | None, code: str, confidence: float
+) -> None:
+    done = api.transcribe(
+        f"{URL}{option}",
+        language_detection=True,
+        language_detection_options=options,
+        language_confidence_threshold=threshold,
+    )
+    assert (done["status"], done["language_code"], done["language_confidence"]) == (
+        "completed",
+        code,
+        confidence,
+    )
+    assert (done["text"] == "") == ("speech:0" in option)
+
+
+@pytest.mark.parametrize(
+    ("option", "fields", "error"),
+    [
+        (
+            "language:es,language_confidence:0.4",
+            {"language_confidence_threshold": 0.5},
+            "detected language 'es', confidence 0.4000, is below the requested confidence threshold value of '0.5'",
+        ),
+        (
+            "",
+            {
+                "language_confidence_threshold": 0.5,
+                "language_detection_options": {
+                    "expected_languages": ["fr"],
+                    "on_low_language_confidence": "error",
+                },
+            },
+            "detected language 'fr', confidence 0.0132, is below the requested confidence threshold value of '0.5'",
+        ),
+        ("speech:0", {}, "language_detection cannot be performed on files with no spoken audio"),
+        (
+            "speech:0",
+            {"language_detection_options": {"on_no_speech_detected": "error"}},
+            "language_detection cannot be performed on files with no spoken audio",
+        ),
+        (
+            "speech:0.4",
+            {"speech_threshold": 0.5},
+            "Audio speech threshold 0.4000 is below the requested speech threshold value 0.5",
+        ),
+    ],
+)
+def test_a_job_that_ends_because_of_its_language(
+    api: Api, emulator: Emulator, option: str, fields: dict[str, Any], error: str
+) -> None:
+    failed = api.transcribe(f"{URL}{option}", language_detection=True, **fields)
+    assert (failed["status"], failed["error"], failed["text"]) == ("error", error, None)
+    assert emulator.counters()["billed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "options", "code", "languages"),
+    [
+        ("", {}, "en_us", {"en": 0.9868, "es": 0.0132}),
+        ("language_confidence:0.6", {}, "es", {"en": 0.6, "es": 0.4}),
+        ("language_confidence:0.6", {"expected_languages": ["en", "de"]}, "de", {"en": 0.6, "de": 0.4}),
+        ("language:es,language_confidence:0.4", {}, "es", {"es": 0.4, "en": 0.6}),
+        (
+            "language:es,language_confidence:0.4",
+            {"code_switching_confidence_threshold": 0.5},
+            "en_us",
+            {"es": 0.4, "en": 0.6},
+        ),
+        ("", {"code_switching_confidence_threshold": 0}, "es", {"en": 0.9868, "es": 0.0132}),
+    ],
+)
+def test_code_switching_tells_both_languages(
+    api: Api, option: str, options: dict[str, Any], code: str, languages: dict[str, float]
+) -> None:
+    done = api.transcribe(
+        f"{URL}{option}",
+        language_detection=True,
+        language_detection_options={"code_switching": True, **options},
+    )
+    assert done["language_code"] == code
+    assert done["language_codes"] == list(languages)
+    assert done["language_detection_results"] == {
+        "code_switching_languages": [
+            {"language_code": name, "confidence": confidence} for name, confidence in languages.items()
+        ]
+    }
+
+
+def test_speech_can_be_a_part_of_the_audio(api: Api) -> None:
+    whole, part, none = (api.transcribe(f"{URL}duration:60,speech:{share}") for share in ("1", "0.5", "0"))
+    assert part["words"] == [word for word in whole["words"] if word["end"] <= 30_000]
+    assert (none["status"], none["text"], none["audio_duration"]) == ("completed", "", 60)
+
+
+@pytest.mark.parametrize(
+    "word", ["speakers:0", "speakers:two", "speech:2", "language:xx", "language_confidence:-1", "speech:"]
+)
+def test_an_option_of_the_wrong_kind_is_refused(api: Api, word: str) -> None:
+    status, text = error_of(api.post(f"{URL}{word}"))
+    assert (status, text.startswith(f"emulator option not understood: {word} (")) == (400, True)
+
+
 def test_detection_can_be_asked_to_be_more_certain(api: Api) -> None:
     sure = api.transcribe(language_detection=True, language_confidence_threshold=0.5)
     assert (sure["language_code"], sure["language_confidence"]) == ("en_us", 0.9868)

@@ -124,7 +124,9 @@ def test_a_client_error_ends_it(api: Api, emulator: Emulator, receiver: Receiver
 
 
 def test_redacted_audio_makes_a_second_call(api: Api, receiver: Receiver) -> None:
-    transcript_id = api.submit(webhook_url=receiver.url, redact_pii=True, redact_pii_audio=True)
+    transcript_id = api.submit(
+        webhook_url=receiver.url, redact_pii=True, redact_pii_audio=True, redact_pii_audio_quality="wav"
+    )
     calls = [receiver.next()[2] for _ in range(2)]
     assert {"transcript_id": transcript_id, "status": "completed"} in calls
     second = next(call for call in calls if "redacted_audio_url" in call)
