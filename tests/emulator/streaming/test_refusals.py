@@ -140,7 +140,7 @@ def test_a_pause_is_no_credit_for_a_burst(emulator: Emulator) -> None:
     for frames, end in ((19, "Termination"), (80, "Error")):
         emulator.reset()
         emulator.set_speed(0.1)
-        emulator.set_streaming_limits(audio_lead_seconds=20)
+        emulator.set_streaming_limits(look_ahead=20)
         stream = Stream(emulator).send_audio(FRAME * 10)
         eventually(lambda: emulator.sessions()[0]["audio_seconds"] == 1)
         emulator.advance(60)
