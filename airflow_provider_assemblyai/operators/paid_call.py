@@ -33,7 +33,7 @@ from airflow_provider_assemblyai.api.errors import (
     ResponseUnusable,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.regions import named_region
+from airflow_provider_assemblyai.api.regions import check_data_stays, named_region
 from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_too_much, backoff, bound_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize, storable
 from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
@@ -239,6 +239,7 @@ class PaidCallOperator(AssemblyAIOperator):
             transcript_id, region = resolve_transcript(self.transcript_id, region)
         hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._control.pause)
         model, body = self._build_request(context, hook, transcript_id)
+        check_data_stays(hook.client.hosts, body)
         outputs = named = None
         if self.output_path is not None:
             name = f"{transcript_id}.{self.task_id}" if transcript_id else self.task_id

@@ -163,7 +163,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         _reader(_LANGUAGES, _to_json), "the first is the language of turns, with `language_detection`"
     ),
     "language_detection": Parameter(_BOOLEAN, "turns have a language"),
-    "speaker_labels": Parameter(_BOOLEAN, "turns have speakers, in rotation"),
+    "speaker_labels": Parameter(_BOOLEAN, "turns have speakers, in rotation; always `A` with `--engine whisper`"),
     "max_speakers": Parameter(_integer(1, 10), "how many take turns (default 2)"),
     "speaker_labels_revision_interval_ms": Parameter(
         _integer(120_000, 1 << 31), "short turns are `PENDING` until a `SpeakerRevision`"

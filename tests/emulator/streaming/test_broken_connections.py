@@ -147,7 +147,7 @@ def test_a_termination_that_states_other_audio(emulator: Emulator) -> None:
 
 def test_a_stall_holds_everything_up_but_nothing_is_lost_or_too_fast(emulator: Emulator) -> None:
     emulator.fault("stream_stall", after=0.1, seconds=500)
-    emulator.set_streaming_limits(record_audio=True)
+    emulator.set_streaming_limits(record_audio=True, look_ahead="strict")
     stream = Stream(emulator)
     session = stream.session_id
     sound = bytes(range(256)) * 500  # 4 s: more than a burst may be
