@@ -108,7 +108,6 @@ class AssemblyAILLMHook(PydanticAIHook):
             settings=ModelSettings(max_tokens=MAX_TOKENS),
         )
 
-
     def _check_chain(self, primary: str) -> None:
         """Raise if this connection is the fallback of one whose data stays in another region."""
         if self.get_connection(primary).conn_type != self.conn_type:

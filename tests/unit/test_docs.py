@@ -102,7 +102,9 @@ def test_every_field_of_a_connection_is_in_a_table() -> None:
     for connection in get_provider_info()["connection-types"]:
         page = pages[connection["connection-type"]]
         for name, field in connection["conn-fields"].items():
-            row = next((line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line), "")
+            row = next(
+                (line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line), ""
+            )
             assert field["label"] in row, name
 
 

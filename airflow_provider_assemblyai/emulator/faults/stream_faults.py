@@ -23,6 +23,7 @@ from typing import Any
 from airflow_provider_assemblyai.emulator.core.options import read_text
 from airflow_provider_assemblyai.emulator.faults.kinds import SESSION_KINDS, SessionFault, find_kind
 
+
 def too_fast(received: float, elapsed: float) -> str:
     """The service's text for audio that is too far ahead of real time.
 

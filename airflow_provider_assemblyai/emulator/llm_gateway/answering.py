@@ -45,7 +45,9 @@ class ModelOutput:
         """The same with text and arguments that are JSON; ``None`` if that cannot be."""
         content = self.content and repair(self.content)
         calls = [
-            replace(call, arguments=repair(call.arguments) if isinstance(call.arguments, str) else call.arguments)
+            replace(
+                call, arguments=repair(call.arguments) if isinstance(call.arguments, str) else call.arguments
+            )
             for call in self.tool_calls
         ]
         if (self.content and content is None) or any(call.arguments is None for call in calls):

@@ -12,7 +12,12 @@ from typing import Any
 
 from airflow_provider_assemblyai.emulator.core import llm_errors as errors
 from airflow_provider_assemblyai.emulator.core.clock import Clock
-from airflow_provider_assemblyai.emulator.core.llm_errors import AnswerUnusable, GatewayError, invalid, refusal
+from airflow_provider_assemblyai.emulator.core.llm_errors import (
+    AnswerUnusable,
+    GatewayError,
+    invalid,
+    refusal,
+)
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
 from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
     FINISH_REASONS,
@@ -292,9 +297,7 @@ class Gateway:
         if llm_status < 400:
             cached = self._prompt_cache.use(project, request, output.input_tokens, now)
             region = request.fields.get("model_region", self.region)
-            self.usage.answered(
-                request.model, output.input_tokens, output.output_tokens, region, cached.read
-            )
+            self.usage.answered(request.model, output.input_tokens, output.output_tokens, region, cached.read)
             if request.fields.get("post_processing_steps"):
                 repaired = output.with_repaired_json()
                 if repaired is None:

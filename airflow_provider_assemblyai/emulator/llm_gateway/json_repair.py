@@ -27,7 +27,7 @@ def repair(text: str) -> str | None:
     text = fenced[1] if fenced else text
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         starts = [at for at in (text.find("{"), text.find("[")) if at >= 0]
         if not starts:
             return None

@@ -161,7 +161,9 @@ MODELS = (
     _gemini("gemini-2.5-flash-lite", 0.1, 0.4),
     _qwen("qwen3-next-80b-a3b", 0.15, 1.2),
     _qwen("qwen3-32B", 0.15, 0.6),
-    Model("qwen3.5-4b-32k-fast", 0.02, 0.1, "qwen", 32_768, 8_192, tools=False, reasoning=False, null_lists=True),
+    Model(
+        "qwen3.5-4b-32k-fast", 0.02, 0.1, "qwen", 32_768, 8_192, tools=False, reasoning=False, null_lists=True
+    ),
 )
 
 

@@ -49,9 +49,7 @@ def _is_positive(value: Any) -> bool:
     return types.SECONDS.accepts(value) and bool(value > 0)
 
 
-CACHE_CONTROL = types.OptionType(
-    '{"type": "ephemeral"}, perhaps with a "ttl" of 5m or 1h', _is_cache_control
-)
+CACHE_CONTROL = types.OptionType('{"type": "ephemeral"}, perhaps with a "ttl" of 5m or 1h', _is_cache_control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,9 @@ FIELDS: Mapping[str, Field] = {
         "models of Claude, here or in a message: cached tokens in `usage` when the same beginning comes again",
         CACHE_CONTROL,
     ),
-    "prompt_cache_key": Field("models of OpenAI: only calls with the same key share cached tokens", types.TEXT),
+    "prompt_cache_key": Field(
+        "models of OpenAI: only calls with the same key share cached tokens", types.TEXT
+    ),
     "prompt_cache_retention": Field("models of OpenAI: `24h` keeps them longer", types.TEXT),
 }
 
@@ -133,7 +133,9 @@ def tool_choice_problem(choice: Any, tools: Any) -> str | None:
     """
     if choice in ("none", "auto"):
         return None
-    function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    function = (
+        choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    )
     name = function.get("name") if isinstance(function, dict) else None
     names = [
         tool["function"].get("name")

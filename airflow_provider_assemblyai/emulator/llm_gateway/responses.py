@@ -90,9 +90,7 @@ def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": value}}
 
 
-def _usage(
-    request: ChatRequest, output: ModelOutput, names: str, cached: CachedTokens = CachedTokens()
-) -> dict[str, Any]:
+def _usage(request: ChatRequest, output: ModelOutput, names: str, cached: CachedTokens) -> dict[str, Any]:
     usage: dict[str, Any] = {}
     if names in ("both", "input"):
         usage.update(input_tokens=output.input_tokens, output_tokens=output.output_tokens)
@@ -163,5 +161,5 @@ def _chunks(
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
     yield chunk({}, request.model.finish_reason(output.finish_reason))
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    usage = _usage(request, output, "prompt")
+    usage = _usage(request, output, "prompt", CachedTokens())
     yield {**head, "choices": [], "usage": {name: usage[name] for name in names}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -153,7 +153,9 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "max_turn_silence": _changeable(_silence, "silence that ends a turn in the middle of a sentence"),
     "vad_threshold": _changeable(_FRACTION, f"{_WHISPER}: what is speech"),
-    "interruption_delay": _changeable(_integer(0, 1000), "speech before the first partial turn (newer models)"),
+    "interruption_delay": _changeable(
+        _integer(0, 1000), "speech before the first partial turn (newer models)"
+    ),
     "turn_left_pad_ms": _changeable(_integer(0, 1 << 31), CHECKED),
     "prompt": _changeable(_short_text(1750), f"{_WHISPER}: helps to recognize words"),
     "agent_context": _changeable(_short_text(1750), f"{_WHISPER}: helps to recognize words"),
@@ -163,7 +165,9 @@ PARAMETERS: Mapping[str, Parameter] = {
         _reader(_LANGUAGES, _to_json), "the first is the language of turns, with `language_detection`"
     ),
     "language_detection": Parameter(_BOOLEAN, "turns have a language"),
-    "speaker_labels": Parameter(_BOOLEAN, "turns have speakers, in rotation; always `A` with `--engine whisper`"),
+    "speaker_labels": Parameter(
+        _BOOLEAN, "turns have speakers, in rotation; always `A` with `--engine whisper`"
+    ),
     "max_speakers": Parameter(_integer(1, 10), "how many take turns (default 2)"),
     "speaker_labels_revision_interval_ms": Parameter(
         _integer(120_000, 1 << 31), "short turns are `PENDING` until a `SpeakerRevision`"

@@ -20,7 +20,9 @@ CLAUDE, GPT, GEMINI = "claude-sonnet-4-6", "gpt-5", "gemini-2.5-pro"
 #: More than the tokens from which on prompts are cached.
 LONG = "The parcel is late. " * 300
 NAMED = {"type": "function", "function": {"name": "two"}}
-CHOICE = 'tool_choice must be none, auto, or {"type": "function", "function": {"name": ...}} of one of the tools'
+CHOICE = (
+    'tool_choice must be none, auto, or {"type": "function", "function": {"name": ...}} of one of the tools'
+)
 
 
 def test_the_reference_is_complete() -> None:
@@ -29,10 +31,17 @@ def test_the_reference_is_complete() -> None:
 
 
 WRONG: list[tuple[str, Any, str]] = [
-    *(("tool_choice", wrong, CHOICE) for wrong in ("required", "two", 5, {"type": "function"}, {"function": {}})),
+    *(
+        ("tool_choice", wrong, CHOICE)
+        for wrong in ("required", "two", 5, {"type": "function"}, {"function": {}})
+    ),
     ("tool_choice", {**NAMED, "function": {"name": "three"}}, CHOICE),
     *(
-        ("reasoning", wrong, "reasoning must be an object with an effort of low, medium or high, or max_tokens of 1 or more")
+        (
+            "reasoning",
+            wrong,
+            "reasoning must be an object with an effort of low, medium or high, or max_tokens of 1 or more",
+        )
         for wrong in ("low", {"effort": "huge"}, {"max_tokens": 0}, {"max_tokens": True}, [])
     ),
     *(
@@ -43,7 +52,11 @@ WRONG: list[tuple[str, Any, str]] = [
     *(("fail_fast", wrong, "fail_fast must be true or false") for wrong in (1, "true")),
     *(("max_timeout", wrong, "max_timeout must be a number above 0") for wrong in (0, -1, "5", True)),
     *(
-        ("cache_control", wrong, 'cache_control must be {"type": "ephemeral"}, perhaps with a "ttl" of 5m or 1h')
+        (
+            "cache_control",
+            wrong,
+            'cache_control must be {"type": "ephemeral"}, perhaps with a "ttl" of 5m or 1h',
+        )
         for wrong in ("ephemeral", {"type": "lasting"}, {"type": "ephemeral", "ttl": "1d"}, {})
     ),
     ("prompt_cache_key", 5, "prompt_cache_key must be a text"),
@@ -192,7 +205,7 @@ def test_what_is_cached_is_forgotten(
 
 
 def test_a_mark_on_the_request_or_on_a_part(api: Api) -> None:
-    part = {"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}
+    part = {"type": "text", "text": f"Now: {LONG}", "cache_control": {"type": "ephemeral"}}
     for fields in (
         {"prompt": LONG, "cache_control": {"type": "ephemeral"}},
         {"messages": [{"role": "user", "content": [part]}, question()]},
@@ -205,7 +218,8 @@ def test_a_mark_on_the_request_or_on_a_part(api: Api) -> None:
 @pytest.mark.parametrize("model", [GPT, GEMINI])
 def test_others_cache_by_themselves(api: Api, model: str) -> None:
     first, again, longer = (
-        completion(api, model, messages=[question(LONG), question(text)]) for text in ("Why?", "Why?", "When?")
+        completion(api, model, messages=[question(LONG), question(text)])
+        for text in ("Why?", "Why?", "When?")
     )
     assert cached(first) == 0
     assert cached(again) == again["usage"]["prompt_tokens"]
@@ -270,11 +284,14 @@ REPAIR = {"post_processing_steps": [{"type": "json-repair"}]}
         ('{"name": "John"', {"name": "John"}),
         ('{"names": ["John", "Ja', {"names": ["John", "Ja"]}),
         ("{'name': 'John', \"age\": 3}", {"name": "John", "age": 3}),
-        ('{name: John, "tall": True, "pet": None, "of": -1.5e3}', {"name": "John", "tall": True, "pet": None, "of": -1500}),
+        (
+            '{name: John, "tall": True, "pet": None, "of": -1.5e3}',
+            {"name": "John", "tall": True, "pet": None, "of": -1500},
+        ),
         ('Here it is:\n```json\n{"a": [1, 2,]}\n```\nAnything else?', {"a": [1, 2]}),
         ('```json\n{"a": 1}\n```', {"a": 1}),
         ('Sure: {"a": "b \\"c\\" \\n \\u00e4", "d":}', {"a": 'b "c" \n ä', "d": None}),
-        ('{"a" 1 "b": {"c": [[], {}]]}', {"a": 1, "b": {"c": [[], {}]}}),
+        ('{"a": 1 "b": {"c": [[], {}]]}', {"a": 1, "b": {"c": [[], {}]}}),
         ("[1 2 3", [1, 2, 3]),
         ("[]", []),
     ],
@@ -299,7 +316,9 @@ def test_answers_and_arguments_are_repaired(api: Api, emulator: Emulator) -> Non
     (call,) = completion(api, **REPAIR)["choices"][0]["message"]["tool_calls"]
     assert json.loads(call["function"]["arguments"]) == {"at": 1}
     emulator.set_llm_answers()
-    schema = json_schema({"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]})
+    schema = json_schema(
+        {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
+    )
     cut = completion(api, response_format=schema, max_tokens=6, **REPAIR)
     assert cut["choices"][0]["finish_reason"] == "length"
     assert isinstance(json.loads(text_of(cut)), dict)

@@ -105,7 +105,8 @@ def test_a_parameter_changes_the_session_or_not(emulator: Emulator, name: str) -
 @pytest.mark.parametrize("name", ENGINE)
 def test_a_parameter_for_the_other_engine_is_in_its_options(name: str) -> None:
     without, with_it = (
-        read_query(query).recognition_options(None, marked_audio=False) for query in ({}, {name: ENGINE[name]})
+        read_query(query).recognition_options(None, marked_audio=False)
+        for query in ({}, {name: ENGINE[name]})
     )
     assert without != with_it
     assert "whisper" in PARAMETERS[name].effect

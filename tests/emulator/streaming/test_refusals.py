@@ -116,7 +116,9 @@ def test_3006_for_a_parameter_out_of_range(emulator: Emulator, name: str, value:
     assert emulator.counters()["streaming"]["opened"] == 0
 
 
-@pytest.mark.parametrize("model", ["universal-streaming-english", "universal-streaming-multilingual", "whisper-rt"])
+@pytest.mark.parametrize(
+    "model", ["universal-streaming-english", "universal-streaming-multilingual", "whisper-rt"]
+)
 def test_3006_for_a_mode_of_a_model_that_has_none(emulator: Emulator, model: str) -> None:
     code, text, _ = Stream(emulator, speech_model=model, mode="balanced").error()
     assert (code, text) == (3006, f"Invalid parameter mode: {model} has no modes")

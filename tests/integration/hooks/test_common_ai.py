@@ -225,7 +225,7 @@ def test_a_chain_does_not_lead_out_of_the_eu(
     spare = {**connection, "extra": {"model": "gpt-5"}}
     monkeypatch.setenv("AIRFLOW_CONN_SPARE", json.dumps(spare))
     in_the_eu(connection, monkeypatch, fallback_conn_ids=["spare"])
-    with pytest.raises(AirflowFailException, match="to region 'us'.*allow_data_outside_region"):
+    with pytest.raises(AirflowFailException, match=r"to region 'us'.*allow_data_outside_region"):
         ask()
     assert emulator.requests == []
     in_the_eu(connection, monkeypatch, fallback_conn_ids=["spare"], allow_data_outside_region=True)

@@ -109,7 +109,12 @@ def test_the_connection_can_allow_it(
     connect(allow_data_outside_region=allowed)
     assert ask(extra_body=GLOBAL, fallbacks=[ELSEWHERE])(context, tmp_path) == "The fox is here."
     assert AssemblyAIHook(region="us").send(llm_gateway.chat({"model": MODEL, "prompt": "x"})).text
-    connect(allow_data_outside_region=allowed, streaming_edge=True, host=None)
+
+
+def test_the_connection_can_allow_edge_routing(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"region": "eu", "streaming_edge": True, "allow_data_outside_region": True}
+    connection = {"conn_type": "assemblyai", "password": "a-key", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
     hosts = AssemblyAIHook().client.hosts
     assert (hosts.speech, hosts.streaming, hosts.token) == (
         "https://api.eu.assemblyai.com",
@@ -182,7 +187,14 @@ def test_a_null_and_the_own_region_take_nothing_out() -> None:
 
 @pytest.mark.parametrize(
     ("region", "home", "kept"),
-    [("eu", None, "eu"), (None, "eu", "eu"), ("us", "eu", "eu"), ("eu", "us", "eu"), ("us", None, None), (None, None, None)],
+    [
+        ("eu", None, "eu"),
+        (None, "eu", "eu"),
+        ("us", "eu", "eu"),
+        ("eu", "us", "eu"),
+        ("us", None, None),
+        (None, None, None),
+    ],
 )
 def test_which_region_keeps_its_data(region: str | None, home: str | None, kept: str | None) -> None:
     assert hosts_for(region, home=home).keep_in == kept

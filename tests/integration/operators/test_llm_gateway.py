@@ -517,7 +517,10 @@ class Unschematic(BaseModel):
         ("tool_choice must be .*not dict", {"tool_choice": {"type": "function"}, "tools": TOOLS}),
         ("tool_choice must be .*not list", {"tool_choice": ["auto"], "tools": TOOLS}),
         ("tool_choice must be .*not True", {"tool_choice": True, "tools": TOOLS}),
-        ("tool_choice cannot be sent", {"tool_choice": {**function_named("weather"), "a": b"x"}, "tools": TOOLS}),
+        (
+            "tool_choice cannot be sent",
+            {"tool_choice": {**function_named("weather"), "a": b"x"}, "tools": TOOLS},
+        ),
         ("extra_body must not hold 'tool_choice'", {"extra_body": {"tool_choice": "auto"}}),
         ("extra_body: reasoning must be an object", {"extra_body": {"reasoning": "low"}}),
         ("extra_body: post_processing_steps must be a list", {"extra_body": {"post_processing_steps": {}}}),
@@ -527,7 +530,10 @@ class Unschematic(BaseModel):
         ("extra_body: max_timeout must be a number", {"extra_body": {"max_timeout": "5"}}),
         ("extra_body: cache_control must be an object", {"extra_body": {"cache_control": "ephemeral"}}),
         ("extra_body: prompt_cache_key must be a string", {"extra_body": {"prompt_cache_key": 5}}),
-        ("extra_body: prompt_cache_retention must be a string", {"extra_body": {"prompt_cache_retention": 24}}),
+        (
+            "extra_body: prompt_cache_retention must be a string",
+            {"extra_body": {"prompt_cache_retention": 24}},
+        ),
         (r"fallbacks\[1\]: reasoning must be an object", {"fallbacks": [{}, {"reasoning": 1}]}),
         ("extra_body must not hold 'stream'", {"extra_body": {"stream": True}}),
         ("extra_body must not hold 'messages'", {"extra_body": {"messages": []}}),
