@@ -20,9 +20,7 @@ CLAUDE, GPT, GEMINI = "claude-sonnet-4-6", "gpt-5", "gemini-2.5-pro"
 #: More than the tokens from which on prompts are cached.
 LONG = "The parcel is late. " * 300
 NAMED = {"type": "function", "function": {"name": "two"}}
-CHOICE = (
-    'tool_choice must be none, auto, or {"type": "function", "function": {"name": ...}} of one of the tools'
-)
+CHOICE = 'must be none, auto, or {"type": "function", "function": {"name": ...}} of one of the tools'
 
 
 def test_the_reference_is_complete() -> None:
@@ -30,38 +28,31 @@ def test_the_reference_is_complete() -> None:
     assert rows in (ROOT / "docs/emulator.md").read_text(), "The table of fields is to be:\n" + rows
 
 
-WRONG: list[tuple[str, Any, str]] = [
-    *(
-        ("tool_choice", wrong, CHOICE)
-        for wrong in ("required", "two", 5, {"type": "function"}, {"function": {}})
+def wrong(name: str, words: str, *values: Any) -> list[tuple[str, Any, str]]:
+    return [(name, value, f"{name} {words}") for value in values]
+
+
+WRONG = [
+    *wrong("tool_choice", CHOICE, "required", "two", 5, {"type": "function"}, {"function": {}}),
+    *wrong("tool_choice", CHOICE, {**NAMED, "function": {"name": "three"}}),
+    *wrong(
+        *("reasoning", "must be an object with an effort of low, medium or high, or max_tokens of 1 or more"),
+        *("low", {"effort": "huge"}, {"max_tokens": 0}, {"max_tokens": True}, []),
     ),
-    ("tool_choice", {**NAMED, "function": {"name": "three"}}, CHOICE),
-    *(
-        (
-            "reasoning",
-            wrong,
-            "reasoning must be an object with an effort of low, medium or high, or max_tokens of 1 or more",
-        )
-        for wrong in ("low", {"effort": "huge"}, {"max_tokens": 0}, {"max_tokens": True}, [])
+    *wrong(
+        *("post_processing_steps", 'must be a list of {"type": "json-repair"}'),
+        *({"type": "json-repair"}, [{"type": "translate"}], ["json-repair"], "json-repair"),
     ),
-    *(
-        ("post_processing_steps", wrong, 'post_processing_steps must be a list of {"type": "json-repair"}')
-        for wrong in ({"type": "json-repair"}, [{"type": "translate"}], ["json-repair"], "json-repair")
+    *wrong("zero_data_retention", "must be true or false", 1, "true"),
+    *wrong("fail_fast", "must be true or false", 1, "true"),
+    *wrong("max_timeout", "must be a number above 0", 0, -1, "5", True),
+    *wrong(
+        *("cache_control", 'must be {"type": "ephemeral"}, perhaps with a "ttl" of 5m or 1h'),
+        *("ephemeral", {"type": "lasting"}, {"type": "ephemeral", "ttl": "1d"}, {}),
     ),
-    *(("zero_data_retention", wrong, "zero_data_retention must be true or false") for wrong in (1, "true")),
-    *(("fail_fast", wrong, "fail_fast must be true or false") for wrong in (1, "true")),
-    *(("max_timeout", wrong, "max_timeout must be a number above 0") for wrong in (0, -1, "5", True)),
-    *(
-        (
-            "cache_control",
-            wrong,
-            'cache_control must be {"type": "ephemeral"}, perhaps with a "ttl" of 5m or 1h',
-        )
-        for wrong in ("ephemeral", {"type": "lasting"}, {"type": "ephemeral", "ttl": "1d"}, {})
-    ),
-    ("prompt_cache_key", 5, "prompt_cache_key must be a text"),
-    ("prompt_cache_retention", 24, "prompt_cache_retention must be a text"),
-    ("model_region", "us", "model_region can only be set to global"),
+    *wrong("prompt_cache_key", "must be a text", 5),
+    *wrong("prompt_cache_retention", "must be a text", 24),
+    *wrong("model_region", "can only be set to global", "us"),
 ]
 
 
@@ -80,7 +71,8 @@ def test_a_wrong_value_is_a_400_that_names_the_field(
 
 def test_null_is_no_value(api: Api) -> None:
     names = ("reasoning", "tool_choice", "cache_control", "fail_fast", "max_timeout", "post_processing_steps")
-    assert chat(api, **dict.fromkeys(names)).status_code == 200
+    nothing: dict[str, Any] = dict.fromkeys(names)
+    assert chat(api, **nothing).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -272,7 +264,7 @@ def test_the_price_of_a_model_that_may_run_anywhere(api: Api, emulator: Emulator
 
 # JSON repair
 
-REPAIR = {"post_processing_steps": [{"type": "json-repair"}]}
+REPAIR: dict[str, Any] = {"post_processing_steps": [{"type": "json-repair"}]}
 
 
 @pytest.mark.parametrize(

@@ -130,14 +130,14 @@ def test_edge_routing_is_refused(
 ) -> None:
     connect(allow_data_outside_region=refused, streaming_edge=True)
     hook = AssemblyAIHook(region=region)
-    for use in (lambda: hook.streaming_token(60), lambda: hook.client, hook.test_connection):
-        try:
-            found = use()
-        except InvalidInput as error:
-            found = (False, str(error))
-        assert found[0] is False
-        assert "outside region 'eu'" in found[1]
-        assert "allow_data_outside_region" in found[1]
+    works, sentence = hook.test_connection()
+    assert not works
+    for use in (lambda: hook.streaming_token(60), hook.get_conn):
+        with pytest.raises(InvalidInput) as caught:
+            use()
+        assert str(caught.value) == sentence
+    assert "outside region 'eu'" in sentence
+    assert "allow_data_outside_region" in sentence
     assert eu.requests == []
 
 
