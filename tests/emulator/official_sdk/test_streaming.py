@@ -166,7 +166,7 @@ def test_a_wrong_key(emulator: Emulator, capture: Capture) -> None:
     events = capture(options_for(emulator, api_key="wrong"), parameters(), 0)
     errors = [event for event in events if isinstance(event, RealTimeError)]
     assert [error.code for error in errors] == [1008]
-    assert "key" in str(errors[0])
+    assert str(errors[0]) == "Unauthorized Connection: Missing Authorization header"
 
 
 def test_a_token(emulator: Emulator, capture: Capture) -> None:
