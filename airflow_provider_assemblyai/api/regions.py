@@ -135,7 +135,7 @@ def hosts_for(
     return replace(hosts, speech=base, gateway=base, streaming=socket, token=base, overridden=True)
 
 
-def check_data_stays(hosts: Hosts, request: Mapping[str, object]) -> None:
+def check_data_stays(hosts: Hosts, request: Mapping[str, object], *, lives_there: bool | None = None) -> None:
     """
     Return if a request leaves its data in the region that the connection keeps it in.
 
@@ -143,11 +143,14 @@ def check_data_stays(hosts: Hosts, request: Mapping[str, object]) -> None:
 
     :param hosts: that it goes to.
     :param request: its body, or the parameters of a session.
+    :param lives_there: whether it is about a transcript that is known to live where it goes; None believes one that
+        names a transcript.
     :raises InvalidInput: it does not.
     """
     if hosts.keep_in is None:
         return
-    if hosts.region != hosts.keep_in and not request.get("transcript_id"):
+    follows = bool(request.get("transcript_id")) if lives_there is None else lives_there
+    if hosts.region != hosts.keep_in and not follows:
         raise InvalidInput(
             f"This would send data to region {hosts.region!r}, and the connection keeps it in {hosts.keep_in!r}: ask in "
             f"that region, or {_ALLOW}."

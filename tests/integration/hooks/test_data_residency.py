@@ -18,6 +18,7 @@ from airflow_provider_assemblyai.decorators.llm_gateway import _LLMGatewayDecora
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from tests.support.captures import operator as capture
 
 MODEL = "claude-sonnet-4-6"
@@ -67,6 +68,16 @@ def listen(**config: Any) -> Callable[[Any, Path], Any]:
     return run
 
 
+def understand(**kwargs: Any) -> Callable[[Any, Path], Any]:
+    def run(context: Any, out: Path) -> Any:
+        features = {"translation": {"target_languages": ["es"]}}
+        return UnderstandOperator(task_id="a_task", transcript_id=ID, features=features, **kwargs).execute(
+            context
+        )
+
+    return run
+
+
 #: By what it is: something that would take data out of the EU, and what the sentence names.
 WAYS_OUT: dict[str, tuple[Callable[[Any, Path], Any], str]] = {
     "a model": (ask(extra_body=GLOBAL), "model_region='global'"),
@@ -87,6 +98,8 @@ WAYS_OUT: dict[str, tuple[Callable[[Any, Path], Any], str]] = {
         r"llm_gateway.fallbacks\[0\].model_region='global'",
     ),
     "a prompt to another region": (ask(region="us"), "to region 'us'"),
+    "a question about an id": (ask(region="us", transcript_id=ID), "to region 'us'"),
+    "features for an id": (understand(region="us"), "to region 'us'"),
 }
 
 
