@@ -204,6 +204,9 @@ class PaidCallOperator(AssemblyAIOperator):
             return self._storable(self._complete(context, request, progress))
 
     def _prepare_to_pay(self, context: Context, request: PaidRequest, progress: CallProgress) -> None:
+        # An id alone may be one of another region: only what another task returned tells.
+        lives_there = isinstance(self.transcript_id, Mapping) and bool(self.transcript_id.get("region"))
+        check_data_stays(request.hook.client.hosts, request.body, lives_there=lives_there)
         if self.on_lost_answer == "fail":
             request.state.require_no_lost_answer()
         if request.outputs is not None:
@@ -234,14 +237,11 @@ class PaidCallOperator(AssemblyAIOperator):
         """Return what the task returns, out of the file that an earlier try wrote; nothing is paid for."""
 
     def _prepare(self, context: Context) -> PaidRequest:
-        transcript_id, region, lives_there = None, named_region(self.region), False
-        if (given := self.transcript_id) is not None:
-            transcript_id, region = resolve_transcript(given, region)
-            # An id alone may be one of another region, and what is asked about it would be sent there in vain.
-            lives_there = isinstance(given, Mapping) and bool(given.get("region"))
+        transcript_id, region = None, named_region(self.region)
+        if self.transcript_id is not None:
+            transcript_id, region = resolve_transcript(self.transcript_id, region)
         hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._control.pause)
         model, body = self._build_request(context, hook, transcript_id)
-        check_data_stays(hook.client.hosts, body, lives_there=lives_there)
         outputs = named = None
         if self.output_path is not None:
             name = f"{transcript_id}.{self.task_id}" if transcript_id else self.task_id

@@ -268,10 +268,10 @@ class Gateway:
         return request
 
     async def _ask_model(self, request: ChatRequest) -> ModelOutput:
-        patience = request.fields.get("max_timeout", inf)
+        longest = request.fields.get("max_timeout", inf)
         if self.settings.seconds:
-            await self.clock.sleep(min(self.settings.seconds, patience))
-        if self.settings.seconds > patience:
+            await self.clock.sleep(min(self.settings.seconds, longest))
+        if self.settings.seconds > longest:
             raise UpstreamError(504)
         status = self._fault_option("model_error", request.model.id, "status")
         if status is not None:

@@ -81,7 +81,7 @@ FIELDS: Mapping[str, Field] = {
     "fallback_config": Field("`depth` of them; `retry` asks a model once more"),
     "transcript_id": Field("its text takes the place of `{{ transcript }}`"),
     "post_processing_steps": Field(
-        "`json-repair` mends text and tool arguments; what cannot be mended is a 500",
+        "`json-repair` repairs text and tool arguments; what cannot be repaired is a 500",
         types.OptionType(f'a list of {{"type": "{JSON_REPAIR}"}}', _are_steps),
     ),
     "reasoning": Field(

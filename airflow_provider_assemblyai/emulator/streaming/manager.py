@@ -24,7 +24,7 @@ from airflow_provider_assemblyai.emulator.transcripts.webhooks import Webhooks
 _LIMIT = types.or_null(types.integer(0), "for no limit")
 # The official page on closures writes it with another capital for 3009.
 TOO_MANY_NEW = "Unauthorized connection: Too many concurrent sessions"
-#: Seconds of audio that a service that forgives nothing would take ahead of real time.
+#: Seconds of audio ahead of real time, in the strict reading.
 _STRICT = 2.0
 _LOOK_AHEAD = types.OptionType(
     f'{types.SECONDS.words}, or "strict"', lambda value: value == "strict" or types.SECONDS.accepts(value)
