@@ -66,8 +66,8 @@ def _assemblyai_fields() -> dict[str, Any]:
         "region": _region_field("Where the audio is processed and kept. One choice switches every host."),
         "streaming_edge": _field(
             "Edge-routed streaming",
-            "US only: open streaming sessions on the nearest edge. Lower latency, but the audio may be processed in "
-            "another region.",
+            "Open streaming sessions on the nearest edge. Lower latency, but the audio may be processed in another "
+            "region: in region eu only together with the field below that allows it.",
             "boolean",
             default=False,
         ),
@@ -91,6 +91,7 @@ def _assemblyai_fields() -> dict[str, Any]:
             "boolean",
             default=False,
         ),
+        "allow_data_outside_region": _outside_field(),
     }
 
 
@@ -98,6 +99,7 @@ def _pydanticai_fields() -> dict[str, Any]:
     return {
         "model": _field("Model", "The id of a model of the LLM Gateway, such as gpt-5.", "string"),
         "region": _region_field("Where models are asked, and transcripts live."),
+        "allow_data_outside_region": _outside_field(),
         "fallback_conn_ids": _field(
             "Fallback Connections",
             "Connections of any pydanticai type to fail over to, in order.",
@@ -109,6 +111,15 @@ def _pydanticai_fields() -> dict[str, Any]:
 
 def _region_field(description: str) -> dict[str, Any]:
     return _field("Region", description, "string", enum=["us", "eu"], default="us")
+
+
+def _outside_field() -> dict[str, Any]:
+    return _field(
+        "Allow data outside the region",
+        "Region eu only: let settings such as model_region take data out of the EU. Without it they are refused.",
+        "boolean",
+        default=False,
+    )
 
 
 def _modules(room: str, *names: str) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.validation import shown
 
 #: Seconds that a model may take for its answer. An answer that is not waited for is billed, too.
 ANSWER_TIMEOUT: Final = 600.0
@@ -97,6 +98,24 @@ class Model(TypedDict, total=False):
     retirement_date: int
 
 
+class ExtraFields(TypedDict, total=False):
+    """
+    Fields of a request that :class:`LLMGatewayOperator` has no argument for, one a line.
+
+    A value of another type is refused before it is sent. Fields that are not listed are not checked.
+    """
+
+    reasoning: dict[str, Any]
+    post_processing_steps: list[dict[str, Any]]
+    model_region: str
+    zero_data_retention: bool
+    fail_fast: bool
+    max_timeout: float
+    cache_control: dict[str, Any]
+    prompt_cache_key: str
+    prompt_cache_retention: str
+
+
 class ToolCall(TypedDict):
     """A call of a tool that the model asks for; ``arguments`` is text only if it is not JSON."""
 
@@ -165,6 +184,26 @@ def chat(request: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> Call
 def models() -> Call[list[Model]]:
     """List the models of the region, with their prices. It shows models that the account may not have."""
     return Call(Product.GATEWAY, "GET", "/v1/models", read=_read_models)
+
+
+def check_tool_choice(choice: object, tools: Sequence[Mapping[str, Any]] | None) -> None:
+    """
+    Return if a model can be told to choose so among its tools.
+
+    :param choice: ``none``, ``auto``, or the service's form of one function.
+    :param tools: in the service's form.
+    :raises InvalidInput: it cannot.
+    """
+    if not tools:
+        raise InvalidInput("tool_choice needs tools: there is nothing to choose from.")
+    if isinstance(choice, str) and choice in ("none", "auto"):
+        return
+    named = _dict(choice).get("type") == "function" and _dict(_dict(choice).get("function")).get("name")
+    if not isinstance(named, str) or named not in [_dict(one.get("function")).get("name") for one in tools]:
+        raise InvalidInput(
+            "tool_choice must be 'none', 'auto', or {'type': 'function', 'function': {'name': ...}} with the name of "
+            f"one of the tools, not {shown(named or choice)}."
+        )
 
 
 # --- reading replies -------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ https://www.assemblyai.com/docs/getting-started/cloud-endpoints-and-data-residen
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 from urllib.parse import urlsplit
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
@@ -27,6 +29,7 @@ class Hosts:
     :param streaming: base URL of streaming sockets (``wss``).
     :param token: base URL that hands out temporary streaming tokens.
     :param overridden: whether the hosts came from the connection, not from the table.
+    :param keep_in: the region that data must not leave, if there is one.
     """
 
     region: str
@@ -35,6 +38,7 @@ class Hosts:
     streaming: str
     token: str
     overridden: bool = False
+    keep_in: str | None = None
 
 
 REGIONS = {
@@ -56,6 +60,12 @@ REGIONS = {
 
 #: The edge-routed streaming host may process audio in any region, so it is never the default.
 EDGE_STREAMING = "streaming.assemblyai.com"
+
+#: Where data stays, unless the connection says otherwise.
+_RESIDENT: Final = ("eu",)
+_ALLOW: Final = "set allow_data_outside_region in the connection's extra"
+#: Fields of a request that hold what the user says, and no settings.
+_CONTENT: Final = ("messages", "prompt", "tools", "response_format")
 
 
 def check_region(region: object) -> str:
@@ -88,27 +98,83 @@ def _unknown(region: object) -> InvalidInput:
 
 
 def hosts_for(
-    region: object, *, override: str | None = None, edge: bool = False, allow_insecure_http: bool = False
+    region: object,
+    *,
+    home: object = None,
+    override: str | None = None,
+    edge: bool = False,
+    allow_insecure_http: bool = False,
+    allow_data_outside_region: bool = False,
 ) -> Hosts:
     """
     Choose the hosts of all products at once.
 
-    :param region: ``us`` (default) or ``eu``.
+    :param region: ``us`` or ``eu``; by default that of the connection.
+    :param home: the connection's: ``us`` (default) or ``eu``.
     :param override: base URL that serves every product: a proxy, or the local emulator.
-    :param edge: open streaming sessions on the edge-routed host (US only).
+    :param edge: open streaming sessions on the edge-routed host, which may process audio in any region.
     :param allow_insecure_http: accept a plain ``http`` override that is not on this machine.
-    :raises InvalidInput: for an unknown region, or an override that would send the key in clear.
+    :param allow_data_outside_region: let data leave the EU, if that is the connection's region.
+    :raises InvalidInput: for an unknown region, or a setting that would send the key in clear or data out of the EU.
     """
-    hosts = REGIONS[check_region(region)]
+    home = check_region(region if home is None else home)
+    hosts = REGIONS[check_region(home if region in (None, "") else region)]
+    if not allow_data_outside_region:
+        hosts = replace(hosts, keep_in=next((one for one in (hosts.region, home) if one in _RESIDENT), None))
     if edge:
-        if hosts.region != "us":
-            raise InvalidInput("Edge-routed streaming leaves the chosen region: it needs region 'us'.")
+        if hosts.keep_in is not None:
+            raise InvalidInput(
+                f"Edge-routed streaming may process audio outside region {hosts.keep_in!r}: turn streaming_edge off, "
+                f"or {_ALLOW}."
+            )
         hosts = replace(hosts, streaming=f"wss://{EDGE_STREAMING}", token=f"https://{EDGE_STREAMING}")
     if not override:
         return hosts
     base = _check_override(override, allow_insecure_http=allow_insecure_http)
     socket = base.replace("http", "ws", 1)
-    return Hosts(hosts.region, speech=base, gateway=base, streaming=socket, token=base, overridden=True)
+    return replace(hosts, speech=base, gateway=base, streaming=socket, token=base, overridden=True)
+
+
+def check_data_stays(hosts: Hosts, request: Mapping[str, object], *, lives_there: bool | None = None) -> None:
+    """
+    Return if a request leaves its data in the region that the connection keeps it in.
+
+    A request about a transcript that lives elsewhere, which an earlier setting of the connection may have made, does.
+
+    :param hosts: that it goes to.
+    :param request: its body, or the parameters of a session.
+    :param lives_there: whether it is about a transcript that is known to live where it goes; None believes one that
+        names a transcript.
+    :raises InvalidInput: it does not.
+    """
+    if hosts.keep_in is None:
+        return
+    follows = bool(request.get("transcript_id")) if lives_there is None else lives_there
+    if hosts.region != hosts.keep_in and not follows:
+        raise InvalidInput(
+            f"This would send data to region {hosts.region!r}, and the connection keeps it in {hosts.keep_in!r}: ask in "
+            f"that region, or {_ALLOW}."
+        )
+    for place, region in _model_regions(request):
+        if region is not None and str(region).strip().lower() != hosts.keep_in:
+            raise InvalidInput(
+                f"{place}={shown(region)} lets a model outside region {hosts.keep_in!r} see the data, and the connection "
+                f"keeps it there: leave {place} out, or {_ALLOW}."
+            )
+
+
+def _model_regions(value: object, place: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every ``model_region`` in the settings of a request: its own, of its fallbacks, of models of a stream."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            inner = f"{place}.{name}" if place else str(name)
+            if name == "model_region":
+                yield inner, part
+            elif name not in _CONTENT:
+                yield from _model_regions(part, inner)
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from _model_regions(part, f"{place}[{number}]")
 
 
 def is_official(host: object) -> bool:

@@ -98,6 +98,11 @@ class StreamingConfig(TypedDict, total=False):
     session_heartbeat: bool
     acknowledge_silence: bool
     customer_support_audio_capture: bool
+    # Deprecated names, which the service still takes.
+    language: str
+    min_end_of_turn_silence_when_confident: int
+    noise_suppression_model: str
+    noise_suppression_threshold: float
 
 
 class Turn(TypedDict, total=False):

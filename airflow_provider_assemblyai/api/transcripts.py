@@ -210,6 +210,7 @@ def list_page(
     created_on: str | None = None,
     before_id: str | None = None,
     after_id: str | None = None,
+    throttled_only: bool | None = None,
 ) -> Call[Page]:
     """
     Read a page of the account's transcripts of the last 90 days, newest first.
@@ -221,6 +222,7 @@ def list_page(
     :param created_on: only rows of this day, ``YYYY-MM-DD``.
     :param before_id: only rows older than this transcript.
     :param after_id: only rows newer than this transcript.
+    :param throttled_only: only rows that had to wait; deprecated by the service.
     """
 
     def older(page: Page) -> Call[Page] | None:
@@ -235,7 +237,12 @@ def list_page(
             # Not the end: a look-up would take it for a job that is not there.
             raise UnexpectedReply("the link to older transcripts cannot be read.") from None
         return list_page(
-            limit=limit, status=status, created_on=created_on, before_id=oldest, after_id=after_id
+            limit=limit,
+            status=status,
+            created_on=created_on,
+            before_id=oldest,
+            after_id=after_id,
+            throttled_only=throttled_only,
         )
 
     query: dict[str, str | int | None] = {
@@ -244,6 +251,7 @@ def list_page(
         "created_on": created_on,
         "before_id": before_id,
         "after_id": after_id,
+        "throttled_only": None if throttled_only is None else str(throttled_only).lower(),
     }
     return Call(Product.SPEECH, "GET", "/v2/transcript", read=_page, query=query, follow=older)
 

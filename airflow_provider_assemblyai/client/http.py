@@ -36,7 +36,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.regions import Hosts, is_loopback
+from airflow_provider_assemblyai.api.regions import Hosts, check_data_stays, is_loopback
 from airflow_provider_assemblyai.api.retry_rules import backoff, may_repeat
 from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
 from airflow_provider_assemblyai.client.body import ACCEPT_ENCODING, BrokenBody, Decoder, ReceivedBody
@@ -118,6 +118,11 @@ class _BaseClient:
             Product.TOKEN: self.hosts.token,
         }[call.product]
         return base + call.path
+
+    def _check_data_stays(self, call: Call[Any]) -> None:
+        """Raise if a call takes data out of the region that the connection keeps it in; reading takes none."""
+        if call.method == "POST" or call.product is Product.TOKEN:
+            check_data_stays(self.hosts, call.json or {})
 
     def _authorize(self, request: Any) -> Any:
         """Send the raw key. As ``auth`` and not as a header, because a ``.netrc`` file would replace that."""
@@ -245,10 +250,12 @@ class Client(_BaseClient):
         :param before: run directly before every attempt is sent, once the connection is made; what it raises
             ends the call, and the service has not got it.
         :param deadline: of this call, if not the client's; seconds since the epoch.
+        :raises InvalidInput: it would take data out of the region that the connection keeps it in.
         :raises TransportError: no answer; ``sent`` tells whether the request may have arrived.
         :raises ApiError: the service refused; see ``retryable``.
         :raises UnexpectedReply: the answer cannot be read.
         """
+        self._check_data_stays(call)
         end = self._end(deadline)
         for attempt in Retrying(sleep=self.pause, **self._retry_policy(call, end)):
             with attempt:
@@ -370,6 +377,7 @@ class AsyncClient(_BaseClient):
 
     async def send(self, call: Call[T], *, deadline: float | None = None) -> T:
         """Send ``call`` as :meth:`Client.send` does."""
+        self._check_data_stays(call)
         end = self._end(deadline)
         async for attempt in AsyncRetrying(sleep=self.pause, **self._retry_policy(call, end)):
             with attempt:

@@ -198,10 +198,12 @@ class AssemblyAIHook(BaseHook):
         try:
             key = check_key(connection.password)
             hosts = hosts_for(
-                self._region or extra.get("region"),
+                self._region,
+                home=extra.get("region"),
                 override=_override(connection),
                 edge=_is_true(extra.get("streaming_edge")),
                 allow_insecure_http=_is_true(extra.get("allow_insecure_http")),
+                allow_data_outside_region=_is_true(extra.get("allow_data_outside_region")),
             )
         except InvalidInput as error:
             raise InvalidInput(f"Connection {shown(self.assemblyai_conn_id)}: {error}") from None

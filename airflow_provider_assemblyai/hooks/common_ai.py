@@ -9,13 +9,16 @@ the differences. It imports the extra ``common-ai``; nothing else of this packag
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 
 from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion
 from pydantic_ai.exceptions import ModelHTTPError, UnexpectedModelBehavior
-from pydantic_ai.models import Model
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -24,6 +27,7 @@ from pydantic_ai.settings import ModelSettings
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.call import Reply
 from airflow_provider_assemblyai.api.errors import ApiError, InvalidInput, UnexpectedReply
+from airflow_provider_assemblyai.api.regions import Hosts, check_data_stays
 from airflow_provider_assemblyai.api.validation import shown
 from airflow_provider_assemblyai.client.http import check_key, without_proxy
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
@@ -67,12 +71,16 @@ class AssemblyAILLMHook(PydanticAIHook):
     hook_name = "Pydantic AI (AssemblyAI LLM Gateway)"
     model_provider = "openai-chat"
 
+    @cached_property
+    def _hosts(self) -> Hosts:
+        with AssemblyAIHook(self.llm_conn_id).client as client:
+            return client.hosts
+
     def _get_provider_kwargs(
         self, api_key: str | None, base_url: str | None, extra: dict[str, Any]
     ) -> dict[str, Any]:
         key = check_key(api_key)
-        with AssemblyAIHook(self.llm_conn_id).client as client:
-            url = f"{client.hosts.gateway}/v1"
+        url = f"{self._hosts.gateway}/v1"
         # The service documents the bare key; the client's own header would say Bearer.
         headers = {"Authorization": key}
         http_client = DefaultAsyncHttpxClient(mounts=without_proxy(url), follow_redirects=False)
@@ -90,20 +98,47 @@ class AssemblyAILLMHook(PydanticAIHook):
                     f"Connection {shown(self.llm_conn_id)}: the LLM Gateway has chat completions only, so name the model "
                     f"by its id alone, such as 'gpt-5', not {shown(self._get_configured_model_name())}."
                 )
+            if primary := forwarded.get("forwarded_from_conn_id"):
+                self._check_chain(str(primary))
         return GatewayModel(
             model.model_name,
+            hosts=self._hosts,
             provider=OpenAIProvider(openai_client=model.client),
             profile=_PROFILE,
             settings=ModelSettings(max_tokens=MAX_TOKENS),
         )
+
+    def _check_chain(self, primary: str) -> None:
+        """Raise if this connection is the fallback of one whose data stays in another region."""
+        if self.get_connection(primary).conn_type != self.conn_type:
+            return
+        home = AssemblyAILLMHook(primary)._hosts.keep_in
+        if home is not None:
+            check_data_stays(replace(self._hosts, keep_in=home), {})
 
 
 class GatewayModel(OpenAIChatModel):
     """
     A model behind the gateway: its answers have no ``id`` and ``object``, and may be spread over several choices.
 
+    :param hosts: of the connection.
     :raises ModelHTTPError: also for a good HTTP status that carries a model's bad one.
+    :raises AirflowFailException: a setting would take data out of the region that the connection keeps it in.
     """
+
+    def __init__(self, *args: Any, hosts: Hosts, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._hosts = hosts
+
+    def prepare_request(
+        self, model_settings: ModelSettings | None, model_request_parameters: ModelRequestParameters
+    ) -> tuple[ModelSettings | None, ModelRequestParameters]:
+        settings, parameters = super().prepare_request(model_settings, model_request_parameters)
+        extra_body = (settings or {}).get("extra_body")
+        if isinstance(extra_body, Mapping):
+            with fail_fast():
+                check_data_stays(self._hosts, extra_body)
+        return settings, parameters
 
     def _validate_completion(self, response: ChatCompletion) -> Any:
         body = response.model_dump(warnings=False)

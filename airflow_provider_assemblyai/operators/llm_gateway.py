@@ -12,11 +12,12 @@ from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api import llm_gateway
 from airflow_provider_assemblyai.api.errors import ApiError, AssemblyAIError, InvalidInput, ResponseUnusable
-from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion, Model, Usage
+from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion, ExtraFields, Model, Usage
 from airflow_provider_assemblyai.api.validation import (
     check_bool_or,
     check_choice,
     check_count,
+    check_fields,
     check_json,
     check_number,
     check_text,
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     from airflow.sdk import XComArg
 
 #: Arguments that go into the request as they are.
-_SENT_AS_GIVEN: Final = ("max_tokens", "temperature", "tools", "fallbacks", "fallback_config")
+_SENT_AS_GIVEN: Final = (
+    *("max_tokens", "temperature", "tools", "tool_choice", "fallbacks", "fallback_config"),
+)
 #: Fields of a request that the operator has arguments for, or does not support.
 _NOT_IN_EXTRA_BODY: Final = (
     *("model", "messages", "prompt", "transcript_id", "response_format", "stream"),
@@ -65,6 +68,8 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
         as a dict.
     :param repair: how often, 0 or 1, to ask again for an answer that fits. That is paid for, too.
     :param tools: functions that the model may ask to be called, in the service's own form.
+    :param tool_choice: ``none``, ``auto``, or ``{"type": "function", "function": {"name": ...}}`` for one of them; None
+        leaves it to the model.
     :param max_tokens: the longest answer. The service's own default is 1000, and it truncates silently.
     :param temperature: 0 to 2; None leaves it to the model.
     :param fallbacks: models that the service asks in turn if the first fails, in the service's own form.
@@ -99,6 +104,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
         response_format: Any = None,
         repair: int = 0,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: Literal["none", "auto"] | Mapping[str, Any] | None = None,
         max_tokens: int = 4096,
         temperature: float | None = None,
         fallbacks: Sequence[Mapping[str, Any]] | None = None,
@@ -116,6 +122,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
         self.response_format = response_format
         self.repair = repair
         self.tools = tools
+        self.tool_choice = tool_choice
         self.max_tokens = max_tokens
         self.temperature = temperature
         self.fallbacks = fallbacks
@@ -148,6 +155,12 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
             if kind is list and (wrong := [one for one in value if not isinstance(one, dict)]):
                 raise InvalidInput(f"{name} must hold dicts, and holds {shown(wrong[0])}.")
             check_json(name, value)
+        if self.tool_choice is not None:
+            llm_gateway.check_tool_choice(self.tool_choice, self.tools)
+            check_json("tool_choice", self.tool_choice)
+        check_fields("extra_body", self.extra_body or {}, ExtraFields)
+        for number, fallback in enumerate(self.fallbacks or ()):
+            check_fields(f"fallbacks[{number}]", fallback, ExtraFields)
         for name in self.extra_body or {}:
             if name in _NOT_IN_EXTRA_BODY:
                 reason = (

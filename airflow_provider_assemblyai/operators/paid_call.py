@@ -33,7 +33,7 @@ from airflow_provider_assemblyai.api.errors import (
     ResponseUnusable,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.regions import named_region
+from airflow_provider_assemblyai.api.regions import check_data_stays, named_region
 from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_too_much, backoff, bound_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize, storable
 from airflow_provider_assemblyai.api.validation import (
@@ -217,6 +217,9 @@ class PaidCallOperator(AssemblyAIOperator):
             return self._storable(self._complete(context, request, progress))
 
     def _prepare_to_pay(self, context: Context, request: PaidRequest, progress: CallProgress) -> None:
+        # An id alone may be one of another region: only what another task returned tells.
+        lives_there = isinstance(self.transcript_id, Mapping) and bool(self.transcript_id.get("region"))
+        check_data_stays(request.hook.client.hosts, request.body, lives_there=lives_there)
         if self.on_lost_answer == "fail":
             request.state.require_no_lost_answer()
         if request.outputs is not None:

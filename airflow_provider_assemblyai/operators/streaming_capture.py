@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Context, O
 
 from airflow_provider_assemblyai.api import streaming, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
+from airflow_provider_assemblyai.api.regions import check_data_stays
 from airflow_provider_assemblyai.api.validation import (
     check_bool,
     check_choice,
@@ -319,6 +320,7 @@ class _Connector:
 
     def __init__(self, conn_id: str, config: CaptureConfig) -> None:
         self._client = AssemblyAIHook(conn_id, pause=lambda seconds: self._pause(seconds)).client
+        check_data_stays(self._client.hosts, config.streaming)
         self._url = streaming.session_url(
             self._client.hosts.streaming, config.streaming, config.inactivity_timeout
         )

@@ -98,6 +98,8 @@ def made_to_fit(cls: type, kwargs: Mapping[str, Any], odd: set[str]) -> dict[str
     if "python_callable" in names:
         for name in {"prompt", "messages"} - odd:
             fitting.pop(name, None)
+    if not fitting.get("tools") and "tool_choice" not in odd:
+        fitting.pop("tool_choice", None)
     if fitting.get("soft_fail") is True is fitting.get("never_fail"):
         del fitting["never_fail"]  # Airflow says so
     if {"output_path", "formats"} <= set(names) and not odd & {"output_path", "wait_for_completion"}:
@@ -192,6 +194,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "max_tokens": st.integers(1, 5000),
         "temperature": st.none() | st.floats(0, 2),
         "tools": dicts,
+        "tool_choice": strings(None, "auto", "none"),
         "fallbacks": dicts,
         "LLMGatewayOperator.fallback_config": st.none() | st.just({"depth": 1}),
         "extra_body": st.none() | st.just({"reasoning": {"effort": "low"}}),

@@ -139,7 +139,7 @@ def capture(
     may be late.
     """
     emulator.set_speed(speed)
-    emulator.set_streaming_limits(audio_lead_seconds=60.0)
+    emulator.set_streaming_limits(look_ahead=60.0)
     return capture_from(
         emulator.url,
         emulator.api_key,

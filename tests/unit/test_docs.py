@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_assemblyai import get_provider_info
 from airflow_provider_assemblyai.api.understanding import FEATURES
 from airflow_provider_assemblyai.batch.manifest import BatchSummary
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
@@ -93,6 +94,18 @@ def test_every_parameter_is_in_a_table() -> None:
     others = first_cells(section("TranscriptSensor, TranscriptExportOperator, TranscriptDeleteOperator"))
     for operator in (TranscriptSensor, TranscriptExportOperator, TranscriptDeleteOperator):
         assert parameters(operator) <= others
+
+
+def test_every_field_of_a_connection_is_in_a_table() -> None:
+    table = section("Connection")
+    pages = {"assemblyai": table, "pydanticai_assemblyai": (ROOT / "docs/common-ai.md").read_text()}
+    for connection in get_provider_info()["connection-types"]:
+        page = pages[connection["connection-type"]]
+        for name, field in connection["conn-fields"].items():
+            row = next(
+                (line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line), ""
+            )
+            assert field["label"] in row, name
 
 
 def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:

@@ -21,6 +21,7 @@ DELETED_TRANSCRIPT = "transcript deleted"
 RATE_LIMIT = "rate limit exceeded"
 OVERLOADED = "the model is overloaded, please try again later"
 SERVER = "internal server error"
+NOT_JSON = "the answer could not be repaired to JSON"
 
 #: ``current`` is used for what the gateway itself refuses, ``auth`` for what is stopped before it.
 CURRENT, AUTH, MARCH = ENVELOPES = ("current", "auth", "march")
@@ -58,6 +59,10 @@ class GatewayError(Exception):
             text = "; ".join([self.message, *self.errors])
             return {"error": text, "status": "error", "request_id": request_id}
         return {**shown, "request_id": request_id, **metadata}
+
+
+class AnswerUnusable(GatewayError):
+    """A model has answered, and is paid, but the answer is not passed on."""
 
 
 def invalid(*errors: str) -> GatewayError:

@@ -89,6 +89,8 @@ class RecognitionOptions:
     :param sample_rate: samples a second, of the first two.
     :param min_silence_ms: milliseconds after which a turn that sounds complete has ended.
     :param max_silence_ms: milliseconds after which any turn has ended.
+    :param sentence_pause_ms: the first of the two for the scripted engine, whose turns end with their sentence otherwise.
+    :param sentences_end_turns: whether a turn that sounds complete has ended before the second of the two.
     :param speech_threshold: probability from which a sound is speech.
     :param context: text that helps to recognise: a prompt and key terms.
     :param script: the words of the scripted engine; ``None`` for its made-up speech.
@@ -100,6 +102,8 @@ class RecognitionOptions:
     sample_rate: int = 16_000
     min_silence_ms: int = 400
     max_silence_ms: int = 1280
+    sentence_pause_ms: int = 0
+    sentences_end_turns: bool = True
     speech_threshold: float = 0.4
     context: str = ""
     script: str | None = None

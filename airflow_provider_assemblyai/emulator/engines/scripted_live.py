@@ -50,7 +50,7 @@ class ScriptedListener:
         self._duration_ms = _duration_counter(options)
 
     def update(self, options: RecognitionOptions) -> None:
-        """Only the silences matter here."""
+        """Only the ends of turns matter here."""
         self._options = options
 
     def feed(self, audio: bytes, *, more_waiting: bool = False) -> list[ListenerEvent]:
@@ -62,7 +62,7 @@ class ScriptedListener:
         current = self._current_word()
         if current is not None:
             self._start_turn(current.start, events)
-        if self._marks and self._turn and self.audio_ms - self._turn[-1].end >= self._options.max_silence_ms:
+        elif self._turn and self.audio_ms - self._turn[-1].end >= self._silence_ms():
             self._end_turn(events)
         # A word that only goes on is no event.
         before, self._reported = self._reported, (len(self._turn), current.start if current else None)
@@ -111,10 +111,21 @@ class ScriptedListener:
         self._start_turn(word.start, events)
         self._turn.append(word)
         self.last_speech_ms = word.end
-        if ends_sentence(word.text) or len(self._turn) >= _MAX_TURN_WORDS:
+        if len(self._turn) >= _MAX_TURN_WORDS or self._silence_ms() == 0:
             self._end_turn(events)
 
+    def _silence_ms(self) -> int:
+        """Silence behind the last word that ends the turn."""
+        return self._options.sentence_pause_ms if self._sentence_is_over() else self._options.max_silence_ms
+
+    def _sentence_is_over(self) -> bool:
+        """Whether the turn sounds complete, and that counts."""
+        return self._options.sentences_end_turns and bool(self._turn) and ends_sentence(self._turn[-1].text)
+
     def _start_turn(self, start: int, events: list[ListenerEvent]) -> None:
+        # There need be no pause between two sentences of a script.
+        if self._turn and (self._sentence_is_over() or start - self._turn[-1].end >= self._silence_ms()):
+            self._end_turn(events)
         self.speech_probability, self.last_speech_ms = 0.99, self.audio_ms
         if not self._in_turn:
             self._in_turn = True

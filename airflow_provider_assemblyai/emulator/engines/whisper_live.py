@@ -112,7 +112,7 @@ class WhisperListener:
             return True
         if length >= _LONG_TURN_MS and pause >= _SMALL_PAUSE_MS:
             return True
-        if pause < max(_MIN_PAUSE_MS, self._options.min_silence_ms):
+        if not self._options.sentences_end_turns or pause < max(_MIN_PAUSE_MS, self._options.min_silence_ms):
             return False
         if self._pause_words is None:
             self._pause_words = self._recognise_windows(thorough=True)

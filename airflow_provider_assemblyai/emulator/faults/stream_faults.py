@@ -23,15 +23,28 @@ from typing import Any
 from airflow_provider_assemblyai.emulator.core.options import read_text
 from airflow_provider_assemblyai.emulator.faults.kinds import SESSION_KINDS, SessionFault, find_kind
 
+
+def too_fast(received: float, elapsed: float) -> str:
+    """The service's text for audio that is too far ahead of real time.
+
+    :param received: seconds of audio.
+    :param elapsed: seconds since the session began.
+    """
+    return (
+        "Input Duration Error: Audio Transmission Rate Exceeded: "
+        f"Received {received:.1f} sec. audio in {elapsed:.6f} sec"
+    )
+
+
 ERRORS = {
-    1008: "Unauthorized connection: API key or token missing or invalid",
+    1008: "Unauthorized Connection: Missing Authorization header",
     1011: "Internal error",
     1013: "Try again later",
-    3005: "Server error",
-    3006: "Invalid message",
-    3007: "Audio Transmission Rate Exceeded: audio must be sent in real time",
-    3008: "Session expired",
-    3009: "Too many concurrent sessions",
+    3005: "Session Cancelled: An error occurred",
+    3006: "Invalid Message: {}",
+    3007: too_fast(314.9, 1.312326),
+    3008: "Session Expired: Maximum session duration exceeded",
+    3009: "Unauthorized Connection: Too many concurrent sessions",
 }
 
 

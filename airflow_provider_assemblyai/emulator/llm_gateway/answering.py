@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.llm_gateway import tokenizer
+from airflow_provider_assemblyai.emulator.llm_gateway.json_repair import repair
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest, text_of
 from airflow_provider_assemblyai.emulator.llm_gateway.schema import fill
 from airflow_provider_assemblyai.emulator.text import extract
@@ -30,6 +31,7 @@ class ModelOutput:
     """An answer before it has the shape of a response.
 
     :param finish_reason: one of :data:`FINISH_REASONS`; the provider has its own words for them.
+    :param output_tokens: those of reasoning included.
     """
 
     content: str | None
@@ -37,6 +39,20 @@ class ModelOutput:
     finish_reason: str
     input_tokens: int
     output_tokens: int
+    reasoning_tokens: int = 0
+
+    def with_repaired_json(self) -> ModelOutput | None:
+        """The same with text and arguments that are JSON; ``None`` if that cannot be."""
+        content = self.content and repair(self.content)
+        calls = [
+            replace(
+                call, arguments=repair(call.arguments) if isinstance(call.arguments, str) else call.arguments
+            )
+            for call in self.tool_calls
+        ]
+        if (self.content and content is None) or any(call.arguments is None for call in calls):
+            return None
+        return replace(self, content=content, tool_calls=calls)
 
 
 def answer_from_messages(request: ChatRequest) -> ModelOutput:
@@ -75,7 +91,8 @@ def make_output(
         tool_calls,
         finish_reason or (LENGTH if truncated else TOOL_CALLS if tool_calls else STOP),
         request.prompt_tokens,
-        max(1, sum(map(tokenizer.count, texts))),
+        max(1, sum(map(tokenizer.count, texts))) + request.reasoning_tokens,
+        request.reasoning_tokens,
     )
 
 
@@ -104,7 +121,4 @@ def _next_tool(request: ChatRequest) -> Mapping[str, Any] | None:
         for message in request.messages
         for call in message.get("tool_calls") or []
     }
-    remaining = [function for function in functions if function["name"] not in called]
-    if remaining:
-        return remaining[0]
-    return functions[-1] if choice == "required" else None
+    return next((function for function in functions if function["name"] not in called), None)

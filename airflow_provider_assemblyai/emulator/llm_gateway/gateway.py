@@ -7,11 +7,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core import llm_errors as errors
 from airflow_provider_assemblyai.emulator.core.clock import Clock
-from airflow_provider_assemblyai.emulator.core.llm_errors import GatewayError, invalid, refusal
+from airflow_provider_assemblyai.emulator.core.llm_errors import (
+    AnswerUnusable,
+    GatewayError,
+    invalid,
+    refusal,
+)
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
 from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
     FINISH_REASONS,
@@ -20,6 +26,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
     make_output,
 )
 from airflow_provider_assemblyai.emulator.llm_gateway.models import ModelList
+from airflow_provider_assemblyai.emulator.llm_gateway.prompt_cache import CachedTokens, PromptCache
 from airflow_provider_assemblyai.emulator.llm_gateway.rate_limits import RateLimitStatus, RateWindow
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest, read_request
 from airflow_provider_assemblyai.emulator.llm_gateway.responses import completion, event_stream
@@ -73,6 +80,7 @@ class Gateway:
     settings: GatewaySettings = field(init=False)
     usage: UsageCounter = field(default_factory=UsageCounter)
     _models: ModelList = field(init=False)
+    _prompt_cache: PromptCache = field(default_factory=PromptCache)
     _rate_windows: defaultdict[str, RateWindow] = field(default_factory=lambda: defaultdict(RateWindow))
     _scripted_answers: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -98,6 +106,7 @@ class Gateway:
         self.settings = self.initial_settings
         self.usage.reset()
         self._rate_windows.clear()
+        self._prompt_cache.reset()
         self._scripted_answers.clear()
 
     async def chat(self, project: str, body: object, request_id: str) -> GatewayReply:
@@ -117,7 +126,7 @@ class Gateway:
             self._raise_refusal_fault(CHAT, name)
             reply = await self._try_models(project, chain, request_id)
         except GatewayError as error:
-            self.usage.of(name).failed += 1
+            self.usage.of(name).failed += not isinstance(error, AnswerUnusable)
             error.headers.update(headers)
             raise
         reply.headers = headers
@@ -237,8 +246,7 @@ class Gateway:
         status = 503
         for link in chain:
             request = self._with_transcript(project, link)
-            retries = (request.fields.get("fallback_config") or {}).get("retry", True) is not False
-            for attempt in range(2 if retries else 1):
+            for attempt in range(2 if request.asks_again else 1):
                 if attempt:
                     await self.clock.sleep(_RETRY_DELAY)
                 try:
@@ -248,7 +256,7 @@ class Gateway:
                     if status < 500:
                         break
                     continue
-                return self._reply(request, output, request_id, began)
+                return self._reply(project, request, output, request_id, began)
         raise errors.failed_model(status)
 
     def _with_transcript(self, project: str, request: ChatRequest) -> ChatRequest:
@@ -260,8 +268,11 @@ class Gateway:
         return request
 
     async def _ask_model(self, request: ChatRequest) -> ModelOutput:
+        longest = request.fields.get("max_timeout", inf)
         if self.settings.seconds:
-            await self.clock.sleep(self.settings.seconds)
+            await self.clock.sleep(min(self.settings.seconds, longest))
+        if self.settings.seconds > longest:
+            raise UpstreamError(504)
         status = self._fault_option("model_error", request.model.id, "status")
         if status is not None:
             raise UpstreamError(status)
@@ -277,13 +288,21 @@ class Gateway:
         return await asyncio.to_thread(answer_from_messages, request)
 
     def _reply(
-        self, request: ChatRequest, output: ModelOutput, request_id: str, began: float
+        self, project: str, request: ChatRequest, output: ModelOutput, request_id: str, began: float
     ) -> GatewayReply:
         now = self.clock.now()
+        cached = CachedTokens()
         model = request.model.id
         llm_status = self._fault_option("llm_status", model, "status") or 200
         if llm_status < 400:
-            self.usage.answered(request.model, output.input_tokens, output.output_tokens, self.region)
+            cached = self._prompt_cache.use(project, request, output.input_tokens, now)
+            region = request.fields.get("model_region", self.region)
+            self.usage.answered(request.model, output.input_tokens, output.output_tokens, region, cached.read)
+            if request.fields.get("post_processing_steps"):
+                repaired = output.with_repaired_json()
+                if repaired is None:
+                    raise AnswerUnusable(500, errors.NOT_JSON)
+                output = repaired
         else:
             # Nothing was answered, so nothing is billed.
             self.usage.of(model).failed += 1
@@ -293,6 +312,7 @@ class Gateway:
         body = completion(
             request,
             output,
+            cached,
             self.settings,
             request_id=request_id,
             now=now,

@@ -24,9 +24,12 @@ _CREATORS = {
 }
 _ANTHROPIC_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 # Prices of cached tokens, as multiples of the prompt's.
-_CACHE_FACTORS = {"input_cache_read": 0.1, "input_cache_write": 1.25, "input_cache_write_1h": 2.0}
-_TOOLS = ("tools", "tool_choice")
-_SCHEMA = ("response_format",)
+_CACHE_FACTORS = {
+    "anthropic": {"input_cache_read": 0.1, "input_cache_write": 1.25, "input_cache_write_1h": 2.0},
+    "openai": {"input_cache_read": 0.1},
+    "google": {"input_cache_read": 0.25},
+}
+_CREATOR_OF = {"cache_control": "anthropic", "prompt_cache_key": "openai", "prompt_cache_retention": "openai"}
 _COMMON = ("max_tokens", "temperature")
 
 
@@ -39,6 +42,7 @@ class Model:
     :param context: tokens that prompt and completion may have together.
     :param structured_output: whether it knows ``response_format``.
     :param tools: whether it knows ``tools``.
+    :param reasoning: whether it knows ``reasoning``.
     :param retires: it is gone 30 days after the emulator was started.
     :param null_lists: its lists are ``null``, as an empty list of a Go server is.
     """
@@ -51,6 +55,7 @@ class Model:
     max_completion_tokens: int
     structured_output: bool = True
     tools: bool = True
+    reasoning: bool = True
     regions: tuple[str, ...] = _EVERYWHERE
     retires: bool = False
     null_lists: bool = False
@@ -67,10 +72,18 @@ class Model:
         """
         return _ANTHROPIC_REASONS[reason] if self.creator == "anthropic" else reason
 
-    def cost(self, input_tokens: int, output_tokens: int, region: str) -> float:
-        """Dollars for a call at the region's price."""
-        price = (input_tokens * self.prompt_price + output_tokens * self.completion_price) / 1e6
-        return price * _REGIONAL_FACTOR if region in self.regions else price
+    def knows(self, field: str) -> bool:
+        """Whether it takes a field of a request that not all models take."""
+        if field == "reasoning":
+            return self.reasoning
+        return _CREATOR_OF.get(field, self.creator) == self.creator
+
+    def cost(self, input_tokens: int, output_tokens: int, region: str, cached_tokens: int = 0) -> float:
+        """Dollars for a call at the region's price; ``global`` has none of its own."""
+        read_factor = _CACHE_FACTORS.get(self.creator, {}).get("input_cache_read", 1.0)
+        paid_tokens = input_tokens - cached_tokens * (1 - read_factor)
+        price = (paid_tokens * self.prompt_price + output_tokens * self.completion_price) / 1e6
+        return price * _REGIONAL_FACTOR if region != "global" and region in self.regions else price
 
     def to_dict(self, retirement: float) -> dict[str, Any]:
         """The model as the list shows it.
@@ -78,7 +91,9 @@ class Model:
         :param retirement: when retiring models are gone.
         """
         name, provider, provider_name = _CREATORS[self.creator]
-        parameters = [*_COMMON, *(_TOOLS if self.tools else ()), *(_SCHEMA if self.structured_output else ())]
+        optional = {"tools": self.tools, "tool_choice": self.tools, "response_format": self.structured_output}
+        optional |= {name: self.knows(name) for name in ("reasoning", *_CREATOR_OF)}
+        parameters = [*_COMMON, *(name for name, known in optional.items() if known)]
         home = {"id": provider, "name": provider_name}
         return {
             "id": self.id,
@@ -106,9 +121,8 @@ class Model:
 
     def _pricing(self) -> dict[str, Any]:
         prices = {"prompt": self.prompt_price, "completions": self.completion_price}
-        if self.creator == "anthropic":
-            for name, factor in _CACHE_FACTORS.items():
-                prices[name] = round(self.prompt_price * factor, 4)
+        for name, factor in _CACHE_FACTORS.get(self.creator, {}).items():
+            prices[name] = round(self.prompt_price * factor, 4)
         regional = {key: round(value * _REGIONAL_FACTOR, 4) for key, value in prices.items()}
         by_region: dict[str, Any] = {region: regional for region in ("us", "eu") if region in self.regions}
         return {"global": prices, "regional_increase_percent": REGIONAL_INCREASE, **by_region}
@@ -117,7 +131,7 @@ class Model:
 _claude = partial(Model, creator="anthropic", context=200_000, max_completion_tokens=64_000)
 _gpt = partial(Model, creator="openai", context=400_000, max_completion_tokens=128_000, regions=_NOT_EU)
 _gemini = partial(Model, creator="google", context=1_048_576, max_completion_tokens=65_536)
-_qwen = partial(Model, creator="qwen", context=131_072, max_completion_tokens=32_768)
+_qwen = partial(Model, creator="qwen", context=131_072, max_completion_tokens=32_768, reasoning=False)
 
 MODELS = (
     _claude("claude-opus-4-7", 5.0, 25.0),
@@ -135,7 +149,7 @@ MODELS = (
     _gpt("gpt-5", 1.25, 10.0),
     _gpt("gpt-5-mini", 0.25, 2.0),
     _gpt("gpt-5-nano", 0.05, 0.4),
-    _gpt("gpt-4.1", 2.0, 8.0, retires=True),
+    _gpt("gpt-4.1", 2.0, 8.0, reasoning=False, retires=True),
     _gpt("gpt-oss-120b", 0.15, 0.6, structured_output=False),
     _gpt("gpt-oss-20b", 0.07, 0.3, structured_output=False, tools=False),
     _gemini("gemini-3.6-flash", 0.5, 3.0),
@@ -147,7 +161,9 @@ MODELS = (
     _gemini("gemini-2.5-flash-lite", 0.1, 0.4),
     _qwen("qwen3-next-80b-a3b", 0.15, 1.2),
     _qwen("qwen3-32B", 0.15, 0.6),
-    Model("qwen3.5-4b-32k-fast", 0.02, 0.1, "qwen", 32_768, 8_192, tools=False, null_lists=True),
+    Model(
+        "qwen3.5-4b-32k-fast", 0.02, 0.1, "qwen", 32_768, 8_192, tools=False, reasoning=False, null_lists=True
+    ),
 )
 
 

@@ -18,6 +18,12 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import (
 )
 from airflow_provider_assemblyai.emulator.llm_gateway import tokenizer
 from airflow_provider_assemblyai.emulator.llm_gateway.models import Model
+from airflow_provider_assemblyai.emulator.llm_gateway.request_fields import (
+    CACHE_CONTROL,
+    EFFORTS,
+    problems_of,
+    tool_choice_problem,
+)
 
 TAG = "{{ transcript }}"
 DEFAULT_MAX_TOKENS = 1000
@@ -25,6 +31,7 @@ MAX_DEPTH = 2
 ROLES = ("user", "assistant", "system", "tool")
 _NOT_ECHOED = ("messages", "prompt")
 _TEMPERATURE = types.number(0, 2)
+_REASONING_TOKENS = dict(zip(EFFORTS, (64, 256, 1024), strict=True))
 
 FindModel = Callable[[object], Model | None]
 
@@ -55,9 +62,24 @@ class ChatRequest:
         return {**kept, "model": self.model.id, "max_tokens": self.max_tokens}
 
     @property
+    def asks_again(self) -> bool:
+        """Whether a model that fails is asked once more."""
+        config = self.fields.get("fallback_config") or {}
+        return config.get("retry") is not False and not self.fields.get("fail_fast")
+
+    @property
     def prompt_tokens(self) -> int:
         """Tokens of everything that the model reads."""
-        return sum(tokenizer.count(text_of(message)) + 4 for message in self.messages)
+        return sum(map(message_tokens, self.messages))
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens that a scripted model spends on reasoning."""
+        asked = self.fields.get("reasoning")
+        if asked is None:
+            return 0
+        tokens = _REASONING_TOKENS[asked.get("effort") or "medium"]
+        return min(tokens, asked.get("max_tokens") or tokens, self.max_tokens // 2)
 
     def with_transcript(self, text: str) -> ChatRequest:
         """The request with a transcript in place of the first tag of the first message that has one.
@@ -81,6 +103,11 @@ def _insert(content: Any, text: str) -> Any:
         if TAG in _part_text(part):
             return [*content[:number], {**part, "text": _insert(part["text"], text)}, *content[number + 1 :]]
     return None
+
+
+def message_tokens(message: Mapping[str, Any]) -> int:
+    """Tokens of a message."""
+    return tokenizer.count(text_of(message)) + 4
 
 
 def text_of(message: Mapping[str, Any]) -> str:
@@ -123,6 +150,9 @@ def read_request(body: object, find_model: FindModel) -> list[ChatRequest]:
         kept = {name: value for name, value in fields.items() if name not in ("fallbacks", "fallback_config")}
         if "messages" in fallback or "prompt" in fallback:
             kept = {name: value for name, value in kept.items() if name not in _NOT_ECHOED}
+        other = find_model(fallback.get("model"))
+        # What only some models know is not passed on to another.
+        kept = {name: value for name, value in kept.items() if other is None or other.knows(name)}
         # A fallback streams if the request does.
         chain.append(_read_one({**kept, **fallback, "stream": fields.get("stream", False)}, find_model))
     return chain[: 1 + max(0, depth)]
@@ -132,7 +162,8 @@ def _read_one(fields: Mapping[str, Any], find_model: FindModel) -> ChatRequest:
     model = find_model(fields.get("model"))
     if model is None:
         raise invalid(unsupported_model(fields.get("model")))
-    problems: list[str] = []
+    fields = {name: value for name, value in fields.items() if value is not None}
+    problems = problems_of(fields, model)
     messages = _messages(fields, problems)
     max_tokens = fields.get("max_tokens", fields.get("max_completion_tokens", DEFAULT_MAX_TOKENS))
     if not types.integer(1, model.context - 1).accepts(max_tokens):
@@ -146,6 +177,8 @@ def _read_one(fields: Mapping[str, Any], find_model: FindModel) -> ChatRequest:
         problems.append(unsupported(model.id, "tools"))
     if not isinstance(tools, list) or not all(map(_is_tool, tools)):
         problems.append("tools is invalid: each tool needs type function and a function with a name")
+    if wrong_choice := tool_choice_problem(fields.get("tool_choice", "auto"), tools):
+        problems.append(wrong_choice)
     if fields.get("stream") and not model.streams:
         problems.append(unsupported(model.id, "stream"))
     schema = _schema(fields.get("response_format"), model, problems)
@@ -180,7 +213,17 @@ def _messages(fields: Mapping[str, Any], problems: list[str]) -> list[Mapping[st
             problems.append(f"messages[{number}].role must be one of: {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str | list | None):
             problems.append(f"messages[{number}].content must be a string or a list of parts")
+        if any(not CACHE_CONTROL.accepts(one) for one in cache_controls(message)):
+            problems.append(f"messages[{number}].cache_control must be {CACHE_CONTROL.words}")
     return messages
+
+
+def cache_controls(message: Mapping[str, Any]) -> list[Any]:
+    """Those of a message and of its parts."""
+    content = message.get("content")
+    holders = [message, *(content if isinstance(content, list) else ())]
+    found = [one.get("cache_control") for one in holders if isinstance(one, dict)]
+    return [one for one in found if one is not None]
 
 
 def _schema(response_format: Any, model: Model, problems: list[str]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_assemblyai.emulator.llm_gateway import tokenizer
 from airflow_provider_assemblyai.emulator.llm_gateway.answering import ModelOutput, ToolCall
+from airflow_provider_assemblyai.emulator.llm_gateway.prompt_cache import CachedTokens
 from airflow_provider_assemblyai.emulator.llm_gateway.request import ChatRequest
 from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySettings
 
@@ -18,6 +19,7 @@ _TOKENS_PER_CHUNK = 4
 def completion(
     request: ChatRequest,
     output: ModelOutput,
+    cached: CachedTokens,
     settings: GatewaySettings,
     *,
     request_id: str,
@@ -30,6 +32,7 @@ def completion(
 
     :param request: the request that was answered.
     :param output: the answer of the model.
+    :param cached: of its prompt.
     :param settings: where tool calls are and what token counts are called.
     :param request_id: id of the call.
     :param now: the emulator's time.
@@ -41,7 +44,7 @@ def completion(
         "request_id": request_id,
         "choices": _choices(request, output, settings, choices) if llm_status < 400 else [],
         "request": request.echo,
-        "usage": _usage(output, settings.usage),
+        "usage": _usage(request, output, settings.usage, cached),
         "http_status_code": 200,
         "llm_status_code": llm_status,
         "response_time": int(seconds * 1e9),
@@ -87,15 +90,23 @@ def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": value}}
 
 
-def _usage(output: ModelOutput, names: str) -> dict[str, Any]:
+def _usage(request: ChatRequest, output: ModelOutput, names: str, cached: CachedTokens) -> dict[str, Any]:
     usage: dict[str, Any] = {}
     if names in ("both", "input"):
         usage.update(input_tokens=output.input_tokens, output_tokens=output.output_tokens)
     if names in ("both", "prompt"):
         usage.update(prompt_tokens=output.input_tokens, completion_tokens=output.output_tokens)
-        usage["prompt_tokens_details"] = {"cached_tokens": 0, "audio_tokens": 0}
+        usage["prompt_tokens_details"] = {"cached_tokens": cached.read, "audio_tokens": 0}
+        if request.model.knows("cache_control"):
+            usage["prompt_tokens_details"] |= {
+                "cache_creation": {
+                    "ephemeral_5m_input_tokens": cached.written_5m,
+                    "ephemeral_1h_input_tokens": cached.written_1h,
+                },
+                "cache_write_tokens": cached.written_5m + cached.written_1h,
+            }
         usage["completion_tokens_details"] = {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": output.reasoning_tokens,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
@@ -150,5 +161,5 @@ def _chunks(
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
     yield chunk({}, request.model.finish_reason(output.finish_reason))
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    usage = _usage(output, "prompt")
+    usage = _usage(request, output, "prompt", CachedTokens())
     yield {**head, "choices": [], "usage": {name: usage[name] for name in names}}

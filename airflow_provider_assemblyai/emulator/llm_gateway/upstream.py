@@ -54,13 +54,16 @@ class Upstream:
         :raises UpstreamError: when it did not answer.
         """
         body = {name: request.fields[name] for name in _FORWARDED if name in request.fields}
+        if (effort := (request.fields.get("reasoning") or {}).get("effort")) is not None:
+            body["reasoning_effort"] = effort
         body |= {
             "model": self._model or request.model.id,
             "messages": list(request.messages),
             "max_tokens": request.max_tokens,
         }
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=not is_loopback(self._url)) as client:
+            timeout = min(TIMEOUT, request.fields.get("max_timeout", TIMEOUT))
+            async with httpx.AsyncClient(timeout=timeout, trust_env=not is_loopback(self._url)) as client:
                 response = await client.post(self._url, json=body, headers=self._headers)
             if not response.is_success:
                 raise UpstreamError(response.status_code)
@@ -73,6 +76,7 @@ def _read_output(request: ChatRequest, answer: dict[str, Any]) -> ModelOutput:
     choice = answer["choices"][0]
     message = choice["message"]
     usage = answer.get("usage") or {}
+    details = usage.get("completion_tokens_details") or {}
     calls = [
         ToolCall(
             str(call.get("id") or f"call_{number}"), call["function"]["name"], call["function"]["arguments"]
@@ -85,4 +89,5 @@ def _read_output(request: ChatRequest, answer: dict[str, Any]) -> ModelOutput:
         finish_reason=_FINISH_REASONS.get(str(choice.get("finish_reason")), STOP),
         input_tokens=int(usage.get("prompt_tokens") or request.prompt_tokens),
         output_tokens=int(usage.get("completion_tokens") or 0),
+        reasoning_tokens=int(details.get("reasoning_tokens") or 0),
     )

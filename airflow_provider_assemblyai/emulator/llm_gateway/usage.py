@@ -40,13 +40,19 @@ class UsageCounter:
         """The calls of a model."""
         return self.models.setdefault(model, CallCounts())
 
-    def answered(self, model: Model, input_tokens: int, output_tokens: int, region: str) -> None:
-        """A model has answered."""
+    def answered(
+        self, model: Model, input_tokens: int, output_tokens: int, region: str, cached_tokens: int = 0
+    ) -> None:
+        """A model has answered.
+
+        :param region: whose price counts; ``global`` for the one without the regional increase.
+        :param cached_tokens: how many of the input tokens it had read before.
+        """
         calls = self.of(model.id)
         calls.accepted += 1
         calls.input_tokens += input_tokens
         calls.output_tokens += output_tokens
-        calls.cost += model.cost(input_tokens, output_tokens, region)
+        calls.cost += model.cost(input_tokens, output_tokens, region, cached_tokens)
 
     def to_dict(self) -> dict[str, Any]:
         """All counts as the control endpoint gives them."""

@@ -22,7 +22,7 @@ from airflow_provider_assemblyai.emulator.core.speech import (
 )
 from airflow_provider_assemblyai.emulator.core.worker import Worker
 from airflow_provider_assemblyai.emulator.faults import kinds
-from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, close_text
+from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS, close_text, too_fast
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.parameters import ParameterError, SessionParameters
 from airflow_provider_assemblyai.emulator.streaming.sessions import (
@@ -47,6 +47,8 @@ T = TypeVar("T")
 _FRAME_MS = (50.0, 1000.0)
 _HEARTBEAT_SECONDS = 5.0
 _SILENCE_MS = 1000.0
+# Of a message, in an Error frame.
+_SHOWN = 200
 
 
 class _Command(Enum):
@@ -90,7 +92,7 @@ class Session:
         self._turns = Turns(parameters, one_speaker=streaming.engine.reads_media)
         self._inputs: asyncio.Queue[_Input] = asyncio.Queue()
         self._faults_now: asyncio.Queue[kinds.SessionFault] = asyncio.Queue()
-        self._audio_lead = LeakyBucket(self._clock.now())
+        self._look_ahead = LeakyBucket(self._clock.now())
         self._stalled_until = 0.0
         self._ignores_terminate = self._mute = False
         self._stated_seconds: float | None = None
@@ -192,7 +194,7 @@ class Session:
     async def _wait_for_stall(self) -> None:
         while (left := self._stalled_until - self._clock.now()) > 0:
             await self._clock.sleep(left)
-            self._audio_lead.extend(left)
+            self._look_ahead.extend(left)
 
     async def _receive_audio(self, audio: bytes) -> None:
         record = self._record
@@ -214,17 +216,19 @@ class Session:
             await self._perform(self._faults.pop(0))
 
     def _count_audio(self, milliseconds: float) -> None:
-        # The lead is for delays in real time: a busy machine, a network that holds packets up.
-        capacity = self._streaming.limits.audio_lead_seconds * self._clock.speed
-        if not self._audio_lead.add(milliseconds / 1000, self._clock.now(), capacity):
-            raise SessionEnd(CLOSED, 3007, ERRORS[3007])
-        self._record.audio_ms += milliseconds
+        # The limit is for delays in real time: a busy machine, a network that holds packets up.
+        record, now = self._record, self._clock.now()
+        capacity = self._streaming.limits.look_ahead_seconds * self._clock.speed
+        if not self._look_ahead.add(milliseconds / 1000, now, capacity):
+            received = (record.audio_ms + milliseconds) / 1000
+            raise SessionEnd(CLOSED, 3007, too_fast(received, now - record.opened))
+        record.audio_ms += milliseconds
 
     def _receive_command(self, text: str) -> None:
         try:
             message = json.loads(text)
         except json.JSONDecodeError:
-            raise SessionEnd(CLOSED, 3006, "Invalid JSON") from None
+            raise SessionEnd(CLOSED, 3006, f"Invalid JSON: {_shown(text)}") from None
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "Terminate":
             if not self._record.terminate_received:
@@ -242,7 +246,8 @@ class Session:
                 raise SessionEnd(CLOSED, 3006, str(error)) from None
             self._inputs.put_nowait(self._parameters)
         else:
-            raise SessionEnd(CLOSED, 3006, f"Invalid message type: {str(kind)[:40]}")
+            problem = "Invalid Message Type" if isinstance(kind, str) else "Invalid Message"
+            raise SessionEnd(CLOSED, 3006, f"{problem}: {_shown(text)}")
 
     # Ends and faults from the emulator's side
 
@@ -389,3 +394,7 @@ class Session:
                     }
                 )
                 self._listener.speech_probability = 0.0
+
+
+def _shown(message: str) -> str:
+    return message if len(message) <= _SHOWN else f"{message[:_SHOWN]}..."

@@ -12,16 +12,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_assemblyai.emulator.core.speech import PartialTurn, Word
-from airflow_provider_assemblyai.emulator.streaming.parameters import SessionParameters
-from airflow_provider_assemblyai.emulator.text.formatting import bare, format_words
+from airflow_provider_assemblyai.emulator.streaming.parameters import SENTENCE_CONFIDENCE, SessionParameters
+from airflow_provider_assemblyai.emulator.text.formatting import bare, format_words, spell_terms
 from airflow_provider_assemblyai.emulator.text.redaction import redact
 
-_SPEAKERS = "AB"
+_SPEAKERS = "ABCDEFGHIJ"
+_USUAL_SPEAKERS = 2
 #: Label of a turn that is too short for a speaker, until a revision.
 PENDING = "PENDING"
 _MIN_LABELLED_WORDS = 3
 # By whether the family replaces turns, and whether the turn has ended.
-_CONFIDENCES = {(True, True): 1.0, (True, False): 0.0, (False, True): 0.92, (False, False): 0.12}
+_CONFIDENCES = {
+    (True, True): 1.0,
+    (True, False): 0.0,
+    (False, True): SENTENCE_CONFIDENCE,
+    (False, False): 0.12,
+}
 
 
 class Turns:
@@ -72,10 +78,14 @@ class Turns:
     def _replacing(self, turn: PartialTurn) -> list[dict[str, Any]]:
         one_partial = self.parameters.values.get("continuous_partials") is False
         skipped = not self.parameters.partial_turns or (one_partial and self._last_message is not None)
-        if skipped and not turn.end_of_turn:
+        if (skipped or self._is_too_early(turn)) and not turn.end_of_turn:
             return []
         final = len(turn.words) if turn.end_of_turn else turn.final_words
         return [self._message(self._formatted(turn.words), final, turn, formatted=turn.end_of_turn)]
+
+    def _is_too_early(self, turn: PartialTurn) -> bool:
+        delay = self.parameters.values.get("interruption_delay", 0)
+        return bool(turn.words) and turn.words[-1].end - turn.words[0].start < delay
 
     def _adding(self, turn: PartialTurn) -> list[dict[str, Any]]:
         # A word that was sent as final stays as it is, whatever the engine recognises now.
@@ -94,7 +104,8 @@ class Turns:
     def _formatted(self, words: Sequence[Word]) -> list[Word]:
         values = self.parameters.values
         fields = {"disfluencies": True, "filter_profanity": values.get("filter_profanity")}
-        return redact(format_words(words, fields), values)[0]
+        spelled = spell_terms(format_words(words, fields), self.parameters.key_terms)
+        return redact(spelled, values)[0]
 
     def _message(
         self, words: Sequence[Word], final: int, turn: PartialTurn, *, formatted: bool
@@ -123,7 +134,7 @@ class Turns:
             ],
         }
         if self.parameters.enabled("language_detection"):
-            message |= {"language_code": "en", "language_confidence": 0.99}
+            message |= {"language_code": self.parameters.language, "language_confidence": 0.99}
         if label:
             message["speaker_label"] = label
         return message
@@ -135,8 +146,8 @@ class Turns:
         return PENDING if revised and words < _MIN_LABELLED_WORDS else self._speaker(len(self.ended))
 
     def _speaker(self, turn_order: int) -> str:
-        count = 1 if self._one_speaker else self.parameters.values.get("max_speakers", len(_SPEAKERS))
-        return _SPEAKERS[turn_order % min(count, len(_SPEAKERS))]
+        count = 1 if self._one_speaker else self.parameters.values.get("max_speakers", _USUAL_SPEAKERS)
+        return _SPEAKERS[turn_order % count]
 
 
 def _later_words(sent: Sequence[Word], words: Sequence[Word]) -> list[Word]:

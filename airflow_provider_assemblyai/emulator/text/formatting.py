@@ -100,6 +100,26 @@ def _respelled(words: list[Word], spellings: Sequence[str], target: str) -> list
     return result
 
 
+def spell_terms(words: list[Word], terms: Sequence[str]) -> list[Word]:
+    """The words with the spelling of the terms that they are, whatever their case.
+
+    :param terms: of one word or several, each of which stays a word.
+    """
+    spoken = [bare(word.text) for word in words]
+    result = list(words)
+    for parts in (term.split() for term in terms):
+        looked_for = [bare(part) for part in parts]
+        for at in range(len(words) - len(parts) + 1 if any(looked_for) else 0):
+            if spoken[at : at + len(parts)] != looked_for:
+                continue
+            for number, part in enumerate(parts, start=at):
+                text = words[number].text
+                start = text.lower().find(spoken[number])
+                spelled = text[:start] + part.strip(_STRIPPED) + text[start + len(spoken[number]) :]
+                result[number] = words[number]._replace(text=spelled)
+    return result
+
+
 def _masked(word: Word) -> Word:
     core = bare(word.text)
     if core not in PROFANITIES:

@@ -29,7 +29,7 @@ RATE = 8000
 @pytest.fixture(scope="module")
 def _listening() -> Iterator[Emulator]:
     # Audio may come as fast as it likes.
-    with serve(engine="whisper", streaming_limits=StreamingLimits(audio_lead_seconds=3600)) as emulator:
+    with serve(engine="whisper", streaming_limits=StreamingLimits(look_ahead=3600)) as emulator:
         yield emulator
 
 

@@ -44,7 +44,7 @@ def test_a_drop_now_of_all_or_of_one(emulator: Emulator) -> None:
 def test_drops_are_drawn_from_a_range_the_same_way_each_time(emulator: Emulator) -> None:
     def drops() -> list[float]:
         emulator.reset()
-        emulator.set_streaming_limits(audio_lead_seconds=3600)
+        emulator.set_streaming_limits(look_ahead=3600)
         emulator.fault("stream_drop", after=[0.2, 4], times=3, seed=7)
         for _ in range(3):
             stream = Stream(emulator)
@@ -147,7 +147,7 @@ def test_a_termination_that_states_other_audio(emulator: Emulator) -> None:
 
 def test_a_stall_holds_everything_up_but_nothing_is_lost_or_too_fast(emulator: Emulator) -> None:
     emulator.fault("stream_stall", after=0.1, seconds=500)
-    emulator.set_streaming_limits(record_audio=True)
+    emulator.set_streaming_limits(record_audio=True, look_ahead="strict")
     stream = Stream(emulator)
     session = stream.session_id
     sound = bytes(range(256)) * 500  # 4 s: more than a burst may be
@@ -200,7 +200,7 @@ def test_a_reset_breaks_what_is_open_and_forgets_it(emulator: Emulator) -> None:
 
 def test_every_word_is_accounted_for_over_twenty_drops(emulator: Emulator) -> None:
     """A client that goes on behind the last turn that it got has each word once."""
-    emulator.set_streaming_limits(audio_lead_seconds=3600)
+    emulator.set_streaming_limits(look_ahead=3600)
     script = [f"word{number}" + "." * (number % 7 == 0) for number in range(1, 301)]
     emulator.set_transcript(" ".join(script))
     emulator.fault("stream_drop", after=[1, 8], times=20, seed=3)

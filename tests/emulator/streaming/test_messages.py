@@ -23,7 +23,7 @@ SCRIPT = "Peter lives in the damn attic. Call 555-0142. Yes."
 @pytest.fixture(autouse=True)
 def no_pace(emulator: Emulator) -> None:
     """Audio may come as fast as it likes."""
-    emulator.set_streaming_limits(audio_lead_seconds=3600)
+    emulator.set_streaming_limits(look_ahead=3600)
     emulator.set_transcript(SCRIPT)
 
 

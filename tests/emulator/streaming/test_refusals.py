@@ -18,7 +18,7 @@ from tests.support.streams import FRAME, Stream, eventually
 def test_1008_for_a_key_that_is_missing_or_wrong(emulator: Emulator, key: str) -> None:
     code, text, closed = Stream(emulator, key=key).error()
     assert (code, closed) == (1008, 1008)
-    assert text == "Unauthorized connection: API key or token missing or invalid"
+    assert text == "Unauthorized Connection: Missing Authorization header"
     counts = emulator.counters()["streaming"]
     assert (counts["opened"], counts["billed_seconds"], counts["refused"]) == (0, 0, {"1008": 1})
 
@@ -36,7 +36,11 @@ def test_1008_for_too_many_new_sessions_in_a_minute(emulator: Emulator) -> None:
 def test_3009_for_too_many_sessions_at_once(emulator: Emulator) -> None:
     emulator.set_streaming_limits(max_sessions=1)
     first = Stream(emulator)
-    assert Stream(emulator).error() == (3009, "Too many concurrent sessions", 3009)
+    assert Stream(emulator).error() == (
+        3009,
+        "Unauthorized Connection: Too many concurrent sessions",
+        3009,
+    )
     first.finish()
     assert Stream(emulator).finish()[-1]["type"] == "Termination"
 
@@ -52,13 +56,22 @@ def test_a_session_that_was_left_open_still_counts_as_one(emulator: Emulator) ->
     assert Stream(emulator).finish()[-1]["type"] == "Termination"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"Terminate"', '{"type": "Stop"}', '{"kind": "Terminate"}', ""])
-def test_3006_for_a_message_that_is_not_understood(emulator: Emulator, text: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ("{", "Invalid JSON: {"),
+        ("", "Invalid JSON: "),
+        ("[]", "Invalid Message: []"),
+        ('"Terminate"', 'Invalid Message: "Terminate"'),
+        ('{"kind": "Terminate"}', 'Invalid Message: {"kind": "Terminate"}'),
+        ('{"type": "Stop"}', 'Invalid Message Type: {"type": "Stop"}'),
+        ("x" * 500, f"Invalid JSON: {'x' * 200}..."),
+    ],
+)
+def test_3006_for_a_message_that_is_not_understood(emulator: Emulator, sent: str, words: str) -> None:
     stream = Stream(emulator)
-    stream.socket.send(text)
-    code, words, closed = stream.error()
-    assert (code, closed) == (3006, 3006)
-    assert words.startswith(("Invalid JSON", "Invalid message type"))
+    stream.socket.send(sent)
+    assert stream.error() == (3006, words, 3006)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +92,11 @@ def test_3006_for_a_message_that_is_not_understood(emulator: Emulator, text: str
         ("keyterms_prompt", ["term"] * 101),
         ("keyterms_prompt", "not a list"),
         ("language_codes", ["en"] * 11),
+        ("language_codes", ["multi", "en"]),
+        ("language_codes", ["multi", "multi"]),
+        ("language_codes", [1]),
+        ("voice_focus_threshold", 1.01),
+        ("voice_focus_threshold", -0.01),
         ("max_speakers", 11),
         ("speaker_labels_revision_interval_ms", 119_999),
         ("inactivity_timeout", 4),
@@ -98,7 +116,31 @@ def test_3006_for_a_parameter_out_of_range(emulator: Emulator, name: str, value:
     assert emulator.counters()["streaming"]["opened"] == 0
 
 
-@pytest.mark.parametrize("message", [{"agent_context": "x" * 1751}, {"keyterms_prompt": "term"}, {"mode": 1}])
+@pytest.mark.parametrize(
+    "model", ["universal-streaming-english", "universal-streaming-multilingual", "whisper-rt"]
+)
+def test_3006_for_a_mode_of_a_model_that_has_none(emulator: Emulator, model: str) -> None:
+    code, text, _ = Stream(emulator, speech_model=model, mode="balanced").error()
+    assert (code, text) == (3006, f"Invalid parameter mode: {model} has no modes")
+    code, text, _ = Stream(emulator, speech_model=model).send("UpdateConfiguration", mode="balanced").error()
+    assert (code, text) == (3006, f"Invalid parameter mode: {model} has no modes")
+
+
+@pytest.mark.parametrize("model", ["u3-rt-pro", "universal-3-5-pro", "universal-3-6-pro"])
+def test_a_mode_of_the_other_models(emulator: Emulator, model: str) -> None:
+    begin = Stream(emulator, speech_model=model, mode="max_accuracy").wait_for("Begin")
+    assert begin["configuration"]["mode"] == "max_accuracy"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"agent_context": "x" * 1751},
+        {"keyterms_prompt": "term"},
+        {"mode": 1},
+        {"language_codes": ["multi", "en"]},
+    ],
+)
 def test_3006_for_a_change_out_of_range(emulator: Emulator, message: dict[str, Any]) -> None:
     code, text, _ = Stream(emulator).send("UpdateConfiguration", **message).error()
     assert code == 3006
@@ -128,19 +170,11 @@ def test_frames_of_just_the_right_size(emulator: Emulator, query: dict[str, Any]
     assert stream.finish()[-1]["type"] == "Termination"
 
 
-def test_3007_for_audio_that_is_faster_than_real_time(emulator: Emulator) -> None:
-    # On this clock the audio would be allowed in eighty seconds.
-    emulator.set_speed(0.1)
-    code, text, closed = Stream(emulator).send_audio(FRAME * 80).error()
-    assert (code, closed) == (3007, 3007)
-    assert text.startswith("Audio Transmission Rate Exceeded")
-
-
 def test_a_pause_is_no_credit_for_a_burst(emulator: Emulator) -> None:
     for frames, end in ((19, "Termination"), (80, "Error")):
         emulator.reset()
         emulator.set_speed(0.1)
-        emulator.set_streaming_limits(audio_lead_seconds=20)
+        emulator.set_streaming_limits(look_ahead=20)
         stream = Stream(emulator).send_audio(FRAME * 10)
         eventually(lambda: emulator.sessions()[0]["audio_seconds"] == 1)
         emulator.advance(60)
@@ -184,10 +218,30 @@ def test_3008_after_three_hours(emulator: Emulator) -> None:
     emulator.advance(10_700)
     assert emulator.sessions()[0]["state"] == "open"
     emulator.advance(100)
-    assert stream.error() == (3008, "Session expired", 3008)
+    assert stream.error() == (
+        3008,
+        "Session Expired: Maximum session duration exceeded",
+        3008,
+    )
     counts = emulator.counters()["streaming"]
     assert counts["ended"] == {"expired": 1}
     assert counts["billed_seconds"] >= 10_800
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (3005, "Session Cancelled: An error occurred"),
+        (3008, "Session Expired: Maximum session duration exceeded"),
+        (3009, "Unauthorized Connection: Too many concurrent sessions"),
+        (1008, "Unauthorized Connection: Missing Authorization header"),
+    ],
+)
+def test_the_services_text_of_a_code(emulator: Emulator, code: int, text: str) -> None:
+    emulator.fault("stream_close", code=code)
+    stream = Stream(emulator).send_audio(FRAME)
+    assert stream.error() == (code, text, code)
+    assert stream.messages[-1]["type"] == "Error", "the frame comes before the close"
 
 
 @pytest.mark.parametrize("code", [1011, 1013, 3005, 3008, 3009])

@@ -16,7 +16,7 @@ US, PRO = "universal-streaming-english", "universal-3-5-pro"
 @pytest.fixture(autouse=True)
 def no_pace(emulator: Emulator) -> None:
     """Audio may come as fast as it likes."""
-    emulator.set_streaming_limits(audio_lead_seconds=3600)
+    emulator.set_streaming_limits(look_ahead=3600)
     emulator.set_transcript(SCRIPT)
 
 

@@ -55,7 +55,11 @@ def test_a_token_opens_a_session_and_limits_its_length(api: Api, emulator: Emula
     assert session["expires_at"] - session["opened"] == pytest.approx(600)
     assert begin["expires_at"] == int(session["expires_at"])
     emulator.advance(600)
-    assert stream.error() == (3008, "Session expired", 3008)
+    assert stream.error() == (
+        3008,
+        "Session Expired: Maximum session duration exceeded",
+        3008,
+    )
     assert emulator.counters()["streaming"]["tokens"] == 1
 
 
@@ -65,7 +69,7 @@ def test_it_expires_for_new_sessions_not_for_an_open_one(api: Api, emulator: Emu
     assert stream.session_id
     emulator.advance(601)
     code, text, _ = Stream(emulator, key="", token=token).error()
-    assert (code, text) == (1008, "Unauthorized connection: API key or token missing or invalid")
+    assert (code, text) == (1008, "Unauthorized Connection: Missing Authorization header")
     assert stream.finish()[-1]["type"] == "Termination"
 
 

@@ -187,7 +187,7 @@ def test_a_process_that_was_stopped_does_not_send_faster_than_real_time(
     listening: Emulator, worker: Any, out: Path
 ) -> None:
     # The service ends what is two seconds ahead; without its own limit the process would be four.
-    listening.set_streaming_limits(audio_lead_seconds=2.0)
+    listening.set_streaming_limits(look_ahead="strict")
     stopped = worker(duration=12)
     stopped.process.send_signal(signal.SIGSTOP)
     threading.Event().wait(4)

@@ -191,6 +191,51 @@ def test_the_region_decides_the_host(
     assert AssemblyAILLMHook("models").get_conn().base_url == url
 
 
+def in_the_eu(connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **extra: Any) -> None:
+    """Let the connection be one of the EU; the service does not look at that here."""
+    given = {**connection, "extra": {"region": "eu", "model": "claude-sonnet-4-6", **extra}}
+    monkeypatch.setenv("AIRFLOW_CONN_MODELS", json.dumps(given))
+
+
+@pytest.mark.parametrize(
+    ("extra_body", "place"),
+    [
+        ({"model_region": "global"}, "model_region"),
+        ({"fallbacks": [{"model": "gpt-5", "model_region": "global"}]}, r"fallbacks\[0\]"),
+    ],
+)
+def test_data_stays_in_the_eu(
+    emulator: Emulator,
+    connection: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    extra_body: dict[str, Any],
+    place: str,
+) -> None:
+    in_the_eu(connection, monkeypatch)
+    with pytest.raises(AirflowFailException, match=f"{place}.*allow_data_outside_region"):
+        ask(model_settings={"extra_body": extra_body})
+    assert emulator.requests == []
+    in_the_eu(connection, monkeypatch, allow_data_outside_region=True)
+    assert "parcel" in ask(model_settings={"extra_body": extra_body}).output
+
+
+def test_a_chain_does_not_lead_out_of_the_eu(
+    emulator: Emulator, connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare = {**connection, "extra": {"model": "gpt-5"}}
+    monkeypatch.setenv("AIRFLOW_CONN_SPARE", json.dumps(spare))
+    in_the_eu(connection, monkeypatch, fallback_conn_ids=["spare"])
+    with pytest.raises(AirflowFailException, match=r"to region 'us'.*allow_data_outside_region"):
+        ask()
+    assert emulator.requests == []
+    in_the_eu(connection, monkeypatch, fallback_conn_ids=["spare"], allow_data_outside_region=True)
+    assert "parcel" in ask().output
+    spare["extra"]["region"] = "eu"
+    monkeypatch.setenv("AIRFLOW_CONN_SPARE", json.dumps(spare))
+    in_the_eu(connection, monkeypatch, fallback_conn_ids=["spare"])
+    assert "parcel" in ask().output
+
+
 @pytest.fixture
 def sent() -> Iterator[tuple[str, list[tuple[Message, dict[str, Any]]]]]:
     """A server that keeps each request, and refuses it."""

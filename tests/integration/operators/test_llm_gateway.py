@@ -142,6 +142,44 @@ def test_tool_calls_are_data(emulator: Emulator, context: Any, place: str, argum
     assert found["text"] == ""
 
 
+@pytest.mark.parametrize("choice", ["auto", {"type": "function", "function": {"name": "weather"}}])
+def test_a_tool_can_be_asked_for_or_forbidden(emulator: Emulator, context: Any, choice: Any) -> None:
+    (call,) = operator(tools=TOOLS, tool_choice=choice).execute(context)["tool_calls"]
+    assert call["name"] == "weather"
+    context["ti"].max_tries += 1  # the task was cleared
+    assert operator(tools=TOOLS, tool_choice="none").execute(context) == "The quick brown fox is here."
+
+
+def test_the_newer_fields_are_sent(emulator: Emulator, context: Any) -> None:
+    emulator.set_llm_answers('{"title": "A", "items": [],}')
+    extra = {
+        "reasoning": {"effort": "low"},
+        "post_processing_steps": [{"type": "json-repair"}],
+        "zero_data_retention": True,
+        "fail_fast": True,
+        "max_timeout": 60,
+        "prompt_cache_key": "k",
+        "prompt_cache_retention": "24h",
+        "model_region": "global",
+    }
+    found = operator(prompt="fox " * 2000, response_format=SCHEMA, extra_body=extra).execute(context)
+    assert found == {"title": "A", "items": []}
+    assert context["ti"].xcoms["usage"]["output_tokens"] > 64, "those of reasoning are paid for"
+    context["ti"].max_tries += 1
+    operator(prompt="fox " * 2000, response_format=SCHEMA, extra_body=extra).execute(context)
+    usage = context["ti"].xcoms["usage"]
+    assert usage["cached_tokens"] == usage["input_tokens"]
+
+
+def test_cached_tokens_and_a_global_model_cost_what_the_list_says(emulator: Emulator, context: Any) -> None:
+    told = 0.0
+    for _ in range(2):
+        operator(prompt="fox " * 2000, extra_body={"model_region": "global"}).execute(context)
+        told += context["ti"].xcoms["usage"]["estimated_cost_usd"]
+        context["ti"].max_tries += 1
+    assert told == pytest.approx(emulator.counters()["gateway"]["cost"], abs=1e-8)
+
+
 @pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-6"])
 def test_an_answer_that_is_cut_off(emulator: Emulator, context: Any, model: str) -> None:
     text = "The fox runs. " * 50
@@ -428,6 +466,10 @@ def test_neither_prompt_nor_answer_is_logged(
 # --- refused here ----------------------------------------------------------------------------------------
 
 
+def function_named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
 class Unschematic(BaseModel):
     function: Callable[[], int]
 
@@ -468,6 +510,31 @@ class Unschematic(BaseModel):
         ("max_wait", {"max_wait": timedelta.max}),
         ("retry_delay", {"retry_delay": 1e30}),
         ("fallback_config must be a dict", {"fallback_config": []}),
+        ("tool_choice needs tools", {"tool_choice": "auto"}),
+        ("tool_choice needs tools", {"tool_choice": "auto", "tools": []}),
+        ("tool_choice must be 'none', 'auto'.*not 'required'", {"tool_choice": "required", "tools": TOOLS}),
+        ("tool_choice must be .*not 'other'", {"tool_choice": function_named("other"), "tools": TOOLS}),
+        ("tool_choice must be .*not dict", {"tool_choice": {"type": "function"}, "tools": TOOLS}),
+        ("tool_choice must be .*not list", {"tool_choice": ["auto"], "tools": TOOLS}),
+        ("tool_choice must be .*not True", {"tool_choice": True, "tools": TOOLS}),
+        (
+            "tool_choice cannot be sent",
+            {"tool_choice": {**function_named("weather"), "a": b"x"}, "tools": TOOLS},
+        ),
+        ("extra_body must not hold 'tool_choice'", {"extra_body": {"tool_choice": "auto"}}),
+        ("extra_body: reasoning must be an object", {"extra_body": {"reasoning": "low"}}),
+        ("extra_body: post_processing_steps must be a list", {"extra_body": {"post_processing_steps": {}}}),
+        ("extra_body: model_region must be a string", {"extra_body": {"model_region": True}}),
+        ("extra_body: zero_data_retention must be a Boolean", {"extra_body": {"zero_data_retention": "yes"}}),
+        ("extra_body: fail_fast must be a Boolean", {"extra_body": {"fail_fast": 1}}),
+        ("extra_body: max_timeout must be a number", {"extra_body": {"max_timeout": "5"}}),
+        ("extra_body: cache_control must be an object", {"extra_body": {"cache_control": "ephemeral"}}),
+        ("extra_body: prompt_cache_key must be a string", {"extra_body": {"prompt_cache_key": 5}}),
+        (
+            "extra_body: prompt_cache_retention must be a string",
+            {"extra_body": {"prompt_cache_retention": 24}},
+        ),
+        (r"fallbacks\[1\]: reasoning must be an object", {"fallbacks": [{}, {"reasoning": 1}]}),
         ("extra_body must not hold 'stream'", {"extra_body": {"stream": True}}),
         ("extra_body must not hold 'messages'", {"extra_body": {"messages": []}}),
     ],

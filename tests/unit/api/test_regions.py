@@ -36,8 +36,10 @@ def test_edge_routing_is_a_choice_of_its_own() -> None:
         "https://streaming.assemblyai.com",
     )
     assert hosts.speech == REGIONS["us"].speech
-    with pytest.raises(InvalidInput, match="leaves the chosen region"):
-        hosts_for("eu", edge=True)
+    for outside in ({"region": "eu"}, {"region": "us", "home": "eu"}, {"region": None, "home": "eu"}):
+        with pytest.raises(InvalidInput, match=r"outside region 'eu'.*allow_data_outside_region"):
+            hosts_for(**outside, edge=True)
+    assert hosts_for("eu", edge=True, allow_data_outside_region=True).streaming == hosts.streaming
 
 
 @pytest.mark.parametrize(
