@@ -22,7 +22,7 @@ from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion, estimate_cost, suggest_models
 from airflow_provider_assemblyai.api.streaming_state import SessionState
-from airflow_provider_assemblyai.capture.output import captions
+from airflow_provider_assemblyai.jobs import captions
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, transcript
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from airflow_provider_assemblyai.events.watermark import ListReader, Watermark

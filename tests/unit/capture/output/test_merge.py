@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.capture.output import captions
+from airflow_provider_assemblyai.jobs import captions
 from airflow_provider_assemblyai.capture.output.merge import (
     CaptureData,
     Segment,
