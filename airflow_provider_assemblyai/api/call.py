@@ -238,7 +238,9 @@ class Reply:
         body = self._error_body() or {}
         code, title = body.get("error_code"), body.get("title")
         if code is None and isinstance(title, str) and isinstance(body.get("detail"), str):
-            code = re.sub(r"[\s_-]+", "_", title.strip()).lower() if body.get("status") == self.status else None
+            code = (
+                re.sub(r"[\s_-]+", "_", title.strip()).lower() if body.get("status") == self.status else None
+            )
         return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
 
     def _error_body(self) -> dict[str, Any] | None:

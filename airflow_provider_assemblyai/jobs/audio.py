@@ -301,7 +301,6 @@ class AudioBody:
         self.sent_bytes, self.sha256 = count, digest.hexdigest()
 
 
-
 def read_blocks(audio: Audio, deadline: float) -> Generator[bytes, None, None]:
     """
     Yield the bytes of a recording.

@@ -156,7 +156,9 @@ class TranscribeShortOperator(PaidCallOperator):
         config = clips.check_config(self.config)
         timed = [name for name in self._checked_formats() if name in results.TIMED_FORMATS]
         if timed and config.setdefault("timestamps", True) is False:
-            raise InvalidInput(f"formats: {timed[0]} needs the times of words, and config has timestamps=False.")
+            raise InvalidInput(
+                f"formats: {timed[0]} needs the times of words, and config has timestamps=False."
+            )
         return config
 
     def _is_busy(self, error: AssemblyAIError) -> bool:
@@ -201,9 +203,7 @@ class TranscribeShortOperator(PaidCallOperator):
         return summary
 
     def _ask(self, request: PaidRequest, clip: Clip, progress: CallProgress) -> ClipTranscript:
-        call = clips.transcribe(
-            clip.content, clip.config, media_type=clip.media_type, timeout=self.timeout
-        )
+        call = clips.transcribe(clip.content, clip.config, media_type=clip.media_type, timeout=self.timeout)
         try:
             return self._call(request, call, progress)
         except ApiError as error:

@@ -48,7 +48,6 @@ from tests.fuzz.strategies import (
 )
 from tests.integration.conftest import StateStore, TaskInstance
 from tests.support import inventory
-from tests.support.emulator_api import wav
 from tests.support.odd_values import PRIVATE, odd_values
 from tests.support.refusing_server import RefusingServer
 

@@ -16,7 +16,7 @@ MODELS = ("universal-3-5-pro",)
 LARGEST_AUDIO = 40_000_000
 SHORTEST_MS, LONGEST_MS = 80, 120_000
 SAMPLE_RATES = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-_LANGUAGES = frozenset("en es de fr it pt tr nl sv no da fi hi vi ar he ja ur zh".split())
+_LANGUAGES = frozenset(["en", "es", "de", "fr", "it", "pt", "tr", "nl", "sv", "no", "da", "fi", "hi", "vi", "ar", "he", "ja", "ur", "zh"])
 _WAV = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 _PCM = "audio/pcm"
 _LONGEST_PROMPT = 6000
@@ -104,7 +104,9 @@ def read_form(content_type: str, body: bytes) -> list[Part]:
 def _read_part(part: bytes) -> Part:
     head, blank, content = part.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")[1:]
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     name = re.search(r'(?:^|;)\s*name="?([^";]*)"?', headers.get("content-disposition", ""))
     if not blank or not name:
         raise ClipError("bad_request", "a part of the form has no name")
@@ -182,7 +184,9 @@ def _read_audio(part: Part, fields: Mapping[str, Any]) -> ClipRequest:
     if request.rate not in SAMPLE_RATES:
         raise ClipError("unsupported_media_type", f"a sample rate of {request.rate} is not supported")
     if request.duration_ms < SHORTEST_MS:
-        raise ClipError("audio_too_short", f"audio duration {request.duration_ms} ms is below {SHORTEST_MS} ms")
+        raise ClipError(
+            "audio_too_short", f"audio duration {request.duration_ms} ms is below {SHORTEST_MS} ms"
+        )
     if request.duration_ms > LONGEST_MS:
         raise ClipError(
             "audio_too_large", f"audio duration {request.duration_ms} ms exceeds limit {LONGEST_MS} ms"

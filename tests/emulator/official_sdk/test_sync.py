@@ -59,9 +59,7 @@ def timed(words: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("given", ["path", "bytes", "file", "pcm"])
-def test_a_whole_clip(
-    transcriber: SyncTranscriber, emulator: Emulator, tmp_path: Path, given: str
-) -> None:
+def test_a_whole_clip(transcriber: SyncTranscriber, emulator: Emulator, tmp_path: Path, given: str) -> None:
     (path := tmp_path / 'the "first".wav').write_bytes(wav(1, 16_000))
     config = SyncTranscriptionConfig(timestamps=True, prompt="Foxes.", keyterms_prompt=["fox", " "])
     if given == "pcm":
@@ -147,9 +145,7 @@ def test_warm(transcriber: SyncTranscriber, emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [("capacity_exceeded", 503), ("inference_timeout", 504), ("bad_audio", 400)]
 )
-def test_errors(
-    transcriber: SyncTranscriber, emulator: Emulator, error: str, status: int, form: str
-) -> None:
+def test_errors(transcriber: SyncTranscriber, emulator: Emulator, error: str, status: int, form: str) -> None:
     emulator.fault("refuse_clip", error=error, form=form, retry_after=2)
     with pytest.raises(SyncTranscriptError) as caught:
         transcriber.transcribe(wav(1, 16_000))

@@ -165,14 +165,22 @@ def test_what_is_no_such_audio(api: Api) -> None:
 
 def test_what_is_no_such_request(api: Api) -> None:
     headers = {**MODEL, "Content-Type": "multipart/form-data; boundary=x"}
-    for body in (b"", b"--x\r\n", b"--x\r\n\r\nno name\r\n--x--", b'--x\r\nContent-Disposition: form-data; name="audio"'):
+    for body in (
+        b"",
+        b"--x\r\n",
+        b"--x\r\n\r\nno name\r\n--x--",
+        b'--x\r\nContent-Disposition: form-data; name="audio"',
+    ):
         assert problem(api.call("POST", BUFFERED, data=body, headers=headers)) == (400, "bad_request")
     assert problem(api.call("POST", BUFFERED, json={}, headers=MODEL)) == (400, "bad_request")
     assert problem(post(api, BUFFERED, ("config", {}))) == (400, "bad_request")
     assert problem(post(api, BUFFERED, ("audio", CLIP), ("audio", CLIP))) == (400, "bad_request")
     assert problem(post(api, BUFFERED, ("config", b"[1]"), ("audio", CLIP))) == (400, "bad_request")
     assert problem(post(api, BUFFERED, ("config", b"{"), ("audio", CLIP))) == (400, "bad_request")
-    assert problem(post(api, BUFFERED, ("audio", CLIP), headers={"X-AAI-Model": "nano"})) == (400, "bad_request")
+    assert problem(post(api, BUFFERED, ("audio", CLIP), headers={"X-AAI-Model": "nano"})) == (
+        400,
+        "bad_request",
+    )
     assert api.get(BUFFERED).status_code == 405
 
 

@@ -127,7 +127,9 @@ def test_another_recording_keeps_its_files(emulator: Emulator, old_context: Any,
     names = [Path(one["outputs"]["txt"]).name for one in found]
     assert names[0] == "order.txt"
     assert names[1].startswith("order-")
-    TranscribeOperator(task_id="a_task", audio=str(path), output_path=str(tmp_path / "out")).execute(old_context)
+    TranscribeOperator(task_id="a_task", audio=str(path), output_path=str(tmp_path / "out")).execute(
+        old_context
+    )
     assert json.loads((tmp_path / "out" / names[1].replace("txt", "json")).read_text())["id"], "one recording"
     named = operator(str(path), source_id="call 7", output_path=str(tmp_path / "out")).execute(old_context)
     assert Path(named["outputs"]["txt"]).name == "call_7.txt"
@@ -153,7 +155,9 @@ def test_times_are_asked_for_where_a_format_needs_them(
     wrong = {"timestamps": False}
     refused(emulator, context, "srt needs the times", clip, output_path=out, formats=["srt"], config=wrong)
     for name in sorted(set(get_args(Format)) - set(FORMATS)):
-        refused(emulator, context, f"no {name} of short clips.*Transcribe", clip, output_path=out, formats=[name])
+        refused(
+            emulator, context, f"no {name} of short clips.*Transcribe", clip, output_path=out, formats=[name]
+        )
 
 
 def test_metrics(emulator: Emulator, context: Any, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +174,9 @@ def test_metrics(emulator: Emulator, context: Any, clip: str, monkeypatch: pytes
     ]
 
 
-def test_nothing_of_it_is_logged(emulator: Emulator, context: Any, clip: str, caplog: Any, capfd: Any) -> None:
+def test_nothing_of_it_is_logged(
+    emulator: Emulator, context: Any, clip: str, caplog: Any, capfd: Any
+) -> None:
     with caplog.at_level(logging.DEBUG):
         operator(clip).execute(context)
     said = caplog.text + "".join(capfd.readouterr())
@@ -187,7 +193,9 @@ def test_an_id_that_is_needed(emulator: Emulator, context: Any, clip: str, tmp_p
         lambda given: TranscriptExportOperator(task_id="t", transcript_id=given, output_path=str(tmp_path)),
         lambda given: TranscriptDeleteOperator(task_id="t", transcript_id=given),
         lambda given: UnderstandOperator(task_id="t", transcript_id=given, features={"action_items": {}}),
-        lambda given: LLMGatewayOperator(task_id="t", transcript_id=given, model="gpt-5", prompt="Sum it up."),
+        lambda given: LLMGatewayOperator(
+            task_id="t", transcript_id=given, model="gpt-5", prompt="Sum it up."
+        ),
     ]
     for make in makers:
         for given in (found, "None", {"transcript_id": None}):
@@ -319,7 +327,10 @@ def test_from_an_object_store_and_from_a_url(
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"redact_pii": True}, "redact_pii': the service does not redact short clips.*Use TranscribeOperator"),
+        (
+            {"redact_pii": True},
+            "redact_pii': the service does not redact short clips.*Use TranscribeOperator",
+        ),
         # First of all, and wherever it stands.
         ({"speaker_labels": True, "redact_pii_sub": "hash"}, "redact_pii_sub': the service does not redact"),
         ({"speaker_labels": True}, "speaker_labels' is no setting of short clips.*Use TranscribeOperator"),
@@ -416,7 +427,7 @@ def test_what_the_service_has_failed_at_is_asked_for_once_more(
 @pytest.mark.parametrize("lost", ["retry", "fail"])
 def test_only_once(emulator: Emulator, context: Any, clip: str, lost: Any) -> None:
     emulator.fault("refuse_clip", error="inference_error", times=None)
-    with pytest.raises(ResponseLost if lost == "retry" else AirflowFailException, match="may be billed.*500"):
+    with pytest.raises(ResponseLost if lost == "retry" else AirflowFailException, match=r"may be billed.*500"):
         operator(clip, on_lost_answer=lost).execute(context)
     assert calls(emulator) == 2
     emulator.clear_faults()
@@ -448,7 +459,13 @@ LOST = pytest.mark.parametrize(
         {"kind": "http_status", "status": 502, "body": "html", "when": "after"},
         # A proxy says these words as well.
         {"kind": "http_status", "status": 503, "when": "after"},
-        {"kind": "http_status", "status": 503, "body": "json", "message": "Service Unavailable", "when": "after"},
+        {
+            "kind": "http_status",
+            "status": 503,
+            "body": "json",
+            "message": "Service Unavailable",
+            "when": "after",
+        },
         {"kind": "http_status", "status": 504, "when": "after"},
         {"kind": "refuse_clip", "error": "capacity_exceeded", "form": "detail"},
         {"kind": "refuse_clip", "error": "inference_error", "form": "detail"},
@@ -567,7 +584,9 @@ def test_a_refusal_fails_at_once(
     assert operator(clip, on_lost_answer="fail").execute(context)["text"] == SPOKEN, "nothing was done"
 
 
-def test_words_without_times(context: Any, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_without_times(
+    context: Any, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the service owes is said, after the rest is written."""
     answers: list[Any] = [{"text": "The fox.", "words": [{"text": "The"}, {"text": "fox.", "start": 5}]}]
     with hostile(lambda exchange: exchange.json(answers.pop())) as server:
@@ -575,7 +594,7 @@ def test_words_without_times(context: Any, clip: str, tmp_path: Path, monkeypatc
         monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
         arguments: dict[str, Any] = {"output_path": str(tmp_path / "out"), "formats": ["srt", "txt"]}
         for _ in range(2):
-            with pytest.raises(AirflowFailException, match="without times, so srt.*holds the answer"):
+            with pytest.raises(AirflowFailException, match=r"without times, so srt.*holds the answer"):
                 operator(clip, **arguments).execute(context)
     assert (tmp_path / "out" / "order.txt").read_text() == "The fox.\n"
     assert server.connections == 1

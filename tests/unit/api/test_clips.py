@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.api.call import Reply
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, RateLimitError, TransportError, UnexpectedReply
+from airflow_provider_assemblyai.api.errors import (
+    AssemblyAIError,
+    RateLimitError,
+    TransportError,
+    UnexpectedReply,
+)
 from airflow_provider_assemblyai.api.regions import REGIONS
 from airflow_provider_assemblyai.api.short_audio import clips
 from tests.support.emulator_api import wav
@@ -22,8 +27,8 @@ def reply(status: int, body: Any) -> Reply:
     return Reply(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
-def problem(status: int, title: str, **more: Any) -> Reply:
-    return reply(status, {"status": status, "title": title, "detail": "It is so.", **more})
+def problem(status: int, title: str, about: object = None) -> Reply:
+    return reply(status, {"status": about or status, "title": title, "detail": "It is so."})
 
 
 def old(status: int, code: str) -> Reply:
@@ -57,8 +62,8 @@ def meaning(answer: Reply) -> str:
         (reply(503, {"message": "Service Unavailable"}), "lost"),
         (reply(503, {"detail": "Capacity Exceeded"}), "lost"),
         (reply(503, {"status": 503, "title": "Service Unavailable"}), "lost"),
-        (problem(503, "Service Unavailable", status=502), "lost"),
-        (problem(503, "Service Unavailable", status="503"), "lost"),
+        (problem(503, "Service Unavailable", about=502), "lost"),
+        (problem(503, "Service Unavailable", about="503"), "lost"),
         (problem(503, "Upstream Gone"), "lost"),
         (problem(502, "Service Unavailable"), "lost"),
         (problem(500, "Inference Timeout"), "lost"),
@@ -108,14 +113,29 @@ def test_advice(answer: Reply, says: str) -> None:
     [
         {},
         {"words": 5, "confidence": "high", "audio_duration_ms": -1, "session_id": 7},
-        {"words": [None, {}, {"text": 1}], "confidence": 1e400, "audio_duration_ms": 10**400, "session_id": ""},
-        {"words": [{"text": "a", "start": 5, "end": 2}, {"text": "b", "start": None, "end": 1e99, "more": 1}]},
+        {
+            "words": [None, {}, {"text": 1}],
+            "confidence": 1e400,
+            "audio_duration_ms": 10**400,
+            "session_id": "",
+        },
+        {
+            "words": [
+                {"text": "a", "start": 5, "end": 2},
+                {"text": "b", "start": None, "end": 1e99, "more": 1},
+            ]
+        },
     ],
 )
 def test_odd_answers(odd: dict[str, Any]) -> None:
     body = json.dumps({"text": "a b", **odd}).encode()
     found = CALL.result(Reply(200, {}, body))
-    assert (found.text, found.confidence, found.audio_duration_ms, found.session_id) == ("a b", None, None, None)
+    assert (found.text, found.confidence, found.audio_duration_ms, found.session_id) == (
+        "a b",
+        None,
+        None,
+        None,
+    )
     assert all(set(word) <= {"text", "more"} for word in found.words)
 
 
