@@ -35,7 +35,11 @@ from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_to
 from airflow_provider_assemblyai.api.sanitize import sanitize, storable
 from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.jobs.state_store import ReplicatedStateStore, open_state_store
+from airflow_provider_assemblyai.jobs.state_store import (
+    ReplicatedStateStore,
+    open_state_store,
+    task_instance_key,
+)
 from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.kept_answers import KeptAnswers, Slot
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
@@ -129,6 +133,8 @@ class PaidCallOperator(AssemblyAIOperator):
 
     template_fields: Sequence[str] = ("output_path", "assemblyai_conn_id")
     ui_color = "#e6dbff"
+    #: Tells the state of a task apart from that of an operator of another kind that has had its place; None for none.
+    _state_kind: str | None = None
     _call_in_flight = False
 
     def __init__(
@@ -253,7 +259,10 @@ class PaidCallOperator(AssemblyAIOperator):
     ) -> CallStateStore:
         store = ReplicatedStateStore[CallState]()
         if outputs is not None or self.on_lost_answer == "fail":
-            store = open_state_store(context, CALL, outputs)
+            owner, key = None, "assemblyai"
+            if (kind := self._state_kind) is not None:
+                owner, key = (*task_instance_key(context), kind), f"{key}_{kind}"
+            store = open_state_store(context, CALL, outputs, owner, key)
         if self.on_lost_answer == "fail" and not store.durable:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "

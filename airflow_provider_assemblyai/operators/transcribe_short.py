@@ -91,6 +91,7 @@ class TranscribeShortOperator(PaidCallOperator):
     )
     template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
     ui_color = "#dbe9ff"
+    _state_kind = "clip"
 
     def __init__(
         self,
@@ -257,10 +258,10 @@ class TranscribeShortOperator(PaidCallOperator):
 
 def _stored(summary: Summary, xcoms: dict[str, Any]) -> StoredAnswer:
     """Return what is recorded of an answer whose files are written."""
-    suffix = next((name for name in ("json", "txt") if name in summary["outputs"]), None)
-    name = suffix or next(iter(summary["outputs"]))
+    outputs = summary["outputs"]
+    name = next(name for name in ("json", "txt", *outputs) if name in outputs)
     return {
-        "output": summary["outputs"][name],
+        "output": outputs[name],
         "suffix": name,
         "xcoms": xcoms,
         "result": {**summary, "text": None},
@@ -269,7 +270,7 @@ def _stored(summary: Summary, xcoms: dict[str, Any]) -> StoredAnswer:
 
 def _transcript(answer: ClipTranscript, clip: Clip, config: Mapping[str, Any]) -> Transcript:
     """Return an answer in the form of a transcript: what reads one reads the other."""
-    languages = config.get("language_codes") or ()
+    languages: Sequence[str] = config.get("language_codes") or ()
     duration = answer.audio_duration_ms
     made: dict[str, Any] = {
         **answer.body,

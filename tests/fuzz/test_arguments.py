@@ -47,7 +47,7 @@ from tests.fuzz.strategies import (
     good,
 )
 from tests.integration.conftest import StateStore, TaskInstance
-from tests.support import inventory
+from tests.support import emulator_api, inventory
 from tests.support.odd_values import PRIVATE, odd_values
 from tests.support.refusing_server import RefusingServer
 
@@ -119,7 +119,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
     """
     (wav := folder / "a.wav").write_bytes(b"RIFF" + bytes(400))
     (pcm := folder / "a.pcm").write_bytes(bytes(6400))
-    (clip := folder / "clip.wav").write_bytes(wav(1))
+    (clip := folder / "clip.wav").write_bytes(emulator_api.wav(1))
     # Each example has a place of its own: what an earlier one left would change what a later one does.
     new_folder = st.builds(lambda: tempfile.mkdtemp(dir=folder))
     transcript = st.sampled_from([TRANSCRIPT, {"transcript_id": TRANSCRIPT, "region": "us"}])

@@ -16,7 +16,29 @@ MODELS = ("universal-3-5-pro",)
 LARGEST_AUDIO = 40_000_000
 SHORTEST_MS, LONGEST_MS = 80, 120_000
 SAMPLE_RATES = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-_LANGUAGES = frozenset(["en", "es", "de", "fr", "it", "pt", "tr", "nl", "sv", "no", "da", "fi", "hi", "vi", "ar", "he", "ja", "ur", "zh"])
+_LANGUAGES = frozenset(
+    [
+        "en",
+        "es",
+        "de",
+        "fr",
+        "it",
+        "pt",
+        "tr",
+        "nl",
+        "sv",
+        "no",
+        "da",
+        "fi",
+        "hi",
+        "vi",
+        "ar",
+        "he",
+        "ja",
+        "ur",
+        "zh",
+    ]
+)
 _WAV = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 _PCM = "audio/pcm"
 _LONGEST_PROMPT = 6000

@@ -119,7 +119,7 @@ def test_settings_that_are_refused(api: Api, emulator: Emulator, config: dict[st
 
 
 def test_settings_that_are_taken(api: Api) -> None:
-    config = {
+    config: dict[str, Any] = {
         "prompt": "x" * 6000,
         "keyterms_prompt": ["fox"] * 100 + [" "],
         "conversation_context": "Hello.",

@@ -136,7 +136,7 @@ def test_another_recording_keeps_its_files(emulator: Emulator, old_context: Any,
 
 
 def test_mapped_tasks_have_files_of_their_own(emulator: Emulator, clip: str, tmp_path: Path) -> None:
-    context = {"ti": TaskInstance(map_index=3)}
+    context: Any = {"ti": TaskInstance(map_index=3)}
     found = operator(clip, output_path=str(tmp_path / "out"), push_text=True).execute(context)
     assert Path(found["outputs"]["json"]).name == "order-3.json"
     assert found["text"] == SPOKEN
@@ -262,7 +262,7 @@ def encode(path: Path, container: str, codec: str) -> None:
     import av
 
     with av.open(str(path), "w", format=container) as file:
-        stream = file.add_stream(codec, rate=44_100, layout="stereo")
+        stream: Any = file.add_stream(codec, rate=44_100, layout="stereo")
         frame = av.AudioFrame(format="s16", layout="stereo", samples=44_100 * 2)
         frame.sample_rate = 44_100
         frame.planes[0].update(bytes(frame.planes[0].buffer_size))
@@ -392,7 +392,8 @@ def test_capacity_is_waited_for(
     task = operator(clip, deferrable=deferrable, on_lost_answer="fail")
     assert run(task, context)["text"] == SPOKEN
     assert context["ti"].xcoms["attempts"] == calls(emulator) == 2
-    assert context["ti"].xcoms["waited_seconds"] >= 0.9
+    # Where the service names no time, the rate limiter decides.
+    assert context["ti"].xcoms["waited_seconds"] >= (0.9 if fault.get("retry_after", 1) else 0.1)
     assert billed(emulator) == 1
 
 
@@ -427,7 +428,9 @@ def test_what_the_service_has_failed_at_is_asked_for_once_more(
 @pytest.mark.parametrize("lost", ["retry", "fail"])
 def test_only_once(emulator: Emulator, context: Any, clip: str, lost: Any) -> None:
     emulator.fault("refuse_clip", error="inference_error", times=None)
-    with pytest.raises(ResponseLost if lost == "retry" else AirflowFailException, match=r"may be billed.*500"):
+    with pytest.raises(
+        ResponseLost if lost == "retry" else AirflowFailException, match=r"may be billed.*500"
+    ):
         operator(clip, on_lost_answer=lost).execute(context)
     assert calls(emulator) == 2
     emulator.clear_faults()

@@ -146,14 +146,14 @@ def test_the_form_has_the_settings_first() -> None:
     content = b"".join(call.body.open())
     assert len(content) == call.body.size
     assert b"".join(call.body.open()) == content, "each attempt begins anew"
-    message = email.message_from_bytes(f"Content-Type: {call.content_type}\r\n\r\n".encode() + content)
-    first, second = message.get_payload()  # type: ignore[misc]
-    assert first.get_param("name", header="content-disposition") == "config"  # type: ignore[union-attr]
-    assert first.get_content_type() == "application/json"  # type: ignore[union-attr]
-    assert json.loads(first.get_payload()) == config  # type: ignore[union-attr]
-    assert second.get_param("name", header="content-disposition") == "audio"  # type: ignore[union-attr]
-    assert second.get_content_type() == "audio/wav"  # type: ignore[union-attr]
-    assert second.get_payload(decode=True) == audio  # type: ignore[union-attr]
+    message: Any = email.message_from_bytes(f"Content-Type: {call.content_type}\r\n\r\n".encode() + content)
+    first, second = message.get_payload()
+    assert first.get_param("name", header="content-disposition") == "config"
+    assert first.get_content_type() == "application/json"
+    assert json.loads(first.get_payload()) == config
+    assert second.get_param("name", header="content-disposition") == "audio"
+    assert second.get_content_type() == "audio/wav"
+    assert second.get_payload(decode=True) == audio
 
 
 def test_data_stays_in_the_region() -> None:
