@@ -82,6 +82,17 @@ def test_a_clip_without_options(transcriber: SyncTranscriber) -> None:
     assert {word.start for word in found.words} == {None}
 
 
+def test_options_that_the_client_makes_smaller(transcriber: SyncTranscriber) -> None:
+    config = SyncTranscriptionConfig(
+        conversation_context=[" Hello. ", "", *("Where is it?" for _ in range(600))],
+        keyterms_prompt=[" fox ", ""] * 100,
+        language_codes=["en", "es"],
+    )
+    assert transcriber.transcribe(wav(1, 16_000), config).text == SPOKEN
+    one_turn = SyncTranscriptionConfig(conversation_context="Where is it?", prompt="Foxes.")
+    assert transcriber.transcribe(wav(1, 16_000), one_turn).text == SPOKEN
+
+
 def test_many_at_the_same_time(transcriber: SyncTranscriber, emulator: Emulator) -> None:
     futures = [transcriber.transcribe_async(wav(1, 16_000)) for _ in range(5)]
     assert {future.result().text for future in futures} == {SPOKEN}
@@ -91,11 +102,13 @@ def test_many_at_the_same_time(transcriber: SyncTranscriber, emulator: Emulator)
 def test_live(transcriber: SyncTranscriber, emulator: Emulator) -> None:
     assert transcriber.transcribe_live(pieces(), PCM_CONFIG).audio_duration_ms == 1000
     assert timed(transcriber.transcribe_live(io.BytesIO(PCM), PCM_CONFIG).words) == SPOKEN.split()
+    odd_pieces: Any = (b"", bytearray(PCM[:100]), memoryview(PCM[100:]), b"")
+    assert transcriber.transcribe_live(iter(odd_pieces), PCM_CONFIG).audio_duration_ms == 1000
     with transcriber.open_live(PCM_CONFIG) as session:
         for piece in pieces():
             session.write(piece)
     assert session.result().text == SPOKEN
-    assert emulator.counters()["clips"] == 3
+    assert emulator.counters()["clips"] == 4
 
 
 def test_a_live_clip_that_is_given_up(transcriber: SyncTranscriber, emulator: Emulator) -> None:
