@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    ObjectStoragePath,
+    Stats,
+    TaskDeferred,
+)
 
 from airflow_provider_assemblyai.api.errors import GatewayTimeout, ResponseLost
 from airflow_provider_assemblyai.api.short_audio import clips
@@ -162,11 +167,8 @@ def test_times_are_asked_for_where_a_format_needs_them(
 
 def test_metrics(emulator: Emulator, context: Any, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[tuple[str, float]] = []
-    # Airflow's, not ours.
-    monkeypatch.setattr(
-        "airflow_provider_assemblyai.jobs.billing.Stats.incr",
-        lambda name, minutes: counted.append((name, minutes)),
-    )
+    counts = staticmethod(lambda name, minutes: counted.append((name, minutes)))
+    monkeypatch.setattr(Stats, "incr", counts, raising=False)
     operator(clip).execute(context)
     assert counted == [
         ("assemblyai.audio_minutes.billed", 3 / 60),
