@@ -12,6 +12,7 @@ _OPERATORS = (
     "llm_gateway",
     "transcribe",
     "transcribe_batch",
+    "transcribe_short",
     "transcripts",
     "understand",
     "streaming_capture",

@@ -53,6 +53,7 @@ _LONGEST_WAIT: Final = 1e9
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_ERROR_CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,59}")
 _RATE_TEXT = re.compile(r"\brate\b|too many requests|limit exceeded|throttl", re.IGNORECASE)
 _UNKNOWN_ID_TEXT = re.compile(r"transcript lookup error|transcript id not found", re.IGNORECASE)
 
@@ -61,6 +62,7 @@ class Product(Enum):
     """Which of the region's hosts serves a call."""
 
     SPEECH = "speech"
+    SHORT_AUDIO = "short_audio"
     GATEWAY = "gateway"
     TOKEN = "token"
 
@@ -209,7 +211,8 @@ class Reply:
         body = self._error_body()
         if body is None:
             return "" if self.text.lstrip().startswith("<") else sanitize(self.text)
-        texts = [body[name] for name in ("error", "message", "detail") if isinstance(body.get(name), str)][:1]
+        names = ("error", "message", "detail", "title")
+        texts = [body[name] for name in names if isinstance(body.get(name), str)][:1]
         metadata = body.get("metadata")
         more = metadata.get("errors") if isinstance(metadata, dict) else None
         texts += [text for text in more if isinstance(text, str)] if isinstance(more, list) else []
@@ -221,6 +224,22 @@ class Reply:
         """The service's id of a refused request: from its body, else from a header."""
         found = (self._error_body() or {}).get("request_id")
         return sanitize(found) if isinstance(found, str) and found else self.request_id
+
+    @property
+    def error_code(self) -> str | None:
+        """
+        What is wrong in one word, such as ``audio_too_large``; None if the body does not name it.
+
+        It is the title of a problem (RFC 9457), or a field of its own. A body that is about another status, or says no
+        more than a proxy would, names nothing.
+        """
+        body = self._error_body() or {}
+        code, title = body.get("error_code"), body.get("title")
+        if code is None and isinstance(title, str) and isinstance(body.get("detail"), str):
+            code = (
+                re.sub(r"[\s_-]+", "_", title.strip()).lower() if body.get("status") == self.status else None
+            )
+        return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
 
     def _error_body(self) -> dict[str, Any] | None:
         """Return the fields of an error, None without JSON; one of the gateway's envelopes has them one level down."""
@@ -311,6 +330,8 @@ class Call(Generic[T]):
     :param query: query parameters; None values are left out.
     :param json: a body to send as JSON.
     :param body: bytes to upload instead.
+    :param content_type: of these bytes.
+    :param headers: of the request, beside those that all have.
     :param repeatable: False for a paid request: it is sent again only if it surely was not accepted.
     :param billing: of a paid request.
     :param follow: makes the next call out of this one's value, for calls that come in pages.
@@ -319,7 +340,7 @@ class Call(Generic[T]):
         be lost.
     :param max_bytes: what the answer may have, decoded; a longer one is not read to its end.
     :param retry_rate_limits: False leaves a rate limit answer to a caller that can wait without a worker slot.
-    :param hint: returns a sentence of advice for an error text, or an empty string.
+    :param hint: returns a sentence of advice for an error, or an empty string.
     """
 
     product: Product
@@ -329,6 +350,8 @@ class Call(Generic[T]):
     query: Mapping[str, str | int | None] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     body: Body | None = None
+    content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
     billing: Billing | None = None
     follow: Callable[[T], Call[T] | None] | None = None
@@ -336,7 +359,7 @@ class Call(Generic[T]):
     until_deadline: bool = False
     max_bytes: int = MAX_BYTES
     retry_rate_limits: bool = True
-    hint: Callable[[str], str] | None = None
+    hint: Callable[[Reply], str] | None = None
 
     @property
     def params(self) -> dict[str, str]:
@@ -411,8 +434,9 @@ class Call(Generic[T]):
             "status": reply.status,
             "request_id": request_id,
             "retry_after": reply.retry_after,
+            "code": reply.error_code,
         }
-        hint = self.hint(text) if self.hint is not None else ""
+        hint = self.hint(reply) if self.hint is not None else ""
         tail = f"{f': {text}' if text else ''}{f' (request id {request_id})' if request_id else ''}."
         tail += f" {hint}" if hint else ""
         if reply.status == 401:

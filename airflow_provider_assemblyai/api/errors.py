@@ -11,7 +11,7 @@ Every error of this package, and whether running the same task again can help.
     ├─ Superseded              yes     the state could not be written: another try may have taken over
     ├─ TaskKilled              yes     the task is being killed
     ├─ TransportError          yes     no reply; .sent: the service may have received the request
-    ├─ ApiError                202, 408, 429, 5xx   .status  .request_id  .retry_after
+    ├─ ApiError                202, 408, 429, 5xx   .status  .request_id  .retry_after  .code
     │   ├─ AuthenticationError no      401
     │   ├─ NotFoundError       no      404, and the 400 that means an unknown transcript id
     │   └─ RateLimitError      yes     429, and the 403 that means the same   .limit: what it states
@@ -104,15 +104,23 @@ class ApiError(AssemblyAIError):
     :param status: HTTP status code.
     :param request_id: the service's id of this request, if it sent one; name it to support.
     :param retry_after: seconds the service asked us to wait, if it did.
+    :param code: the service's own word for what is wrong, where it has one; no proxy would use it.
     """
 
     def __init__(
-        self, message: str, *, status: int, request_id: str | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        status: int,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.code = code
         # 202: the redacted audio is still being made.
         self.retryable = status in (202, 408, 429) or status >= 500
 

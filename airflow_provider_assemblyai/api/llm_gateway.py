@@ -348,12 +348,13 @@ _HINTS: Final = [
 ]
 
 
-def hint(message: str) -> str:
+def hint(reply: Reply) -> str:
     """
     Return what to do about an error of the gateway, in one sentence; empty if that is not known.
 
-    :param message: the service's own words.
+    :param reply: with the service's own words.
     """
+    message = reply.error_text()
     return next((advice for pattern, advice in _HINTS if re.search(pattern, message, re.IGNORECASE)), "")
 
 

@@ -28,6 +28,7 @@ class Hosts:
     :param gateway: base URL of the LLM Gateway and Speech Understanding (``/v1``).
     :param streaming: base URL of streaming sockets (``wss``).
     :param token: base URL that hands out temporary streaming tokens.
+    :param short_audio: base URL of sync speech to text (``/v1/transcribe``).
     :param overridden: whether the hosts came from the connection, not from the table.
     :param keep_in: the region that data must not leave, if there is one.
     """
@@ -37,6 +38,7 @@ class Hosts:
     gateway: str
     streaming: str
     token: str
+    short_audio: str
     overridden: bool = False
     keep_in: str | None = None
 
@@ -48,6 +50,7 @@ REGIONS = {
         gateway="https://llm-gateway.assemblyai.com",
         streaming="wss://streaming.us.assemblyai.com",
         token="https://streaming.us.assemblyai.com",
+        short_audio="https://sync.us.assemblyai.com",
     ),
     "eu": Hosts(
         region="eu",
@@ -55,6 +58,7 @@ REGIONS = {
         gateway="https://llm-gateway.eu.assemblyai.com",
         streaming="wss://streaming.eu.assemblyai.com",
         token="https://streaming.eu.assemblyai.com",
+        short_audio="https://sync.eu.assemblyai.com",
     ),
 }
 
@@ -132,7 +136,7 @@ def hosts_for(
         return hosts
     base = _check_override(override, allow_insecure_http=allow_insecure_http)
     socket = base.replace("http", "ws", 1)
-    return replace(hosts, speech=base, gateway=base, streaming=socket, token=base, overridden=True)
+    return replace(hosts, speech=base, gateway=base, streaming=socket, token=base, short_audio=base, overridden=True)
 
 
 def check_data_stays(hosts: Hosts, request: Mapping[str, object], *, lives_there: bool | None = None) -> None:

@@ -174,14 +174,15 @@ _HINTS: Final = [
 ]
 
 
-def hint(message: str) -> str:
+def hint(reply: Reply) -> str:
     """
     Return what to do about an error, in one sentence; empty if that is not known.
 
-    :param message: the service's own words.
+    :param reply: with the service's own words.
     """
+    message = reply.error_text()
     hints = (advice for pattern, advice in _HINTS if re.search(pattern, message, re.IGNORECASE))
-    return next(hints, gateway_hint(message))
+    return next(hints, gateway_hint(reply))
 
 
 def _read_response(reply: Reply, features: Sequence[str]) -> UnderstandingResponse:

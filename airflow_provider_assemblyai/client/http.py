@@ -116,6 +116,7 @@ class _BaseClient:
             Product.SPEECH: self.hosts.speech,
             Product.GATEWAY: self.hosts.gateway,
             Product.TOKEN: self.hosts.token,
+            Product.SHORT_AUDIO: self.hosts.short_audio,
         }[call.product]
         return base + call.path
 
@@ -205,9 +206,9 @@ class _SizedBlocks:
         return iter(self._blocks)
 
 
-def _run_before(before: Callable[[], None], content: bytes) -> Iterator[bytes]:
+def _run_before(before: Callable[[], None], blocks: Iterable[bytes]) -> Iterator[bytes]:
     before()
-    yield content
+    yield from blocks
 
 
 @dataclass(eq=False, repr=False)
@@ -274,19 +275,21 @@ class Client(_BaseClient):
     def _exchange(self, call: Call[Any], end: float, before: Callable[[], None] | None = None) -> Reply:
         from airflow_provider_assemblyai.client.blocking import ERRORS, Watchdog, never_connected
 
-        headers: dict[str, str] = {}
+        headers = dict(call.headers)
         data: Iterable[bytes] | None = None
-        if before is not None:
-            # A body that is asked for late: the connection is made and the headers are out, so nothing that
-            # takes time is left between `before` and the request.
+        size: int | None = None
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+            data, size = iter(call.body.open()), call.body.size
+        elif before is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(call.json).encode()
-            data = _SizedBlocks(_run_before(before, content), len(content))
-        if call.body is not None:
-            headers["Content-Type"] = "application/octet-stream"
-            size = call.body.size
-            blocks = iter(call.body.open())
-            data = blocks if size is None else _SizedBlocks(blocks, size)
+            data, size = (content,), len(content)
+        if data is not None:
+            # With `before`, a body is asked for late: the connection is made and the headers are out, so nothing
+            # that takes time is left between it and the request.
+            data = data if before is None else _run_before(before, data)
+            data = data if size is None else _SizedBlocks(data, size)
         connect = _CONNECT_TIMEOUT if call.body is None else _UPLOAD_CONNECT_TIMEOUT
         left = self._time_left(call, end)
         seconds = self._allowed_time(call, left)
@@ -367,7 +370,9 @@ class AsyncClient(_BaseClient):
             follow_redirects=False,
             # Longer than the usual time between two polls: each new connection is a handshake on the event loop.
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=45.0),
-            mounts=without_proxy(self.hosts.speech, self.hosts.gateway, self.hosts.token),
+            mounts=without_proxy(
+                self.hosts.speech, self.hosts.gateway, self.hosts.token, self.hosts.short_audio
+            ),
             event_hooks={"response": [_forget_redirect]},
         )
         return self
@@ -398,10 +403,10 @@ class AsyncClient(_BaseClient):
             following = following.next_page(value, seen)
 
     async def _exchange(self, call: Call[Any], end: float) -> Reply:
-        headers: dict[str, str] = {}
+        headers = dict(call.headers)
         content = None
         if call.body is not None:
-            headers["Content-Type"] = "application/octet-stream"
+            headers["Content-Type"] = call.content_type
             content = _blocks(call)
             if call.body.size is not None:
                 headers["Content-Length"] = str(call.body.size)

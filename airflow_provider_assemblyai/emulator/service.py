@@ -35,6 +35,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits, StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.turn_answers import answer_turn
 from airflow_provider_assemblyai.emulator.text.results import Results, build_results
+from airflow_provider_assemblyai.emulator.transcripts.clips import Clips
 from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs
 from airflow_provider_assemblyai.emulator.transcripts.redaction_jobs import RedactionJobs
 from airflow_provider_assemblyai.emulator.transcripts.serializers import Snapshot
@@ -125,6 +126,7 @@ class Service:
             settings.job_polls,
             on_end=self._on_job_end,
         )
+        self.clips = Clips(engine, self.jobs.worker, self.store, self.counters)
         self.gateway = Gateway(
             settings.region, settings.gateway, self.clock, self.faults, self.for_gateway, settings.upstream
         )

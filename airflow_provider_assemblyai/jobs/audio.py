@@ -13,7 +13,7 @@ import os
 import stat
 import wave
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,7 +36,13 @@ from airflow_provider_assemblyai.api.sanitize import (
 from airflow_provider_assemblyai.api.transcripts import MAX_UPLOAD_BYTES, MAX_URL_BYTES
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
-from airflow_provider_assemblyai.storage.atomic_files import check_path_text, open_path, store_errors
+from airflow_provider_assemblyai.storage.atomic_files import (
+    check_path_text,
+    file_name,
+    open_path,
+    output_name,
+    store_errors,
+)
 from airflow_provider_assemblyai.storage.listing import etag
 
 Transfer = Literal["auto", "url", "presign", "upload"]
@@ -47,6 +53,8 @@ _MAX_URL: Final = 16 << 10
 #: Bytes of the user's name for a recording.
 _MAX_SOURCE_ID: Final = 200
 _BLOCK: Final = 1 << 20
+#: Seconds in which a URL is read to be uploaded.
+_LONGEST_UPLOAD: Final = 4 * 3600.0
 #: What a store fetches at once. Some would take 50 MiB, and hold that several times over.
 _READ_AHEAD: Final = 4 << 20
 #: Blocks in memory that are not hashed yet.
@@ -149,6 +157,18 @@ def identity_without_query(address: str) -> str | None:
     :param address: from :func:`check_address`.
     """
     return f"url without query:{address_without_query(address)}" if is_url(address) else None
+
+
+def files_of(address: str, source_id: str | None) -> tuple[str, str]:
+    """
+    Return what the files of a recording are named, and whose that name is.
+
+    :param address: from :func:`check_address`.
+    :param source_id: the user's name for it, or None.
+    """
+    if source_id is not None:
+        return file_name(source_id), f"id:{source_id}"
+    return output_name(address), address_identity(address)
 
 
 def locate(audio: object) -> Audio:
@@ -274,7 +294,7 @@ class AudioBody:
     def open(self) -> Iterator[bytes]:
         digest = hashlib.sha256()
         count = 0
-        for block in _hashed(self._blocks(), digest):
+        for block in _hashed(read_blocks(self.audio, _LONGEST_UPLOAD), digest):
             count += len(block)
             if count > MAX_UPLOAD_BYTES:
                 raise InvalidInput(f"audio: {self.audio.shown} is larger than the 2.2 GB an upload takes.")
@@ -287,15 +307,24 @@ class AudioBody:
             raise InvalidInput(f"audio: {self.audio.shown} is empty.")
         self.sent_bytes, self.sha256 = count, digest.hexdigest()
 
-    def _blocks(self) -> Iterator[bytes]:
-        if self.audio.url is not None:
-            yield from download(self.audio.url, deadline=4 * 3600)
-            return
-        assert self.audio.path is not None
-        source = self.audio.path
-        with store_errors("audio", self.audio.shown), source.open("rb", block_size=_READ_AHEAD) as file:
-            while block := file.read(_BLOCK):
-                yield block
+
+def read_blocks(audio: Audio, deadline: float) -> Generator[bytes, None, None]:
+    """
+    Yield the bytes of a recording.
+
+    :param audio: from :func:`locate`.
+    :param deadline: seconds for the whole transfer of a URL.
+    :raises StorageError: the store did not give them; a retry helps.
+    :raises TransportError: a URL did not, in time; a retry helps.
+    :raises ApiError: a URL was answered with an HTTP error.
+    """
+    if audio.url is not None:
+        yield from download(audio.url, deadline=deadline)
+        return
+    assert audio.path is not None
+    with store_errors("audio", audio.shown), audio.path.open("rb", block_size=_READ_AHEAD) as file:
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:

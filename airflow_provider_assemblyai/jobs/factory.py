@@ -19,7 +19,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.audio import (
     AudioSource,
     Transfer,
-    address_identity,
+    files_of,
     former_identity,
     identity_without_query,
 )
@@ -40,7 +40,7 @@ from airflow_provider_assemblyai.jobs.state_store import (
 )
 from airflow_provider_assemblyai.jobs.submission import Submission, newest_transcript
 from airflow_provider_assemblyai.jobs.task_state import is_owner_finished, owner_of
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, file_name, output_name
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.storage.file_owners import claim_name
 
 #: Seconds to wait for another task with the same input, also when the time of this one is over: its result is there.
@@ -93,11 +93,11 @@ class SubmissionFactory:
 
     def claim_outputs(self, context: Context) -> OutputFiles:
         """Return the same, under a name that no other recording has: the first that asks for it keeps it."""
-        identity = address_identity(self.audio) if self.source_id is None else f"id:{self.source_id}"
+        _, identity = files_of(self.audio, self.source_id)
         return claim_name(self.outputs(context), identity)
 
     def _name(self) -> str:
-        return output_name(self.audio) if self.source_id is None else file_name(self.source_id)
+        return files_of(self.audio, self.source_id)[0]
 
     def start(
         self, context: Context, *, claim: bool = False

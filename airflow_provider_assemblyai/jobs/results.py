@@ -16,11 +16,14 @@ from airflow_provider_assemblyai.api.sanitize import storable, strip_url
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_count, parse_json_text, shown
 from airflow_provider_assemblyai.client.http import download
+from airflow_provider_assemblyai.jobs import captions
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, open_path, read_file
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("json", "txt")
+#: What can be made of words with times, where the service has nothing to ask for.
+TIMED_FORMATS: Final[tuple[Format, ...]] = ("srt", "vtt", "sentences")
 
 #: Bytes of text that may go to XCom, which lives in Airflow's database.
 MAX_XCOM_TEXT: Final = 256 * 1024
@@ -46,7 +49,7 @@ class Summary(TypedDict):
     """
     What the operators and the sensor return: small and JSON.
 
-    :ivar transcript_id: id of the transcript.
+    :ivar transcript_id: id of the transcript; None of a clip, of which the service keeps nothing.
     :ivar status: ``completed``, or ``queued``/``processing`` if the task did not wait.
     :ivar region: ``us`` or ``eu``, where the transcript lives.
     :ivar text: the whole text, or None: not asked for, too long, or not there yet.
@@ -58,7 +61,7 @@ class Summary(TypedDict):
     :ivar outputs: format -> URI of what was written.
     """
 
-    transcript_id: str
+    transcript_id: str | None
     status: str
     region: str
     text: str | None
@@ -112,6 +115,12 @@ def resolve_transcript(transcript: object, region: str | None = None) -> tuple[s
     :raises InvalidInput: there is no usable id, or two regions are named.
     """
     named = named_region(region)
+    given = transcript.get("transcript_id") if isinstance(transcript, Mapping) else transcript
+    if given is None or (isinstance(given, str) and given.strip().lower() in ("", "none")):
+        raise InvalidInput(
+            f"{shown(given)} is not a transcript id. A clip of TranscribeShortOperator has none, because the service keeps "
+            "nothing of it: what needs an id needs a transcript of TranscribeOperator."
+        )
     if not isinstance(transcript, Mapping):
         return transcripts.check_id(transcript), named
     home = named_region(transcript.get("region"))
@@ -119,7 +128,7 @@ def resolve_transcript(transcript: object, region: str | None = None) -> tuple[s
         raise InvalidInput(
             f"The transcript lives in region {check_region(home)}, but region={shown(named)} was asked for."
         )
-    return transcripts.check_id(transcript.get("transcript_id")), named or home
+    return transcripts.check_id(given), named or home
 
 
 def summarize(
@@ -190,14 +199,16 @@ def write_files(
     Write the files of a completed transcript; writing them again replaces them.
 
     :param send: sends a call and returns its value.
-    :param transcript: as the service gave it.
+    :param transcript: as the service gave it. Of one without an id the service has no exports: they are made here of
+        its words, which must have times then.
     :param outputs: where to.
     :param formats: what to write.
     :param chars_per_caption: characters a subtitle line may have; None leaves it to the service.
     :param deadline: of the task; seconds since the epoch.
     :return: format -> URI.
     """
-    transcript_id = transcript["id"]
+    transcript_id: Any = transcript["id"]
+    words = transcript.get("words") or []
     written: dict[str, str] = {}
     # The text first: it is small, and may find room on a disk that is too full for the rest.
     for name in sorted(formats, key=lambda name: name != "txt"):
@@ -208,9 +219,16 @@ def write_files(
                 written[name] = outputs.write("json", as_json(shown))
             case "txt":
                 written[name] = outputs.write("txt", f"{transcript.get('text') or ''}\n")
+            case "srt" | "vtt" if transcript_id is None:
+                make = captions.srt if name == "srt" else captions.vtt
+                written[name] = outputs.write(name, make([words], chars_per_caption))
             case "srt" | "vtt":
-                captions = transcripts.srt if name == "srt" else transcripts.vtt
-                written[name] = outputs.write(name, send(captions(transcript_id, chars_per_caption)))
+                export = transcripts.srt if name == "srt" else transcripts.vtt
+                written[name] = outputs.write(name, send(export(transcript_id, chars_per_caption)))
+            case "sentences" if transcript_id is None:
+                about = {key: transcript.get(key) for key in ("id", "confidence", "audio_duration")}
+                content = {**about, "sentences": captions.sentences(words)}
+                written[name] = outputs.write("sentences.json", as_json(content))
             case "sentences" | "paragraphs":
                 parts = transcripts.sentences if name == "sentences" else transcripts.paragraphs
                 written[name] = outputs.write(f"{name}.json", as_json(send(parts(transcript_id))))

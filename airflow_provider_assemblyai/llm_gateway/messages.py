@@ -49,7 +49,8 @@ def compose(
     if not with_transcript:
         if markers:
             raise InvalidInput(
-                f"There is {TRANSCRIPT_MARKER} in the text, but no transcript_id to put one in."
+                f"There is {TRANSCRIPT_MARKER} in the text, but no transcript_id to put one in. A clip of "
+                "TranscribeShortOperator has none: put its text there."
             )
         return composed
     if markers > 1:

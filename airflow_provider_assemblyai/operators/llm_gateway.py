@@ -34,7 +34,8 @@ from airflow_provider_assemblyai.llm_gateway.structured_output import (
     parse_answer,
 )
 from airflow_provider_assemblyai.mixins.transcript_marker import TranscriptMarkerMixin
-from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
+from airflow_provider_assemblyai.operators.gateway_call import GatewayCallOperator
+from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidRequest
 from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ _NOT_IN_EXTRA_BODY: Final = (
 )
 
 
-class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
+class LLMGatewayOperator(TranscriptMarkerMixin, GatewayCallOperator):
     """
     Ask a model of the LLM Gateway, about a transcript or anything else, and return its answer.
 
-    It has also the parameters of :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator`
-    (transcript, file, waiting, lost answers) and of
-    :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.gateway_call.GatewayCallOperator`
+    (transcript), :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator` (file, waiting, lost answers)
+    and :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 
     :param prompt: what to ask (templated). The service itself puts the text of ``transcript_id`` in the place of
         ``{{ transcript }}``, so that none is in Airflow; without that marker the text comes last.
@@ -89,7 +90,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, PaidCallOperator):
 
     template_fields: Sequence[str] = (
         *("prompt", "messages", "system_prompt", "model"),
-        *PaidCallOperator.template_fields,
+        *GatewayCallOperator.template_fields,
     )
     template_fields_renderers = {"messages": "json"}  # noqa: RUF012 - Airflow reads it from the class
     marker_fields: Sequence[str] = ("prompt", "messages", "system_prompt")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The base of operators that make one paid call of a model: it is never paid for twice on a guess, and waits for free.
+The base of operators that make one paid call: it is never paid for twice on a guess, and waits for free.
 
 A call that the service refuses for want of capacity is made again when the service allows it. Until then the task is
 in the triggerer, or, where it is not deferrable, sleeps in slices. A call whose answer is lost is not made again here.
@@ -8,7 +8,6 @@ in the triggerer, or, where it is not deferrable, sleeps in slices. A call whose
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from abc import abstractmethod
@@ -20,8 +19,7 @@ from typing import Any, Final, Literal, TypedDict, TypeGuard, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
-from airflow_provider_assemblyai.api import llm_gateway
-from airflow_provider_assemblyai.api.call import Call
+from airflow_provider_assemblyai.api.call import PAID_TIMEOUT, Call
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -33,7 +31,7 @@ from airflow_provider_assemblyai.api.errors import (
     ResponseUnusable,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.regions import check_data_stays, named_region
+from airflow_provider_assemblyai.api.regions import check_data_stays
 from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_too_much, backoff, bound_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize, storable
 from airflow_provider_assemblyai.api.validation import (
@@ -44,7 +42,6 @@ from airflow_provider_assemblyai.api.validation import (
     is_of_type,
 )
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
-from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import (
     ReplicatedStateStore,
     open_state_store,
@@ -53,7 +50,7 @@ from airflow_provider_assemblyai.jobs.state_store import (
 from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.kept_answers import KeptAnswers, Slot
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
-from airflow_provider_assemblyai.operators.base import AssemblyAIOperator, TranscriptReference
+from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.polling.policy import check_event
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path, read_file
 from airflow_provider_assemblyai.storage.file_owners import claim_name
@@ -85,6 +82,7 @@ class CallProgress(TypedDict, total=False):
     :ivar startup_seconds: from the start of the process to the first line of this package.
     :ivar repairing: whether an answer that does not fit its schema was paid for already.
     :ivar usage: tokens of the answers so far.
+    :ivar asked_again: whether the service has failed at it once, and was asked once more.
     """
 
     version: int
@@ -97,6 +95,7 @@ class CallProgress(TypedDict, total=False):
     startup_seconds: float | None
     repairing: bool
     usage: dict[str, Any]
+    asked_again: bool
 
 
 #: Fields that each progress has, and those that are moments.
@@ -111,10 +110,11 @@ class PaidRequest:
 
     :param hook: sends it.
     :param model: the service limits calls by model.
-    :param body: what is asked.
+    :param body: what is asked, as JSON: equal requests are equal in it.
     :param outputs: where the file of the answer goes; None if there is none.
     :param state: what outlives this process.
     :param kept: the answers, before they are judged.
+    :param attachment: what is sent beside the body, which holds its hash.
     """
 
     hook: AssemblyAIHook
@@ -123,6 +123,7 @@ class PaidRequest:
     outputs: OutputFiles | None
     state: CallStateStore
     kept: KeptAnswers
+    attachment: Any = None
 
 
 class PaidCallOperator(AssemblyAIOperator):
@@ -132,11 +133,7 @@ class PaidCallOperator(AssemblyAIOperator):
     A subclass builds the request, makes the call, delivers the answer, and restores an answer that an earlier try
     has delivered.
 
-    :param transcript_id: an id, or what a task of this package returned for it (templated).
-    :param output_path: directory or object store prefix for the answer's file (templated). It is named after the
-        transcript id and the task id, with the map index in mapped tasks; with a digest where another task, or without
-        a transcript another run, has that name.
-    :param region: where to ask (templated). Default: where the transcript lives, else the connection's.
+    :param output_path: directory or object store prefix for the answer's file (templated).
     :param deferrable: wait for capacity in the triggerer, without a worker slot. Default: ``[operators]
         default_deferrable`` of the Airflow configuration.
     :param wait_for_turn: whether to wait for a turn of the rate limiter before the first call, too: True, False, or
@@ -148,27 +145,25 @@ class PaidCallOperator(AssemblyAIOperator):
         the task to call again; ``fail`` never does, also not after a kill.
     """
 
-    template_fields: Sequence[str] = ("transcript_id", "output_path", "region", "assemblyai_conn_id")
+    template_fields: Sequence[str] = ("output_path", "assemblyai_conn_id")
     ui_color = "#e6dbff"
+    #: Tells the state of a task apart from that of an operator of another kind that has had its place; None for none.
+    _state_kind: str | None = None
     _call_in_flight = False
 
     def __init__(
         self,
         *,
-        transcript_id: TranscriptReference | None = None,
         output_path: str | ObjectStoragePath | None = None,
-        region: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         wait_for_turn: WaitForTurn = "auto",
         max_wait: float | timedelta = 3600.0,
-        timeout: float | timedelta = llm_gateway.ANSWER_TIMEOUT,
+        timeout: float | timedelta = PAID_TIMEOUT,
         on_lost_answer: OnLostAnswer = "retry",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.transcript_id = transcript_id
         self.output_path = output_path
-        self.region = region
         self.deferrable = check_bool("deferrable", deferrable)
         self.wait_for_turn = check_bool_or("wait_for_turn", wait_for_turn, "auto")
         self.max_wait = check_seconds("max_wait", max_wait)
@@ -179,13 +174,6 @@ class PaidCallOperator(AssemblyAIOperator):
             raise InvalidInput(
                 "wait_for_turn=True needs deferrable=True: the rate limiter is in the triggerer."
             )
-
-    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
-        # The last moment before Airflow stores the rendered fields for its UI. What a task returned for a
-        # transcript may hold its text; here only the id and the region are of use.
-        super()._do_render_template_fields(*args, **kwargs)
-        if isinstance(given := self.transcript_id, Mapping):
-            self.transcript_id = {name: given[name] for name in ("transcript_id", "region") if name in given}
 
     def on_kill(self) -> None:
         """Only set a flag, and log what may be lost."""
@@ -217,9 +205,7 @@ class PaidCallOperator(AssemblyAIOperator):
             return self._storable(self._complete(context, request, progress))
 
     def _prepare_to_pay(self, context: Context, request: PaidRequest, progress: CallProgress) -> None:
-        # An id alone may be one of another region: only what another task returned tells.
-        lives_there = isinstance(self.transcript_id, Mapping) and bool(self.transcript_id.get("region"))
-        check_data_stays(request.hook.client.hosts, request.body, lives_there=lives_there)
+        check_data_stays(request.hook.client.hosts, request.body, lives_there=self._lives_there())
         if self.on_lost_answer == "fail":
             request.state.require_no_lost_answer()
         if request.outputs is not None:
@@ -231,15 +217,25 @@ class PaidCallOperator(AssemblyAIOperator):
             )
         self._pass_rate_limiter(context, request, progress)
 
+    def _lives_there(self) -> bool:
+        """Return whether what is asked about is known to live where the request goes."""
+        return False
+
     @abstractmethod
-    def _build_request(
-        self, context: Context, hook: AssemblyAIHook, transcript_id: str | None
-    ) -> tuple[str, dict[str, Any]]:
+    def _prepare(self, context: Context) -> PaidRequest:
         """
-        Return the model, whose limit counts, and the body of the request.
+        Return the request, by :meth:`_request`; nothing is sent.
 
         :raises InvalidInput: it cannot work.
         """
+
+    @abstractmethod
+    def _is_busy(self, error: AssemblyAIError) -> bool:
+        """Return whether a call was refused for want of capacity: it was not made, and may be made later."""
+
+    @abstractmethod
+    def _is_lost(self, error: AssemblyAIError, progress: CallProgress) -> bool:
+        """Return whether a call may have been made and billed although there is no answer."""
 
     @abstractmethod
     def _complete(self, context: Context, request: PaidRequest, progress: CallProgress) -> Any:
@@ -249,28 +245,43 @@ class PaidCallOperator(AssemblyAIOperator):
     def _restore(self, text: str, stored: StoredAnswer) -> Any:
         """Return what the task returns, out of the file that an earlier try wrote; nothing is paid for."""
 
-    def _prepare(self, context: Context) -> PaidRequest:
-        transcript_id, region = None, named_region(self.region)
-        if self.transcript_id is not None:
-            transcript_id, region = resolve_transcript(self.transcript_id, region)
-        hook = AssemblyAIHook(self.assemblyai_conn_id, region, pause=self._control.pause)
-        model, body = self._build_request(context, hook, transcript_id)
+    def _request(
+        self,
+        context: Context,
+        hook: AssemblyAIHook,
+        model: str,
+        body: dict[str, Any],
+        name: str,
+        owner: str,
+        attachment: Any = None,
+    ) -> PaidRequest:
+        """
+        Return a request with all that belongs to it.
+
+        :param hook: sends it.
+        :param model: whose limit counts.
+        :param body: as in :class:`PaidRequest`.
+        :param name: of the files, without extension.
+        :param owner: whose that name is.
+        :param attachment: as in :class:`PaidRequest`.
+        """
         outputs = named = None
         if self.output_path is not None:
-            name = f"{transcript_id}.{self.task_id}" if transcript_id else self.task_id
             named = OutputFiles.at(self.output_path, name, context["ti"].map_index)
-            owner = (transcript_id, self.task_id) if transcript_id else task_instance_key(context)
-            outputs = claim_name(named, json.dumps(owner))
+            outputs = claim_name(named, owner)
         state = self._open_state(context, hook, body, named)
         kept = KeptAnswers(context, named, (self.assemblyai_conn_id, hook.region))
-        return PaidRequest(hook, model, body, outputs, state, kept)
+        return PaidRequest(hook, model, body, outputs, state, kept, attachment)
 
     def _open_state(
         self, context: Context, hook: AssemblyAIHook, body: Mapping[str, Any], outputs: OutputFiles | None
     ) -> CallStateStore:
         store = ReplicatedStateStore[CallState]()
         if outputs is not None or self.on_lost_answer == "fail":
-            store = open_state_store(context, CALL, outputs)
+            owner, key = None, "assemblyai"
+            if (kind := self._state_kind) is not None:
+                owner, key = (*task_instance_key(context), kind), f"{key}_{kind}"
+            store = open_state_store(context, CALL, outputs, owner, key)
         if self.on_lost_answer == "fail" and not store.durable:
             self.log.warning(
                 "on_lost_answer='fail' cannot hold after a kill: this Airflow has no task state store (3.3 and newer "
@@ -402,7 +413,7 @@ class PaidCallOperator(AssemblyAIOperator):
             try:
                 answer = self._call_once(request, call, progress)
             except AssemblyAIError as error:
-                if not llm_gateway.is_busy(error):
+                if not self._is_busy(error):
                     raise
                 self._wait_for_capacity(request, error, progress)
             else:
@@ -433,7 +444,7 @@ class PaidCallOperator(AssemblyAIOperator):
         try:
             return hook.send(call, before=before)
         except AssemblyAIError as error:
-            if llm_gateway.is_lost(error):
+            if self._is_lost(error, progress):
                 raise ResponseLost(str(error), retryable=self.on_lost_answer == "retry") from error
             state.withdraw_intent()
             raise

@@ -19,7 +19,8 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.operators.base import TranscriptReference
-from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
+from airflow_provider_assemblyai.operators.gateway_call import GatewayCallOperator
+from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidRequest
 from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ class Understanding(TypedDict):
     warnings: list[str]
 
 
-class UnderstandOperator(PaidCallOperator):
+class UnderstandOperator(GatewayCallOperator):
     """
     Run Speech Understanding on a completed transcript, and return what it finds.
 
-    It has also the parameters of :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator`
-    (file, waiting, lost answers) and of :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator`
-    (connection, retries).
+    It has also the parameters of :class:`airflow_provider_assemblyai.operators.gateway_call.GatewayCallOperator`
+    (region), :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator` (file, waiting, lost answers)
+    and :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 
     :param transcript_id: an id, or what a task of this package returned for it (templated).
     :param features: what to run: the service's own ``request`` object, such as
@@ -76,7 +77,7 @@ class UnderstandOperator(PaidCallOperator):
     https://www.assemblyai.com/docs/speech-understanding/translation
     """
 
-    template_fields: Sequence[str] = ("features", *PaidCallOperator.template_fields)
+    template_fields: Sequence[str] = ("features", *GatewayCallOperator.template_fields)
     template_fields_renderers = {"features": "json"}  # noqa: RUF012 - Airflow reads it from the class
 
     def __init__(

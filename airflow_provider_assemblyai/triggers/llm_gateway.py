@@ -12,6 +12,7 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.short_audio import clips
 from airflow_provider_assemblyai.api.validation import MAX_SECONDS, check_number, check_text, shown
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
@@ -78,6 +79,8 @@ class LLMGatewayTrigger(DeferralTrigger):
             account, cap = await hook.gateway_account()
         except InvalidInput as error:
             return gate_event("refused", str(error), None, time.time())
+        if self.model == clips.MODEL:
+            cap = clips.REQUESTS_PER_MINUTE  # what the connection states is for models of the LLM Gateway
         driver = _driver((account, self.model), cap)
         # From now on, not from entered_at: that is a time of another machine's clock.
         ready_at = max(arrived + policy.DEFERRAL_DELAY, self.not_before or 0.0)

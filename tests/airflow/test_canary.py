@@ -36,7 +36,7 @@ WORDS = ("trombone", "Quibbleton", "Rosalind")
 ANSWER = "A zanzibar velocipede."
 HOOK, SIGNATURE = (f"canary-{name}-{secrets.token_hex(8)}" for name in ("hook", "signature"))
 #: Of these files the user knows what they hold: results, and what a capture or a paid answer is made of.
-RESULTS = re.compile(r"(transcribed|killed|batch|captured|asked|understood|decorated|exported)/.*")
+RESULTS = re.compile(r"(transcribed|killed|short|batch|captured|asked|understood|decorated|exported)/.*")
 
 
 class Metrics:
@@ -106,6 +106,7 @@ def test_no_secret_is_anywhere(talkative: Airflow, metrics: Metrics, tmp_path: P
     control.add_faults(
         {"kind": "rate_limit", "path": "/v1/chat/completions", "retry_after": 5},
         {"kind": "rate_limit", "path": "/v1/understanding", "retry_after": 5},
+        {"kind": "refuse_clip", "retry_after": 5},
         {"kind": "echo_key", "status": 500, "method": "GET", "path": "/v2/transcript/{id}", "times": 2},
         {"kind": "drop_response", "method": "POST", "path": "/v2/transcript", "skip": 1},
     )
@@ -134,6 +135,7 @@ def test_no_secret_is_anywhere(talkative: Airflow, metrics: Metrics, tmp_path: P
     assert set(states.values()) == {"success"}, airflow.describe(run)
     assert search.triggers_read
     assert airflow.was_deferred(run, "asked")
+    assert airflow.was_deferred(run, "short")
     assert airflow.task_instance(run, "killed")["try_number"] >= 2
 
     (token,) = set(re.findall(rb'"token"\s*:\s*"([^"]+)"', airflow.taps["canary_tap"].received))

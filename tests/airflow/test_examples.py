@@ -73,6 +73,20 @@ def test_transcribe(airflow: Airflow, counted: CounterDelta, tmp_path: Path) -> 
     assert "audio" in task["rendered_fields"]
 
 
+def test_a_voice_message(airflow: Airflow, counted: CounterDelta, tmp_path: Path) -> None:
+    path = tmp_path / "message.wav"
+    with wave.open(str(SAMPLE)) as whole, wave.open(str(path), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(10 * whole.getframerate()))
+    run = airflow.trigger("assemblyai_voice_message", {"audio": str(path), "keyterms": []})
+    assert airflow.wait(run) == "success", airflow.describe(run)
+    summary = airflow.xcom(run, "message")
+    assert (summary["transcript_id"], summary["audio_duration"]) == (None, 10)
+    assert set(words(summary["text"])) & set(words(SAMPLE_TEXT))
+    assert airflow.xcom(run, "route") in ("deliveries", "reception")
+    assert (counted("clips"), counted("accepted")) == (1, 0)
+
+
 def test_many_by_mapping(airflow: Airflow, counted: CounterDelta, uploads: Path) -> None:
     audios = [str(path) for path in sorted(uploads.glob("*/call.wav"))]
     out = uploads / "out"

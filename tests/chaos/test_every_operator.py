@@ -24,6 +24,7 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcribe_short import TranscribeShortOperator
 from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
     TranscriptExportOperator,
@@ -83,6 +84,12 @@ CASES: Mapping[type, Killed] = {
         1,
         "lost",
     ),
+    TranscribeShortOperator: Killed(
+        {"audio": "{folder}/show.pcm", "config": {"sample_rate": 16_000, "channels": 1}, **_PAID},
+        {"method": "POST", "path": "/v1/transcribe"},
+        1,
+        "lost",
+    ),
     TranscriptExportOperator: Killed({"transcript_id": KNOWN, "output_path": "{folder}/out"}, _READ),
     TranscriptDeleteOperator: Killed({"transcript_id": KNOWN}, {**_READ, "method": "DELETE"}),
     TranscriptSensor: Killed({"transcript_id": KNOWN, "poke_interval": 0.05}, _READ),
@@ -93,7 +100,8 @@ def billed(emulator: Emulator) -> int:
     """All that the service bills."""
     counters = emulator.counters()
     gateway = counters["gateway"]
-    spent = counters["billed"], gateway["accepted"], gateway["understanding"]["accepted"]
+    calls = gateway["accepted"], gateway["understanding"]["accepted"], counters["clips"]
+    spent = counters["billed"], *calls
     return int(sum(spent) + counters["streaming"]["opened"])
 
 

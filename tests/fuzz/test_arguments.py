@@ -49,7 +49,7 @@ from tests.fuzz.strategies import (
     good,
 )
 from tests.integration.conftest import StateStore, TaskInstance
-from tests.support import inventory
+from tests.support import emulator_api, inventory
 from tests.support.odd_values import PRIVATE, odd_values
 from tests.support.refusing_server import RefusingServer
 
@@ -124,6 +124,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
     """
     (wav := folder / "a.wav").write_bytes(b"RIFF" + bytes(400))
     (pcm := folder / "a.pcm").write_bytes(bytes(6400))
+    (clip := folder / "clip.wav").write_bytes(emulator_api.wav(1))
     # Each example has a place of its own: what an earlier one left would change what a later one does.
     new_folder = st.builds(lambda: tempfile.mkdtemp(dir=folder))
     transcript = st.sampled_from([TRANSCRIPT, {"transcript_id": TRANSCRIPT, "region": "us"}])
@@ -140,16 +141,21 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "retry_delay": SECONDS,
         "region": strings(None, "us", "EU ", ""),
         "transcript_id": transcript,
-        "PaidCallOperator.transcript_id": st.none() | transcript,
+        "GatewayCallOperator.transcript_id": st.none() | transcript,
         "UnderstandOperator.transcript_id": transcript,
         "TranscriptTrigger.transcript_id": st.just(TRANSCRIPT),
         **dict.fromkeys(("deferrable", "delete_after", "wait_for_completion", "keep_audio"), BOOLEANS),
         **dict.fromkeys(("push_text", "push_answer", "push_result"), BOOLEANS),
-        "TranscribeOperator.push_text": st.none() | BOOLEANS,
+        **dict.fromkeys(
+            ("TranscribeOperator.push_text", "TranscribeShortOperator.push_text"), st.none() | BOOLEANS
+        ),
         **dict.fromkeys(("poll_interval", "poke_interval", "timeout", "max_wait", "presign_expiry"), SECONDS),
         **dict.fromkeys(("settle_time", "drain_timeout", "start_within", "duration"), SECONDS),
         # of files
         "audio": strings(str(wav), f"file://{wav}", f"{address}/a.wav"),
+        "TranscribeShortOperator.audio": strings(str(clip), f"{address}/a.wav"),
+        "TranscribeShortOperator.config": st.sampled_from([{}, {"timestamps": True}, '{"prompt": "Foxes."}']),
+        "TranscribeShortOperator.formats": st.none() | st.lists(strings("json", "srt"), min_size=1),
         "source_id": strings(None, "call-1", "one call"),
         "audios": st.lists(strings(str(wav), "nothing.wav"), max_size=3) | st.just(str(folder / "*.wav")),
         "source": st.sampled_from([str(pcm), pcm, silence]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -21,11 +22,12 @@ from airflow_provider_assemblyai.api import close_codes, transcript_status
 from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.api.llm_gateway import ChatCompletion, estimate_cost, suggest_models
+from airflow_provider_assemblyai.api.short_audio.clips import ClipTranscript
 from airflow_provider_assemblyai.api.streaming_state import SessionState
-from airflow_provider_assemblyai.capture.output import captions
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, transcript
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from airflow_provider_assemblyai.events.watermark import ListReader, Watermark
+from airflow_provider_assemblyai.jobs import captions
 from airflow_provider_assemblyai.jobs.audio import upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import minutes_of
 from airflow_provider_assemblyai.jobs.results import summarize
@@ -83,8 +85,12 @@ def answer_of(service: Emulator, call: Call[Any]) -> Any:
         service.url + call.path,
         params=call.params,
         json=call.json if call.body is None else None,
-        data=None if call.body is None else b"RIFF!",
-        headers={"Authorization": service.api_key},
+        data=None if call.body is None else b"".join(call.body.open()),
+        headers={
+            **({} if call.body is None else {"Content-Type": call.content_type}),
+            **call.headers,
+            "Authorization": service.api_key,
+        },
         timeout=60,
     )
     try:
@@ -131,6 +137,15 @@ def test_an_answer(service: Emulator, endpoint: str) -> None:
     check()
 
 
+def use_clip(value: ClipTranscript) -> None:
+    """What is done with a clip that was read: it is kept as JSON, and becomes files."""
+    json.dumps(asdict(value), allow_nan=False)
+    if all("end" in word for word in value.words):
+        json.dumps(captions.sentences(value.words), allow_nan=False)
+        captions.srt([value.words]).encode()
+        captions.vtt([value.words], 20).encode()
+
+
 def use_transcript(value: Any) -> None:
     """What is done with a transcript that was read: what goes to XCom is JSON with finite numbers."""
     summary = summarize(value, "us", push_text=True)
@@ -174,6 +189,7 @@ USED: dict[str, Callable[[Any], None]] = {
     "transcripts.submit": use_transcript,
     "transcripts.delete": use_transcript,
     "transcripts.list_page": use_page,
+    "clips.transcribe": use_clip,
     "llm_gateway.chat": use_answer,
     "llm_gateway.models": use_models,
 }

@@ -56,12 +56,12 @@ class Restored:
         counters = self.emulator.counters()
         gateway = counters["gateway"]
         calls = gateway["accepted"], gateway["understanding"]["accepted"]
-        return counters["accepted"], *calls, counters["streaming"]["opened"]
+        return counters["accepted"], *calls, counters["streaming"]["opened"], counters["clips"]
 
     @property
     def paid(self) -> dict[str, int]:
         """What was billed since: without what was not."""
-        names = ("jobs", "chats", "understandings", "sessions")
+        names = ("jobs", "chats", "understandings", "sessions", "clips")
         spent = (now - before for now, before in zip(self._billed(), self._before, strict=True))
         return {name: count for name, count in zip(names, spent, strict=True) if count}
 

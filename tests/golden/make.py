@@ -3,7 +3,7 @@
 Makes the moments of a version by running the product of that commit against the emulator.
 
 ``python -m tests.golden.make v1`` was run once, at the commit that ``moments.COMMITS`` names for it. A later version
-of what is stored gets a set of its own beside it; a set that is there is never made again.
+of what is stored, and what came later, gets a set of its own beside it; a set that is there is never made again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ CAPTURE = f"{OPERATORS}.streaming_capture.StreamingCaptureOperator"
 LLM = f"{OPERATORS}.llm_gateway.LLMGatewayOperator"
 DECORATED = "airflow_provider_assemblyai.decorators.llm_gateway._LLMGatewayDecoratedOperator"
 UNDERSTAND = f"{OPERATORS}.understand.UnderstandOperator"
+SHORT = f"{OPERATORS}.transcribe_short.TranscribeShortOperator"
 SENSOR = "airflow_provider_assemblyai.sensors.transcript.TranscriptSensor"
 
 SPOKEN = "the quick brown fox jumps over the lazy dog"
@@ -263,6 +264,32 @@ def paid_calls(maker: Maker) -> None:
             maker.deferred(f"{name}-deferred", operator, lambda: None)
 
 
+def clips(maker: Maker) -> None:
+    arguments = {
+        "audio": "{folder}/show.pcm",
+        "source_id": "show",
+        "config": {"sample_rate": 16_000, "channels": 1},
+        "output_path": "{folder}/out",
+        "on_lost_answer": "fail",
+    }
+
+    def begin(**more: Any) -> Any:
+        (maker.folder / "show.pcm").write_bytes(marked(30))
+        return maker.operator(SHORT, **arguments, **more)
+
+    to = "/v1/transcribe"
+    with maker.fresh():
+        maker.killed("short-intent", begin(), when="after", path=to)
+    with maker.fresh():
+        maker.ended("short-stored", begin())
+    with maker.fresh():
+        maker.emulator.fault("http_status", status=400, path=to)
+        maker.ended("short-failed", begin())
+    with maker.fresh():
+        maker.emulator.fault("refuse_clip", retry_after=1)
+        maker.deferred("short-deferred", begin(deferrable=True), lambda: None)
+
+
 def capture(maker: Maker) -> None:
     arguments = {
         "source": "{folder}/show.pcm",
@@ -333,13 +360,17 @@ def events(maker: Maker) -> None:
         )
 
 
+#: What each version has: a later one only what is new or different in it.
+SCENARIOS = {"v1": (transcribe, batch, paid_calls, capture, events), "v2": (clips,)}
+
+
 def main() -> None:
     version = sys.argv[1]
     policy.FIRST_POLL_DELAY = policy.DEFERRAL_DELAY = 0.01
     with serve() as emulator:
         os.environ["AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"] = emulator.connection_json
         maker = Maker(version, emulator)
-        for scenario in (transcribe, batch, paid_calls, capture, events):
+        for scenario in SCENARIOS[version]:
             scenario(maker)
 
 

@@ -4,7 +4,7 @@ Moments of tasks, as an older commit left them: what was stored, deferred and wr
 
 A moment is a folder with a ``moment.json`` and, below ``out``, what lay at the output path. What is different on
 every machine and day is kept as ``{name}``: the folder of a test, the emulator's address, an address that it gave
-out, and moments as ``"{now+12.5}"``.
+out, and moments as ``"{now+12.5}"``. A record that holds such a thing has ``{checksum}`` in the place of its checksum.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 #: The commit that wrote each set.
-COMMITS = {"v1": "95cc5de"}
+COMMITS = {"v1": "95cc5de", "v2": "b8e5695"}
 #: Seconds from now: a number that is nearer is a moment.
 _NEAR = 2 * 86_400
 _NUMBER = re.compile(r'(?<![\w."-])\d{10}(?:\.\d+)?(?![\w."-])')
+_NO_CHECKSUM = "{checksum}"
+#: Of a record in JSON text.
+_CHECKSUM = re.compile(r'(?<="checksum": ")[0-9a-f]{64}(?=")')
 _MOMENT = re.compile(r'"\{now([+-][\d.]+)\}"')
 
 #: The recording of moments that upload one.
@@ -125,8 +128,31 @@ def restore(name: str, folder: Path, host: str, *, age: float = 0.0, upload: str
         if path.is_file():
             target = folder / path.relative_to(kept)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(placeholders.fill(path.read_text()))
-    return Moment(json.loads(placeholders.fill(text_of(name))))
+            filled = placeholders.fill(path.read_text())
+            if _NO_CHECKSUM in filled:
+                filled = json.dumps(_with_checksums(json.loads(filled)))
+            target.write_text(filled)
+    return Moment(_with_checksums(json.loads(placeholders.fill(text_of(name)))))
+
+
+def _with_checksums(value: Any) -> Any:
+    """Return what was kept, with the checksums of all records in it."""
+    if not isinstance(value, dict):
+        return value
+    filled = {key: _with_checksums(part) for key, part in value.items()}
+    if filled.get("checksum") != _NO_CHECKSUM:
+        return filled
+    del filled["checksum"]
+    text = json.dumps(_whole_numbers(filled), sort_keys=True, separators=(",", ":"))
+    return {**filled, "checksum": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _whole_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole_numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def keep(name: str, content: Mapping[str, Any], folder: Path, placeholders: Placeholders) -> None:
@@ -140,10 +166,18 @@ def keep(name: str, content: Mapping[str, Any], folder: Path, placeholders: Plac
     """
     kept = HERE / name
     kept.mkdir(parents=True)
-    text = placeholders.put_in(json.dumps(content, indent=1, sort_keys=True))
+    store = {key: _without_checksum(record, placeholders) for key, record in content["store"].items()}
+    text = placeholders.put_in(json.dumps({**content, "store": store}, indent=1, sort_keys=True))
     (kept / "moment.json").write_text(f"{text}\n")
     for path in sorted((folder / "out").rglob("*")):
         if path.is_file() and not path.name.endswith(".partial"):
             target = kept / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(placeholders.put_in(path.read_text()))
+            before = path.read_text()
+            after = placeholders.put_in(before)
+            target.write_text(after if after == before else _CHECKSUM.sub(_NO_CHECKSUM, after))
+
+
+def _without_checksum(record: Any, placeholders: Placeholders) -> Any:
+    text = json.dumps(record)
+    return record if placeholders.put_in(text) == text else json.loads(_CHECKSUM.sub(_NO_CHECKSUM, text))

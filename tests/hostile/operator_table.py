@@ -15,6 +15,7 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcribe_short import TranscribeShortOperator
 from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
     TranscriptExportOperator,
@@ -212,6 +213,19 @@ ROWS: Final[Mapping[type, Row]] = {
             "output_path": "{folder}/out",
         },
         {"understanding": at("understanding")},
+        {},
+        LLMGatewayTrigger,
+        units=1,
+    ),
+    TranscribeShortOperator: Row(
+        {
+            "audio": "{files}/source.wav",
+            "formats": ["json", "txt", "srt", "vtt", "sentences"],
+            "timeout": 1.0,
+            "max_wait": 3.0,
+            "output_path": "{folder}/out",
+        },
+        {"transcribe": at("transcribe"), "source": at("source.wav")},
         {},
         LLMGatewayTrigger,
         units=1,

@@ -15,13 +15,14 @@ from typing import Any, Final
 from tests.hostile import stream_server
 from tests.hostile.server import ID, TRANSCRIPT, Attack, Exchange, HostileServer
 from tests.hostile.stream_server import TOKEN, Client, Gone, in_session
+from tests.support.emulator_api import wav
 
 #: Ids of the jobs that are submitted, and of one that another task waits for.
 IDS: Final = (ID, "3b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69")
 OTHERS_ID: Final = "9b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 TEXT: Final = str(TRANSCRIPT["text"])
 #: What costs money.
-PAID: Final = {"submit", "chat", "understanding"}
+PAID: Final = {"submit", "chat", "understanding", "transcribe"}
 
 
 @dataclass(frozen=True)
@@ -179,10 +180,13 @@ class Service:
             case "redacted-audio":
                 exchange.json({"redacted_audio_url": f"{self.files.url}/redacted.mp3"})
             case "redacted.mp3" | "source.wav":
-                exchange.answer(b"RIFF" + bytes(40) + b"sound")
+                exchange.answer(wav(1))
             case "chat":
                 message = {"role": "assistant", "content": "An answer."}
                 exchange.json({"choices": [{"message": message, "finish_reason": "stop"}]})
+            case "transcribe":
+                words = [{"text": word, "start": 0, "end": 100, "confidence": 0.9} for word in TEXT.split()]
+                exchange.json({"text": TEXT, "words": words, "confidence": 0.9, "audio_duration_ms": 1000})
             case "models":
                 exchange.json({"data": []})
             case "understanding":

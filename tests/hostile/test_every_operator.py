@@ -42,7 +42,7 @@ from tests.hostile import operator_table as table
 from tests.hostile.conftest import ended
 from tests.hostile.operator_table import LARGE, ROWS, SECRET, Case, attack_named
 from tests.hostile.server import OTHER_ID, HostileServer, hostile
-from tests.hostile.service import IDS, OTHERS_ID, TEXT, Service
+from tests.hostile.service import IDS, OTHERS_ID, PAID, TEXT, Service
 from tests.hostile.stream_server import TOKEN
 from tests.integration.conftest import StateStore, TaskInstance, import_string, through_database
 from tests.support import inventory
@@ -265,7 +265,7 @@ class Run:
             head for head in service.api.heads if head.startswith(b"GET /v3/ws")
         )
         self._check(KEY.encode() not in heads, "the key went where it does not belong")
-        if case.is_refusal and case.target.routes & {"submit", "chat", "understanding"}:
+        if case.is_refusal and case.target.routes & PAID:
             return  # it says that nothing is billed, and is asked again in time
         self._check(
             service.paid() <= case.row.units, f"{service.paid()} paid calls instead of {case.row.units}"

@@ -28,6 +28,7 @@ from pydantic_ai.exceptions import AgentRunError
 from airflow_provider_assemblyai.api import llm_gateway, streaming, transcripts, understanding
 from airflow_provider_assemblyai.api.call import Billing
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, ResponseLost
+from airflow_provider_assemblyai.api.short_audio import clips
 from airflow_provider_assemblyai.decorators.llm_gateway import _LLMGatewayDecoratedOperator
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.faults import kinds
@@ -37,6 +38,7 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcribe_short import TranscribeShortOperator
 from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from tests.integration.client.test_sync_async_parity import calls
 from tests.integration.conftest import StateStore, TaskInstance, to_the_end
@@ -48,13 +50,19 @@ BILLING: Mapping[str, Billing] = {
     "transcripts.submit": transcripts.BILLING,
     "llm_gateway.chat": llm_gateway.BILLING,
     "understanding.understand": understanding.BILLING,
+    "clips.transcribe": clips.BILLING,
     "streaming": streaming.BILLING,
 }
 #: What is sent by POST, and bills nothing.
 FREE = {"transcripts.upload", "understanding.validate"}
 KNOWN = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 SUBMIT, CHAT, UNDERSTAND = "/v2/transcript", "/v1/chat/completions", "/v1/understanding"
-PATHS = {"transcripts.submit": SUBMIT, "llm_gateway.chat": CHAT, "understanding.understand": UNDERSTAND}
+PATHS = {
+    "transcripts.submit": SUBMIT,
+    "llm_gateway.chat": CHAT,
+    "understanding.understand": UNDERSTAND,
+    "clips.transcribe": "/v1/transcribe",
+}
 #: As an operator has it by default: a first try and two retries.
 TRIES = 3
 
@@ -93,6 +101,11 @@ VARIANTS: Mapping[type[kinds.Fault], Rules] = {
     kinds.SplitChoices: [{}],
     kinds.TruncateStream: [{}],
     kinds.UnderstandingError: [{"feature": "summarization"}, {"feature": "summarization", "status": None}],
+    kinds.RefuseClip: [
+        *({"error": error} for error in ("bad_audio", "too_many_requests", "capacity_exceeded")),
+        *({"error": error, "times": 3} for error in ("inference_error", "inference_timeout")),
+        {"error": "service_unavailable", "form": "detail"},
+    ],
     kinds.StreamRefuse: [
         {},
         {"status": None},
@@ -111,6 +124,7 @@ VARIANTS: Mapping[type[kinds.Fault], Rules] = {
 }
 SPEECH = (kinds.WireFault, kinds.ClockFault, kinds.SubmitFault)
 GATEWAY = (kinds.WireFault, kinds.GatewayFault)
+CLIP = (kinds.WireFault, kinds.ClipFault)
 STREAMING = (kinds.HandshakeFault, kinds.SessionFault)
 
 
@@ -223,6 +237,7 @@ _UNDERSTAND: dict[str, Any] = {
     "transcript_id": KNOWN,
     "features": {"summarization": {"summary_type": "bullets"}},
 }
+_CLIP: dict[str, Any] = {"audio": "./show.pcm", "config": {"sample_rate": 16_000, "channels": 1}}
 _CAPTURE: dict[str, Any] = {
     **_FILES,
     "source": "./show.pcm",
@@ -289,6 +304,19 @@ WALKS: Mapping[str, Walk] = {
         operator(
             _LLMGatewayDecoratedOperator, python_callable=prompt, on_lost_answer="fail", **_LLM, **_FILES
         ),
+    ),
+    "short": Walk(
+        TranscribeShortOperator,
+        "clips.transcribe",
+        CLIP,
+        operator(TranscribeShortOperator, on_lost_answer="fail", deferrable=True, **_CLIP, **_FILES),
+    ),
+    "short-retry": Walk(
+        TranscribeShortOperator,
+        "clips.transcribe",
+        CLIP,
+        operator(TranscribeShortOperator, **_CLIP),
+        retries_lost_answers=True,
     ),
     "understand": Walk(
         UnderstandOperator,
@@ -376,6 +404,7 @@ def billed(emulator: Emulator, name: str) -> int:
         "transcripts.submit": counters["billed"],
         "llm_gateway.chat": counters["gateway"]["accepted"],
         "understanding.understand": counters["gateway"]["understanding"]["accepted"],
+        "clips.transcribe": counters["clips"],
         "streaming": counters["streaming"]["opened"],
     }
     return int(counted[name])

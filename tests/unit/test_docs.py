@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai import get_provider_info
+from airflow_provider_assemblyai.api.short_audio.clips import ClipConfig
 from airflow_provider_assemblyai.api.understanding import FEATURES
 from airflow_provider_assemblyai.batch.manifest import BatchSummary
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
@@ -21,6 +22,8 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcribe_short import FORMATS as CLIP_FORMATS
+from airflow_provider_assemblyai.operators.transcribe_short import TranscribeShortOperator
 from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
     TranscriptExportOperator,
@@ -133,10 +136,19 @@ def test_every_parameter_of_a_batch_is_in_a_table() -> None:
     assert table == parameters(TranscribeBatchOperator) | set(BatchSummary.__annotations__)
 
 
+def test_every_parameter_setting_and_format_of_short_clips_is_in_a_table() -> None:
+    page = (ROOT / "docs/short-clips.md").read_text()
+    table = first_cells(section("TranscribeShortOperator", page))
+    assert table == parameters(TranscribeShortOperator) | set(results.Summary.__annotations__)
+    assert first_cells(section("Settings", page)) == set(ClipConfig.__annotations__)
+    assert f"any of `{' '.join(CLIP_FORMATS)}`" in page
+
+
 @pytest.mark.parametrize(
     "operator",
     [
         TranscribeOperator,
+        TranscribeShortOperator,
         TranscribeBatchOperator,
         StreamingCaptureOperator,
         TranscriptSensor,

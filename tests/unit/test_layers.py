@@ -121,6 +121,7 @@ def test_importing_operators_adds_nothing_of_airflow_core_and_nothing_heavy() ->
         "from airflow.sdk import BaseOperator\n"
         "before = set(sys.modules)\n"
         f"import {NAME}.operators.transcribe, {NAME}.operators.transcripts, {NAME}.sensors.transcript\n"
+        f"import {NAME}.operators.transcribe_short\n"
         f"import {NAME}.operators.llm_gateway, {NAME}.operators.understand, {NAME}.decorators.llm_gateway\n"
         "heavy = ('faster_whisper', 'av', 'numpy', 'uvicorn', 'requests', 'websocket', 'jsonschema', 'openai',\n"
         "         'airflow.models', 'airflow.utils.session', 'airflow.api_fastapi')\n"

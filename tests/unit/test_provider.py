@@ -21,7 +21,7 @@ from airflow_provider_assemblyai import __version__, get_provider_info
 
 ROOT = Path(__file__).parents[2]
 #: What operators are made of, and no DAG imports.
-SHARED = ("base", "paid_call", "transcribe_base")
+SHARED = ("base", "gateway_call", "paid_call", "transcribe_base")
 
 
 def test_the_description_fits_airflows_schema() -> None:

@@ -1,74 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain PCM: WAV headers, and 16-bit samples converted to the rate and the channels that are asked for."""
+"""Plain PCM: 16-bit samples converted to the rate and the channels that are asked for."""
 
 from __future__ import annotations
 
-import struct
 from array import array
-from collections.abc import Callable
-from typing import Final, NamedTuple
 
 from airflow_provider_assemblyai.api.streaming import BYTES_PER_MS, SAMPLE_RATE
-
-_PCM: Final = 1
-_EXTENSIBLE: Final = 0xFFFE
-#: From here on a length is none: programs that write to a pipe put such values there.
-_UNKNOWN_SIZE: Final = 0xFFFF_FF00
-
-
-class PcmFormat(NamedTuple):
-    """
-    The format of plain PCM.
-
-    :param rate: samples a second.
-    :param channels: interleaved.
-    :param size: bytes of audio, or None if it is read to its end.
-    """
-
-    rate: int
-    channels: int
-    size: int | None = None
-
-
-def read_header(read: Callable[[int], bytes]) -> PcmFormat | None:
-    """
-    Read a WAV header up to the first sample; None if it holds no plain 16-bit PCM.
-
-    :param read: returns exactly that many bytes, or fewer at the end.
-    """
-    if read(12)[8:] != b"WAVE":
-        return None
-    found: PcmFormat | None = None
-    while len(head := read(8)) == 8:
-        name, size = head[:4], struct.unpack("<I", head[4:])[0]
-        if name == b"data":
-            return found and found._replace(size=None if size == 0 or size >= _UNKNOWN_SIZE else size)
-        content = read(size + size % 2)
-        if name == b"fmt " and size >= 16:
-            kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
-            if kind == _EXTENSIBLE and size >= 26:
-                kind = struct.unpack("<H", content[24:26])[0]
-            if (kind, bits) != (_PCM, 16) or not channels or not rate:
-                return None
-            found = PcmFormat(rate, channels)
-    return None
-
-
-def wav_header(size: int, channels: int) -> bytes:
-    """
-    Return the header of a WAV file.
-
-    :param size: bytes of audio.
-    :param channels: interleaved.
-    """
-    step = 2 * channels
-    size = min(size, _UNKNOWN_SIZE)  # what is longer than 37 hours is read to its end
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", 36 + size, b"WAVE"),
-        *(b"fmt ", 16, _PCM, channels, SAMPLE_RATE, SAMPLE_RATE * step, step, 16),
-        *(b"data", size),
-    )
+from airflow_provider_assemblyai.storage.media import PcmFormat
 
 
 def extract_channel(audio: bytes, channel: int, channels: int) -> bytes:

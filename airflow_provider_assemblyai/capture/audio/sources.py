@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,8 +24,9 @@ from urllib.parse import urlsplit
 from airflow_provider_assemblyai.api.errors import InvalidInput, SourceFailed
 from airflow_provider_assemblyai.api.sanitize import abridge, sanitize, strip_url
 from airflow_provider_assemblyai.api.streaming import SAMPLE_RATE
-from airflow_provider_assemblyai.capture.audio.pcm import Converter, PcmFormat, read_header
+from airflow_provider_assemblyai.capture.audio.pcm import Converter
 from airflow_provider_assemblyai.storage.atomic_files import check_path_text
+from airflow_provider_assemblyai.storage.media import PcmFormat, load_av, read_header, resample
 
 _NETWORK: Final = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps")
 _RAW: Final = (".pcm", ".raw", ".s16le")
@@ -142,7 +142,7 @@ def _open_path(path: Path, channels: int, stopped: Callable[[], bool]) -> PcmSou
         if error.errno in _PASSING:
             raise SourceFailed(f"source: {label} cannot be read now: {error.strerror}.") from None
         raise InvalidInput(f"source: {label} cannot be read: {error.strerror}.") from None
-    if raw is None and (wav is None or (wav.rate != SAMPLE_RATE and _av() is not None)):
+    if raw is None and (wav is None or (wav.rate != SAMPLE_RATE and load_av() is not None)):
         _require_av(label)
         return PcmSource(label, lambda skip_ms: _decode(str(path), label, channels, skip_ms), seekable=True)
     if wav is not None and channels > wav.channels:
@@ -150,16 +150,8 @@ def _open_path(path: Path, channels: int, stopped: Callable[[], bool]) -> PcmSou
     return PcmSource(label, lambda skip_ms: _read_file(path, channels, skip_ms, raw), seekable=True)
 
 
-def _av() -> Any:
-    try:
-        import av
-    except ImportError:
-        return None
-    return av
-
-
 def _require_av(label: str) -> None:
-    if _av() is None:
+    if load_av() is None:
         raise InvalidInput(
             f"source: {label} has to be decoded, and PyAV is not installed: "
             "install airflow-provider-assemblyai[media]."
@@ -286,7 +278,7 @@ def _decode(
     :param skip_ms: milliseconds.
     :param endless: whether an end is a failure, unless the length was known from the start.
     """
-    av = _av()
+    av = load_av()
     try:
         with av.open(source, timeout=_TIMEOUTS) as container:
             if not container.streams.audio:
@@ -298,28 +290,10 @@ def _decode(
             known_length = container.duration is not None
             if skip_ms and known_length:
                 container.seek(skip_ms * 1000)
-            yield from _resample(av, container, stream, channels)
+            yield from resample(av, container, stream, channels)
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, InvalidInput):
             raise
         raise SourceFailed(f"source: {label} cannot be read: {sanitize(str(error))}.") from None
     if endless and not known_length:
         raise SourceFailed(f"source: {label} has stopped.")
-
-
-def _resample(av: Any, container: Any, stream: Any, channels: int) -> Iterator[bytes]:
-    resampler = av.AudioResampler("s16", "mono" if channels == 1 else "stereo", SAMPLE_RATE)
-    for frame in chain(_frames(av, container, stream), (None,)):
-        for resampled in resampler.resample(frame):
-            yield bytes(resampled.planes[0])[: resampled.samples * 2 * channels]
-
-
-def _frames(av: Any, container: Any, stream: Any) -> Iterator[Any]:
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            continue  # a broken packet of a station: the next one is fine
-        for frame in frames:
-            frame.pts = None  # a station's own time may jump, and does not count here
-            yield frame

@@ -20,14 +20,13 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.api.sanitize import storable, strip_url
 from airflow_provider_assemblyai.capture.config import CaptureConfig
-from airflow_provider_assemblyai.capture.output import captions
 from airflow_provider_assemblyai.capture.output.fallback import Job, transcribe_recording
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, CaptureSummary, Gap, transcript
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore
 from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
-from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs import captions, results
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypedDict, cast
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, StateUnknown, StorageError
-from airflow_provider_assemblyai.capture.audio.pcm import silence, wav_header
+from airflow_provider_assemblyai.capture.audio.pcm import silence
 from airflow_provider_assemblyai.capture.config import MAX_SEGMENT, CaptureConfig
 from airflow_provider_assemblyai.capture.output.merge import (
     AudioFile,
@@ -29,6 +29,7 @@ from airflow_provider_assemblyai.capture.output.merge import (
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
 from airflow_provider_assemblyai.capture.streaming.session import SessionInfo
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, store_errors
+from airflow_provider_assemblyai.storage.media import wav_header
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import RecordKind, open_record, parse_object, seal
 

@@ -16,6 +16,8 @@ class ProjectCount:
     """Counts of a project.
 
     :param billed_seconds: of audio, times channels.
+    :param clips: that sync speech to text has transcribed; it is not known whether the client got the answer.
+    :param clip_seconds: of their audio, which are billed, too.
     """
 
     uploads: int = 0
@@ -24,12 +26,15 @@ class ProjectCount:
     failed: int = 0
     billed_seconds: float = 0.0
     deleted: int = 0
+    clips: int = 0
+    clip_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         counts = asdict(self)
         # An accepted job is owed from its acceptance; only an end in an error takes it off the bill.
         counts["billed"] = self.accepted - counts.pop("failed")
-        counts["billed_seconds"] = round(self.billed_seconds, 3)
+        for name in ("billed_seconds", "clip_seconds"):
+            counts[name] = round(counts[name], 3)
         return counts
 
 

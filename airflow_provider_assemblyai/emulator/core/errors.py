@@ -27,6 +27,24 @@ REDACTED_AUDIO_PENDING = (
 ACCESS_DENIED_XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 
 
+#: Of sync speech to text: status and usual words. A title in lower case, with underscores, is the name.
+CLIP_ERRORS: Mapping[str, tuple[int, str]] = {
+    "bad_request": (400, "the request is malformed"),
+    "bad_audio": (400, "the audio cannot be decoded"),
+    "audio_too_short": (400, "the audio is too short"),
+    "unauthorized": (401, "missing or invalid API key"),
+    "audio_too_large": (413, "the audio is too large"),
+    "unsupported_media_type": (415, "the audio must be 16-bit WAV or PCM"),
+    "too_many_requests": (429, "rate limit exceeded"),
+    "inference_error": (500, "the model failed"),
+    "capacity_exceeded": (503, "the server is at capacity"),
+    "service_unavailable": (503, "the model is still loading"),
+    "inference_timeout": (504, "the request exceeded the deadline of 30 s"),
+}
+#: What its errors look like: problem details, and two older forms.
+PROBLEM, CODE, DETAIL = CLIP_FORMS = ("problem", "code", "detail")
+
+
 class ApiError(Exception):
     """A request that is refused.
 
@@ -38,6 +56,30 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+class ClipError(Exception):
+    """A clip that is not transcribed.
+
+    :param name: one of :data:`CLIP_ERRORS`.
+    :param detail: what is wrong; the usual words when absent.
+    :param form: of the body, one of :data:`CLIP_FORMS`.
+    """
+
+    def __init__(self, name: str, detail: str | None = None, form: str = PROBLEM) -> None:
+        self.status, usual = CLIP_ERRORS[name]
+        super().__init__(name)
+        self.name = name
+        self.detail = detail or usual
+        self.form = form
+
+    def body(self) -> dict[str, object]:
+        """The answer's JSON."""
+        if self.form == CODE:
+            return {"error_code": self.name, "message": self.detail}
+        if self.form == DETAIL:
+            return {"detail": self.detail}
+        return {"status": self.status, "title": self.name.replace("_", " ").title(), "detail": self.detail}
 
 
 class JobError(Exception):

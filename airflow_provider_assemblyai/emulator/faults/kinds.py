@@ -20,7 +20,14 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from airflow_provider_assemblyai.emulator.core import option_types as types
 from airflow_provider_assemblyai.emulator.core.clock import http_date
-from airflow_provider_assemblyai.emulator.core.errors import JOB_ERRORS, SERVER_ERROR, TOO_MANY_REQUESTS
+from airflow_provider_assemblyai.emulator.core.errors import (
+    CLIP_ERRORS,
+    CLIP_FORMS,
+    JOB_ERRORS,
+    PROBLEM,
+    SERVER_ERROR,
+    TOO_MANY_REQUESTS,
+)
 from airflow_provider_assemblyai.emulator.core.llm_errors import REFUSALS
 from airflow_provider_assemblyai.emulator.core.options import REQUIRED, Option, OptionError, OptionSet
 from airflow_provider_assemblyai.emulator.faults.held_requests import RESET
@@ -294,6 +301,22 @@ class UnderstandingError(GatewayFault):
     feature = Option(types.TEXT, REQUIRED)
     status = Option(types.or_null(types.TEXT, "for no answer"), "error")
     message = Option(types.TEXT, "internal error")
+
+
+class ClipFault(Fault):
+    """Sync speech to text"""
+
+
+class RefuseClip(ClipFault):
+    """The clip is not transcribed, for an `error`: bad_request, bad_audio, audio_too_short, unauthorized,
+    audio_too_large, unsupported_media_type, too_many_requests, inference_error, capacity_exceeded, service_unavailable
+    or inference_timeout. `retry_after` of those for now is seconds, "date", or null for no header. `form` is problem,
+    code or detail.
+    """
+
+    error = Option(types.choice(*CLIP_ERRORS), "capacity_exceeded")
+    retry_after = Option(types.RETRY_AFTER, 1)
+    form = Option(types.choice(*CLIP_FORMS), PROBLEM)
 
 
 class HandshakeFault(Fault):

@@ -135,6 +135,14 @@ class Faults:
         rules = (rule for rule in self._rules if rule.options.get("model") in (None, model))
         return next((rule for rule in rules if _is(rule, kind) and rule.meets("POST", path, path)), None)
 
+    def on_clip(self, kind: str, path: str) -> Rule | None:
+        """The fault of one kind that meets this clip, if any.
+
+        :param kind: of the fault.
+        :param path: of the request.
+        """
+        return next(self._meeting(kind, "POST", path, path), None)
+
     def on_handshake(self, kind: str) -> list[Rule]:
         """The faults of one kind that meet the handshake of a session."""
         return list(self._meeting(kind, "GET", "/v3/ws", "/v3/ws"))

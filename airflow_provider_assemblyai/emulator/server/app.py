@@ -18,7 +18,14 @@ from airflow_provider_assemblyai.emulator.core.errors import (
     SERVER_ERROR,
     ApiError,
 )
-from airflow_provider_assemblyai.emulator.routes import control, files, llm_gateway, streaming, transcripts
+from airflow_provider_assemblyai.emulator.routes import (
+    clips,
+    control,
+    files,
+    llm_gateway,
+    streaming,
+    transcripts,
+)
 from airflow_provider_assemblyai.emulator.routes.middleware import CONTROL, TEMPLATE, RequestMiddleware
 from airflow_provider_assemblyai.emulator.service import Service
 
@@ -35,6 +42,7 @@ def build(service: Service, connections: Connections) -> RequestMiddleware:
         [
             *files.routes(service),
             *transcripts.routes(service),
+            *clips.routes(service),
             *llm_gateway.routes(service),
             *streaming.routes(service, connections),
             *control.routes(service),

@@ -63,7 +63,7 @@ class Jobs:
     _serial: int = 0
     _background: Background = field(default_factory=Background)
     # One recognition at a time: two would share the same cores and both be late.
-    _worker: Worker = field(default_factory=Worker)
+    worker: Worker = field(default_factory=Worker)
 
     def submit(self, record: Record, failure: Exception | None) -> None:
         """Take a job.
@@ -117,7 +117,7 @@ class Jobs:
         """End all work."""
         self.reset()
         await self._background.close()
-        await self._worker.close()
+        await self.worker.close()
 
     def _start_waiting(self, at: float) -> None:
         while self._waiting and self._active < self.concurrency:
@@ -183,7 +183,7 @@ class Jobs:
         try:
             media = await self.sources.fetch(record)
             job = replace(record.job, media=media.path, cancelled=cancelled.is_set)
-            record.outcome = await self._worker.run(partial(self.engine.recognise, job))
+            record.outcome = await self.worker.run(partial(self.engine.recognise, job))
         except JobError as failure:
             record.outcome = failure
         except Exception:

@@ -14,6 +14,7 @@ from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcribe_short import TranscribeShortOperator
 from airflow_provider_assemblyai.operators.transcripts import (
     TranscriptDeleteOperator,
     TranscriptExportOperator,
@@ -65,6 +66,13 @@ with DAG(
         output_path=f"{OUT}/failed",
         trigger_rule="all_done",
         **QUICK,
+    )
+    TranscribeShortOperator(
+        task_id="short",
+        audio="{{ params.source }}",
+        config={"sample_rate": 16_000, "channels": 1},
+        output_path=f"{OUT}/short",
+        deferrable=True,
     )
     TranscribeBatchOperator(
         task_id="batch",

@@ -32,6 +32,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "code": (1006, 5000, "3005", 3005.5, True, NAN),
     "error": (5, True, []),
     "feature": (5, True, None),
+    "form": ("xml", 1, None),
     "headers": ("X: y", {"X": 1}, {"X": "a\nb"}, None),
     "message": (5, True, []),
     "model": (5, True, []),
@@ -46,6 +47,7 @@ WRONG_FOR: dict[tuple[str, str], tuple[object, ...]] = {
     ("clock_skew", "seconds"): ("abc", True, NAN, INFINITY, None, []),
     ("fail_job", "error"): ("bored", 5, None),
     ("refuse_call", "error"): ("bored", 5, None),
+    ("refuse_clip", "error"): ("bored", 5, None),
     ("stream_warn", "code"): ("4321", 1.5, True, NAN),
     ("understanding_error", "status"): (5, True),
 }

@@ -16,8 +16,10 @@ from airflow_provider_assemblyai.api import llm_gateway, streaming, transcripts,
 from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError
 from airflow_provider_assemblyai.api.regions import hosts_for
+from airflow_provider_assemblyai.api.short_audio import clips
 from airflow_provider_assemblyai.client.http import AsyncClient, Client
 from airflow_provider_assemblyai.emulator import Emulator
+from tests.support.emulator_api import wav
 
 UNKNOWN = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 
@@ -54,6 +56,7 @@ def calls(known: str) -> dict[str, Call[Any]]:
         "chat": llm_gateway.chat({"model": "gpt-5", "messages": [{"role": "user", "content": "Hello."}]}),
         "models": llm_gateway.models(),
         "understand": understanding.understand(known, {"summarization": {"summary_type": "bullets"}}),
+        "transcribe": clips.transcribe(wav(1), {"timestamps": True}),
         "token": streaming.token(60),
         "validate": understanding.validate({"summarization": {"summary_type": "bullets"}}, known),
     }
@@ -61,7 +64,7 @@ def calls(known: str) -> dict[str, Call[Any]]:
 
 def test_every_endpoint_has_a_row() -> None:
     rows = inspect.getsource(calls)
-    for module in (transcripts, llm_gateway, understanding, streaming):
+    for module in (transcripts, llm_gateway, understanding, streaming, clips):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):
                 endpoint = str(function.__annotations__.get("return", "")).startswith("Call[")
@@ -86,6 +89,8 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     "redirect": [
         {"kind": "http_status", "status": 307, "headers": {"Location": "http://127.0.0.1:9/x"}, "times": None}
     ],
+    "no_capacity": [{"kind": "refuse_clip"}],
+    "inference_error": [{"kind": "refuse_clip", "error": "inference_error"}],
     "reset": [{"kind": "reset_connection"}],
     "lost": [{"kind": "drop_response"}],
     "truncated": [{"kind": "truncate_response"}],
@@ -106,13 +111,14 @@ class Answer:
         self.value = None
         assert emulator.api_key not in f"{outcome} {outcome!r}"
         if isinstance(outcome, AssemblyAIError):
-            names = ("status", "retry_after", "sent", "retryable")
+            names = ("status", "retry_after", "code", "sent", "retryable")
             facts = tuple(getattr(outcome, name, None) for name in names)
             self.error = (type(outcome).__name__, *facts)
         else:
             self.value = sorted(outcome) if isinstance(outcome, dict) else type(outcome).__name__
         self.requests = [(entry["method"], entry["path"]) for entry in emulator.requests]
-        self.accepted = emulator.counters()["accepted"]
+        counters = emulator.counters()
+        self.accepted = counters["accepted"] + counters["clips"]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Answer) and vars(self) == vars(other)
@@ -178,7 +184,7 @@ def test_both_loops_agree(emulator: Emulator, name: str, fault: str) -> None:
     assert sum(sync_waits) <= 120
     if name == "submit" and fault not in ("429_seconds", "429_date", "429_bare", "403_rate", "429_for_ever"):
         assert len(sync_answer.requests) == 1, "a paid call was repeated"
-    if name == "chat":
+    if name in ("chat", "transcribe"):
         assert len(sync_answer.requests) == 1, "a model was asked again, or a limit was slept through"
     assert sync_answer.accepted <= 2  # the known one, and at most one of the call itself
 

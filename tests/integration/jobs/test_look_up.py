@@ -100,7 +100,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 
 def transcribe(context: Any) -> str:
     summary = TranscribeOperator(task_id="t", audio=URL, settle_time=0.01).execute(context)
-    return summary["transcript_id"]
+    return str(summary["transcript_id"])
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_a_scrubbed_record_is_never_a_result(emulator: Emulator, context: Any) -
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 
     summary = operator().execute(context)
-    AssemblyAIHook().send(transcripts.delete(summary["transcript_id"]))
+    AssemblyAIHook().send(transcripts.delete(str(summary["transcript_id"])))
     event: Any = {"transcript_id": summary["transcript_id"], "outcome": "done", "detail": "completed"}
     with pytest.raises(AirflowFailException, match="was deleted"):
         operator().execute_complete(context, event)

@@ -10,7 +10,7 @@ from airflow_provider_assemblyai.api.regions import REGIONS, check_region, hosts
 def test_one_choice_switches_every_host() -> None:
     for region in REGIONS:
         hosts = hosts_for(region)
-        for product in (hosts.speech, hosts.gateway, hosts.streaming, hosts.token):
+        for product in (hosts.speech, hosts.gateway, hosts.streaming, hosts.token, hosts.short_audio):
             assert (".eu." in product) == (region == "eu")
             assert product.startswith(("https://", "wss://"))
     assert hosts_for(None).streaming == "wss://streaming.us.assemblyai.com"
@@ -53,7 +53,7 @@ def test_edge_routing_is_a_choice_of_its_own() -> None:
 )
 def test_an_override_serves_every_product(override: str, base: str, socket: str) -> None:
     hosts = hosts_for("eu", override=override)
-    assert {hosts.speech, hosts.gateway, hosts.token} == {base}
+    assert {hosts.speech, hosts.gateway, hosts.token, hosts.short_audio} == {base}
     assert hosts.streaming == socket
     assert (hosts.region, hosts.overridden) == ("eu", True)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai.api.streaming_state import SessionState
-from airflow_provider_assemblyai.capture.output import captions
 from airflow_provider_assemblyai.capture.output.merge import CaptureData, transcript
+from airflow_provider_assemblyai.jobs import captions
 from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 SENT = 60_000

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.capture.output import captions
 from airflow_provider_assemblyai.capture.output.merge import (
     CaptureData,
     Segment,
@@ -15,6 +14,7 @@ from airflow_provider_assemblyai.capture.output.merge import (
     missing_spans,
     transcript,
 )
+from airflow_provider_assemblyai.jobs import captions
 
 
 def turn(session: str, order: int, text: str, start: int, channel: int = 1, **more: Any) -> dict[str, Any]:

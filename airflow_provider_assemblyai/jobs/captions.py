@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions made of words, in the format in which the service returns them."""
+"""Captions and sentences made of words, in the formats in which the service returns them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,31 @@ def vtt(turns: Iterable[Words], chars: int | None = None) -> str:
     :param chars: characters in a caption at most.
     """
     return "\n".join(["WEBVTT\n", *_cues(turns, chars, separator=".", hours=False)])
+
+
+def sentences(words: Words) -> list[dict[str, Any]]:
+    """
+    Return the sentences, each with its words: one ends where a word ends with ``.``, ``?``, ``!`` or ``…``.
+
+    :param words: of the whole text.
+    """
+    found: list[list[Mapping[str, Any]]] = [[]]
+    for word in words:
+        found[-1].append(word)
+        if word["text"].endswith(_SENTENCE_ENDS):
+            found.append([])
+    return [_sentence(part) for part in found if part]
+
+
+def _sentence(words: Words) -> dict[str, Any]:
+    known = [word["confidence"] for word in words if "confidence" in word]
+    return {
+        "text": " ".join(word["text"] for word in words),
+        "start": words[0]["start"],
+        "end": words[-1]["end"],
+        "confidence": sum(known) / len(known) if known else None,
+        "words": list(words),
+    }
 
 
 def _cues(turns: Iterable[Words], chars: int | None, *, separator: str, hours: bool) -> Iterator[str]:
