@@ -22,6 +22,7 @@ class Client:
     :param address: how its users tell it where the emulator is.
     :param published_before: what is newer is not installed.
     :param npm: whether the packages are npm's.
+    :param tls: whether the emulator is served with TLS.
     :param environment: variables of its script; ``{url}`` is the emulator's.
     """
 
@@ -30,6 +31,7 @@ class Client:
     address: str
     published_before: str
     npm: bool = False
+    tls: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property

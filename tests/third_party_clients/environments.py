@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make the environments of the clients, as far as they are not there with these versions.
 
-    python -m tests.third_party_clients.environments
+python -m tests.third_party_clients.environments
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def row_of(client: Client, tried: Sequence[str], remarks: Mapping[str, str]) -> 
     """
     name = f"`{client.package}`{' (npm)' if client.npm else ''}"
     result = "; ".join(["works", *(f"{step}: {remark}" for step, remark in remarks.items())])
-    cells = (name, client.version, client.address, ", ".join(tried), result)
+    cells = (name, client.version, client.address, "; ".join(tried), result)
     return f"| {' | '.join(cells)} |\n"
 
 

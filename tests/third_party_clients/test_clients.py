@@ -47,15 +47,15 @@ def run_script(client: Client, certificates: dict[str, Path], directory: Path) -
     """Run the script of a client against an emulator of its own, and return its steps."""
     audio = directory / "call.wav"
     audio.write_bytes(wav(12))
-    # The Node SDK does not stream without TLS.
-    tls = (certificates["certificate"], certificates["key"]) if client.npm else None
-    with serve(tls=tls) as emulator:
+    files = (certificates["certificate"], certificates["key"])
+    trusted = str(certificates["authority"])
+    with serve(tls=files if client.tls else None) as emulator:
         variables = {
             **os.environ,
             "EMULATOR_URL": emulator.url,
             "EMULATOR_KEY": emulator.api_key,
             "AUDIO_FILE": str(audio),
-            "NODE_EXTRA_CA_CERTS": str(certificates["authority"]),
+            **dict.fromkeys(("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"), trusted),
             "NODE_PATH": str(client.directory / "node_modules"),
             **{name: value.format(url=emulator.url) for name, value in client.environment.items()},
         }

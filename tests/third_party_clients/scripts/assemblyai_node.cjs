@@ -13,8 +13,11 @@ const AUDIO_URL = "https://example.com/call.wav";
 const TEXT = "The snow came early. The shovel was gone.";
 const WEBSOCKET_URL = `${URL.replace("http", "ws")}/v3/ws`;
 
-const makeClient = (apiKey) => new AssemblyAI({ apiKey, baseUrl: URL, streamingBaseUrl: URL });
+const makeClient = (apiKey) => new AssemblyAI({ apiKey, baseUrl: URL, streamingBaseUrl: URL, llmGatewayBaseUrl: URL });
 const client = makeClient(KEY);
+const MODEL = "gpt-5";
+const MEETING = "The budget meeting decides how the budget is spent. Please send the revised budget by Friday.";
+const QUESTION = { model: MODEL, messages: [{ role: "user", content: MEETING }] };
 const steps = [];
 
 function step(name, take) {
@@ -90,6 +93,7 @@ async function stream(access, chunks = 20) {
     sampleRate: 16_000,
     speechModel: "universal-streaming-english",
     formatTurns: true,
+    connectTimeout: 60_000,
   });
   transcriber.on("open", (event) => (id = event.id));
   transcriber.on("turn", (turn) => turns.push(turn));
@@ -114,6 +118,30 @@ step("streaming, 512 ms every 300 ms", () => stream({ apiKey: KEY }));
 step("streaming with a token", async () => {
   const limits = { expires_in_seconds: 480, max_session_duration_seconds: 480 };
   await stream({ token: await client.streaming.createTemporaryToken(limits) });
+});
+
+step("chat, structured output, tools", async () => {
+  const form = { type: "object", properties: { title: { type: "string" } }, required: ["title"] };
+  const tool = { type: "function", function: { name: "note", parameters: form } };
+  const answer = async (more) => (await client.llmGateway.chatCompletions({ ...QUESTION, ...more })).choices[0].message;
+  assert.ok(MEETING.includes((await answer({})).content));
+  const response_format = { type: "json_schema", json_schema: { name: "answer", schema: form } };
+  assert.ok(MEETING.includes(JSON.parse((await answer({ response_format })).content).title));
+  assert.equal((await answer({ tools: [tool] })).tool_calls[0].function.name, "note");
+  assert.ok((await client.llmGateway.listModels()).data.some((model) => model.id === MODEL));
+});
+
+step("Speech Understanding", async () => {
+  const { id } = await client.transcripts.transcribe({ audio: AUDIO_URL }, { pollingInterval: 50 });
+  const speech_understanding = { request: { translation: { target_languages: ["fr"] } } };
+  const done = await client.llmGateway.understanding({ transcript_id: id, speech_understanding });
+  assert.ok(done.translated_texts.fr);
+});
+
+step("a 429", async () => {
+  await emulator("/faults", { kind: "rate_limit", path: "/v1/chat/completions" });
+  await assert.rejects(client.llmGateway.chatCompletions(QUESTION), (error) => error.status === 429);
+  return "an error, the SDK does not retry";
 });
 
 step("streaming with a refused key", async () => {

@@ -18,7 +18,6 @@ from steps import (
     MODEL,
     TEXT,
     URL,
-    WEBSOCKET_URL,
     emulator,
     refuse_once,
     refused,
@@ -27,11 +26,15 @@ from steps import (
     step,
 )
 
+HOST = URL.removeprefix("https://")
 FRAME = bytes(3200)  # 100 ms at 16 kHz
 QUESTION: Any = [{"role": "user", "content": MEETING}]
 TOOL: Any = {
     "type": "function",
-    "function": {"name": "note", "parameters": {"type": "object", "properties": {"text": {"type": "string"}}}},
+    "function": {
+        "name": "note",
+        "parameters": {"type": "object", "properties": {"text": {"type": "string"}}},
+    },
 }
 FORM: Any = {
     "type": "json_schema",
@@ -118,7 +121,7 @@ def refused_key() -> None:
 
 
 def options(**changes: Any) -> v3.RealTimeTranscriberOptions:
-    given = {"api_key": KEY, "api_host": WEBSOCKET_URL, "connect_timeout": 60, "terminate_timeout": 60}
+    given = {"api_key": KEY, "api_host": HOST, "connect_timeout": 60, "terminate_timeout": 60}
     return v3.RealTimeTranscriberOptions(**{**given, **changes})
 
 
@@ -139,9 +142,7 @@ def stream(options: v3.RealTimeTranscriberOptions, model: str, frames: int, **wa
 
 
 def text_of(events: list[Any]) -> str:
-    ended = {
-        event.turn_order: event.transcript for event in events if getattr(event, "end_of_turn", False)
-    }
+    ended = {event.turn_order: event.transcript for event in events if getattr(event, "end_of_turn", False)}
     return " ".join(ended.values())
 
 
@@ -178,7 +179,7 @@ def streaming_async() -> None:
 @step("streaming with a token")
 def streaming_token() -> None:
     emulator("/clock", {"speed": 20})
-    token = v3.RealTimeTranscriber(options(api_host=URL)).create_temporary_token(expires_in_seconds=60)
+    token = v3.RealTimeTranscriber(options()).create_temporary_token(expires_in_seconds=60)
     assert text_of(stream(options(api_key=None, token=token), "u3-rt-pro", 36)) == TEXT
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import assemblyai
 from langchain_community.document_loaders import AssemblyAIAudioTranscriptLoader
-from langchain_community.document_loaders.assemblyai import AssemblyAIAudioLoaderById, TranscriptFormat
-from steps import AUDIO_FILE, AUDIO_URL, KEY, TEXT, emulator, refused, run, step
+from langchain_community.document_loaders.assemblyai import TranscriptFormat
+from steps import AUDIO_FILE, AUDIO_URL, KEY, TEXT, refused, run, step
 
 
 def load(path: str, kind: TranscriptFormat = TranscriptFormat.TEXT, key: str = KEY) -> list[str]:
@@ -34,14 +34,6 @@ def utterances() -> None:
     (document,) = AssemblyAIAudioTranscriptLoader(AUDIO_URL, config=config, api_key=KEY).load()
     assert document.metadata["utterances"]
     assert " ".join(word["text"] for word in document.metadata["words"]) == TEXT
-
-
-@step("a transcript by its id")
-def by_id() -> None:
-    load(AUDIO_URL)
-    transcript_id = emulator("/transcripts")[0]["id"]
-    loader = AssemblyAIAudioLoaderById(transcript_id, KEY, TranscriptFormat.TEXT)
-    assert [document.page_content for document in loader.load()] == [TEXT]
 
 
 @step("a failed transcript")

@@ -18,7 +18,11 @@ TENTH = bytes(RATE // 10 * 2)
 
 
 def stream(
-    seconds: float, on_the_way: Callable[[Any], None] | None = None, key: str = KEY, **options: Any
+    seconds: float,
+    on_the_way: Callable[[Any], None] | None = None,
+    key: str = KEY,
+    ends: bool = True,
+    **options: Any,
 ) -> list[stt.SpeechEvent]:
     """Stream silence, which the emulator hears as the text, and return all events."""
     # A second of real time is twenty of the emulator's.
@@ -33,7 +37,8 @@ def stream(
                     if on_the_way is not None and number == frames // 2:
                         on_the_way(socket)
                     socket.push_frame(rtc.AudioFrame(TENTH, RATE, 1, RATE // 10))
-                socket.end_input()
+                if ends:
+                    socket.end_input()
                 return [event async for event in socket]
 
     return asyncio.run(asyncio.wait_for(listen(), 300))
@@ -77,7 +82,8 @@ def changed() -> None:
 
 @step("a refused key")
 def refused_key() -> None:
-    refused(lambda: stream(3.6, key="wrong", model="u3-rt-pro"), APIError)
+    # After the end of its input it takes any end for a good one.
+    refused(lambda: stream(1, key="wrong", ends=False, model="u3-rt-pro"), APIError)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ TENTH = bytes(RATE // 10 * 2)
 class Frames(FrameProcessor):
     """Keeps what passes.
 
-    :param errors: whether errors are kept, which go the other way; else texts.
+    :param kinds: of frames that are kept.
     """
 
     def __init__(self, *kinds: type[Frame]) -> None:

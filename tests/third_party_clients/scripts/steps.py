@@ -49,7 +49,9 @@ def emulator(path: str, body: Any = None) -> Any:
     :param body: what is sent, which makes it a POST.
     """
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{URL}/_emulator{path}", data), timeout=60) as response:
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{URL}/_emulator{path}", data), timeout=60
+    ) as response:
         return json.load(response)
 
 
