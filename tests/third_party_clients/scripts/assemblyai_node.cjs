@@ -13,7 +13,7 @@ const AUDIO_URL = "https://example.com/call.wav";
 const TEXT = "The snow came early. The shovel was gone.";
 const WEBSOCKET_URL = `${URL.replace("http", "ws")}/v3/ws`;
 
-const makeClient = (apiKey) => new AssemblyAI({ apiKey, baseUrl: URL, streamingBaseUrl: URL, llmGatewayBaseUrl: URL });
+const makeClient = (apiKey) => new AssemblyAI({ apiKey, baseUrl: URL, streamingBaseUrl: URL, syncBaseUrl: URL, llmGatewayBaseUrl: URL });
 const client = makeClient(KEY);
 const MODEL = "gpt-5";
 const MEETING = "The budget meeting decides how the budget is spent. Please send the revised budget by Friday.";
@@ -64,6 +64,17 @@ step("redacted audio", async () => {
   assert.ok((await (await client.transcripts.redactedAudioFile(transcript.id)).blob()).size > 0);
 });
 
+step("a short clip, whole and live", async () => {
+  assert.ok(await client.sync.warm());
+  const clip = await client.sync.transcribe(AUDIO_FILE, { timestamps: true });
+  assert.equal(clip.text, TEXT);
+  assert.equal(clip.words.map((word) => word.text).join(" "), TEXT);
+  assert.equal(clip.audio_duration_ms, 12_000);
+  const live = await client.sync.transcribeLive(fs.createReadStream(AUDIO_FILE));
+  assert.equal(live.text, TEXT);
+  await assert.rejects(makeClient("wrong").sync.transcribe(AUDIO_FILE), (error) => error.status === 401);
+});
+
 step("list, and deleting", async () => {
   const transcript = await client.transcripts.transcribe({ audio: AUDIO_URL }, { pollingInterval: 50 });
   assert.equal((await client.transcripts.list()).transcripts[0].id, transcript.id);
@@ -95,7 +106,10 @@ async function stream(access, chunks = 20) {
     formatTurns: true,
     connectTimeout: 60_000,
   });
-  transcriber.on("open", (event) => (id = event.id));
+  transcriber.on("open", (event) => {
+    id = event.id;
+    assert.deepEqual(Object.keys(event).sort(), ["expires_at", "id", "type"]);
+  });
   transcriber.on("turn", (turn) => turns.push(turn));
   transcriber.on("error", (error) => errors.push(error));
   transcriber.on("close", (code, reason) => closed.push([code, reason]));

@@ -46,7 +46,9 @@ FORM: Any = {
 
 
 def settings(key: str = KEY) -> aai.Settings:
-    return aai.Settings(api_key=key, base_url=URL, llm_gateway_base_url=URL, polling_interval=0.05)
+    return aai.Settings(
+        api_key=key, base_url=URL, sync_base_url=URL, llm_gateway_base_url=URL, polling_interval=0.05
+    )
 
 
 client = aai.Client(settings=settings())
@@ -81,6 +83,22 @@ def transcribe_async() -> None:
             return await aai.AsyncTranscriber(client=other).transcribe(AUDIO_FILE)
 
     assert asyncio.run(transcribe()).text == TEXT
+
+
+@step("a short clip, whole and live")
+def short_clip() -> None:
+    config = aai.SyncTranscriptionConfig(timestamps=True)
+    with aai.SyncTranscriber(client=client) as short:
+        assert short.warm()
+        clip = short.transcribe(AUDIO_FILE, config)
+        assert " ".join(word.text for word in clip.words) == clip.text == TEXT
+        assert clip.audio_duration_ms == 12_000
+        with open(AUDIO_FILE, "rb") as audio:
+            assert short.transcribe_live(iter(lambda: audio.read(32_000), b""), config).text == TEXT
+    with aai.SyncTranscriber(client=aai.Client(settings=settings("wrong"))) as other:
+        error = refused(lambda: other.transcribe(AUDIO_FILE), aai.SyncTranscriptError)
+    assert isinstance(error, aai.SyncTranscriptError)
+    assert error.status_code == 401
 
 
 @step("many at once, and their list")

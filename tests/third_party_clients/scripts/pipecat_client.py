@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
@@ -13,13 +14,15 @@ from pipecat.frames.frames import (
     InputAudioRawFrame,
     InterimTranscriptionFrame,
     TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.runner import PipelineRunner
 from pipecat.pipeline.task import PipelineTask
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.services.assemblyai.stt import AssemblyAISTTService
-from steps import KEY, TEXT, WEBSOCKET_URL, emulator, run, step
+from pipecat.services.assemblyai.stt import AssemblyAISTTService, AssemblyAISyncSTTService
+from steps import KEY, TEXT, URL, WEBSOCKET_URL, emulator, run, step
 
 RATE = 16_000
 TENTH = bytes(RATE // 10 * 2)
@@ -52,16 +55,17 @@ def stream(key: str = KEY, vad: bool = True, **settings: Any) -> tuple[list[Any]
         vad_force_turn_endpoint=vad,
         settings=AssemblyAISTTService.Settings(**settings),
     )
+    sound = [InputAudioRawFrame(TENTH, RATE, 1) for _ in range(36)]
+    return asyncio.run(asyncio.wait_for(flow(service, sound), 120))
+
+
+async def flow(service: Any, frames: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Send frames through a pipeline with one service; returns texts and errors."""
     errors, texts = Frames(ErrorFrame), Frames(TranscriptionFrame, InterimTranscriptionFrame)
-
-    async def listen() -> None:
-        task = PipelineTask(Pipeline([errors, service, texts]))
-        for _ in range(36):
-            await task.queue_frame(InputAudioRawFrame(TENTH, RATE, 1))
-        await task.queue_frame(EndFrame())
-        await PipelineRunner(handle_sigint=False).run(task)
-
-    asyncio.run(asyncio.wait_for(listen(), 120))
+    task = PipelineTask(Pipeline([errors, service, texts]))
+    for frame in [*frames, EndFrame()]:
+        await task.queue_frame(frame)
+    await PipelineRunner(handle_sigint=False).run(task)
     return texts.frames, errors.frames
 
 
@@ -86,6 +90,23 @@ def turns_of_the_service() -> None:
 @step("universal-streaming")
 def universal_streaming() -> None:
     check(*stream(model="universal-streaming-english"))
+
+
+async def clip(key: str) -> tuple[list[Any], list[Any]]:
+    sound = [InputAudioRawFrame(TENTH, RATE, 1) for _ in range(36)]
+    async with aiohttp.ClientSession() as http:
+        service = AssemblyAISyncSTTService(api_key=key, aiohttp_session=http, base_url=URL, sample_rate=RATE)
+        spoken = [VADUserStartedSpeakingFrame(), *sound, VADUserStoppedSpeakingFrame()]
+        return await asyncio.wait_for(flow(service, spoken), 120)
+
+
+@step("short clips")
+def short_clips() -> None:
+    texts, errors = asyncio.run(clip(KEY))
+    assert not errors, errors
+    assert [frame.text for frame in texts] == [TEXT]
+    texts, errors = asyncio.run(clip("wrong"))
+    assert (len(texts), len(errors)) == (0, 1)
 
 
 @step("a refused key")
