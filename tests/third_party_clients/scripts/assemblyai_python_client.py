@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import assemblyai as aai
@@ -93,7 +94,7 @@ def short_clip() -> None:
         clip = short.transcribe(AUDIO_FILE, config)
         assert " ".join(word.text for word in clip.words) == clip.text == TEXT
         assert clip.audio_duration_ms == 12_000
-        with open(AUDIO_FILE, "rb") as audio:
+        with Path(AUDIO_FILE).open("rb") as audio:
             assert short.transcribe_live(iter(lambda: audio.read(32_000), b""), config).text == TEXT
     with aai.SyncTranscriber(client=aai.Client(settings=settings("wrong"))) as other:
         error = refused(lambda: other.transcribe(AUDIO_FILE), aai.SyncTranscriptError)
