@@ -71,7 +71,9 @@ def run_script(client: Client, certificates: dict[str, Path], directory: Path) -
         )
     lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     assert lines, f"the script took no step:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    assert done.returncode == 0, f"the script ended early:\n{lines[-1]}\n{done.stderr[-4000:]}"
+    assert done.stdout.splitlines()[-1] == "END", (
+        f"the script ended early:\n{lines[-1]}\n{done.stderr[-4000:]}"
+    )
     return [json.loads(line.removeprefix(MARK)) for line in lines]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import traceback
 import urllib.request
 from collections.abc import Callable
@@ -92,6 +91,6 @@ def run() -> None:
         except Exception:
             result["failure"] = traceback.format_exc()
         print(f"\nSTEP {json.dumps(result)}", flush=True)
+    print("END", flush=True)
     # Some clients leave threads behind that do not end.
-    sys.stdout.flush()
     os._exit(0)
