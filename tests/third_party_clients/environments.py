@@ -26,15 +26,15 @@ def make(client: Client) -> str | None:
     :param client: whose.
     :return: what went wrong.
     """
-    stamp = client.directory / ".installed"
-    if stamp.exists() and stamp.read_text() == client.pins:
+    stamp, made_of = client.directory / ".installed", f"{client.pins}\n{sys.version}"
+    if stamp.exists() and stamp.read_text() == made_of:
         return None
     shutil.rmtree(client.directory, ignore_errors=True)
     for command in commands(client):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             return f"{client.name} could not be installed: {' '.join(command)}\n{done.stdout}{done.stderr}"
-    stamp.write_text(client.pins)
+    stamp.write_text(made_of)
     print(f"{client.name}: {client.directory} has {client.package} {client.version}", flush=True)
     return None
 
@@ -62,7 +62,8 @@ def main() -> int:
         clients = [client for client in clients if not client.npm]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         failures = [failure for failure in pool.map(make, clients) if failure]
-    print(*failures, sep="\n", end="" if not failures else "\n", file=sys.stderr)
+    for failure in failures:
+        print(failure, file=sys.stderr)
     return 1 if failures else 0
 
 

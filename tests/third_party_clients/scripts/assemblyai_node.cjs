@@ -134,6 +134,17 @@ step("streaming with a token", async () => {
   await stream({ token: await client.streaming.createTemporaryToken(limits) });
 });
 
+step("streaming with a refused key", async () => {
+  const transcriber = client.streaming.transcriber({
+    apiKey: "wrong",
+    websocketBaseUrl: WEBSOCKET_URL,
+    sampleRate: 16_000,
+    speechModel: "universal-streaming-english",
+    connectTimeout: 60_000,
+  });
+  await assert.rejects(transcriber.connect(), (error) => error.code === 1008);
+});
+
 step("chat, structured output, tools", async () => {
   const form = { type: "object", properties: { title: { type: "string" } }, required: ["title"] };
   const tool = { type: "function", function: { name: "note", parameters: form } };
@@ -156,17 +167,6 @@ step("a 429", async () => {
   await emulator("/faults", { kind: "rate_limit", path: "/v1/chat/completions" });
   await assert.rejects(client.llmGateway.chatCompletions(QUESTION), (error) => error.status === 429);
   return "an error, the SDK does not retry";
-});
-
-step("streaming with a refused key", async () => {
-  const transcriber = client.streaming.transcriber({
-    apiKey: "wrong",
-    websocketBaseUrl: WEBSOCKET_URL,
-    sampleRate: 16_000,
-    speechModel: "universal-streaming-english",
-    connectTimeout: 60_000,
-  });
-  await assert.rejects(transcriber.connect(), (error) => error.code === 1008);
 });
 
 (async () => {

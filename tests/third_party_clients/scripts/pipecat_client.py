@@ -46,7 +46,9 @@ class Frames(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-def stream(key: str = KEY, vad: bool = True, **settings: Any) -> tuple[list[Any], list[Any]]:
+def stream(
+    key: str = KEY, vad: bool = True, rest: bytes = b"", **settings: Any
+) -> tuple[list[Any], list[Any]]:
     """Stream silence, which the emulator hears as the text; returns texts and errors."""
     emulator("/clock", {"speed": 20})
     service = AssemblyAISTTService(
@@ -55,7 +57,7 @@ def stream(key: str = KEY, vad: bool = True, **settings: Any) -> tuple[list[Any]
         vad_force_turn_endpoint=vad,
         settings=AssemblyAISTTService.Settings(**settings),
     )
-    sound = [InputAudioRawFrame(TENTH, RATE, 1) for _ in range(36)]
+    sound = [InputAudioRawFrame(audio, RATE, 1) for audio in [TENTH] * 36 + [rest]]
     return asyncio.run(asyncio.wait_for(flow(service, sound), 120))
 
 
@@ -69,10 +71,13 @@ async def flow(service: Any, frames: list[Any]) -> tuple[list[Any], list[Any]]:
     return texts.frames, errors.frames
 
 
+def final_text(texts: list[Any]) -> str:
+    return " ".join(frame.text for frame in texts if isinstance(frame, TranscriptionFrame))
+
+
 def check(texts: list[Any], errors: list[Any]) -> None:
     assert not errors, errors
-    final = " ".join(frame.text for frame in texts if isinstance(frame, TranscriptionFrame))
-    assert final == TEXT
+    assert final_text(texts) == TEXT
     session = emulator("/sessions")[0]
     assert (session["state"], session["audio_seconds"]) == ("terminated", 3.6)
 
@@ -90,6 +95,14 @@ def turns_of_the_service() -> None:
 @step("universal-streaming")
 def universal_streaming() -> None:
     check(*stream(model="universal-streaming-english"))
+
+
+@step("a rest of 20 ms at the end")
+def rest() -> str:
+    texts, _ = stream(rest=TENTH[: len(TENTH) // 5], model="u3-rt-pro")
+    assert final_text(texts) == TEXT
+    assert emulator("/sessions")[0]["code"] == 3007
+    return "it sends the rest in a frame shorter than the 50 ms that the service takes, so that the session ends with 3007"
 
 
 async def clip(key: str) -> tuple[list[Any], list[Any]]:
