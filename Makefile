@@ -59,7 +59,8 @@ test-python: $(BIN)/uv ## unit and integration tests on another Python: make tes
 	@$(MAKE) --no-print-directory .venv-python-$(V)/.installed-dev
 	.venv-python-$(V)/bin/python -m pytest $(PARALLEL) tests/unit tests/integration tests/hostile tests/golden
 
-test-clients: install .venv/.installed-clients ## the emulator's streaming with another vendor's client
+test-clients: install ## the emulator with clients made by others, each in an environment of its own
+	$(BIN)/python -m tests.third_party_clients.environments
 	$(BIN)/python -m pytest tests/third_party_clients
 
 test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two Celery workers, two triggerers; one of each dies

@@ -31,6 +31,8 @@ from airflow_provider_assemblyai.operators.transcripts import (
 from airflow_provider_assemblyai.operators.understand import Understanding, UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
+from tests.third_party_clients import page_table
+from tests.third_party_clients.clients import read_clients
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -215,3 +217,13 @@ def test_links_of_the_readme_work_on_the_package_index() -> None:
         assert (ROOT / path).exists(), path
     inline = re.findall(r"\]\(([^)]+)\)", README)
     assert all(target.startswith(("https://", "#")) for target in inline)
+
+
+def test_the_table_of_clients_is_of_the_pinned_versions() -> None:
+    rows = page_table.rows()
+    pinned = {page_table.key(page_table.row_of(client, (), {})): client for client in read_clients()}
+    assert list(rows) == list(pinned)
+    for name, client in pinned.items():
+        cells = rows[name].split(" | ")
+        assert cells[1:3] == [client.version, client.address], "make test-clients writes the table"
+        assert client.script.exists()

@@ -291,14 +291,12 @@ class Session:
             await self._socket.send_text(json.dumps(message, separators=(",", ":")))
 
     async def _begin_and_recognise(self) -> NoReturn:
-        await self._send(
-            {
-                "type": "Begin",
-                "id": self._record.id,
-                "expires_at": int(self._record.expires_at),
-                "configuration": self._parameters.configuration(),
-            }
-        )
+        record, parameters = self._record, self._parameters
+        begin = {"type": "Begin", "id": record.id, "expires_at": int(record.expires_at)}
+        if parameters.replaces_turns:
+            # The older models say nothing of it: tests of the official Node SDK take no other keys.
+            begin["configuration"] = parameters.configuration()
+        await self._send(begin)
         while True:
             item = await self._inputs.get()
             if isinstance(item, bytes):

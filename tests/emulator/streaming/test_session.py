@@ -32,6 +32,12 @@ def test_begin_has_the_id_and_the_configuration(emulator: Emulator) -> None:
     stream.finish()
 
 
+def test_begin_of_the_older_models_has_no_configuration(emulator: Emulator) -> None:
+    stream = Stream(emulator, speech_model=US)
+    assert set(stream.wait_for("Begin")) == {"type", "id", "expires_at"}
+    stream.finish()
+
+
 def test_the_termination_and_the_bill(emulator: Emulator) -> None:
     stream = Stream(emulator, speech_model=PRO)
     stream.send_audio(FRAME * 50).finish()
