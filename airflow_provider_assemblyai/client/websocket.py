@@ -8,9 +8,11 @@ side does makes it wait for longer, or keep more than a few megabytes.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -40,6 +42,8 @@ _MAX_FRAGMENTS: Final = 1024
 _MESSAGE_TIMEOUT: Final = 10.0
 _BLOCK: Final = 1 << 16
 _MAX_CONTROL: Final = 125
+#: Bytes of mask keys that are made at once.
+_MASK_KEYS: Final = 1024
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _CODES: Final = range(1000, 5000)
 
@@ -94,6 +98,10 @@ class FrameReader:
         self._kind: int | None = None
         self._fragments = 0
         self._begun: float | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether there is something that was not returned yet."""
+        return bool(self._buffer)
 
     def add(self, block: bytes) -> None:
         """Add what has come."""
@@ -186,7 +194,7 @@ class StreamingSocket:
     def _use(self, connected: socket.socket) -> None:
         self._socket = connected
         self._socket.setblocking(False)
-        self._reader = FrameReader()
+        self._reader, self._masks = FrameReader(), _MaskKeys()
         self._has_more = False
 
     def audio(self, frame: bytes) -> None:
@@ -202,7 +210,7 @@ class StreamingSocket:
         self._send(data, _PING)
 
     def _send(self, data: bytes, opcode: int) -> None:
-        rest = _masked(data, opcode)
+        rest = _masked(data, opcode, self._masks.next())
         end = time.monotonic() + _SEND_TIMEOUT
         try:
             while rest:
@@ -250,7 +258,7 @@ class StreamingSocket:
         if found is None:
             self._reader.add(self._read())
             found = self._reader.next()
-        self._has_more = found is not None
+        self._has_more = found is not None and bool(self._reader)
         if found is None or found.opcode == _BINARY:
             return None
         if found.opcode == _TEXT:
@@ -282,18 +290,37 @@ class StreamingSocket:
             self._socket.close()
 
 
-def _masked(data: bytes, opcode: int) -> bytes:
-    # Imported at first use: the DAG processor opens no session.
-    import websocket
+class _MaskKeys:
+    """Keys of frames, which no other side may guess; the system is asked for many at once."""
 
-    return websocket.ABNF.create_frame(data, opcode).format()
+    def __init__(self) -> None:
+        self._keys = b""
+
+    def next(self) -> bytes:
+        if not self._keys:
+            self._keys = os.urandom(_MASK_KEYS)
+        key, self._keys = self._keys[:4], self._keys[4:]
+        return key
+
+
+def _masked(data: bytes, opcode: int, key: bytes) -> bytes:
+    length = len(data)
+    if length <= _MAX_CONTROL:
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | length)
+    elif length < 1 << 16:
+        head = struct.pack("!BBH", 0x80 | opcode, 0xFE, length)
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 0xFF, length)
+    whole = (key * (length // 4 + 1))[:length]
+    masked = int.from_bytes(data, "little") ^ int.from_bytes(whole, "little")
+    return head + key + masked.to_bytes(length, "little")
 
 
 def _end_late_session(connected: socket.socket) -> None:
     end = time.monotonic() + _SEND_TIMEOUT
     with suppress(OSError):
         connected.settimeout(_SEND_TIMEOUT)
-        connected.sendall(_masked(TERMINATE.encode(), _TEXT))
+        connected.sendall(_masked(TERMINATE.encode(), _TEXT, os.urandom(4)))
         # Closed with something unread, the connection would be reset, and the message could be lost.
         while time.monotonic() < end and connected.recv(_BLOCK):
             pass

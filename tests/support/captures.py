@@ -61,6 +61,11 @@ def words_in(transcript: dict[str, Any]) -> list[str]:
     return [word["text"] for word in transcript["words"]]
 
 
+def limit_look_ahead(emulator: Emulator, seconds: float) -> None:
+    """Have the emulator close what is so far ahead of real time; with a speed, it is so many real seconds."""
+    emulator.set_streaming_limits(audio_lead_seconds=seconds)
+
+
 class StoredCapture:
     """What a capture stores, in memory."""
 
@@ -130,6 +135,7 @@ def capture(
     events: Sequence[Event] = (),
     then_silence: bool = False,
     lines: list[str] | None = None,
+    look_ahead: float = 60.0,
     **config: Any,
 ) -> CaptureProgress:
     """
@@ -139,7 +145,7 @@ def capture(
     may be late.
     """
     emulator.set_speed(speed)
-    emulator.set_streaming_limits(audio_lead_seconds=60.0)
+    limit_look_ahead(emulator, look_ahead)
     return capture_from(
         emulator.url,
         emulator.api_key,

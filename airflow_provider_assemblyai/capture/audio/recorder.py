@@ -34,6 +34,10 @@ class CaptureClock:
         self._started: float | None = None
         self._offset = at_ms
 
+    @property
+    def runs(self) -> bool:
+        return self._started is not None
+
     def start(self, at_ms: float) -> None:
         """Start running."""
         self._started, self._offset = time.monotonic(), at_ms

@@ -2,7 +2,7 @@
 """
 One streaming session from its begin to its end, over one socket, in one thread.
 
-It never sends faster than real time, whatever was missed, and on every way out it sends ``Terminate``.
+It sends in real time, and what was missed as fast as :mod:`.pace` allows; on every way out it sends ``Terminate``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api import streaming
-from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
+from airflow_provider_assemblyai.api.close_codes import TOO_FAST, CloseReason, close_reason
 from airflow_provider_assemblyai.api.errors import StreamingError
 from airflow_provider_assemblyai.api.streaming import (
     FRAME_MS,
@@ -30,12 +31,15 @@ from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silen
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.capture.config import CaptureConfig
+from airflow_provider_assemblyai.capture.streaming.pace import CatchUp, Pace
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.client.websocket import ConnectionLost, Frame, StreamingSocket
 
-#: Seconds that may be caught up after this process was late; more than that stays a backlog.
-_CATCH_UP: Final = 0.3
+#: Seconds that may be sent at once after this process was late.
+_AT_ONCE: Final = 0.3
 _EARLY_MS: Final = 20.0
+#: Real seconds after which the recorder has surely stored a frame whose time has come.
+_RECORDED_AFTER: Final = 0.002
 #: Real seconds between two checks whether the session has to end.
 _TICK: Final = 0.25
 _PING_MS: Final = 2_000
@@ -46,6 +50,9 @@ _BEGIN: Final = 10.0
 #: seconds that this takes at least.
 _UNHEARD_MS: Final = 20_000
 _UNHEARD_SECONDS: Final = 4.0
+#: A session that cannot get further ahead of real time makes room for another one if it is less behind than this, and the
+#: recording more.
+_RENEWED_MS: Final = 10_000
 #: This much is sent again in any case, where it is not known to have been heard.
 _SENT_AGAIN_MS: Final = 60_000
 #: How often a short stretch is sent again to sessions that break before they have shown that they heard it.
@@ -68,7 +75,8 @@ class SessionInfo(TypedDict):
     What is stored of a session; times are milliseconds of the recording.
 
     ``heard_until_ms``: up to where the service has shown that it heard the audio. ``billed_seconds`` is the service's own
-    number, or what was measured here if the service sent none (``billing_estimated``).
+    number, or what was measured here if the service sent none (``billing_estimated``). ``too_fast``: the service closed it
+    because audio came faster than it takes it; older versions have not stored that.
     """
 
     id: str
@@ -79,6 +87,7 @@ class SessionInfo(TypedDict):
     billing_estimated: bool
     speech_model: str | None
     close_reason: str
+    too_fast: bool
 
 
 @dataclass
@@ -92,7 +101,9 @@ class ChannelState:
     :param clock: of the recording.
     :param control: of the task.
     :param position_ms: up to where the recording was sent; at first the start of this try.
+    :param catch_up: of the capture.
     :ivar heard_ms: time of the recording up to which the present session has heard it.
+    :ivar reached_ms: time of the recording that the present session must have come to, whether it has heard it or not.
     :ivar shows_hearing: whether the service tells what it hears even where there is no speech.
     :ivar last_speech_ms: time of the recording at which the last speech was heard.
     :ivar messages: turns and other messages that were not stored yet.
@@ -107,6 +118,7 @@ class ChannelState:
     clock: CaptureClock
     control: TaskControl
     position_ms: int
+    catch_up: CatchUp
     turns: int = 0
     sessions: dict[str, SessionInfo] = field(default_factory=dict)
     messages: deque[dict[str, Any]] = field(default_factory=deque)
@@ -114,7 +126,8 @@ class ChannelState:
     begun: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.last_speech_ms = self.heard_ms = self._sent_once_ms = self._sent_twice_ms = self.position_ms
+        self.last_speech_ms = self.heard_ms = self.reached_ms = self.position_ms
+        self._sent_once_ms = self._sent_twice_ms = self.position_ms
         self.shows_hearing = shows_hearing(self.config.streaming)
         self._repeats = self._kept_bytes = 0
         self.wakeup = self.spool.wakeup_pipe()
@@ -135,14 +148,23 @@ class ChannelState:
         """Return whether everything has to end, or it is too late for what was not sent yet."""
         if self.control.stop_reason() is not None:
             return True
+        return self.drain_left() < 0
+
+    def drain_left(self) -> float:
+        """Return the milliseconds that are left for what was not sent or heard in time; infinite while it is recorded."""
         if not self.spool.closed:
-            return False
+            return inf
         if self._recorded_at is None:
             self._recorded_at = time.monotonic()
-        drained_for = time.monotonic() - self._recorded_at
-        return drained_for > self.clock.real_seconds(self.config.drain_timeout * 1000)
+        drained_for = self.clock.milliseconds(time.monotonic() - self._recorded_at)
+        return self.config.drain_timeout * 1000 - drained_for
 
-    def go_back(self, to_ms: int) -> None:
+    @property
+    def backlog_ms(self) -> int:
+        """Milliseconds that are recorded and not sent yet."""
+        return self.spool.end - self.position_ms
+
+    def go_back(self, to_ms: int, reached_ms: int) -> None:
         """
         Go on with an earlier time of the recording, because a session broke.
 
@@ -150,9 +172,10 @@ class ChannelState:
         again, unless it is short.
 
         :param to_ms: up to where the audio was heard.
+        :param reached_ms: what the session must have come to: the rest counts as never sent.
         """
-        self._sent_twice_ms = max(self._sent_twice_ms, min(self.position_ms, self._sent_once_ms))
-        self._sent_once_ms = max(self._sent_once_ms, self.position_ms)
+        self._sent_twice_ms = max(self._sent_twice_ms, min(reached_ms, self._sent_once_ms))
+        self._sent_once_ms = max(self._sent_once_ms, reached_ms)
         repeated = self._sent_twice_ms - to_ms
         self._repeats = self._repeats + 1 if repeated > 0 else 0
         if repeated > REWIND_MS or self._repeats > _MAX_REPEATS:
@@ -196,7 +219,8 @@ class StreamingSession:
         self._id = ""
         self._turns_before = channel.turns
         self._opened = self._last_message = self._last_ping = self._last_heard = time.monotonic()
-        self._terminating = self._warned = False
+        self._pace = Pace(channel.catch_up, self._now(), self._clock.milliseconds(_AT_ONCE))
+        self._warned = False
         self._closed: CloseReason | None = None
 
     @property
@@ -216,6 +240,7 @@ class StreamingSession:
             if self._closed is None:
                 self._channel.unheard_turn = None
                 self._channel.begun.set()
+                self._update_ahead()
                 self._send_audio()
         except ConnectionLost:
             self._closed = self._state.closed(None)
@@ -232,17 +257,19 @@ class StreamingSession:
         return self._closed
 
     def _send_audio(self) -> None:
-        """Send what is recorded, in real time, until there is no more or the capture has to stop."""
-        due = idle_since = self._now()
+        """Send what is recorded until there is no more or the capture has to stop."""
+        pace, idle_since = self._pace, self._now()
+        pace.due = look_at = idle_since
         while self._closed is None:
             now = self._now()
-            if self._channel.must_stop():
-                return self._terminate(quick=self._channel.control.stop_reason() is not None)
-            if now >= due - _EARLY_MS:
+            if now >= look_at:
+                if self._channel.must_stop():
+                    return self._terminate(quick=self._channel.control.stop_reason() is not None)
+                look_at = now + min(self._clock.milliseconds(_TICK), 1000.0)
+            if now >= pace.due - _EARLY_MS:
                 sent = self._send_frame()
                 if sent:
-                    # Never much of what was missed at once: the service ends what is faster than real time.
-                    due = max(due, now - self._clock.milliseconds(_CATCH_UP)) + sent
+                    pace.sent(sent, now, self._channel.backlog_ms)
                     idle_since = now
                 elif self._spool.closed and not self._spool.has_audio_after(self._channel.position_ms):
                     return self._terminate(quick=False)
@@ -258,21 +285,42 @@ class StreamingSession:
                     0, "reconnect", "The service has stopped answering about the audio."
                 )
                 return None
-            if (early := due - self._now()) > _EARLY_MS:
+            if self._must_be_renewed(now):
+                self._channel.control.log.info(
+                    "Session %s is as far ahead of real time as it may be: another one catches up the rest.",
+                    self._id,
+                )
+                return self._terminate(quick=False)
+            if (early := pace.due - self._now()) > _EARLY_MS:
                 self._receive(min(_TICK, self._clock.real_seconds(early)))
             elif self._lacks_audio():
                 self._await_audio()
         return None
 
+    def _must_be_renewed(self, now: float) -> bool:
+        """Tell whether a new session, which is not ahead of anything, has to catch up the rest; never within a turn."""
+        state = self._state
+        return (
+            self._pace.at_limit(now)
+            and self._channel.catch_up.rate > 1.0
+            and self._channel.backlog_ms > _RENEWED_MS
+            and state.sent_ms - state.shown_ms < _RENEWED_MS
+            and state.open_turn is None
+        )
+
     def _lacks_audio(self) -> bool:
-        return self._spool.end - self._channel.position_ms < MIN_FRAME_MS and not self._spool.closed
+        return self._channel.backlog_ms < MIN_FRAME_MS and not self._spool.closed
 
     def _await_audio(self) -> None:
+        # A recording that keeps its time needs no wakeup, which costs as much as sending a frame.
+        recorded_in = self._channel.position_ms + FRAME_MS - self._clock.now()
+        if recorded_in > 0 and self._clock.runs:
+            return self._receive(min(_TICK, self._clock.real_seconds(recorded_in) + _RECORDED_AFTER))
         wakeup = self._channel.wakeup
         descriptor = wakeup.arm()
         if self._lacks_audio():
             self._receive(min(_TICK, self._clock.real_seconds(1000)), descriptor)
-        wakeup.disarm()
+        return wakeup.disarm()
 
     def _now(self) -> float:
         # Not the time of the recording, which may not have begun yet.
@@ -300,6 +348,7 @@ class StreamingSession:
         if now - self._last_ping >= self._clock.real_seconds(_PING_MS):
             self._last_ping = now
             self._ping()
+            self._update_ahead()
             self._channel.release_before(self._resume_at())
             self._update_info()
         if now - self._last_message > _DEAD and not self._socket.wait(0):
@@ -313,7 +362,7 @@ class StreamingSession:
         state = self._state
         return (
             state.heartbeats
-            and state.sent_ms - state.shown_ms > _UNHEARD_MS
+            and state.sent_ms - state.ahead_ms - state.shown_ms > _UNHEARD_MS
             and time.monotonic() - self._last_heard > _UNHEARD_SECONDS
         )
 
@@ -334,15 +383,21 @@ class StreamingSession:
 
     def _close_reason(self, frame: Frame) -> CloseReason:
         state = self._state
-        if self._terminating and frame.code in (None, 1000) and not state.terminated and state.error is None:
+        if state.ending and frame.code in (None, 1000) and not state.terminated and state.error is None:
             return _UNCONFIRMED
-        return state.closed(frame.code, frame.data.decode(errors="replace"))
+        reason = state.closed(frame.code, frame.data.decode(errors="replace"))
+        if reason.code == TOO_FAST and self._pace.was_faster:
+            # Whatever its words are: nothing else was different from other sessions.
+            return replace(reason, action="slow_down")
+        return reason
 
     def _keep_messages(self, data: bytes) -> None:
         """Take a message of the service, and keep what is new."""
         channel, state = self._channel, self._state
         shown = state.shown_ms
+        self._update_ahead()
         kind = state.receive(data)
+        self._pace.heard_all_but(state.sent_ms - state.shown_ms)
         if state.shown_ms > shown:
             self._last_heard = time.monotonic()
         channel.heard_ms = state.heard_until_ms
@@ -358,8 +413,12 @@ class StreamingSession:
         if kind == "Warning" and not self._warned:
             self._warned = True
             channel.control.log.warning("The service warns of session %s; see the output.", self._id)
-        if kind == "Termination" and not self._terminating:
+        if kind == "Termination" and not state.ending:
             self._closed = CloseReason(1000, "reconnect", "The service ended the session by itself.")
+
+    def _update_ahead(self) -> None:
+        self._state.ahead_ms = round(self._pace.unheard(self._now()))
+        self._channel.reached_ms = self._state.reached_ms
 
     def _receive_until(self, seconds: float, done: Callable[[], bool]) -> None:
         """Receive until a condition holds, at most so long."""
@@ -384,9 +443,15 @@ class StreamingSession:
             self._receive_until(seconds, lambda: state.open_turn is None or state.turns > before)
             if self._closed is not None:
                 return
-            self._terminating = True
+            state.ending = True
             self._socket.text(streaming.TERMINATE)
-            self._receive_until(_TERMINATION[index], lambda: state.terminated)
+            # What was sent ahead of real time may have to be heard first.
+            ahead = (
+                0.0 if quick else max(0.0, min(self._pace.unheard(self._now()), self._channel.drain_left()))
+            )
+            self._receive_until(
+                _TERMINATION[index] + self._clock.real_seconds(ahead), lambda: state.terminated
+            )
             self._receive_until(_CLOSING, lambda: not state.terminated)
         except ConnectionLost:
             self._closed = state.closed(None)
@@ -417,7 +482,8 @@ class StreamingSession:
 
     def _rewind(self) -> None:
         channel, turn = self._channel, self._state.open_turn
-        channel.go_back(self._resume_at())
+        self._update_ahead()
+        channel.go_back(self._resume_at(), channel.reached_ms)
         if turn is None:
             return
         skipped = [word for word in turn["words"] if word["start"] < channel.position_ms]
@@ -449,4 +515,5 @@ class StreamingSession:
             "billing_estimated": billed is None,
             "speech_model": model if isinstance(model, str) and model else None,
             "close_reason": self._closed.sentence if self._closed is not None else "",
+            "too_fast": self._closed is not None and self._closed.action == "slow_down",
         }
