@@ -243,14 +243,15 @@ class Listener:
 
 def test_what_waits_at_the_service_when_a_connection_breaks_is_sent_again() -> None:
     """It has arrived, and pings were answered after it: that shows nothing of hearing."""
-    speed, seconds = 8.0, 70.0
+    speed, seconds = 8.0, 60.0
     down = threading.Event()
-    sessions = [Listener(speed, most_heard=5), Listener(speed, most_ahead=5), Listener(speed)]
+    sessions = [Listener(speed, most_heard=5)]
+    sessions += [Listener(speed, most_ahead=8), Listener(speed, most_ahead=8), Listener(speed)]
 
     def serve(client: Client) -> None:
         if not down.is_set() and sessions:
             session = sessions.pop(0)
-            if len(sessions) == 2:
+            if len(sessions) == 3:
                 with suppress(Gone):
                     session(client)
                 down.set()
@@ -258,7 +259,7 @@ def test_what_waits_at_the_service_when_a_connection_breaks_is_sent_again() -> N
                 session(client)
 
     stored = StoredCapture()
-    events = [(8.0, lambda: until(down.is_set)), (24.0, down.clear)]
+    events = [(8.0, lambda: until(down.is_set)), (20.0, down.clear)]
     with stream_server(serve) as server:
         capture_from(
             server.url,
