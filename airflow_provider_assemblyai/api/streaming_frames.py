@@ -125,7 +125,7 @@ def read_turn(message: dict[str, Any], since_ms: int, until_ms: int) -> dict[str
     :param since_ms: where the turn before it ends.
     :param until_ms: where the sound ends that can have been heard.
     """
-    turn: dict[str, Any] = harmless(message)
+    turn: dict[str, Any] = harmless({name: value for name, value in message.items() if name != "words"})
     turn["words"] = read_words(message.get("words"), since_ms, until_ms)
     turn["transcript"] = read_text(message.get("transcript"))
     if turn["transcript"] and not turn["words"]:

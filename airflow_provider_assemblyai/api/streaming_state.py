@@ -22,6 +22,7 @@ from airflow_provider_assemblyai.api.streaming_frames import (
     read_seconds,
     read_text,
     read_turn,
+    read_words,
 )
 
 #: Speech of which nothing may have been reported yet when a session breaks.
@@ -135,6 +136,18 @@ class SessionState:
         order, message = self._open_turn
         turn = self._in_recording(read_turn(message, self._ended_ms, self.sent_ms))
         return {**turn, "turn_order": order}  # type: ignore[return-value]
+
+    def _open_turn_start(self) -> int | None:
+        """Return where the turn begins that has not ended, as a time of the recording."""
+        if self._open_turn is None:
+            return None
+        # Only as many words are read as that takes: this is asked for all the time.
+        words = self._open_turn[1].get("words")
+        first = read_words(words[:1] if isinstance(words, list) else None, self._ended_ms, self.sent_ms)
+        if not first:
+            turn = self.open_turn
+            return turn["words"][0]["start"] if turn is not None and turn["words"] else None
+        return self.time_map.to_recording(first[0]["start"])
 
     def discard_open_turn(self) -> None:
         """Forget the turn that has not ended: the caller has kept it."""
@@ -377,7 +390,6 @@ class SessionState:
         heard_ms = self.heard_until_ms
         if not partials:
             return max(self.finalized_ms, heard_ms - _REWIND_WITHOUT_PARTIALS_MS)
-        words = (self.open_turn or {}).get("words") or []
-        if words:
-            return max(self.finalized_ms, min(heard_ms, words[0]["start"] - _ONSET_MS))
+        if (start_ms := self._open_turn_start()) is not None:
+            return max(self.finalized_ms, min(heard_ms, start_ms - _ONSET_MS))
         return max(self.finalized_ms, heard_ms - REWIND_MS)

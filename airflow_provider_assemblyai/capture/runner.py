@@ -26,9 +26,9 @@ from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock, Rec
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.capture.config import CaptureConfig
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelState, SessionInfo
 from airflow_provider_assemblyai.capture.streaming.pace import CatchUp
 from airflow_provider_assemblyai.capture.streaming.reconnect import ChannelStreamer, Connect
-from airflow_provider_assemblyai.capture.streaming.session import ChannelState, SessionInfo
 from airflow_provider_assemblyai.client.task_control import TaskControl
 
 #: What ends a recording: its duration is over, the source ended, nothing was said for too long, or a failure.

@@ -15,6 +15,7 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -196,6 +197,11 @@ class StreamingSocket:
         self._socket.setblocking(False)
         self._reader, self._masks = FrameReader(), _MaskKeys()
         self._has_more = False
+        self._decrypted: Callable[[], int] = (
+            connected.pending if isinstance(connected, ssl.SSLSocket) else int
+        )
+        self._incoming = select.poll()  # select.select knows no descriptor above 1023
+        self._incoming.register(connected, select.POLLIN)
 
     def audio(self, frame: bytes) -> None:
         """Send one frame of audio."""
@@ -228,7 +234,9 @@ class StreamingSocket:
 
     def _poll(self, event: int, seconds: float, also: int | None = None) -> bool:
         """Wait for an event of the socket; a descriptor that becomes readable ends the wait, too."""
-        poll = select.poll()  # select.select knows no descriptor above 1023
+        if event == select.POLLIN and also is None:
+            return bool(self._incoming.poll(max(0.0, seconds) * 1000))
+        poll = select.poll()
         poll.register(self._socket, event)
         if also is not None:
             poll.register(also, select.POLLIN)
@@ -242,9 +250,7 @@ class StreamingSocket:
         :param also: a file descriptor that ends the wait, too.
         :return: whether :meth:`receive` has something to read.
         """
-        if self._has_more or self._socket.fileno() < 0:
-            return True
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+        if self._has_more or self._socket.fileno() < 0 or self._decrypted():
             return True
         return self._poll(select.POLLIN, seconds, also)
 

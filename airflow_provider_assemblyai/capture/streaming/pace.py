@@ -32,27 +32,6 @@ class CatchUp:
         self.rate, self.refused = 1.0, True
 
 
-class _Lead:
-    """Sound that is ahead of real time: what is sent adds to it, and time takes from it."""
-
-    def __init__(self, now: float) -> None:
-        self._milliseconds, self._updated = 0.0, now
-
-    def at(self, now: float) -> float:
-        """Return how much it is; the last frame was recorded while the one before it was on its way."""
-        self._milliseconds = max(0.0, self._milliseconds - (now - self._updated))
-        self._updated = now
-        return max(0.0, self._milliseconds - FRAME_MS)
-
-    def add(self, milliseconds: float, now: float) -> None:
-        self.at(now)
-        self._milliseconds += milliseconds
-
-    def limit(self, milliseconds: float) -> None:
-        """Make it no more than this."""
-        self._milliseconds = min(self._milliseconds, milliseconds)
-
-
 class Pace:
     """
     The pace of one session.
@@ -67,7 +46,9 @@ class Pace:
     def __init__(self, catch_up: CatchUp, now: float, at_once_ms: float) -> None:
         self._catch_up, self.due, self._at_once_ms = catch_up, now, at_once_ms
         self.was_faster = False
-        self._ahead, self._unheard = _Lead(now), _Lead(now)
+        # What is sent adds to both, and time takes from them.
+        self._ahead_ms = self._unheard_ms = 0.0
+        self._updated = now
 
     def sent(self, milliseconds: float, now: float, backlog_ms: float) -> None:
         """
@@ -77,26 +58,31 @@ class Pace:
         :param now: when it was sent.
         :param backlog_ms: what is recorded and not sent yet.
         """
-        self._ahead.add(milliseconds, now)
-        self._unheard.add(milliseconds, now)
-        ahead = self._ahead.at(now)
-        self.was_faster = self.was_faster or ahead > 2 * self._at_once_ms
-        rate = self._catch_up.rate if backlog_ms >= FRAME_MS and ahead < _MAX_AHEAD_MS else 1.0
+        passed, self._updated = now - self._updated, now
+        self._ahead_ms = max(0.0, self._ahead_ms - passed) + milliseconds
+        self._unheard_ms = max(0.0, self._unheard_ms - passed) + milliseconds
+        self.was_faster = self.was_faster or self._ahead_ms > 3 * self._at_once_ms
+        behind = backlog_ms >= FRAME_MS and self._ahead_ms < _MAX_AHEAD_MS
+        rate = self._catch_up.rate if behind else 1.0
         # Never much of what was missed at once: the service ends what is too fast.
         self.due = max(self.due, now - self._at_once_ms) + milliseconds / rate
 
     def at_limit(self, now: float) -> bool:
         """Return whether the session is so far ahead that the rest can only be sent in real time."""
-        return self._ahead.at(now) >= _MAX_AHEAD_MS
+        return self._ahead_ms - (now - self._updated) >= _MAX_AHEAD_MS - FRAME_MS
 
     def unheard(self, now: float) -> float:
-        """Return how much of what was sent the service may not have come to: it hears in real time, if no faster."""
-        return self._unheard.at(now)
+        """
+        Return how much of what was sent the service may not have come to: it hears in real time, if no faster.
 
-    def heard_all_but(self, milliseconds: float) -> None:
+        The last frame does not count: it was recorded while the one before it was on its way.
+        """
+        return max(0.0, self._unheard_ms - (now - self._updated) - FRAME_MS)
+
+    def heard_all_but(self, milliseconds: float, now: float) -> None:
         """
         Note that the service has shown to be faster than real time.
 
         :param milliseconds: of what was sent that it has not shown to have heard.
         """
-        self._unheard.limit(milliseconds + FRAME_MS)
+        self._unheard_ms = min(self._unheard_ms, milliseconds + FRAME_MS + now - self._updated)

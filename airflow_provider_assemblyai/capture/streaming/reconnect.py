@@ -15,7 +15,8 @@ from airflow_provider_assemblyai.api.errors import (
     StreamingError,
     TransportError,
 )
-from airflow_provider_assemblyai.capture.streaming.session import ChannelState, StreamingSession
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelState
+from airflow_provider_assemblyai.capture.streaming.session import StreamingSession
 from airflow_provider_assemblyai.client.websocket import HandshakeRefused, StreamingSocket
 
 #: Seconds before a new session is tried after one that was short; doubles up to the last.

@@ -7,32 +7,19 @@ It sends in real time, and what was missed as fast as :mod:`.pace` allows; on ev
 
 from __future__ import annotations
 
-import threading
 import time
-import uuid
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from math import inf
-from typing import Any, Final, TypedDict
+from dataclasses import replace
+from typing import Final
 
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.close_codes import TOO_FAST, CloseReason, close_reason
-from airflow_provider_assemblyai.api.errors import StreamingError
-from airflow_provider_assemblyai.api.streaming import (
-    FRAME_MS,
-    MIN_FRAME_MS,
-    sees_partial_turns,
-    shows_hearing,
-)
-from airflow_provider_assemblyai.api.streaming_state import REWIND_MS, SessionState
+from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, sees_partial_turns
+from airflow_provider_assemblyai.api.streaming_state import SessionState
 from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
-from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
-from airflow_provider_assemblyai.capture.audio.spool import Spool
-from airflow_provider_assemblyai.capture.config import CaptureConfig
-from airflow_provider_assemblyai.capture.streaming.pace import CatchUp, Pace
-from airflow_provider_assemblyai.client.task_control import TaskControl
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelState
+from airflow_provider_assemblyai.capture.streaming.pace import Pace
 from airflow_provider_assemblyai.client.websocket import ConnectionLost, Frame, StreamingSocket
 
 #: Seconds that may be sent at once after this process was late.
@@ -55,11 +42,6 @@ _UNHEARD_SECONDS: Final = 4.0
 _RENEWED_MS: Final = 10_000
 #: This much is sent again in any case, where it is not known to have been heard.
 _SENT_AGAIN_MS: Final = 60_000
-#: How often a short stretch is sent again to sessions that break before they have shown that they heard it.
-_MAX_REPEATS: Final = 8
-#: Bytes of all messages of a channel that are kept, with what each costs beside its text: a day of speech has less.
-_MAX_KEPT: Final = 128 << 20
-_MESSAGE_COST: Final = 512
 #: Wait for the last turn, and for ``Termination``; the second value of each when the task is being killed.
 #: With a tick and :data:`_CLOSING` the waits of a kill stay below the five seconds that Airflow leaves.
 _LAST_TURN_MS: Final = (2_000, 0)
@@ -68,139 +50,6 @@ _CLOSING: Final = 0.5
 
 
 _UNCONFIRMED: Final = CloseReason(0, "done", "The service did not confirm the end of the session.")
-
-
-class SessionInfo(TypedDict):
-    """
-    What is stored of a session; times are milliseconds of the recording.
-
-    ``heard_until_ms``: up to where the service has shown that it heard the audio. ``billed_seconds`` is the service's own
-    number, or what was measured here if the service sent none (``billing_estimated``). ``too_fast``: the service closed it
-    because audio came faster than it takes it; older versions have not stored that.
-    """
-
-    id: str
-    channel: int
-    start_ms: int
-    heard_until_ms: int
-    billed_seconds: float
-    billing_estimated: bool
-    speech_model: str | None
-    close_reason: str
-    too_fast: bool
-
-
-@dataclass
-class ChannelState:
-    """
-    What the sessions of one channel share.
-
-    :param config: of the capture.
-    :param index: of the channel, from 0.
-    :param spool: the audio.
-    :param clock: of the recording.
-    :param control: of the task.
-    :param position_ms: up to where the recording was sent; at first the start of this try.
-    :param catch_up: of the capture.
-    :ivar heard_ms: time of the recording up to which the present session has heard it.
-    :ivar reached_ms: time of the recording that the present session must have come to, whether it has heard it or not.
-    :ivar shows_hearing: whether the service tells what it hears even where there is no speech.
-    :ivar last_speech_ms: time of the recording at which the last speech was heard.
-    :ivar messages: turns and other messages that were not stored yet.
-    :ivar sessions: session id -> what is known of it.
-    :ivar unheard_turn: session id and open turn of a broken session, until a later one begins.
-    :ivar begun: set when the first session has begun.
-    """
-
-    config: CaptureConfig
-    index: int
-    spool: Spool
-    clock: CaptureClock
-    control: TaskControl
-    position_ms: int
-    catch_up: CatchUp
-    turns: int = 0
-    sessions: dict[str, SessionInfo] = field(default_factory=dict)
-    messages: deque[dict[str, Any]] = field(default_factory=deque)
-    unheard_turn: tuple[str, streaming.Turn] | None = None
-    begun: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.last_speech_ms = self.heard_ms = self.reached_ms = self.position_ms
-        self._sent_once_ms = self._sent_twice_ms = self.position_ms
-        self.shows_hearing = shows_hearing(self.config.streaming)
-        self._repeats = self._kept_bytes = 0
-        self.wakeup = self.spool.wakeup_pipe()
-        self._recorded_at: float | None = None
-        self.release_before(0)
-
-    def unique_id(self, session_id: str) -> str:
-        """Return the id of a session, with a part of our own if there was one of that id: their turns must not be mixed."""
-        if session_id in self.sessions or session_id == "unknown":
-            return f"{session_id}-{uuid.uuid4().hex[:8]}"
-        return session_id
-
-    def release_before(self, at: int) -> None:
-        """Note that nothing from before a time has to be sent again."""
-        self.spool.release_before(f"channel-{self.index}", at)
-
-    def must_stop(self) -> bool:
-        """Return whether everything has to end, or it is too late for what was not sent yet."""
-        if self.control.stop_reason() is not None:
-            return True
-        return self.drain_left() < 0
-
-    def drain_left(self) -> float:
-        """Return the milliseconds that are left for what was not sent or heard in time; infinite while it is recorded."""
-        if not self.spool.closed:
-            return inf
-        if self._recorded_at is None:
-            self._recorded_at = time.monotonic()
-        drained_for = self.clock.milliseconds(time.monotonic() - self._recorded_at)
-        return self.config.drain_timeout * 1000 - drained_for
-
-    @property
-    def backlog_ms(self) -> int:
-        """Milliseconds that are recorded and not sent yet."""
-        return self.spool.end - self.position_ms
-
-    def go_back(self, to_ms: int, reached_ms: int) -> None:
-        """
-        Go on with an earlier time of the recording, because a session broke.
-
-        A connection that breaks again and again must not hold up all that comes later: what was sent twice is not sent
-        again, unless it is short.
-
-        :param to_ms: up to where the audio was heard.
-        :param reached_ms: what the session must have come to: the rest counts as never sent.
-        """
-        self._sent_twice_ms = max(self._sent_twice_ms, min(reached_ms, self._sent_once_ms))
-        self._sent_once_ms = max(self._sent_once_ms, reached_ms)
-        repeated = self._sent_twice_ms - to_ms
-        self._repeats = self._repeats + 1 if repeated > 0 else 0
-        if repeated > REWIND_MS or self._repeats > _MAX_REPEATS:
-            self._repeats, to_ms = 0, self._sent_twice_ms
-        self.position_ms = to_ms
-
-    def charge(self, size: int) -> None:
-        """
-        Count what is kept.
-
-        :param size: bytes of a message.
-        :raises StreamingError: it is more than any speech has.
-        """
-        self._kept_bytes += size + _MESSAGE_COST
-        if self._kept_bytes > _MAX_KEPT:
-            raise StreamingError("The service sent more text than can have been spoken.", code=0)
-
-    def keep(self, session_id: str, message: Mapping[str, Any]) -> None:
-        """Keep a message for the output, with the time at which it came."""
-        origin = {"session_id": session_id, "channel": self.index + 1}
-        self.messages.append({**message, **origin, "received_ms": round(self.clock.now())})
-
-    def keep_unfinished(self, session_id: str, turn: streaming.Turn) -> None:
-        """Keep a turn that did not end; it is marked with ``cut``."""
-        self.keep(session_id, {**turn, "cut": True})
 
 
 class StreamingSession:
@@ -240,7 +89,7 @@ class StreamingSession:
             if self._closed is None:
                 self._channel.unheard_turn = None
                 self._channel.begun.set()
-                self._update_ahead()
+                self._update_heard()
                 self._send_audio()
         except ConnectionLost:
             self._closed = self._state.closed(None)
@@ -263,9 +112,9 @@ class StreamingSession:
         while self._closed is None:
             now = self._now()
             if now >= look_at:
-                if self._channel.must_stop():
-                    return self._terminate(quick=self._channel.control.stop_reason() is not None)
                 look_at = now + min(self._clock.milliseconds(_TICK), 1000.0)
+                if self._has_to_end(now):
+                    return None
             if now >= pace.due - _EARLY_MS:
                 sent = self._send_frame()
                 if sent:
@@ -278,32 +127,40 @@ class StreamingSession:
                         "No audio is coming: the session is ended until there is."
                     )
                     return self._terminate(quick=False)
-            self._check_connection()
-            if self._is_unheard():
-                self._terminate(quick=True)
-                self._closed = CloseReason(
-                    0, "reconnect", "The service has stopped answering about the audio."
-                )
-                return None
-            if self._must_be_renewed(now):
-                self._channel.control.log.info(
-                    "Session %s is as far ahead of real time as it may be: another one catches up the rest.",
-                    self._id,
-                )
-                return self._terminate(quick=False)
             if (early := pace.due - self._now()) > _EARLY_MS:
                 self._receive(min(_TICK, self._clock.real_seconds(early)))
             elif self._lacks_audio():
                 self._await_audio()
         return None
 
+    def _has_to_end(self, now: float) -> bool:
+        """Do what is due a few times a second, and tell whether the session was ended for something that it has found."""
+        channel = self._channel
+        if channel.must_stop():
+            self._terminate(quick=channel.control.stop_reason() is not None)
+            return True
+        self._update_heard()
+        self._check_connection()
+        if self._is_unheard():
+            self._terminate(quick=True)
+            self._closed = CloseReason(0, "reconnect", "The service has stopped answering about the audio.")
+            return True
+        if self._must_be_renewed(now):
+            channel.control.log.info(
+                "Session %s is as far ahead of real time as it may be: another one catches up the rest.",
+                self._id,
+            )
+            self._terminate(quick=False)
+            return True
+        return False
+
     def _must_be_renewed(self, now: float) -> bool:
         """Tell whether a new session, which is not ahead of anything, has to catch up the rest; never within a turn."""
         state = self._state
         return (
-            self._pace.at_limit(now)
+            self._channel.backlog_ms > _RENEWED_MS
             and self._channel.catch_up.rate > 1.0
-            and self._channel.backlog_ms > _RENEWED_MS
+            and self._pace.at_limit(now)
             and state.sent_ms - state.shown_ms < _RENEWED_MS
             and state.open_turn is None
         )
@@ -315,7 +172,10 @@ class StreamingSession:
         # A recording that keeps its time needs no wakeup, which costs as much as sending a frame.
         recorded_in = self._channel.position_ms + FRAME_MS - self._clock.now()
         if recorded_in > 0 and self._clock.runs:
-            return self._receive(min(_TICK, self._clock.real_seconds(recorded_in) + _RECORDED_AFTER))
+            end = time.monotonic() + min(_TICK, self._clock.real_seconds(recorded_in) + _RECORDED_AFTER)
+            while self._closed is None and (left := end - time.monotonic()) > 0:
+                self._receive(left)
+            return None
         wakeup = self._channel.wakeup
         descriptor = wakeup.arm()
         if self._lacks_audio():
@@ -328,6 +188,8 @@ class StreamingSession:
 
     def _send_frame(self) -> int:
         """Send one frame, and return its milliseconds; 0 if there is not enough audio yet."""
+        if self._lacks_audio():
+            return 0  # the rest of a frame is being recorded
         channel, config = self._channel, self._config
         at, audio = self._spool.read(channel.position_ms, FRAME_MS)
         length = len(audio) // config.bytes_per_ms
@@ -335,7 +197,7 @@ class StreamingSession:
             return 0
         padding = max(0, MIN_FRAME_MS - length)
         if padding and at + length == self._spool.end and not self._spool.closed:
-            return 0  # the rest of it is being recorded
+            return 0  # it comes after a gap
         frame = extract_channel(audio, channel.index, config.channels)
         self._socket.audio(frame + silence(padding) if padding else frame)
         channel.position_ms = at + length
@@ -348,7 +210,6 @@ class StreamingSession:
         if now - self._last_ping >= self._clock.real_seconds(_PING_MS):
             self._last_ping = now
             self._ping()
-            self._update_ahead()
             self._channel.release_before(self._resume_at())
             self._update_info()
         if now - self._last_message > _DEAD and not self._socket.wait(0):
@@ -395,13 +256,12 @@ class StreamingSession:
         """Take a message of the service, and keep what is new."""
         channel, state = self._channel, self._state
         shown = state.shown_ms
-        self._update_ahead()
+        now = self._now()
+        state.ahead_ms = round(self._pace.unheard(now))
         kind = state.receive(data)
-        self._pace.heard_all_but(state.sent_ms - state.shown_ms)
         if state.shown_ms > shown:
-            self._last_heard = time.monotonic()
-        channel.heard_ms = state.heard_until_ms
-        channel.shows_hearing = channel.shows_hearing or state.heartbeats
+            self._last_heard = self._last_message
+            self._pace.heard_all_but(state.sent_ms - state.shown_ms, now)
         if kind == "Turn":
             channel.last_speech_ms = max(channel.last_speech_ms, state.last_speech_ms)
         if kind == "Begin":
@@ -416,9 +276,11 @@ class StreamingSession:
         if kind == "Termination" and not state.ending:
             self._closed = CloseReason(1000, "reconnect", "The service ended the session by itself.")
 
-    def _update_ahead(self) -> None:
-        self._state.ahead_ms = round(self._pace.unheard(self._now()))
-        self._channel.reached_ms = self._state.reached_ms
+    def _update_heard(self) -> None:
+        state, channel = self._state, self._channel
+        state.ahead_ms = round(self._pace.unheard(self._now()))
+        channel.heard_ms, channel.reached_ms = state.heard_until_ms, state.reached_ms
+        channel.shows_hearing = channel.shows_hearing or state.heartbeats
 
     def _receive_until(self, seconds: float, done: Callable[[], bool]) -> None:
         """Receive until a condition holds, at most so long."""
@@ -482,7 +344,7 @@ class StreamingSession:
 
     def _rewind(self) -> None:
         channel, turn = self._channel, self._state.open_turn
-        self._update_ahead()
+        self._update_heard()
         channel.go_back(self._resume_at(), channel.reached_ms)
         if turn is None:
             return

@@ -11,9 +11,9 @@ from airflow_provider_assemblyai.api.errors import StreamingError
 from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.capture.config import CaptureConfig
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelState
 from airflow_provider_assemblyai.capture.streaming.pace import CatchUp
 from airflow_provider_assemblyai.capture.streaming.reconnect import ChannelStreamer
-from airflow_provider_assemblyai.capture.streaming.session import ChannelState
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.client.websocket import HandshakeRefused, StreamingSocket
 

@@ -146,8 +146,8 @@ def test_what_was_sent_early_is_heard_in_real_time_or_when_the_service_has_shown
     assert pace.was_faster
     assert pace.unheard(now) == pytest.approx(10 * SECOND, abs=AT_ONCE_MS)
     assert pace.unheard(now + 4 * SECOND) == pytest.approx(6 * SECOND, abs=AT_ONCE_MS)
-    pace.heard_all_but(1_500)
+    pace.heard_all_but(1_500, now + 4 * SECOND)
     assert pace.unheard(now + 4 * SECOND) == 1_500
-    pace.heard_all_but(9_000)
-    assert pace.unheard(now + 4 * SECOND) == 1_500
+    pace.heard_all_but(9_000, now + 4 * SECOND)
+    assert pace.unheard(now + 5 * SECOND) == 500
     assert pace.unheard(now + 60 * SECOND) == 0
