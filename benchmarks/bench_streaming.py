@@ -159,7 +159,8 @@ def _outage_of(found: Mapping[str, Any]) -> tuple[float, float, float]:
 
 
 def _judge_outages(outages: Mapping[str, Mapping[str, Any]]) -> bool:
-    rows, verdicts = [], []
+    rows: list[tuple[str, ...]] = []
+    verdicts: list[tuple[bool, str]] = []
     for shown, found in outages.items():
         _, seconds, rate = _OUTAGES[shown]
         over, lag, on_time = _outage_of(found)

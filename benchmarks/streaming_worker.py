@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -161,6 +161,7 @@ def main() -> None:
         found = long_capture(audio, url, float(seconds), float(speed))
     else:
         in_real_time = partial(ours, catch_up_rate=1.0)
+        contestants: dict[str, Callable[[str, str, float], dict[str, Any]]]
         contestants = {"ours": ours, "ours_in_real_time": in_real_time, "official_sdk": official_sdk}
         contestants[contestant](audio, url, _WARM_UP)
         found = contestants[contestant](audio, url, float(seconds))

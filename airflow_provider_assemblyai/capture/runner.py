@@ -42,6 +42,8 @@ _LATE: Final = 3.0
 #: Milliseconds; a streamer that is further behind has not heard enough to know of silence.
 _MAX_LAG_MS: Final = 5_000
 _TICK: Final = 0.5
+#: Seconds between two looks at a recording that goes on; the channels notice a kill by themselves.
+_WATCH: Final = 1.0
 #: Seconds between two fencing checks.
 _FENCING_CHECK: Final = 5.0
 #: Seconds of the recording between two lines about the progress; never what was spoken.
@@ -209,7 +211,7 @@ class CaptureRunner:
             if now - logged >= self._clock.real_seconds(_LOG_INTERVAL * 1000):
                 logged = now
                 self._log_progress()
-            self._wait(min(_TICK, self._clock.real_seconds(1000)))
+            self._wait(min(_WATCH, self._clock.real_seconds(1000)))
 
     def _wait(self, seconds: float) -> None:
         """Wait so long, or until a channel is at its end."""

@@ -259,7 +259,7 @@ def test_what_waits_at_the_service_when_a_connection_breaks_is_sent_again() -> N
                 session(client)
 
     stored = StoredCapture()
-    events = [(8.0, lambda: until(down.is_set)), (20.0, down.clear)]
+    events: list[Event] = [(8.0, lambda: until(down.is_set)), (20.0, down.clear)]
     with stream_server(serve) as server:
         capture_from(
             server.url,
