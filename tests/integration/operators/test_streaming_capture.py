@@ -25,6 +25,7 @@ from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.captures import (
     bare,
     end_session,
+    limit_look_ahead,
     marked,
     none_left,
     operator,
@@ -254,8 +255,8 @@ def test_after_a_session_that_was_too_fast_a_retry_keeps_real_time(
     with pytest.raises(TaskKilled):
         first.execute(context)
     killer.join()
-    # Several seconds of backlog, which the strict reading of the limit does not let the retry send any faster.
-    listening.set_streaming_limits(audio_lead_seconds=2.0)
+    # More seconds of backlog than the retry could send at once without being refused.
+    limit_look_ahead(listening, 4.0)
     listening.fault("http_status", status=503, path="/v3/token", times=4)
     summary = operator(str(tape), out, **arguments).execute(context)
     closed, *others = listening.sessions()
