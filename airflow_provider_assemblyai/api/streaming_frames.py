@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final
 
 #: A file is written with another depth of calls than a frame is read: deep nesting would fail only there.
@@ -21,9 +22,12 @@ _MAX_WORDS: Final = 50_000
 #: Seconds; far above what a session may last.
 _MAX_SECONDS: Final = 1_000_000.0
 
-_DECODER: Final = json.JSONDecoder(
+_DECODER: Final = json.JSONDecoder()
+#: For frames that hold so many digits in a row, which no frame of the service does: much slower.
+_CAREFUL_DECODER: Final = json.JSONDecoder(
     parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else None
 )
+_LONG_NUMBER: Final = re.compile(rf"\d{{{_MAX_DIGITS}}}")
 
 
 def read_frame(data: str | bytes) -> dict[str, Any]:
@@ -34,7 +38,7 @@ def read_frame(data: str | bytes) -> dict[str, Any]:
     """
     text = data if isinstance(data, str) else data.decode(errors="replace")
     try:
-        message = _DECODER.decode(text)
+        message = (_CAREFUL_DECODER if _LONG_NUMBER.search(text) else _DECODER).decode(text)
     except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}

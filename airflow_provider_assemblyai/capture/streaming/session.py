@@ -63,7 +63,7 @@ class StreamingSession:
     def __init__(self, channel: ChannelState, socket: StreamingSocket) -> None:
         self._channel, self._socket = channel, socket
         self._config, self._spool, self._clock = channel.config, channel.spool, channel.clock
-        self._start_ms = channel.position_ms
+        self._start_ms, self._per_second = channel.position_ms, channel.clock.milliseconds(1)
         self._state = SessionState(self._start_ms)
         self._id = ""
         self._turns_before = channel.turns
@@ -127,7 +127,7 @@ class StreamingSession:
                         "No audio is coming: the session is ended until there is."
                     )
                     return self._terminate(quick=False)
-            if (early := pace.due - self._now()) > _EARLY_MS:
+            if (early := pace.due - now) > _EARLY_MS:
                 self._receive(min(_TICK, self._clock.real_seconds(early)))
             elif self._lacks_audio():
                 self._await_audio()
@@ -166,7 +166,8 @@ class StreamingSession:
         )
 
     def _lacks_audio(self) -> bool:
-        return self._channel.backlog_ms < MIN_FRAME_MS and not self._spool.closed
+        # Asked for several times a frame, so nothing is called here.
+        return self._spool.end - self._channel.position_ms < MIN_FRAME_MS and not self._spool.closed
 
     def _await_audio(self) -> None:
         # A recording that keeps its time needs no wakeup, which costs as much as sending a frame.
@@ -184,7 +185,7 @@ class StreamingSession:
 
     def _now(self) -> float:
         # Not the time of the recording, which may not have begun yet.
-        return self._clock.milliseconds(time.monotonic())
+        return time.monotonic() * self._per_second
 
     def _send_frame(self) -> int:
         """Send one frame, and return its milliseconds; 0 if there is not enough audio yet."""
