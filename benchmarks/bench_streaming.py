@@ -50,7 +50,7 @@ _LOOK_AHEAD, _STRICT, _AS_SEEN = "audio_lead_seconds", 2.0, 300.0
 _OUTAGE_AT, _OUTAGE = 15.0, 20.0
 #: The recordings that it meets: what is shown, which contestant it is, its seconds, and how fast it catches up.
 _OUTAGES = {
-    "early, catch_up_rate=1.25": ("ours", 180, 1.25),
+    "early, catch_up_rate=1.25": ("ours", 240, 1.25),
     "late, catch_up_rate=1.25": ("ours", 70, 1.25),
     "early, catch_up_rate=1.0": ("ours_in_real_time", 180, 1.0),
 }
