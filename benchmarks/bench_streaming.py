@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a streaming capture costs: processor time beside the official SDK, memory over an hour, lag, and a stop.
+What a streaming capture costs: processor time beside the official SDK, memory over an hour, lag, a stop, and an outage.
 
 RUNS sets the number of rounds (default 3), SECONDS the audio of each (default 60), SPEED how fast the hour passes
 (default 30). The two contestants of a round run at the same time, against one emulator over TLS.
@@ -44,6 +44,19 @@ _HOUR = 3_600
 #: Seconds of the hour in which caches and pools fill.
 _WARM = 600
 _STOP = 3.0
+#: How the emulator's limit of what may be ahead of real time is called, and its strict reading.
+_LOOK_AHEAD, _STRICT, _AS_SEEN = "audio_lead_seconds", 2.0, 300.0
+#: Seconds after the begin of a recording, and how long no connection can be made from then on.
+_OUTAGE_AT, _OUTAGE = 15.0, 20.0
+#: The recordings that it meets: what is shown, which contestant it is, its seconds, and how fast it catches up.
+_OUTAGES = {
+    "early, catch_up_rate=1.25": ("ours", 240, 1.25),
+    "late, catch_up_rate=1.25": ("ours", 70, 1.25),
+    "early, catch_up_rate=1.0": ("ours_in_real_time", 180, 1.0),
+}
+_LATE_S = 2.0
+#: Seconds that the end of a capture takes in any case: the last turn, the end of the session, files.
+_END_S = 3.0
 
 
 def main() -> int:
@@ -52,7 +65,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-streaming-") as directory:
         folder = Path(directory)
         audio = folder / "audio.pcm"
-        audio.write_bytes(os.urandom(32_000 * max(seconds, 60)))
+        longest = max(seconds, 60, *(each for _, each, _ in _OUTAGES.values()))
+        audio.write_bytes(os.urandom(32_000 * longest))
         environment = trust_new_certificate(folder)
         environment |= {"AIRFLOW_HOME": str(folder / "airflow"), "TMPDIR": directory}
         certificate = str(folder / "server.pem")
@@ -60,11 +74,14 @@ def main() -> int:
             connection = {"conn_type": "assemblyai", "password": KEY, "host": url}
             environment["AIRFLOW_CONN_ASSEMBLYAI_DEFAULT"] = json.dumps(connection)
             control = EmulatorControl(url, verify=str(folder / "ca.pem"))
+            control.call("POST", "/streaming-limits", {_LOOK_AHEAD: _AS_SEEN})
             sides = [_side_by_side(audio, url, seconds, environment) for _ in range(rounds)]
             stopped = _stop_and_continue(audio, url, environment, control)
+            outages = _outages(audio, url, environment, control)
             control.call("POST", "/clock", {"speed": speed})
             hour = _worker("long", audio, url, _HOUR, environment, speed)
-    return 0 if _judge(sides, stopped, hour, seconds) else 1
+    judged = [_judge(sides, stopped, hour, seconds), _judge_outages(outages)]
+    return 0 if all(judged) else 1
 
 
 def _worker(
@@ -90,8 +107,9 @@ def _stop_and_continue(
     audio: Path, url: str, environment: Mapping[str, str], control: EmulatorControl
 ) -> list[int | None]:
     """Stop the process in the middle of its session, and return the close codes of the sessions it opened."""
+    control.call("POST", "/streaming-limits", {_LOOK_AHEAD: _STRICT})
     before = {session["id"] for session in control.sessions()}
-    command = (*_WORKER, "ours", str(audio), url, "15", "1")
+    command = (*_WORKER, "ours_in_real_time", str(audio), url, "15", "1")
     with subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL) as process:
 
         def opened() -> list[dict[str, Any]]:
@@ -105,7 +123,87 @@ def _stop_and_continue(
         time.sleep(_STOP)
         process.send_signal(signal.SIGCONT)
         process.wait(120)
-        return [session["code"] for session in opened()]
+    control.call("POST", "/streaming-limits", {_LOOK_AHEAD: _AS_SEEN})
+    return [session["code"] for session in opened()]
+
+
+def _outages(
+    audio: Path, url: str, environment: Mapping[str, str], control: EmulatorControl
+) -> dict[str, dict[str, Any]]:
+    """Let one outage meet several recordings at once, and return what came of each."""
+    before = {session["id"] for session in control.sessions()}
+    with ThreadPoolExecutor() as all_at_once:
+        started = {
+            shown: all_at_once.submit(_worker, contestant, audio, url, seconds, environment)
+            for shown, (contestant, seconds, _) in _OUTAGES.items()
+        }
+
+        def opened(audio_seconds: float) -> list[dict[str, Any]]:
+            found = [each for each in control.sessions() if each["id"] not in before]
+            return [each for each in found if each["audio_seconds"] > audio_seconds]
+
+        while len(opened(_OUTAGE_AT)) < len(_OUTAGES):
+            time.sleep(0.1)
+        control.add_faults({"kind": "http_status", "status": 503, "path": "/v3/token", "times": None})
+        control.call("POST", "/stream-faults", {"kind": "drop"})
+        time.sleep(_OUTAGE)
+        control.clear_faults()
+        return {shown: each.result() for shown, each in started.items()}
+
+
+def _outage_of(found: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return when the outage was over for a recording, how late text was at most, and when it was on time again."""
+    received, lags = [at / 1000 for at in found["received"]], [lag / 1000 for lag in found["lags"]]
+    late = [at for at, lag in zip(received, lags, strict=True) if lag > _LATE_S]
+    return min(late), max(lags), max(late)
+
+
+def _judge_outages(outages: Mapping[str, Mapping[str, Any]]) -> bool:
+    rows: list[tuple[str, ...]] = []
+    verdicts: list[tuple[bool, str]] = []
+    for shown, found in outages.items():
+        _, seconds, rate = _OUTAGES[shown]
+        over, lag, on_time = _outage_of(found)
+        left = seconds - over
+        rest = max(0.0, lag - max(0.0, left) * (rate - 1)) / rate
+        needed = lag / (rate - 1) if rate > 1 else float("inf")
+        caught_up = needed < left
+        rows.append(
+            (
+                f"{seconds} s, {shown}",
+                f"{lag:.1f}",
+                f"{on_time - over:.0f}" if caught_up else "-",
+                f"{found['waited']:.1f}",
+                f"{found['cpu'] / found['seconds'] * 60:.2f}",
+            )
+        )
+        verdicts.append(
+            (
+                found["waited"] <= rest + _END_S and found["gaps"] == 0,
+                f"{shown}: {found['waited']:.1f} s longer than the recording, bound {rest:.1f} + {_END_S:.0f}, "
+                f"{found['gaps']} gaps",
+            )
+        )
+        if caught_up:
+            verdicts.append(
+                (
+                    on_time - over <= needed + 2 * _LATE_S,
+                    f"{shown}: on time again after {on_time - over:.0f} s, bound {needed:.0f} + {2 * _LATE_S:.0f}",
+                )
+            )
+    print()
+    print_table(
+        (
+            f"{_OUTAGE:.0f} s without a connection",
+            "longest lag s",
+            "on time after s",
+            "extra wait s",
+            "CPU s/audio min",
+        ),
+        rows,
+    )
+    judged = [print_verdict(met, sentence) for met, sentence in verdicts]
+    return all(judged)
 
 
 def _judge(

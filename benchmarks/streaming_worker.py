@@ -4,7 +4,8 @@ One streaming session in a process of its own: ``streaming_worker.py CONTESTANT 
 
 A short session comes first, so that what is loaded at first use is not measured. Audio is 16-bit PCM at 16 kHz, sent in
 pieces of 100 ms in real time. Prints one line of JSON: processor seconds of the session, the lag of every turn (from the
-end of its last word to the arrival of its text, in milliseconds), and resident memory by simulated second.
+end of its last word to the arrival of its text, in milliseconds), and resident memory by simulated second. Of a capture also
+when each turn was received, and the seconds from the end of the recording to that of the task.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ def resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_MIB
 
 
-def ours(audio: str, url: str, seconds: float) -> dict[str, Any]:
+def ours(audio: str, url: str, seconds: float, **arguments: Any) -> dict[str, Any]:
     """The operator as Airflow runs it: segments, record and files included."""
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
     from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
@@ -41,17 +44,30 @@ def ours(audio: str, url: str, seconds: float) -> dict[str, Any]:
     _ = AssemblyAIHook().region
     with tempfile.TemporaryDirectory() as output:
         operator = StreamingCaptureOperator(
-            task_id="bench", source=audio, duration=seconds, output_path=output, keep_audio=True
+            task_id="bench",
+            source=audio,
+            duration=seconds,
+            output_path=output,
+            keep_audio=True,
+            **arguments,
         )
         context: Any = {"ti": TaskInstance()}
         before = time.process_time()
         summary = operator.execute(context)
         cpu = time.process_time() - before
+        waited = time.time() - datetime.fromisoformat(summary["started"]).timestamp() - seconds
         whole = json.loads(Path(summary["outputs"]["json"].removeprefix("file://")).read_text())
     ends = [turn["words"][-1]["end"] for turn in whole["utterances"]]
     received = [turn["received_ms"] for turn in whole["capture"]["turns"]]
     lags = [arrival - end for arrival, end in zip(received, ends, strict=True)]
-    return {"cpu": cpu, "lags": lags, "seconds": summary["captured_seconds"], "gaps": len(summary["gaps"])}
+    return {
+        "cpu": cpu,
+        "lags": lags,
+        "seconds": summary["captured_seconds"],
+        "gaps": len(summary["gaps"]),
+        "received": received,
+        "waited": waited,
+    }
 
 
 def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
@@ -144,7 +160,9 @@ def main() -> None:
     if contestant == "long":
         found = long_capture(audio, url, float(seconds), float(speed))
     else:
-        contestants = {"ours": ours, "official_sdk": official_sdk}
+        in_real_time = partial(ours, catch_up_rate=1.0)
+        contestants: dict[str, Callable[[str, str, float], dict[str, Any]]]
+        contestants = {"ours": ours, "ours_in_real_time": in_real_time, "official_sdk": official_sdk}
         contestants[contestant](audio, url, _WARM_UP)
         found = contestants[contestant](audio, url, float(seconds))
     print(json.dumps(found))

@@ -15,16 +15,18 @@ from typing import Final, Literal
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
 #: ``done``: it ended well. ``reconnect``: open a new session at once. ``wait``: open one after a while.
-#: ``fail``: a new session would meet the same.
-CloseAction = Literal["done", "reconnect", "wait", "fail"]
+#: ``slow_down``: open one, and send nothing faster than real time any more. ``fail``: a new session would meet the same.
+CloseAction = Literal["done", "reconnect", "wait", "slow_down", "fail"]
 
 #: A connection that broke without a close frame.
 DROPPED: Final = 1006
+TOO_FAST: Final = 3007
 EXPIRED: Final = 3008
 #: Seconds before a new session is tried where too many are open; the service counts by the minute.
 CAPACITY_WAIT: Final = 15.0
 
 _TOO_MANY = re.compile(r"too many|concurren|rate limit", re.IGNORECASE)
+_RATE = re.compile(r"rate exceeded|too fast|real.?time", re.IGNORECASE)
 _INACTIVE = re.compile(r"inactiv|idle|no audio", re.IGNORECASE)
 
 #: Close code -> what to do, and what it means in a sentence.
@@ -40,7 +42,7 @@ CLOSE_CODES: Final[dict[int, tuple[CloseAction, str]]] = {
     1013: ("reconnect", "The service was overloaded for a moment."),
     3005: ("reconnect", "The service had an error."),
     3006: ("fail", "The service did not accept a message or a parameter: check config."),
-    3007: ("fail", "Audio was sent in frames of the wrong length, or faster than real time."),
+    TOO_FAST: ("fail", "Audio was sent in frames of the wrong length, or faster than the service takes it."),
     EXPIRED: ("reconnect", "The session reached its longest time."),
     3009: ("wait", "Too many sessions are open in this account."),
     4000: ("fail", "The service does not take this sample rate: check config."),
@@ -103,6 +105,8 @@ def close_reason(code: int | None, detail: str = "") -> CloseReason:
     if code == 3006 and _INACTIVE.search(detail):
         # Nothing was wrong with what was sent: this process was stopped, or the connection was dead.
         action, meaning = "reconnect", "The session received no audio for too long."
+    if code == TOO_FAST and _RATE.search(detail):
+        action, meaning = "slow_down", "Audio was sent faster than the service takes it."
     return CloseReason(code, action, meaning, detail)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final
 
 #: A file is written with another depth of calls than a frame is read: deep nesting would fail only there.
@@ -21,9 +22,12 @@ _MAX_WORDS: Final = 50_000
 #: Seconds; far above what a session may last.
 _MAX_SECONDS: Final = 1_000_000.0
 
-_DECODER: Final = json.JSONDecoder(
+_DECODER: Final = json.JSONDecoder()
+#: For frames that hold so many digits in a row, which no frame of the service does: much slower.
+_CAREFUL_DECODER: Final = json.JSONDecoder(
     parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else None
 )
+_LONG_NUMBER: Final = re.compile(rf"\d{{{_MAX_DIGITS}}}")
 
 
 def read_frame(data: str | bytes) -> dict[str, Any]:
@@ -34,7 +38,7 @@ def read_frame(data: str | bytes) -> dict[str, Any]:
     """
     text = data if isinstance(data, str) else data.decode(errors="replace")
     try:
-        message = _DECODER.decode(text)
+        message = (_CAREFUL_DECODER if _LONG_NUMBER.search(text) else _DECODER).decode(text)
     except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
@@ -125,7 +129,7 @@ def read_turn(message: dict[str, Any], since_ms: int, until_ms: int) -> dict[str
     :param since_ms: where the turn before it ends.
     :param until_ms: where the sound ends that can have been heard.
     """
-    turn: dict[str, Any] = harmless(message)
+    turn: dict[str, Any] = harmless({name: value for name, value in message.items() if name != "words"})
     turn["words"] = read_words(message.get("words"), since_ms, until_ms)
     turn["transcript"] = read_text(message.get("transcript"))
     if turn["transcript"] and not turn["words"]:

@@ -22,6 +22,7 @@ from airflow_provider_assemblyai.api.streaming_frames import (
     read_seconds,
     read_text,
     read_turn,
+    read_words,
 )
 
 #: Speech of which nothing may have been reported yet when a session breaks.
@@ -73,12 +74,15 @@ class SessionState:
 
     Sound counts as heard only when the service has shown it: by words, by a stretch of silence, by the count of a
     heartbeat, by what it states at the end, or by any other answer about the audio that came after the sound had
-    arrived. Sound without speech is heard like any other.
+    arrived. Sound without speech is heard like any other. What was sent faster than real time may wait at the service: of
+    that only words, silence and the end that was asked for show anything.
 
     :param start_ms: time of the recording at which the session begins.
     :ivar time_map: from the time of the session to that of the recording.
     :ivar sent_ms: audio that was sent, in the time of the session.
     :ivar shown_ms: up to where the service has shown that it heard it, in the time of the session.
+    :ivar ahead_ms: how much of what was sent the service may not have come to; set by the caller, who has a clock.
+    :ivar ending: whether the caller has asked for the end of the session.
     :ivar heartbeats: whether it has sent a heartbeat.
     :ivar finalized_ms: time of the recording up to which all speech is in turns that have ended.
     :ivar last_speech_ms: time of the recording at which the last speech was heard.
@@ -90,8 +94,8 @@ class SessionState:
         self.time_map = TimeMap(start_ms)
         self.id: str | None = None
         self.configuration: dict[str, Any] = {}
-        self.sent_ms = self.shown_ms = 0
-        self.heartbeats = False
+        self.sent_ms = self.shown_ms = self.ahead_ms = 0
+        self.ending = self.heartbeats = False
         self.finalized_ms = self._sent_until_ms = start_ms
         self.last_speech_ms = 0
         self.turns = 0
@@ -118,6 +122,13 @@ class SessionState:
         return min(self._sent_until_ms, self.time_map.end_to_recording(self.shown_ms))
 
     @property
+    def reached_ms(self) -> int:
+        """Time of the recording that the service must have come to, whether it has heard it or not."""
+        if self.ahead_ms <= 0:
+            return self._sent_until_ms
+        return self.time_map.end_to_recording(max(0, self.sent_ms - self.ahead_ms))
+
+    @property
     def open_turn(self) -> Turn | None:
         """The turn that has not ended, in times of the recording."""
         if self._open_turn is None:
@@ -125,6 +136,18 @@ class SessionState:
         order, message = self._open_turn
         turn = self._in_recording(read_turn(message, self._ended_ms, self.sent_ms))
         return {**turn, "turn_order": order}  # type: ignore[return-value]
+
+    def _open_turn_start(self) -> int | None:
+        """Return where the turn begins that has not ended, as a time of the recording."""
+        if self._open_turn is None:
+            return None
+        # Only as many words are read as that takes: this is asked for all the time.
+        words = self._open_turn[1].get("words")
+        first = read_words(words[:1] if isinstance(words, list) else None, self._ended_ms, self.sent_ms)
+        if not first:
+            turn = self.open_turn
+            return turn["words"][0]["start"] if turn is not None and turn["words"] else None
+        return self.time_map.to_recording(first[0]["start"])
 
     def discard_open_turn(self) -> None:
         """Forget the turn that has not ended: the caller has kept it."""
@@ -185,7 +208,7 @@ class SessionState:
                 # Without its count it shows nothing: a service that takes no audio sends it, too.
                 if (received := self._read_sent(message.get("total_audio_received_ms"))) is not None:
                     self._unreceived_ms = max(0, self.sent_ms - received)
-                    self._show(received)
+                    self._show(min(received, self.sent_ms - self.ahead_ms))
             case "SpeakerRevision":
                 self._other_messages.append(self._revision(message))
             case "LLMGatewayResponse":
@@ -213,10 +236,12 @@ class SessionState:
     def _answered(self) -> None:
         """Take an answer about the audio for a sign that what had arrived by then was heard."""
         arrived = self.sent_ms if self._arrived_ms is None else self._arrived_ms
-        self._show(min(arrived, self.sent_ms - self._unreceived_ms))
+        self._show(min(arrived, self.sent_ms - max(self._unreceived_ms, self.ahead_ms)))
 
     def _receive_termination(self, message: Mapping[str, Any]) -> None:
         self.terminated = True
+        if self.ending:
+            self.ahead_ms = 0  # the end comes after everything that was sent before it was asked for
         self.billed_seconds = read_seconds(message.get("session_duration_seconds"))
         seconds = read_seconds(message.get("audio_duration_seconds"))
         stated = None if seconds is None else self._read_sent(seconds * 1000)
@@ -225,9 +250,9 @@ class SessionState:
             self._answered()
         elif stated + _STATED_TOLERANCE_MS >= self.sent_ms:
             # It is whole seconds, and how they are rounded is not documented.
-            self.shown_ms = self.sent_ms
+            self._show(self.sent_ms - self.ahead_ms)
         else:
-            self.shown_ms = max(self._ended_ms, stated)
+            self.shown_ms = max(self._ended_ms, min(stated, self.sent_ms - self.ahead_ms))
 
     def _speech_until(self, recording_ms: int) -> None:
         self.last_speech_ms = max(self.last_speech_ms, recording_ms)
@@ -365,7 +390,6 @@ class SessionState:
         heard_ms = self.heard_until_ms
         if not partials:
             return max(self.finalized_ms, heard_ms - _REWIND_WITHOUT_PARTIALS_MS)
-        words = (self.open_turn or {}).get("words") or []
-        if words:
-            return max(self.finalized_ms, min(heard_ms, words[0]["start"] - _ONSET_MS))
+        if (start_ms := self._open_turn_start()) is not None:
+            return max(self.finalized_ms, min(heard_ms, start_ms - _ONSET_MS))
         return max(self.finalized_ms, heard_ms - REWIND_MS)

@@ -14,6 +14,9 @@ FORMATS: Final[tuple[CaptureFormat, ...]] = get_args(CaptureFormat)
 DEFAULT_FORMATS: Final[tuple[CaptureFormat, ...]] = ("json", "txt")
 #: Seconds of the longest recording.
 MAX_DURATION: Final = 31 * 24 * 3600.0
+#: How much faster than real time what was missed is sent, by default and at most: the service is not known to hear faster.
+CATCH_UP_RATE: Final = 1.25
+MAX_CATCH_UP_RATE: Final = 4.0
 #: Seconds of the longest segment.
 MAX_SEGMENT: Final = 60.0
 
@@ -30,6 +33,7 @@ class CaptureConfig:
     :param stop_when_silent: without a word for so long the capture ends, or None.
     :param inactivity_timeout: without audio for so long the service ends a session.
     :param max_reconnects: new sessions after connections that broke, for each channel.
+    :param catch_up_rate: how much faster than real time audio is sent after an outage, 1.0 to :data:`MAX_CATCH_UP_RATE`.
     :param drain_timeout: after the recording, for audio that could not be sent in time.
     :param formats: what is written at the end.
     :param chars_per_caption: characters that a caption may have, or None.
@@ -47,6 +51,7 @@ class CaptureConfig:
     stop_when_silent: float | None = None
     inactivity_timeout: float = 30.0
     max_reconnects: int = 50
+    catch_up_rate: float = CATCH_UP_RATE
     drain_timeout: float = 300.0
     formats: tuple[CaptureFormat, ...] = DEFAULT_FORMATS
     chars_per_caption: int | None = None

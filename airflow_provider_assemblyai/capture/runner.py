@@ -8,8 +8,8 @@ A capture: one thread records, one for each channel streams, and this one coordi
                            │            │ turns
                            └────────────┴──▶ save_segment(): rolling segments, every minute
 
-Recording goes on whatever happens to a session; what was not sent is sent later, in real time, for a while
-even after the recording has ended.
+Recording goes on whatever happens to a session; what was not sent is sent later, a little faster than real time, for a
+while even after the recording has ended.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock, Rec
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource
 from airflow_provider_assemblyai.capture.audio.spool import Spool
 from airflow_provider_assemblyai.capture.config import CaptureConfig
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelState, SessionInfo
+from airflow_provider_assemblyai.capture.streaming.pace import CatchUp
 from airflow_provider_assemblyai.capture.streaming.reconnect import ChannelStreamer, Connect
-from airflow_provider_assemblyai.capture.streaming.session import ChannelState, SessionInfo
 from airflow_provider_assemblyai.client.task_control import TaskControl
 
 #: What ends a recording: its duration is over, the source ended, nothing was said for too long, or a failure.
@@ -41,11 +42,12 @@ _LATE: Final = 3.0
 #: Milliseconds; a streamer that is further behind has not heard enough to know of silence.
 _MAX_LAG_MS: Final = 5_000
 _TICK: Final = 0.5
+#: Seconds between two looks at a recording that goes on; the channels notice a kill by themselves.
+_WATCH: Final = 1.0
 #: Seconds between two fencing checks.
 _FENCING_CHECK: Final = 5.0
-#: Seconds between two lines about the progress; never what was spoken.
-_MIN_LOG_INTERVAL: Final = 5.0
-_MAX_LOG_INTERVAL: Final = 60.0
+#: Seconds of the recording between two lines about the progress; never what was spoken.
+_LOG_INTERVAL: Final = 60.0
 #: Seconds that the streamers get to end their sessions; the second while the task is being killed.
 _JOIN: Final = 15.0
 _QUICK_JOIN: Final = 3.0
@@ -76,7 +78,7 @@ class CaptureProgress:
     @property
     def lag(self) -> float:
         """Seconds of audio that were not sent yet."""
-        return max((self.spool.end - channel.position_ms for channel in self.channels), default=0) / 1000
+        return max((channel.backlog_ms for channel in self.channels), default=0) / 1000
 
     @property
     def sessions(self) -> list[SessionInfo]:
@@ -103,6 +105,7 @@ class CaptureRunner:
         are over.
     :param save_segment: called every ``config.segment`` seconds, and at the end: stores what is new.
     :param check_fenced: called every few seconds; returns why this try has to end, or None.
+    :param on_refused_rate: called once if the service has refused what was sent faster than real time.
     :param elapsed_ms: of the recording, about; ``on_start`` returns the exact number.
     """
 
@@ -116,18 +119,20 @@ class CaptureRunner:
         on_start: Callable[[], int],
         save_segment: Callable[[CaptureProgress], None],
         check_fenced: Callable[[], str | None],
+        on_refused_rate: Callable[[], None] = lambda: None,
         elapsed_ms: int = 0,
     ) -> None:
         self._config, self._source = config, source
         self._on_start, self._save_segment = on_start, save_segment
-        self._check_fenced = check_fenced
+        self._check_fenced, self._on_refused_rate = check_fenced, on_refused_rate
+        self._catch_up, self._refusal_known = CatchUp(config.catch_up_rate), False
         self._stopped: str | None = None
         self._control = TaskControl(lambda: self._stopped or control.stop_reason(), control.log)
         self._clock = CaptureClock(config.speed, elapsed_ms)
         self._spool = Spool(config.bytes_per_ms)
         self._recorder = Recorder(source, self._spool, self._clock, config, control.log)
         channels = [
-            ChannelState(config, index, self._spool, self._clock, self._control, elapsed_ms)
+            ChannelState(config, index, self._spool, self._clock, self._control, elapsed_ms, self._catch_up)
             for index in range(config.channels)
         ]
         self._streamers = [ChannelStreamer(channel, connect) for channel in channels]
@@ -190,33 +195,50 @@ class CaptureRunner:
 
     def _watch(self) -> None:
         saved = checked = logged = time.monotonic()
-        log_interval = min(_MAX_LOG_INTERVAL, max(_MIN_LOG_INTERVAL, self._config.duration / 10))
         while not self._complete():
             self._control.check()
             now = time.monotonic()
             if now - checked >= _FENCING_CHECK:
                 checked = now
                 self._stopped = self._check_fenced()
+                with suppress(AssemblyAIError):  # the next time
+                    self._report_refused_rate()
                 continue
             self._update()
             if now - saved >= self._clock.real_seconds(self._config.segment * 1000):
                 saved = now
                 self._save_segment(self._progress)
-            if now - logged >= log_interval:
+            if now - logged >= self._clock.real_seconds(_LOG_INTERVAL * 1000):
                 logged = now
                 self._log_progress()
-            time.sleep(min(_TICK, self._clock.real_seconds(1000)))
+            self._wait(min(_WATCH, self._clock.real_seconds(1000)))
+
+    def _wait(self, seconds: float) -> None:
+        """Wait so long, or until a channel is at its end."""
+        working = next((each for each in self._streamers if not each.finished.is_set()), None)
+        if working is None:
+            time.sleep(seconds)
+        else:
+            working.finished.wait(seconds)
 
     def _log_progress(self) -> None:
         progress = self._progress
+        channels = progress.channels
         self._control.log.info(
-            "%s of %s recorded, %d turns, text %.1f s behind the audio, %d reconnects.",
-            timedelta(seconds=progress.spool.end // 1000),
-            timedelta(seconds=int(self._config.duration)),
-            progress.turns,
+            "%s of %s recorded, %s sent, %s heard; backlog %.1f s, turns %d, sessions %d.",
+            _shown_time(progress.spool.end),
+            _shown_time(self._config.end_ms),
+            _shown_time(min(channel.position_ms for channel in channels)),
+            _shown_time(min(channel.heard_ms for channel in channels)),
             progress.lag,
-            progress.reconnects,
+            progress.turns,
+            len(progress.sessions),
         )
+
+    def _report_refused_rate(self) -> None:
+        if self._catch_up.refused and not self._refusal_known:
+            self._on_refused_rate()
+            self._refusal_known = True
 
     def _update(self) -> None:
         """Update the progress, and decide whether the recording ends."""
@@ -250,6 +272,10 @@ class CaptureRunner:
                 streamer.join(max(0.0, end - time.monotonic()))
         if not begun:
             return
+        with suppress(
+            AssemblyAIError
+        ):  # the result does not depend on it, and a retry would find it out again
+            self._report_refused_rate()
         if complete:
             self._update()
             try:
@@ -263,11 +289,15 @@ class CaptureRunner:
             self._save_segment(self._progress)
 
 
+def _shown_time(milliseconds: int) -> timedelta:
+    return timedelta(seconds=milliseconds // 1000)
+
+
 def _is_silent(progress: CaptureProgress, limit_ms: float) -> bool:
     # Only where the service has had the chance to hear something: one that does not hear is no silence.
     return all(
-        (channel.heard_ms if channel.shows_hearing else channel.position_ms) - channel.last_speech_ms
+        (channel.heard_ms if channel.shows_hearing else channel.reached_ms) - channel.last_speech_ms
         >= limit_ms
-        and progress.spool.end - channel.position_ms < _MAX_LAG_MS
+        and channel.backlog_ms < _MAX_LAG_MS
         for channel in progress.channels
     )

@@ -28,10 +28,11 @@ class CaptureState(State, total=False):
 
     ``phase``: ``recording`` until the last audio was recorded, then ``recorded``, and ``published`` once all
     files are written. ``started_at``: epoch seconds. ``duration``: seconds. ``tries``: how many have recorded.
-    ``summary``: what the task returned, without text.
+    ``summary``: what the task returned, without text. ``real_time_only``: the service has refused what came faster.
     """
 
     phase: Literal["recording", "recorded", "published"]
+    real_time_only: bool
     started_at: float
     duration: float
     tries: int
@@ -116,6 +117,11 @@ class CaptureStateStore:
         except AssemblyAIError:
             return None  # a store with a bad moment proves nothing
         return None
+
+    def mark_real_time_only(self) -> None:
+        """Write that no try of this capture may send faster than real time any more."""
+        self.started["real_time_only"] = True
+        self._write()
 
     def mark_recorded(self) -> None:
         """Write that there is nothing more to record."""

@@ -8,11 +8,14 @@ side does makes it wait for longer, or keep more than a few megabytes.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +43,8 @@ _MAX_FRAGMENTS: Final = 1024
 _MESSAGE_TIMEOUT: Final = 10.0
 _BLOCK: Final = 1 << 16
 _MAX_CONTROL: Final = 125
+#: Bytes of mask keys that are made at once.
+_MASK_KEYS: Final = 1024
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _CODES: Final = range(1000, 5000)
 
@@ -94,6 +99,10 @@ class FrameReader:
         self._kind: int | None = None
         self._fragments = 0
         self._begun: float | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether there is something that was not returned yet."""
+        return bool(self._buffer)
 
     def add(self, block: bytes) -> None:
         """Add what has come."""
@@ -186,8 +195,13 @@ class StreamingSocket:
     def _use(self, connected: socket.socket) -> None:
         self._socket = connected
         self._socket.setblocking(False)
-        self._reader = FrameReader()
+        self._reader, self._masks = FrameReader(), _MaskKeys()
         self._has_more = False
+        self._decrypted: Callable[[], int] = (
+            connected.pending if isinstance(connected, ssl.SSLSocket) else int
+        )
+        self._incoming = select.poll()  # select.select knows no descriptor above 1023
+        self._incoming.register(connected, select.POLLIN)
 
     def audio(self, frame: bytes) -> None:
         """Send one frame of audio."""
@@ -202,7 +216,7 @@ class StreamingSocket:
         self._send(data, _PING)
 
     def _send(self, data: bytes, opcode: int) -> None:
-        rest = _masked(data, opcode)
+        rest = _masked(data, opcode, self._masks.next())
         end = time.monotonic() + _SEND_TIMEOUT
         try:
             while rest:
@@ -220,7 +234,9 @@ class StreamingSocket:
 
     def _poll(self, event: int, seconds: float, also: int | None = None) -> bool:
         """Wait for an event of the socket; a descriptor that becomes readable ends the wait, too."""
-        poll = select.poll()  # select.select knows no descriptor above 1023
+        if event == select.POLLIN and also is None:
+            return bool(self._incoming.poll(max(0.0, seconds) * 1000))
+        poll = select.poll()
         poll.register(self._socket, event)
         if also is not None:
             poll.register(also, select.POLLIN)
@@ -234,9 +250,7 @@ class StreamingSocket:
         :param also: a file descriptor that ends the wait, too.
         :return: whether :meth:`receive` has something to read.
         """
-        if self._has_more or self._socket.fileno() < 0:
-            return True
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+        if self._has_more or self._socket.fileno() < 0 or self._decrypted():
             return True
         return self._poll(select.POLLIN, seconds, also)
 
@@ -250,7 +264,7 @@ class StreamingSocket:
         if found is None:
             self._reader.add(self._read())
             found = self._reader.next()
-        self._has_more = found is not None
+        self._has_more = found is not None and bool(self._reader)
         if found is None or found.opcode == _BINARY:
             return None
         if found.opcode == _TEXT:
@@ -282,18 +296,37 @@ class StreamingSocket:
             self._socket.close()
 
 
-def _masked(data: bytes, opcode: int) -> bytes:
-    # Imported at first use: the DAG processor opens no session.
-    import websocket
+class _MaskKeys:
+    """Keys of frames, which no other side may guess; the system is asked for many at once."""
 
-    return websocket.ABNF.create_frame(data, opcode).format()
+    def __init__(self) -> None:
+        self._keys = b""
+
+    def next(self) -> bytes:
+        if not self._keys:
+            self._keys = os.urandom(_MASK_KEYS)
+        key, self._keys = self._keys[:4], self._keys[4:]
+        return key
+
+
+def _masked(data: bytes, opcode: int, key: bytes) -> bytes:
+    length = len(data)
+    if length <= _MAX_CONTROL:
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | length)
+    elif length < 1 << 16:
+        head = struct.pack("!BBH", 0x80 | opcode, 0xFE, length)
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 0xFF, length)
+    whole = (key * (length // 4 + 1))[:length]
+    masked = int.from_bytes(data, "little") ^ int.from_bytes(whole, "little")
+    return head + key + masked.to_bytes(length, "little")
 
 
 def _end_late_session(connected: socket.socket) -> None:
     end = time.monotonic() + _SEND_TIMEOUT
     with suppress(OSError):
         connected.settimeout(_SEND_TIMEOUT)
-        connected.sendall(_masked(TERMINATE.encode(), _TEXT))
+        connected.sendall(_masked(TERMINATE.encode(), _TEXT, os.urandom(4)))
         # Closed with something unread, the connection would be reset, and the message could be lost.
         while time.monotonic() < end and connected.recv(_BLOCK):
             pass

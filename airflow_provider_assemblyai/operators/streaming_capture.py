@@ -23,14 +23,17 @@ from airflow_provider_assemblyai.api.validation import (
     check_bool,
     check_choice,
     check_count,
+    check_number,
     check_seconds,
     check_text,
     shown,
 )
 from airflow_provider_assemblyai.capture.audio.sources import PcmSource, check_source, open_source
 from airflow_provider_assemblyai.capture.config import (
+    CATCH_UP_RATE,
     DEFAULT_FORMATS,
     FORMATS,
+    MAX_CATCH_UP_RATE,
     MAX_DURATION,
     MAX_SEGMENT,
     CaptureConfig,
@@ -74,6 +77,8 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     :param stop_when_silent: seconds without a word after which the capture ends.
     :param inactivity_timeout: seconds without audio after which the service ends a session, 5 to 3600.
     :param max_reconnects: new sessions after connections that broke, for each channel.
+    :param catch_up_rate: how much faster than real time audio is sent after an outage, until it is caught up: 1.0 (never
+        faster) to 4.0. The service closes sessions that get too far ahead; then the rest is sent in real time.
     :param drain_timeout: seconds after the recording for audio that could not be sent in time.
     :param on_partial: ``succeed`` although something is missing, or ``fail`` once the files are written.
     :param fallback: ``transcribe`` submits the stored audio as a pre-recorded job if text is missing.
@@ -115,6 +120,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         stop_when_silent: Seconds | None = None,
         inactivity_timeout: Seconds = 30.0,
         max_reconnects: int = 50,
+        catch_up_rate: float = CATCH_UP_RATE,
         drain_timeout: Seconds = 300.0,
         on_partial: Literal["succeed", "fail"] = "succeed",
         fallback: Literal["transcribe"] | None = None,
@@ -139,6 +145,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         )
         self.inactivity_timeout = check_seconds("inactivity_timeout", inactivity_timeout)
         self.max_reconnects = check_count("max_reconnects", max_reconnects, 0)
+        self.catch_up_rate = check_number("catch_up_rate", catch_up_rate, 1.0, MAX_CATCH_UP_RATE)
         self.drain_timeout = check_seconds("drain_timeout", drain_timeout)
         self.on_partial = on_partial
         self.fallback = fallback
@@ -186,6 +193,8 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             if (state := state_store.read()) is not None:
                 # The duration of a recording that has begun stays, whatever is asked for now.
                 config = replace(config, duration=state["duration"])
+                if state.get("real_time_only"):
+                    config = replace(config, catch_up_rate=1.0)
             else:
                 self._check_in_time(context)
             source = None
@@ -243,6 +252,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             on_start=on_start,
             save_segment=writer.save,
             check_fenced=state_store.check_fenced,
+            on_refused_rate=state_store.mark_real_time_only,
             elapsed_ms=elapsed_ms,
         ).run()
 
@@ -257,6 +267,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             stop_when_silent=self.stop_when_silent,
             inactivity_timeout=self.inactivity_timeout,
             max_reconnects=self.max_reconnects,
+            catch_up_rate=self.catch_up_rate,
             drain_timeout=self.drain_timeout,
             formats=check_formats(DEFAULT_FORMATS if self.formats is None else self.formats, FORMATS),
             chars_per_caption=self.chars_per_caption,

@@ -140,6 +140,8 @@ def _checksum(record: Mapping[str, Any]) -> str:
 
 def _canonical(value: Any) -> Any:
     """Return a value whose numbers are spelled alike: databases write 1.0 as 1, or the other way round."""
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, Mapping):
         return {str(name): _canonical(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -186,6 +186,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "segment": st.sampled_from([5, 60]),
         "stop_when_silent": st.none() | SECONDS,
         "inactivity_timeout": st.sampled_from([5, 30.5]),
+        "catch_up_rate": st.sampled_from([1, 1.25, 4.0]),
         "max_reconnects": st.integers(0, 3),
         "on_partial": strings("succeed", "fail"),
         "fallback": strings(None, "transcribe"),

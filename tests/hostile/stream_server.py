@@ -82,11 +82,8 @@ class Client:
         if length == 126:
             length = struct.unpack("!H", self._read(2))[0]
         mask, data = self._read(4), self._read(length)
-        data = (
-            bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
-            if first & 0x0F != BINARY
-            else data
-        )
+        key = (mask * (length // 4 + 1))[:length]
+        data = (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(length, "big")
         opcode = first & 0x0F
         if opcode == PING and pongs:
             self.frame(PONG, data)

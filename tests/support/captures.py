@@ -130,6 +130,7 @@ def capture(
     events: Sequence[Event] = (),
     then_silence: bool = False,
     lines: list[str] | None = None,
+    look_ahead: float = 60.0,
     **config: Any,
 ) -> CaptureProgress:
     """
@@ -139,7 +140,7 @@ def capture(
     may be late.
     """
     emulator.set_speed(speed)
-    emulator.set_streaming_limits(look_ahead=60.0)
+    emulator.set_streaming_limits(look_ahead=look_ahead)
     return capture_from(
         emulator.url,
         emulator.api_key,

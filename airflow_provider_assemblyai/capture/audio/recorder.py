@@ -31,8 +31,13 @@ class CaptureClock:
 
     def __init__(self, speed: float = 1.0, at_ms: float = 0.0) -> None:
         self.speed = speed
+        self._per_second = 1000 * speed
         self._started: float | None = None
         self._offset = at_ms
+
+    @property
+    def runs(self) -> bool:
+        return self._started is not None
 
     def start(self, at_ms: float) -> None:
         """Start running."""
@@ -42,15 +47,15 @@ class CaptureClock:
         """Return the milliseconds; none pass before the start."""
         if self._started is None:
             return self._offset
-        return self._offset + self.milliseconds(time.monotonic() - self._started)
+        return self._offset + (time.monotonic() - self._started) * self._per_second
 
     def milliseconds(self, seconds: float) -> float:
         """Return the milliseconds of the recording that pass in so many real seconds."""
-        return seconds * 1000 * self.speed
+        return seconds * self._per_second
 
     def real_seconds(self, milliseconds: float) -> float:
         """Return the real seconds in which so many milliseconds of the recording pass."""
-        return milliseconds / 1000 / self.speed
+        return milliseconds / self._per_second
 
 
 class Recorder(threading.Thread):

@@ -83,31 +83,33 @@ class WakeupPipe:
     Wakes one thread that polls a descriptor, once, and only while that thread waits.
 
     Otherwise every recorded piece would cost as much as sending a frame.
+
+    :ivar armed: whether that thread waits.
     """
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._armed = False
+        self.armed = False
 
     def arm(self) -> int:
         """Return the descriptor that becomes readable; check once more before waiting for it."""
-        self._armed = True
+        self.armed = True
         return self._reader.fileno()
 
     def disarm(self) -> None:
         """Stop waiting."""
-        if self._armed:
-            self._armed = False
+        if self.armed:
+            self.armed = False
             return
         with suppress(OSError):
             self._reader.recv(64)
 
     def notify(self) -> None:
         """Wake the thread that waits, if there is one."""
-        if self._armed:
-            self._armed = False
+        if self.armed:
+            self.armed = False
             with suppress(OSError):
                 self._writer.send(b"!")
 
@@ -157,14 +159,13 @@ class Spool:
                 last.append(audio)
             finally:
                 self.end = last.end  # what could not be written is still in memory
-        self._notify()
+        for wakeup in self._wakeups:
+            if wakeup.armed:
+                wakeup.notify()
 
     def close(self) -> None:
         """There will be no more audio."""
         self.closed = True
-        self._notify()
-
-    def _notify(self) -> None:
         for wakeup in self._wakeups:
             wakeup.notify()
 

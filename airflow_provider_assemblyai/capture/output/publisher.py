@@ -192,6 +192,12 @@ class ResultPublisher:
             warnings.append(
                 "The service did not confirm the end of all sessions: some seconds are measured here."
             )
+        if too_fast := [session for session in data.sessions.values() if session.get("too_fast")]:
+            shown = [f"{session['id']} ({session['billed_seconds']:g} s billed)" for session in too_fast]
+            warnings.append(
+                "The service closed sessions because audio came faster than it takes it, and bills them; from then on audio "
+                f"was sent in real time: {', '.join(shown)}."
+            )
         if transcript_id is not None:
             warnings.append(
                 f"Not all of it could be heard live: the text is that of transcript {transcript_id}."

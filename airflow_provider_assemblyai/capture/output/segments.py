@@ -27,7 +27,7 @@ from airflow_provider_assemblyai.capture.output.merge import (
     transcript,
 )
 from airflow_provider_assemblyai.capture.runner import CaptureProgress
-from airflow_provider_assemblyai.capture.streaming.session import SessionInfo
+from airflow_provider_assemblyai.capture.streaming.channel import SessionInfo
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, store_errors
 from airflow_provider_assemblyai.storage.media import wav_header
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder

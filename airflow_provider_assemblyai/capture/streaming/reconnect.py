@@ -15,7 +15,8 @@ from airflow_provider_assemblyai.api.errors import (
     StreamingError,
     TransportError,
 )
-from airflow_provider_assemblyai.capture.streaming.session import ChannelState, StreamingSession
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelState
+from airflow_provider_assemblyai.capture.streaming.session import StreamingSession
 from airflow_provider_assemblyai.client.websocket import HandshakeRefused, StreamingSocket
 
 #: Seconds before a new session is tried after one that was short; doubles up to the last.
@@ -76,11 +77,14 @@ class ChannelStreamer(threading.Thread):
                 log.warning("%s Trying again in %.0f s.", reason.sentence, CAPACITY_WAIT)
                 self._pause(CAPACITY_WAIT)
                 continue
+            if reason.action == "slow_down":
+                self.channel.catch_up.refuse()
             if seconds is not None:
                 self._count_reconnect(reason)
             short = seconds is None or seconds <= _SHORT_SESSION
             pause = min(_BACKOFF[1], 2 * pause or _BACKOFF[0]) if short else 0.0
-            log.warning("%s A new session is opened.", reason.sentence)
+            slower = " Everything is sent in real time from here on." if reason.action == "slow_down" else ""
+            log.warning("%s A new session is opened.%s", reason.sentence, slower)
             self._pause(pause)
 
     def _count_reconnect(self, reason: CloseReason) -> None:

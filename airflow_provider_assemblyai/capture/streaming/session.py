@@ -2,40 +2,31 @@
 """
 One streaming session from its begin to its end, over one socket, in one thread.
 
-It never sends faster than real time, whatever was missed, and on every way out it sends ``Terminate``.
+It sends in real time, and what was missed as fast as :mod:`.pace` allows; on every way out it sends ``Terminate``.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-import uuid
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, TypedDict
+from dataclasses import replace
+from typing import Final
 
 from airflow_provider_assemblyai.api import streaming
-from airflow_provider_assemblyai.api.close_codes import CloseReason, close_reason
-from airflow_provider_assemblyai.api.errors import StreamingError
-from airflow_provider_assemblyai.api.streaming import (
-    FRAME_MS,
-    MIN_FRAME_MS,
-    sees_partial_turns,
-    shows_hearing,
-)
-from airflow_provider_assemblyai.api.streaming_state import REWIND_MS, SessionState
+from airflow_provider_assemblyai.api.close_codes import TOO_FAST, CloseReason, close_reason
+from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, sees_partial_turns
+from airflow_provider_assemblyai.api.streaming_state import SessionState
 from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
-from airflow_provider_assemblyai.capture.audio.recorder import CaptureClock
-from airflow_provider_assemblyai.capture.audio.spool import Spool
-from airflow_provider_assemblyai.capture.config import CaptureConfig
-from airflow_provider_assemblyai.client.task_control import TaskControl
+from airflow_provider_assemblyai.capture.streaming.channel import ChannelState
+from airflow_provider_assemblyai.capture.streaming.pace import Pace
 from airflow_provider_assemblyai.client.websocket import ConnectionLost, Frame, StreamingSocket
 
-#: Seconds that may be caught up after this process was late; more than that stays a backlog.
-_CATCH_UP: Final = 0.3
+#: Seconds that may be sent at once after this process was late.
+_AT_ONCE: Final = 0.3
 _EARLY_MS: Final = 20.0
+#: Real seconds after which the recorder has surely stored a frame whose time has come.
+_RECORDED_AFTER: Final = 0.002
 #: Real seconds between two checks whether the session has to end.
 _TICK: Final = 0.25
 _PING_MS: Final = 2_000
@@ -46,13 +37,11 @@ _BEGIN: Final = 10.0
 #: seconds that this takes at least.
 _UNHEARD_MS: Final = 20_000
 _UNHEARD_SECONDS: Final = 4.0
+#: A session that cannot get further ahead of real time makes room for another one if it is less behind than this, and the
+#: recording more.
+_RENEWED_MS: Final = 10_000
 #: This much is sent again in any case, where it is not known to have been heard.
 _SENT_AGAIN_MS: Final = 60_000
-#: How often a short stretch is sent again to sessions that break before they have shown that they heard it.
-_MAX_REPEATS: Final = 8
-#: Bytes of all messages of a channel that are kept, with what each costs beside its text: a day of speech has less.
-_MAX_KEPT: Final = 128 << 20
-_MESSAGE_COST: Final = 512
 #: Wait for the last turn, and for ``Termination``; the second value of each when the task is being killed.
 #: With a tick and :data:`_CLOSING` the waits of a kill stay below the five seconds that Airflow leaves.
 _LAST_TURN_MS: Final = (2_000, 0)
@@ -61,123 +50,6 @@ _CLOSING: Final = 0.5
 
 
 _UNCONFIRMED: Final = CloseReason(0, "done", "The service did not confirm the end of the session.")
-
-
-class SessionInfo(TypedDict):
-    """
-    What is stored of a session; times are milliseconds of the recording.
-
-    ``heard_until_ms``: up to where the service has shown that it heard the audio. ``billed_seconds`` is the service's own
-    number, or what was measured here if the service sent none (``billing_estimated``).
-    """
-
-    id: str
-    channel: int
-    start_ms: int
-    heard_until_ms: int
-    billed_seconds: float
-    billing_estimated: bool
-    speech_model: str | None
-    close_reason: str
-
-
-@dataclass
-class ChannelState:
-    """
-    What the sessions of one channel share.
-
-    :param config: of the capture.
-    :param index: of the channel, from 0.
-    :param spool: the audio.
-    :param clock: of the recording.
-    :param control: of the task.
-    :param position_ms: up to where the recording was sent; at first the start of this try.
-    :ivar heard_ms: time of the recording up to which the present session has heard it.
-    :ivar shows_hearing: whether the service tells what it hears even where there is no speech.
-    :ivar last_speech_ms: time of the recording at which the last speech was heard.
-    :ivar messages: turns and other messages that were not stored yet.
-    :ivar sessions: session id -> what is known of it.
-    :ivar unheard_turn: session id and open turn of a broken session, until a later one begins.
-    :ivar begun: set when the first session has begun.
-    """
-
-    config: CaptureConfig
-    index: int
-    spool: Spool
-    clock: CaptureClock
-    control: TaskControl
-    position_ms: int
-    turns: int = 0
-    sessions: dict[str, SessionInfo] = field(default_factory=dict)
-    messages: deque[dict[str, Any]] = field(default_factory=deque)
-    unheard_turn: tuple[str, streaming.Turn] | None = None
-    begun: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.last_speech_ms = self.heard_ms = self._sent_once_ms = self._sent_twice_ms = self.position_ms
-        self.shows_hearing = shows_hearing(self.config.streaming)
-        self._repeats = self._kept_bytes = 0
-        self.wakeup = self.spool.wakeup_pipe()
-        self._recorded_at: float | None = None
-        self.release_before(0)
-
-    def unique_id(self, session_id: str) -> str:
-        """Return the id of a session, with a part of our own if there was one of that id: their turns must not be mixed."""
-        if session_id in self.sessions or session_id == "unknown":
-            return f"{session_id}-{uuid.uuid4().hex[:8]}"
-        return session_id
-
-    def release_before(self, at: int) -> None:
-        """Note that nothing from before a time has to be sent again."""
-        self.spool.release_before(f"channel-{self.index}", at)
-
-    def must_stop(self) -> bool:
-        """Return whether everything has to end, or it is too late for what was not sent yet."""
-        if self.control.stop_reason() is not None:
-            return True
-        if not self.spool.closed:
-            return False
-        if self._recorded_at is None:
-            self._recorded_at = time.monotonic()
-        drained_for = time.monotonic() - self._recorded_at
-        return drained_for > self.clock.real_seconds(self.config.drain_timeout * 1000)
-
-    def go_back(self, to_ms: int) -> None:
-        """
-        Go on with an earlier time of the recording, because a session broke.
-
-        A connection that breaks again and again must not hold up all that comes later: what was sent twice is not sent
-        again, unless it is short.
-
-        :param to_ms: up to where the audio was heard.
-        """
-        self._sent_twice_ms = max(self._sent_twice_ms, min(self.position_ms, self._sent_once_ms))
-        self._sent_once_ms = max(self._sent_once_ms, self.position_ms)
-        repeated = self._sent_twice_ms - to_ms
-        self._repeats = self._repeats + 1 if repeated > 0 else 0
-        if repeated > REWIND_MS or self._repeats > _MAX_REPEATS:
-            self._repeats, to_ms = 0, self._sent_twice_ms
-        self.position_ms = to_ms
-
-    def charge(self, size: int) -> None:
-        """
-        Count what is kept.
-
-        :param size: bytes of a message.
-        :raises StreamingError: it is more than any speech has.
-        """
-        self._kept_bytes += size + _MESSAGE_COST
-        if self._kept_bytes > _MAX_KEPT:
-            raise StreamingError("The service sent more text than can have been spoken.", code=0)
-
-    def keep(self, session_id: str, message: Mapping[str, Any]) -> None:
-        """Keep a message for the output, with the time at which it came."""
-        origin = {"session_id": session_id, "channel": self.index + 1}
-        self.messages.append({**message, **origin, "received_ms": round(self.clock.now())})
-
-    def keep_unfinished(self, session_id: str, turn: streaming.Turn) -> None:
-        """Keep a turn that did not end; it is marked with ``cut``."""
-        self.keep(session_id, {**turn, "cut": True})
 
 
 class StreamingSession:
@@ -191,12 +63,13 @@ class StreamingSession:
     def __init__(self, channel: ChannelState, socket: StreamingSocket) -> None:
         self._channel, self._socket = channel, socket
         self._config, self._spool, self._clock = channel.config, channel.spool, channel.clock
-        self._start_ms = channel.position_ms
+        self._start_ms, self._per_second = channel.position_ms, channel.clock.milliseconds(1)
         self._state = SessionState(self._start_ms)
         self._id = ""
         self._turns_before = channel.turns
         self._opened = self._last_message = self._last_ping = self._last_heard = time.monotonic()
-        self._terminating = self._warned = False
+        self._pace = Pace(channel.catch_up, self._now(), self._clock.milliseconds(_AT_ONCE))
+        self._warned = False
         self._closed: CloseReason | None = None
 
     @property
@@ -216,6 +89,7 @@ class StreamingSession:
             if self._closed is None:
                 self._channel.unheard_turn = None
                 self._channel.begun.set()
+                self._update_heard()
                 self._send_audio()
         except ConnectionLost:
             self._closed = self._state.closed(None)
@@ -232,17 +106,19 @@ class StreamingSession:
         return self._closed
 
     def _send_audio(self) -> None:
-        """Send what is recorded, in real time, until there is no more or the capture has to stop."""
-        due = idle_since = self._now()
+        """Send what is recorded until there is no more or the capture has to stop."""
+        pace, idle_since = self._pace, self._now()
+        pace.due = look_at = idle_since
         while self._closed is None:
             now = self._now()
-            if self._channel.must_stop():
-                return self._terminate(quick=self._channel.control.stop_reason() is not None)
-            if now >= due - _EARLY_MS:
+            if now >= look_at:
+                look_at = now + min(self._clock.milliseconds(_TICK), 1000.0)
+                if self._has_to_end(now):
+                    return None
+            if now >= pace.due - _EARLY_MS:
                 sent = self._send_frame()
                 if sent:
-                    # Never much of what was missed at once: the service ends what is faster than real time.
-                    due = max(due, now - self._clock.milliseconds(_CATCH_UP)) + sent
+                    pace.sent(sent, now, self._channel.backlog_ms)
                     idle_since = now
                 elif self._spool.closed and not self._spool.has_audio_after(self._channel.position_ms):
                     return self._terminate(quick=False)
@@ -251,35 +127,70 @@ class StreamingSession:
                         "No audio is coming: the session is ended until there is."
                     )
                     return self._terminate(quick=False)
-            self._check_connection()
-            if self._is_unheard():
-                self._terminate(quick=True)
-                self._closed = CloseReason(
-                    0, "reconnect", "The service has stopped answering about the audio."
-                )
-                return None
-            if (early := due - self._now()) > _EARLY_MS:
+            if (early := pace.due - now) > _EARLY_MS:
                 self._receive(min(_TICK, self._clock.real_seconds(early)))
             elif self._lacks_audio():
                 self._await_audio()
         return None
 
+    def _has_to_end(self, now: float) -> bool:
+        """Do what is due a few times a second, and tell whether the session was ended for something that it has found."""
+        channel = self._channel
+        if channel.must_stop():
+            self._terminate(quick=channel.control.stop_reason() is not None)
+            return True
+        self._update_heard()
+        self._check_connection()
+        if self._is_unheard():
+            self._terminate(quick=True)
+            self._closed = CloseReason(0, "reconnect", "The service has stopped answering about the audio.")
+            return True
+        if self._must_be_renewed(now):
+            channel.control.log.info(
+                "Session %s is as far ahead of real time as it may be: another one catches up the rest.",
+                self._id,
+            )
+            self._terminate(quick=False)
+            return True
+        return False
+
+    def _must_be_renewed(self, now: float) -> bool:
+        """Tell whether a new session, which is not ahead of anything, has to catch up the rest; never within a turn."""
+        state = self._state
+        return (
+            self._channel.backlog_ms > _RENEWED_MS
+            and self._channel.catch_up.rate > 1.0
+            and self._pace.at_limit(now)
+            and state.sent_ms - state.shown_ms < _RENEWED_MS
+            and state.open_turn is None
+        )
+
     def _lacks_audio(self) -> bool:
+        # Asked for several times a frame, so nothing is called here.
         return self._spool.end - self._channel.position_ms < MIN_FRAME_MS and not self._spool.closed
 
     def _await_audio(self) -> None:
+        # A recording that keeps its time needs no wakeup, which costs as much as sending a frame.
+        recorded_in = self._channel.position_ms + FRAME_MS - self._clock.now()
+        if recorded_in > 0 and self._clock.runs:
+            end = time.monotonic() + min(_TICK, self._clock.real_seconds(recorded_in) + _RECORDED_AFTER)
+            while self._closed is None and (left := end - time.monotonic()) > 0:
+                self._receive(left)
+            return None
         wakeup = self._channel.wakeup
         descriptor = wakeup.arm()
         if self._lacks_audio():
             self._receive(min(_TICK, self._clock.real_seconds(1000)), descriptor)
-        wakeup.disarm()
+        return wakeup.disarm()
 
     def _now(self) -> float:
         # Not the time of the recording, which may not have begun yet.
-        return self._clock.milliseconds(time.monotonic())
+        return time.monotonic() * self._per_second
 
     def _send_frame(self) -> int:
         """Send one frame, and return its milliseconds; 0 if there is not enough audio yet."""
+        if self._lacks_audio():
+            return 0  # the rest of a frame is being recorded
         channel, config = self._channel, self._config
         at, audio = self._spool.read(channel.position_ms, FRAME_MS)
         length = len(audio) // config.bytes_per_ms
@@ -287,7 +198,7 @@ class StreamingSession:
             return 0
         padding = max(0, MIN_FRAME_MS - length)
         if padding and at + length == self._spool.end and not self._spool.closed:
-            return 0  # the rest of it is being recorded
+            return 0  # it comes after a gap
         frame = extract_channel(audio, channel.index, config.channels)
         self._socket.audio(frame + silence(padding) if padding else frame)
         channel.position_ms = at + length
@@ -313,7 +224,7 @@ class StreamingSession:
         state = self._state
         return (
             state.heartbeats
-            and state.sent_ms - state.shown_ms > _UNHEARD_MS
+            and state.sent_ms - state.ahead_ms - state.shown_ms > _UNHEARD_MS
             and time.monotonic() - self._last_heard > _UNHEARD_SECONDS
         )
 
@@ -334,19 +245,24 @@ class StreamingSession:
 
     def _close_reason(self, frame: Frame) -> CloseReason:
         state = self._state
-        if self._terminating and frame.code in (None, 1000) and not state.terminated and state.error is None:
+        if state.ending and frame.code in (None, 1000) and not state.terminated and state.error is None:
             return _UNCONFIRMED
-        return state.closed(frame.code, frame.data.decode(errors="replace"))
+        reason = state.closed(frame.code, frame.data.decode(errors="replace"))
+        if reason.code == TOO_FAST and self._pace.was_faster:
+            # Whatever its words are: nothing else was different from other sessions.
+            return replace(reason, action="slow_down")
+        return reason
 
     def _keep_messages(self, data: bytes) -> None:
         """Take a message of the service, and keep what is new."""
         channel, state = self._channel, self._state
         shown = state.shown_ms
+        now = self._now()
+        state.ahead_ms = round(self._pace.unheard(now))
         kind = state.receive(data)
         if state.shown_ms > shown:
-            self._last_heard = time.monotonic()
-        channel.heard_ms = state.heard_until_ms
-        channel.shows_hearing = channel.shows_hearing or state.heartbeats
+            self._last_heard = self._last_message
+            self._pace.heard_all_but(state.sent_ms - state.shown_ms, now)
         if kind == "Turn":
             channel.last_speech_ms = max(channel.last_speech_ms, state.last_speech_ms)
         if kind == "Begin":
@@ -358,8 +274,14 @@ class StreamingSession:
         if kind == "Warning" and not self._warned:
             self._warned = True
             channel.control.log.warning("The service warns of session %s; see the output.", self._id)
-        if kind == "Termination" and not self._terminating:
+        if kind == "Termination" and not state.ending:
             self._closed = CloseReason(1000, "reconnect", "The service ended the session by itself.")
+
+    def _update_heard(self) -> None:
+        state, channel = self._state, self._channel
+        state.ahead_ms = round(self._pace.unheard(self._now()))
+        channel.heard_ms, channel.reached_ms = state.heard_until_ms, state.reached_ms
+        channel.shows_hearing = channel.shows_hearing or state.heartbeats
 
     def _receive_until(self, seconds: float, done: Callable[[], bool]) -> None:
         """Receive until a condition holds, at most so long."""
@@ -384,9 +306,15 @@ class StreamingSession:
             self._receive_until(seconds, lambda: state.open_turn is None or state.turns > before)
             if self._closed is not None:
                 return
-            self._terminating = True
+            state.ending = True
             self._socket.text(streaming.TERMINATE)
-            self._receive_until(_TERMINATION[index], lambda: state.terminated)
+            # What was sent ahead of real time may have to be heard first.
+            ahead = (
+                0.0 if quick else max(0.0, min(self._pace.unheard(self._now()), self._channel.drain_left()))
+            )
+            self._receive_until(
+                _TERMINATION[index] + self._clock.real_seconds(ahead), lambda: state.terminated
+            )
             self._receive_until(_CLOSING, lambda: not state.terminated)
         except ConnectionLost:
             self._closed = state.closed(None)
@@ -417,7 +345,8 @@ class StreamingSession:
 
     def _rewind(self) -> None:
         channel, turn = self._channel, self._state.open_turn
-        channel.go_back(self._resume_at())
+        self._update_heard()
+        channel.go_back(self._resume_at(), channel.reached_ms)
         if turn is None:
             return
         skipped = [word for word in turn["words"] if word["start"] < channel.position_ms]
@@ -449,4 +378,5 @@ class StreamingSession:
             "billing_estimated": billed is None,
             "speech_model": model if isinstance(model, str) and model else None,
             "close_reason": self._closed.sentence if self._closed is not None else "",
+            "too_fast": self._closed is not None and self._closed.action == "slow_down",
         }

@@ -183,12 +183,13 @@ def test_a_supervisor_that_is_gone_ends_the_session(listening: Emulator, worker:
     assert listening.sessions()[0]["audio_seconds"] < LONG
 
 
-def test_a_process_that_was_stopped_does_not_send_faster_than_real_time(
-    listening: Emulator, worker: Any, out: Path
+@pytest.mark.parametrize(("rate", "look_ahead"), [(1.0, 2.0), (1.25, 300.0)], ids=["strict", "default"])
+def test_a_process_that_was_stopped_does_not_send_too_fast(
+    listening: Emulator, worker: Any, out: Path, rate: float, look_ahead: float
 ) -> None:
-    # The service ends what is two seconds ahead; without its own limit the process would be four.
-    listening.set_streaming_limits(look_ahead="strict")
-    stopped = worker(duration=12)
+    # In the strict reading the service ends what is two seconds ahead; all at once would be four.
+    listening.set_streaming_limits(look_ahead=look_ahead)
+    stopped = worker(duration=12, catch_up_rate=rate)
     stopped.process.send_signal(signal.SIGSTOP)
     threading.Event().wait(4)
     stopped.process.send_signal(signal.SIGCONT)

@@ -382,6 +382,7 @@ def test_what_is_no_list_of_recordings(context: Any, tmp_path: Path, audios: Any
     [
         *({"max_reconnects": wrong} for wrong in (1e30, 10**30, -1, True)),
         *({"duration": wrong} for wrong in (1e30, timedelta.max, float("nan"), True, 0)),
+        *({"catch_up_rate": wrong} for wrong in (0.99, 0, -1, 4.1, 1e30, float("nan"), "2", None, True)),
         *({"drain_timeout": wrong} for wrong in (1e30, timedelta.max, None)),
         *({"start_within": wrong} for wrong in (1e30, timedelta.max, None)),
         *({"stop_when_silent": wrong} for wrong in (1e30, timedelta.max, False)),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 import wave
@@ -25,6 +24,7 @@ from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support.captures import (
     bare,
+    end_session,
     marked,
     none_left,
     operator,
@@ -154,18 +154,6 @@ def test_revised_speakers_are_in_the_transcript(
     assert {word["speaker"] for word in whole["words"]} <= {"A", "B"}
 
 
-def test_progress_logs_numbers_and_no_words(
-    listening: Emulator, context: Any, tape: Path, out: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    operator(str(tape), out, duration=7).execute(context)
-    everything = "".join(capfd.readouterr())
-    assert re.search(
-        r"0:00:0\d of 0:00:07 recorded, \d turns, text \d+\.\d s behind the audio, 0 reconnects", everything
-    )
-    assert " w2 " not in everything
-    assert listening.api_key not in everything
-
-
 @pytest.fixture
 def bucket(new_bucket: Callable[[str], ObjectStoragePath]) -> ObjectStoragePath:
     return new_bucket("captures")
@@ -243,6 +231,39 @@ def test_a_retry_captures_the_rest_and_adds_to_it(
     hole = slice(round(gap["start"] * 32_000) + 64, round(gap["end"] * 32_000) - 64)
     assert not any(audio[hole])
     assert audio[: round(gap["start"] * 32_000)] == marked(20)[: round(gap["start"] * 32_000)]
+    none_left(listening)
+
+
+@pytest.mark.parametrize("home", ["context", "old_context"])
+def test_after_a_session_that_was_too_fast_a_retry_keeps_real_time(
+    listening: Emulator, request: pytest.FixtureRequest, home: str, tape: Path, out: Path
+) -> None:
+    context = request.getfixturevalue(home)
+    arguments = {"duration": 12, "catch_up_rate": 4.0}
+    first = operator(str(tape), out, **arguments)
+    too_fast = "Input Duration Error: Audio Transmission Rate Exceeded: Received 314.9 sec. audio in 1.3 sec"
+
+    def refuse_and_kill() -> None:
+        until(lambda: streams(listening)["audio_seconds"] > 1)
+        end_session(listening, "close", code=3007, error=too_fast)
+        until(lambda: streams(listening)["open"])
+        first.on_kill()
+
+    killer = threading.Thread(target=refuse_and_kill)
+    killer.start()
+    with pytest.raises(TaskKilled):
+        first.execute(context)
+    killer.join()
+    # More seconds of backlog than the retry could send at once without being refused.
+    listening.set_streaming_limits(look_ahead=4.0)
+    listening.fault("http_status", status=503, path="/v3/token", times=4)
+    summary = operator(str(tape), out, **arguments).execute(context)
+    closed, *others = listening.sessions()
+    assert (closed["code"], [session["code"] for session in others]) == (3007, [1000, 1000])
+    (warning,) = [each for each in summary["warnings"] if "faster than it takes it" in each]
+    assert closed["id"] in warning
+    assert " s billed)" in warning
+    assert not any(session["id"] in warning for session in others)
     none_left(listening)
 
 

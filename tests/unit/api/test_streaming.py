@@ -311,6 +311,52 @@ def test_an_answer_shows_no_more_than_had_arrived_and_a_pong_alone_shows_nothing
     assert heard.heard_until_ms == 19_000
 
 
+#: What came after a minute was sent, of which the service need not have come to the last 20 seconds -> what was heard.
+@pytest.mark.parametrize(
+    ("frames", "heard_ms"),
+    [
+        ([heartbeat(60_000)], 40_000),
+        ([heartbeat(30_000)], 30_000),
+        ([turn(0, "a", 1_000)], 40_000),
+        ([turn(0, "a", 50_000)], 50_300),
+        ([turn(0, "a", 50_000, ended=True)], 50_300),
+        ([message("SpeechStarted", timestamp=5)], 40_000),
+        ([message("Silence", start_ms=0, end_ms=1_000)], 40_000),
+        ([message("Silence", start_ms=0, end_ms=58_000)], 58_000),
+        ([message("Termination")], 40_000),
+        ([message("Termination", audio_duration_seconds=60)], 40_000),
+        ([message("Termination", audio_duration_seconds=50)], 40_000),
+        ([message("Termination", audio_duration_seconds=30)], 30_000),
+    ],
+)
+def test_what_was_sent_early_does_not_count_as_heard_when_it_arrives(
+    frames: list[str], heard_ms: int
+) -> None:
+    heard = session(sent=60_000)
+    heard.audio_arrived(60_000)
+    heard.ahead_ms = 20_000
+    for frame in frames:
+        heard.receive(frame)
+    assert heard.heard_until_ms == heard_ms
+    assert heard.reached_ms == 40_000
+
+
+@pytest.mark.parametrize("stated", [{}, {"audio_duration_seconds": 60}])
+def test_an_end_that_was_asked_for_comes_after_everything(stated: dict[str, int]) -> None:
+    heard = session(sent=60_000)
+    heard.ahead_ms, heard.ending = 20_000, True
+    heard.receive(message("Termination", **stated))
+    assert heard.heard_until_ms == 60_000
+
+
+def test_what_a_session_must_have_come_to_is_no_gap_of_the_recording() -> None:
+    heard = session(sent=10_000)
+    heard.audio_sent(100_000, 10_000)
+    for ahead, reached in ((0, 110_000), (4_000, 106_000), (14_000, 6_000), (90_000, 0)):
+        heard.ahead_ms = ahead
+        assert heard.reached_ms == reached
+
+
 def test_what_was_heard_ends_where_a_gap_of_the_recording_begins() -> None:
     heard = session(sent=300)
     heard.receive(heartbeat(300))
@@ -386,6 +432,13 @@ def test_no_code_is_forgotten() -> None:
         (1008, "Unauthorized Connection: missing Authorization header", "fail"),
         (3006, "Session closed due to inactivity", "reconnect"),
         (3006, "Invalid JSON", "fail"),
+        (
+            3007,
+            "Input Duration Error: Audio Transmission Rate Exceeded: Received 314.9 sec. audio in 1.3 sec",
+            "slow_down",
+        ),
+        (3007, "Audio must be sent in real time", "slow_down"),
+        (3007, "Input duration violation: 20 ms. Expected between 50 and 1000 ms", "fail"),
         (None, "", "reconnect"),
         (1001, "", "reconnect"),
         (1002, "", "fail"),
