@@ -203,10 +203,12 @@ def _asset_events() -> int:
     """Return how many events of assets there have been, and forget them."""
     from airflow.models.asset import AssetEvent
     from airflow.utils.session import create_session
-    from sqlalchemy import delete
+    from sqlalchemy import delete, func, select
 
     with create_session() as session:
-        return int(session.execute(delete(AssetEvent)).rowcount)
+        count = session.scalar(select(func.count()).select_from(AssetEvent))
+        session.execute(delete(AssetEvent))
+    return int(count or 0)
 
 
 def _running(home: Path) -> int:

@@ -117,7 +117,7 @@ def _nothing(out: Path) -> None:
     pass
 
 
-NOT_ALL_THERE: Any = pytest.mark.parametrize(
+NOT_ALL_THERE = pytest.mark.parametrize(
     ("before", "after", "change", "words"),
     [
         pytest.param({}, {}, _remove, r"monday\.txt is gone", id="a file is gone"),
@@ -189,7 +189,7 @@ def test_what_was_deleted_on_purpose_is_not_asked_for_again(
     assert len(emulator.requests) == sent
 
 
-ABOUT_A_TRANSCRIPT: Any = pytest.mark.parametrize(
+ABOUT_A_TRANSCRIPT = pytest.mark.parametrize(
     ("operator", "arguments"),
     [
         (TranscriptSensor, {}),

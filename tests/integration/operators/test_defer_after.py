@@ -29,7 +29,7 @@ def usual_delays(looks_early: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_assemblyai.polling.policy.DEFERRAL_DELAY", 6.0)
 
 
-def operator(audio: object, **kwargs: Any) -> TranscribeOperator:
+def operator(audio: Any, **kwargs: Any) -> TranscribeOperator:
     """A new instance, as every try has one."""
     settings: dict[str, Any] = {"deferrable": True, "poll_interval": 0.05, "settle_time": 0.05, **kwargs}
     return TranscribeOperator(task_id="transcribe", audio=audio, **settings)
