@@ -244,6 +244,8 @@ class TranscribeOperator(TranscriptionOperator):
     ) -> Transcript | None:
         wanted = self.defer_after
         seconds = worker_wait(job.longest_duration()) if isinstance(wanted, str) else wanted
+        if seconds:
+            self.log.info("Waiting here for up to %.0f s before this task defers.", seconds)
         return wait_before_deferring(
             hook.client,
             transcript_id,
