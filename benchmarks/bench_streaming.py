@@ -45,7 +45,7 @@ _HOUR = 3_600
 _WARM = 600
 _STOP = 3.0
 #: How the emulator's limit of what may be ahead of real time is called, and its strict reading.
-_LOOK_AHEAD, _STRICT, _AS_SEEN = "audio_lead_seconds", 2.0, 300.0
+_LOOK_AHEAD, _STRICT, _AS_SEEN = "look_ahead", "strict", 300.0
 #: Seconds after the begin of a recording, and how long no connection can be made from then on.
 _OUTAGE_AT, _OUTAGE = 15.0, 20.0
 #: The recordings that it meets: what is shown, which contestant it is, its seconds, and how fast it catches up.

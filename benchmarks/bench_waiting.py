@@ -3,7 +3,8 @@
 What it costs to wait for thousands of jobs: the event loop, requests, memory, and how late the end is noticed.
 
 Every measure of waiting is taken twice: on a bare event loop, and in a real triggerer. Then whole tasks run in a real
-Airflow. ``REAL=0`` leaves out what needs one. RUNS sets the number of rounds (default 1).
+Airflow. ``REAL=0`` leaves out what needs one. RUNS sets the number of rounds (default 1). ``ONLY`` names the parts to run:
+``loops``, ``triggerers``, ``batches``, ``files``, separated by commas.
 """
 
 from __future__ import annotations
@@ -48,16 +49,25 @@ _BUDGET = 6_000
 _ALONE = 150
 #: In flight at the beginning of the event measure; those that end in it leave more than 5,000.
 _EVENTS = 8_500
+#: Transcripts that end at the same moment.
+_AT_ONCE = 5_000
 
 #: Of whole tasks: files of the two batches, mapped tasks of the peer, and how long each job of the larger batch takes.
 _FEW, _MANY, _MAPPED = 500, 2_000, 50
 _CONCURRENCY, _JOB_SECONDS = 200, 20.0
+#: Of single files: where they are.
+_SOURCES = {
+    "local": "a short local file",
+    "s3": "a short file in S3",
+    "url": "a short file at a URL",
+    "long": "a long local file",
+}
 
 Result = dict[str, Any]
 
 
 def _job(contestant: str, count: int, **change: Any) -> Result:
-    usual = {"contestant": contestant, "count": count, "interval": _INTERVAL, "alone": False, "ends": False}
+    usual = {"contestant": contestant, "count": count, "interval": _INTERVAL, "alone": False, "ends": "0"}
     return usual | {"warm": 4, "settle": 8, "seconds": 60} | change
 
 
@@ -70,51 +80,73 @@ _BARE = {
     "common-ai LLMBatch, 100": _job("llm_batch", 100, seconds=12),
     "SDK in @task, 50": _job("sdk", 50, seconds=12),
     "bare triggers, 10,000": _job("bare", _MOST, settle=5, seconds=10),
-    "events, 5,000": _job("ours", _EVENTS, ends=True, settle=1, seconds=30),
-    "events, 1": _job("ours", _ALONE, alone=True, ends=True, settle=1, seconds=30),
+    "events, 5,000": _job("ours", _EVENTS, ends="1", settle=1, seconds=30),
+    "events, 1": _job("ours", _ALONE, alone=True, ends="1", settle=1, seconds=30),
+    "ours, 5,000 end at once": _job("ours", _AT_ONCE, ends="now", settle=8, seconds=30),
+    "event feed, 5,000 end at once": _job("feed", _AT_ONCE, ends="now", settle=8, seconds=40),
 }
 _REAL = {
     "ours, 10,000": _job("ours", _MOST, seconds=60),
     "ours, 1,000": _job("ours", 1_000),
     "dbt Cloud, 1,000": _job("dbt", 1_000, seconds=20),
     "bare triggers, 10,000": _job("bare", _MOST, settle=2, seconds=10),
-    "events, 5,000": _job("ours", _EVENTS, ends=True, settle=1, seconds=30),
-    "events, 1": _job("ours", _ALONE, alone=True, ends=True, settle=1, seconds=30),
+    "events, 5,000": _job("ours", _EVENTS, ends="1", settle=1, seconds=30),
+    "events, 1": _job("ours", _ALONE, alone=True, ends="1", settle=1, seconds=30),
+    "ours, 5,000 end at once": _job("ours", _AT_ONCE, ends="now", settle=8, seconds=30),
+    "event feed, 5,000 end at once": _job("feed", _AT_ONCE, ends="now", settle=8, seconds=40),
 }
 
 
 def main() -> int:
     rounds = count_of("RUNS", 1)
     print_versions(_PACKAGES)
+    parts = _parts()
     found: dict[str, list[Result]] = {}
-    whole_tasks: list[dict[str, Result]] = []
+    whole_tasks: dict[str, list[dict[str, Result]]] = {"batches": [], "files": []}
     with tempfile.TemporaryDirectory(prefix="bench-waiting-") as directory:
         home = Path(directory)
         trusted = trust_new_certificate(home)
         for _ in range(rounds):
-            plans = [("bare loop", name, job) for name, job in _BARE.items()]
-            if os.environ.get("REAL", "1") != "0":
-                plans += [("triggerer", name, job) for name, job in _REAL.items()]
-                whole_tasks.append(_run_tasks(home, trusted))
-                print(f"  whole tasks: {whole_tasks[-1]}", file=sys.stderr)
+            for part, rounds_of in whole_tasks.items():
+                if part in parts:
+                    rounds_of.append(_run_tasks(home, trusted, part))
+                    print(f"  whole tasks, {part}: {rounds_of[-1]}", file=sys.stderr)
+            plans = [("bare loop", name, job) for name, job in _BARE.items() if "loops" in parts]
+            plans += [("triggerer", name, job) for name, job in _REAL.items() if "triggerers" in parts]
             random.shuffle(plans)
             for place, name, job in plans:
                 found.setdefault(f"{place}: {name}", []).append(_measure(home, trusted, place, job))
                 print(f"  {place}: {name}: {_short(found[f'{place}: {name}'][-1])}", file=sys.stderr)
-    _print(found)
+    if found:
+        _print(found)
     verdicts = [
         _judge(place, found) for place in ("bare loop", "triggerer") if f"{place}: ours, 10,000" in found
     ]
-    if whole_tasks:
-        verdicts.append(_judge_tasks(whole_tasks))
+    if whole_tasks["batches"]:
+        verdicts.append(_judge_batches(whole_tasks["batches"]))
+    if whole_tasks["files"]:
+        verdicts.append(_judge_files(whole_tasks["files"]))
     return 0 if all(verdicts) else 1
 
 
-def _run_tasks(home: Path, trusted: Mapping[str, str]) -> dict[str, Result]:
+def _parts() -> set[str]:
+    """Return which parts are to be run."""
+    known = ["loops", "triggerers", "batches", "files"]
+    if os.environ.get("REAL", "1") == "0":
+        return {"loops"}
+    wanted = set(filter(None, os.environ.get("ONLY", "").split(","))) or set(known)
+    if wrong := wanted - set(known):
+        print(f"ONLY names parts of {', '.join(known)}, not {', '.join(sorted(wrong))}.", file=sys.stderr)
+        raise SystemExit(2)
+    return wanted
+
+
+def _run_tasks(home: Path, trusted: Mapping[str, str], part: str) -> dict[str, Result]:
     """Run whole tasks in an Airflow of their own."""
     command = program("waiting_server", str(_MAPPED + 1), str(home / "server.pem"))
     with server(command, {}, "ready ") as url, tempfile.TemporaryDirectory(dir=home) as directory:
         job = {
+            "part": part,
             "files": [(_FEW, "?emulator=processing:5"), (_MANY, "")],
             "mapped": _MAPPED,
             "concurrency": _CONCURRENCY,
@@ -127,8 +159,8 @@ def _run_tasks(home: Path, trusted: Mapping[str, str]) -> dict[str, Result]:
     return found
 
 
-def _judge_tasks(rounds: list[dict[str, Result]]) -> bool:
-    """Print the table of whole tasks, and judge it."""
+def _judge_batches(rounds: list[dict[str, Result]]) -> bool:
+    """Print the table of many files, and judge it."""
 
     def slot(one: dict[str, Result], name: str, count: int) -> float:
         return float(one[name]["slot"]) / count
@@ -139,9 +171,6 @@ def _judge_tasks(rounds: list[dict[str, Result]]) -> bool:
         "openai_batch": (f"OpenAI batch operator, mapped, {_MAPPED}", _MAPPED),
         f"batch_{_FEW}": (f"ours, one batch task, {_FEW}", _FEW),
         f"batch_{_MANY}": (f"ours, one batch task, {_MANY:,}", _MANY),
-        "one_blocking": ("ours, one short file, blocking", 1),
-        "one_deferrable": ("ours, one short file, deferrable", 1),
-        "one_sdk": ("SDK in @task, one short file", 1),
     }
     rows = []
     for name, (words, count) in shown.items():
@@ -165,6 +194,47 @@ def _judge_tasks(rounds: list[dict[str, Result]]) -> bool:
             ),
         ]
     )
+
+
+#: DAG -> what it does, by where its file is.
+_MODES = {
+    "auto": "ours, deferrable",
+    "at_once": "ours, deferrable, defer_after=0",
+    "blocking": "ours, blocking",
+    "sdk": "SDK in @task",
+}
+
+
+def _judge_files(rounds: list[dict[str, Result]]) -> bool:
+    """Print the table of single files, and judge it by medians."""
+    walls = {name: median(wall for one in rounds for wall in one[name]["wall"]) for name in rounds[0]}
+    slots = {name: median(slot for one in rounds for slot in one[name]["slot"]) for name in rounds[0]}
+    rows = []
+    for name in walls:
+        source, _, mode = name.partition("_")
+        same = f"{source}_blocking" if f"{source}_blocking" in walls else f"{source}_at_once"
+        spread = sorted(wall for one in rounds for wall in one[name]["wall"])
+        rows.append(
+            (
+                f"{_SOURCES[source]}: {_MODES[mode]}",
+                f"{walls[name]:.1f}",
+                f"{spread[0]:.1f}-{spread[-1]:.1f}",
+                f"{walls[name] / walls[same]:.2f}",
+                f"{slots[name]:.2f}",
+            )
+        )
+    print_table(("one file in a real Airflow", "wall s", "range", "x blocking", "slot s"), rows)
+    verdicts = [
+        print_verdict(
+            walls[f"{source}_auto"] <= 1.2 * walls[f"{source}_blocking"],
+            f"{_SOURCES[source]}: deferrable takes {walls[f'{source}_auto'] / walls[f'{source}_blocking']:.2f} x as long "
+            "as blocking, bound 1.2",
+        )
+        for source in ("local", "s3")
+    ]
+    share = slots["long_auto"] / slots["long_at_once"]
+    words = f"a long file: {share:.2f} x the slot seconds of a task that defers at once, bound 1.1"
+    return all([*verdicts, print_verdict(share <= 1.1, words)])
 
 
 def _short(result: Result) -> str:
@@ -191,12 +261,15 @@ def _measure(home: Path, trusted: Mapping[str, str], place: str, job: Result) ->
         ended = run(command, environment)
     found: Result = json.loads(ended.output.splitlines()[-1])
     found["requests"] *= 60 / job["seconds"]
-    return found | {"late": _lateness(events, found["began"], job["count"]) if job["ends"] else []}
+    fires = job["ends"] != "0" and job["contestant"] != "feed"
+    return found | {"late": _lateness(events, found["began"], job) if fires else []}
 
 
-def _lateness(events: Path, began: float, count: int) -> list[float]:
+def _lateness(events: Path, began: float, job: Result) -> list[float]:
     """Return for each event how long after the end of its job it came, in seconds."""
-    ends = {job_id(number): began + length for number, length in enumerate(lengths(count + 1))}
+    count = job["count"]
+    known = lengths(count + 1)
+    ends = {job_id(number): began + known[number] * (job["ends"] == "1") for number in range(count + 1)}
     lines = [line.split() for line in events.read_text().splitlines()]
     return [float(moment) - ends[name] for name, moment in lines if float(moment) >= ends[name] >= began]
 
@@ -226,7 +299,7 @@ def _print(found: Mapping[str, list[Result]]) -> None:
 
     rows = []
     for name, results in sorted(found.items()):
-        steady = [one for one in results if not one["late"]]
+        steady = [one for one in results if not one["late"] and "feed" not in name]
         late = [one["late"] for one in results if one["late"]]
         rows.append(
             (
@@ -290,6 +363,13 @@ def _judge(place: str, found: Mapping[str, list[Result]]) -> bool:
     verdicts = [
         print_verdict(p99 < 0.01, f"{place}: 10,000 in flight, lag p99 {p99 * 1000:.1f} ms, bound 10"),
         _stall(place, most, of("bare triggers, 10,000")),
+        *[
+            print_verdict(
+                (_middle(of(name), "worst") or 0.0) < 0.1,
+                f"{place}: {name}, worst stall {1000 * (_middle(of(name), 'worst') or 0.0):.0f} ms, bound 100",
+            )
+            for name in ("ours, 5,000 end at once", "event feed, 5,000 end at once")
+        ],
         print_verdict(slip < 0.1, f"{place}: 10,000 in flight, poll slip {slip:+.1%}, bound 10 %"),
         print_verdict(
             share < 0.02,

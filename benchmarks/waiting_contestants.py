@@ -15,6 +15,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from waiting_server import job_id
 
+from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 
 _TICK = 0.01
@@ -147,6 +148,10 @@ def _ours(number: int, interval: float, alone: bool) -> BaseTrigger:
     return TimedTrigger(job_id(number), connection, "us", interval, FAR)
 
 
+def _feed(number: int, interval: float, alone: bool) -> BaseTrigger:
+    return TranscriptEventTrigger(poll_interval=interval)
+
+
 def _bare(number: int, interval: float, alone: bool) -> BaseTrigger:
     return BareTrigger(number)
 
@@ -182,6 +187,7 @@ def _llm_batch(number: int, interval: float, alone: bool) -> BaseTrigger:
 #: Name -> a trigger for a job; ``alone`` gives it an account of its own.
 TRIGGERS: dict[str, Callable[[int, float, bool], BaseTrigger]] = {
     "ours": _ours,
+    "feed": _feed,
     "bare": _bare,
     "dbt": _dbt,
     "openai": _openai,

@@ -6,7 +6,8 @@ It answers as three services do, each in its own shape: AssemblyAI (``/v2/transc
 batches (``/v1/batches/...``) and dbt Cloud (``/api/v2/accounts/1/runs/...``). Job *n* is the same job in all of
 them. It is no emulator: it knows no keys and no errors, so that it is never what a contestant waits for.
 
-``/_/begin?ends=0|1`` starts all jobs and counts anew; with ``ends=0`` none ends. ``/_/counts`` returns the counts.
+``/_/begin?ends=0|1|now`` starts all jobs and counts anew; with ``ends=0`` none ends, with ``ends=now`` all have ended.
+``/_/counts`` returns the counts.
 A ``POST`` to ``/v1/batches`` makes job *n*, which then takes a fifth of its time.
 """
 
@@ -18,6 +19,7 @@ import random
 import ssl
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 SEED = 20260101
@@ -47,9 +49,14 @@ class Jobs:
     def __init__(self, count: int) -> None:
         self.count = count
         self._lengths = lengths(count)
-        self.begin(ends=False)
+        # Ten a second, the newest of now.
+        made = datetime.now(UTC).replace(tzinfo=None)
+        self._created = [
+            (made - timedelta(seconds=(count - number) / 10)).isoformat() for number in range(count)
+        ]
+        self.begin("0")
 
-    def begin(self, *, ends: bool) -> None:
+    def begin(self, ends: str) -> None:
         """Start all jobs now."""
         self.began = time.time()
         self.ends = ends
@@ -68,7 +75,8 @@ class Jobs:
         self._polls[number] += 1
         if number in self._made:
             return self._made[number] + self._lengths[number] / 5 <= now
-        return self.ends and self.began + self._lengths[number] <= now
+        length = 0.0 if self.ends == "now" else self._lengths[number]
+        return self.ends != "0" and self.began + length <= now
 
     def make(self) -> bytes:
         """Start the next job."""
@@ -119,7 +127,7 @@ class Jobs:
         numbers = range(top - 1, max(-1, top - 1 - limit), -1)
         rows = ",".join(
             f'{{"id":"{job_id(number)}","resource_url":"https://api.assemblyai.com/v2/transcript/{job_id(number)}",'
-            f'"status":"{"completed" if self.done(number) else "processing"}","created":"2026-01-01T00:00:00.000000",'
+            f'"status":"{"completed" if self.done(number) else "processing"}","created":"{self._created[number]}",'
             f'"completed":null,"audio_url":"https://example.com/{_PADDING}","error":null}}'
             for number in numbers
         )
@@ -169,7 +177,7 @@ class Connection(asyncio.Protocol):
 
     def _control(self, target: str) -> bytes:
         if target.startswith("/_/begin"):
-            self._jobs.begin(ends=target.endswith("ends=1"))
+            self._jobs.begin(target.rpartition("=")[2])
         return json.dumps(self._jobs.counts()).encode()
 
     def _send(self, body: bytes) -> None:

@@ -33,6 +33,18 @@ with DAG("waiting", schedule=None):
 
     wait.expand(number=list(range({TASKS})))
 """
+#: Watches the account as a user's DAG does.
+_WATCHING = """
+from airflow.sdk import DAG, Asset, AssetWatcher, task
+from waiting_contestants import TRIGGERS
+
+watcher = AssetWatcher(name="ended", trigger=TRIGGERS["feed"](0, {interval}, False))
+with DAG("watching", schedule=[Asset("transcripts", watchers=[watcher])], is_paused_upon_creation=False):
+    @task
+    def noted(): ...
+
+    noted()
+"""
 #: Airflow makes an object for each trigger every second, only to go through them. At Python's own threshold (700) that
 #: alone has the garbage collector go through the whole process about every minute.
 _LOCAL_SETTINGS = """
@@ -81,19 +93,12 @@ def make_home(home: Path) -> None:
     migrate = (sys.executable, "-m", "airflow", "db", "migrate")
     subprocess.run(migrate, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
     from airflow.models.serialized_dag import SerializedDagModel
     from airflow.sdk import timezone
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
-    manager = DagBundlesManager()
-    manager.sync_bundles_to_db()
-    (bundle,) = list(manager.get_all_dag_bundles())
-    bundle.initialize()
-    bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
-    sync_bag_to_db(bag, bundle.name, bundle.version)
+    _parse_dags()
     found = SerializedDagModel.get("waiting")
     assert found is not None
     found.dag.create_dagrun(
@@ -103,6 +108,19 @@ def make_home(home: Path) -> None:
         triggered_by=DagRunTriggeredByType.TEST,
         state=DagRunState.RUNNING,
     )
+
+
+def _parse_dags() -> None:
+    """Do once what the DAG processor does, and make the triggers that assets are watched with."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db()
+    (bundle,) = list(manager.get_all_dag_bundles())
+    bundle.initialize()
+    bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    sync_bag_to_db(bag, bundle.name, bundle.version)
 
 
 def defer(home: Path, job: dict[str, Any]) -> int:
@@ -115,7 +133,8 @@ def defer(home: Path, job: dict[str, Any]) -> int:
     from waiting_contestants import TRIGGERS, LagTrigger
 
     make = TRIGGERS[job["contestant"]]
-    triggers = [make(number, job["interval"], job["alone"]) for number in range(job["count"])]
+    waiting = 0 if job["contestant"] == "feed" else job["count"]
+    triggers = [make(number, job["interval"], job["alone"]) for number in range(waiting)]
     with create_session() as session:
         session.execute(update(TaskInstance).values(trigger_id=None, state=None))
         session.execute(delete(Trigger))
@@ -144,6 +163,10 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
         with suppress(FileNotFoundError):
             (home / name).unlink()
     count = defer(home, job)
+    if job["contestant"] == "feed":
+        (home / "dags/watching.py").write_text(_WATCHING.format(interval=job["interval"]))
+        _parse_dags()
+        (home / "dags/watching.py").unlink()
     with (home / "triggerer.log").open("w") as log:
         triggerer = subprocess.Popen(
             (sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"), stdout=log, stderr=log
@@ -159,17 +182,33 @@ def run(home: Path, job: dict[str, Any]) -> dict[str, Any]:
             started = time.monotonic()
             _until(lambda: _running(home) >= count, 400, f"{count} triggers at work")
             starting = time.monotonic() - started
+            if job["contestant"] == "feed":
+                pages = 2 * job["count"] / 200
+                _until(lambda: control("counts")["requests"] > pages, 100, "a feed that knows what is open")
             _never_set.wait(job["settle"])
-            control(f"begin?ends={int(job['ends'])}")
+            control(f"begin?ends={job['ends']}")
             (home / "measure").write_text(str(job["seconds"]))
             _never_set.wait(job["seconds"])
             counts = control("counts")
             _until((home / "measured").exists, 60, "the measured lag")
             lag = json.loads((home / "measured").read_text())
-            return {**counts, **lag, "starting": starting, "kib": lag["kib"] / job["count"]}
+            found = {**counts, **lag, "starting": starting, "kib": lag["kib"] / job["count"]}
+            return found | ({"asset_events": _asset_events()} if job["contestant"] == "feed" else {})
     finally:
         triggerer.terminate()
         triggerer.wait(60)
+
+
+def _asset_events() -> int:
+    """Return how many events of assets there have been, and forget them."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, func, select
+
+    with create_session() as session:
+        count = session.scalar(select(func.count()).select_from(AssetEvent))
+        session.execute(delete(AssetEvent))
+    return int(count or 0)
 
 
 def _running(home: Path) -> int:

@@ -41,14 +41,15 @@ async def _loop(job: dict[str, Any]) -> dict[str, Any]:
     gc.collect()
     before = resident()
     tasks = []
-    for number in range(count):
+    # The first one is the feed already: one is for all transcripts of an account.
+    for number in range(0 if job["contestant"] == "feed" else count):
         tasks.append(asyncio.create_task(_consume(make(number, interval, job["alone"]))))
         if number % 50 == 0:
             await asyncio.sleep(0)
-    await _control(job["url"], f"begin?ends={int(job['ends'])}")
+    await _control(job["url"], f"begin?ends={0 if job['ends'] == 'now' else job['ends']}")
     await asyncio.sleep(job["settle"])
-    if not job["ends"]:
-        await _control(job["url"], "begin?ends=0")
+    if job["ends"] != "1":
+        await _control(job["url"], f"begin?ends={job['ends']}")
     gc.collect()
     lag, cpu = Lag(), time.process_time()
     await lag.tick(job["seconds"])

@@ -341,6 +341,7 @@ class Call(Generic[T]):
     :param max_bytes: what the answer may have, decoded; a longer one is not read to its end.
     :param retry_rate_limits: False leaves a rate limit answer to a caller that can wait without a worker slot.
     :param hint: returns a sentence of advice for an error, or an empty string.
+    :param if_unknown: a sentence of advice for the answer that what the path names is not known.
     """
 
     product: Product
@@ -360,6 +361,7 @@ class Call(Generic[T]):
     max_bytes: int = MAX_BYTES
     retry_rate_limits: bool = True
     hint: Callable[[Reply], str] | None = None
+    if_unknown: str = ""
 
     @property
     def params(self) -> dict[str, str]:
@@ -442,7 +444,7 @@ class Call(Generic[T]):
         if reply.status == 401:
             return AuthenticationError(f"{what}{'' if hint else ', the API key was refused'}{tail}", **facts)
         if reply.status == 404 or (reply.status == 400 and _UNKNOWN_ID_TEXT.search(text)):
-            return NotFoundError(f"{what}, not known here{tail}", **facts)
+            return NotFoundError(f"{what}, not known here{tail} {self.if_unknown}".rstrip(), **facts)
         if reply.status == 429 or (reply.status == 403 and _RATE_TEXT.search(text)):
             if self.product is Product.GATEWAY:
                 facts["retry_after"] = limit.wait

@@ -38,7 +38,7 @@ Facts are attributes: no caller has to parse a message. Service texts pass throu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 #: What is wrong with a model's answer: cut off by a limit, ended early for another reason (a filter, a refusal, a
 #: fault), not of the shape that was asked for, nothing, or a part failed.
@@ -46,6 +46,10 @@ AnswerFault = Literal["truncated", "filtered", "invalid", "empty", "failed"]
 
 #: Why a job ended with ``error``: the audio, what was asked for, the service itself, or our upload.
 FailureClass = Literal["source", "policy", "server", "upload"]
+
+
+#: How long the service keeps a transcript.
+RETENTION: Final = "30 days, or the shorter time that is set for the account"
 
 
 class AssemblyAIError(Exception):
@@ -217,7 +221,10 @@ class TranscriptDeleted(AssemblyAIError):
     """The transcript was deleted: only a scrubbed record is left. A retry does not help."""
 
     def __init__(self, transcript_id: str) -> None:
-        super().__init__(f"Transcript {transcript_id} was deleted from the service; its text cannot be had.")
+        super().__init__(
+            f"Transcript {transcript_id} was deleted from the service, by a request or by its retention rule "
+            f"({RETENTION}); its text cannot be had."
+        )
         self.transcript_id = transcript_id
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final, TypedDict
 
 from airflow_provider_assemblyai.api.call import Billing, Call, Product, Reply, finite, parse_json
 from airflow_provider_assemblyai.api.errors import (
+    RETENTION,
     ApiError,
     AssemblyAIError,
     InvalidInput,
@@ -334,7 +335,8 @@ _HINTS: Final = [
     ),
     (
         r"transcript",
-        "A transcript is known only to the account and in the region that made it, until it is deleted.",
+        "A transcript is known only to the account and in the region that made it, until it is deleted, by a request or "
+        f"by the service's retention rule: {RETENTION}.",
     ),
     (
         r"context (limit|length|window)",

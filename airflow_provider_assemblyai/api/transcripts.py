@@ -25,7 +25,7 @@ from airflow_provider_assemblyai.api.call import (
     finite,
     url_in,
 )
-from airflow_provider_assemblyai.api.errors import InvalidInput, UnexpectedReply
+from airflow_provider_assemblyai.api.errors import RETENTION, InvalidInput, UnexpectedReply
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.validation import check_fields, check_json, check_object, shown
 
@@ -181,6 +181,9 @@ def upload(body: Body) -> Call[str]:
     return Call(Product.SPEECH, "POST", "/v2/upload", read=url_in("upload_url"), body=body)
 
 
+_IF_UNKNOWN: Final = f"The service keeps a transcript for {RETENTION}; another project, region or host does not know it either."
+
+
 def submit(audio_url: str, config: Mapping[str, Any]) -> Call[Transcript]:
     """Start a job. It is billed, cannot be cancelled, and has no idempotency key: never repeat it blindly."""
     models = {"speech_models": list(DEFAULT_SPEECH_MODELS)} if _no_model(config) else {}
@@ -324,8 +327,14 @@ def _export(transcript_id: str, what: str, read: Any, query: Mapping[str, Any] |
 
 
 def _about(transcript_id: str, method: str, read: Callable[[Reply], T]) -> Call[T]:
-    path = _path(transcript_id)
-    return Call(Product.SPEECH, method, path, read=read, max_bytes=MAX_TRANSCRIPT_BYTES)
+    return Call(
+        Product.SPEECH,
+        method,
+        _path(transcript_id),
+        read=read,
+        max_bytes=MAX_TRANSCRIPT_BYTES,
+        if_unknown=_IF_UNKNOWN,
+    )
 
 
 def parse_time(text: object) -> float | None:

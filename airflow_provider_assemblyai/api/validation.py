@@ -126,6 +126,24 @@ def check_seconds(name: str, value: object, *, zero: bool = False, most: float =
     return float(seconds)
 
 
+def check_seconds_or(name: str, value: object, other: T, *, zero: bool = False) -> float | T:
+    """
+    Return a duration in seconds, or ``other`` if that is the value.
+
+    :param name: the argument it came from, for the message.
+    :param value: as for :func:`check_seconds`, or ``other``.
+    :param other: a word.
+    :param zero: whether it may be 0.
+    :raises InvalidInput: it is something else.
+    """
+    if type(value) is type(other) and value == other:
+        return other
+    try:
+        return check_seconds(name, value, zero=zero)
+    except InvalidInput as error:
+        raise InvalidInput(f"{str(error).rstrip('.')}; {other!r} is possible as well.") from None
+
+
 def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> int:
     """
     Return a whole number.

@@ -18,16 +18,24 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
 from airflow_provider_assemblyai.api.retry_rules import spread, stated_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize
-from airflow_provider_assemblyai.events.watermark import ListedTranscript, ListReader, ListSnapshot, Watermark
+from airflow_provider_assemblyai.events.watermark import (
+    ListedTranscript,
+    ListReader,
+    ListSnapshot,
+    Steps,
+    Watermark,
+)
 from airflow_provider_assemblyai.polling.connection import Account, Connection, LoopLocal, sleep_until_woken
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: A snapshot, and its number.
 Numbered = tuple[int, ListSnapshot]
@@ -95,7 +103,7 @@ class Subscriber:
                 await self._synchronize()
             except Exception as error:
                 log.warning("The stored watermark cannot be read: %s", _describe(error))
-            return self.watermark.advance(snapshot, time.time(), self.wanted)
+            return await _in_turns(self.watermark.advance(snapshot, time.time(), self.wanted))
 
     def mark_delivered(self, number: int) -> None:
         """Note that all events of a snapshot were sent, so that its watermark may be committed later."""
@@ -229,13 +237,13 @@ class TranscriptFeed:
             while not account.feed_budget.take(now := time.time()):  # noqa: ASYNC110 - it names the moment
                 await asyncio.sleep(account.feed_budget.next_at(now) - now)
             page = await account.client.send(call)
-            reached = reader.add(page["transcripts"], self._floor)
+            reached = await _in_turns(reader.add(page["transcripts"], self._floor))
             following = call.next_page(page, seen)
             if reached or following is None:
-                return reader.snapshot(whole=following is None)
+                return await _in_turns(reader.snapshot(whole=following is None))
             call = following
         log.warning("Of the list, %d pages were read; what is older is left out.", _MOST_PAGES)
-        return reader.snapshot(whole=True)
+        return await _in_turns(reader.snapshot(whole=True))
 
     def _floor(self, newest: float) -> float:
         return min((one.watermark.floor(newest) for one in self._subscribers), default=inf)
@@ -253,6 +261,22 @@ class TranscriptFeed:
     async def _close(self) -> None:
         self._account = None
         await self._client.aclose()
+
+
+#: What works in steps takes turns: many subscribers that get a snapshot at the same moment are no more work a turn than one.
+_TURNS: LoopLocal[asyncio.Lock] = LoopLocal(asyncio.Lock)
+
+
+async def _in_turns(steps: Steps[T]) -> T:
+    """Work to the end, one step in each turn of the event loop."""
+    async with _TURNS.get():
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            await asyncio.sleep(0)
 
 
 def _describe(error: Exception) -> str:

@@ -9,20 +9,31 @@ list is read again and again, so that a long job that ends after younger ones is
 The times of the rows are the service's, and one that is wrong must not move the watermark: it would lose events, or send
 them twice. The order of the rows is what is relied on. A time that does not fit into it, lies in the future or cannot be
 read is replaced by that of the next older row, which does not change from one snapshot to the next.
+
+A list may have 200,000 rows. So what goes through all of them does it in steps, each for a few rows: others of the
+event loop get their turn in between.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from airflow_provider_assemblyai.api.call import finite
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.transcripts import LAST_SECOND, Row, parse_time
+
+T = TypeVar("T")
+
+#: Work that yields after each :data:`PIECE`, and returns its result in the end.
+Steps: TypeAlias = Generator[None, None, T]
+#: Rows that are gone through in one step: less than a millisecond.
+PIECE = 200
 
 #: Seconds that a transcript may take to appear in the list, by the service's own times. Above the settled moment
 #: everything that was emitted is remembered by its id, so this is also the price of a late one.
@@ -99,26 +110,31 @@ class ListReader:
     """
 
     now: float
-    _rows: list[tuple[ListedTranscript, float | None]] = field(default_factory=list)
+    #: What of each row is needed: id, status, when it was completed, and the audio's URL.
+    _rows: list[tuple[str, str, float | None, str]] = field(default_factory=list)
+    #: When each was created, as the row says.
+    _times: list[float | None] = field(default_factory=list)
     _below: list[float] = field(default_factory=list)
     _candidates: int = 0
     _newest: float | None = None
 
-    def add(self, rows: Iterable[Row], floor: Callable[[float], float]) -> bool:
+    def add(self, rows: Iterable[Row], floor: Callable[[float], float]) -> Steps[bool]:
         """
         Take in a page; return whether it reaches the floor.
 
         :param rows: as they came, newest first; those of the page before are newer.
         :param floor: gets the time of the newest row, and returns how far down the snapshot must reach.
         """
-        page = []
-        for row in rows:
+        page: list[float | None] = []
+        for place, row in enumerate(rows):
+            if place % PIECE == 0:
+                yield
             if isinstance(row, Mapping) and isinstance(row.get("id"), str):
                 completed, audio_url = parse_time(row.get("completed")), str(row.get("audio_url") or "")
-                entry = ListedTranscript(row["id"], str(row.get("status")), 0.0, completed, audio_url)
-                page.append((entry, parse_time(row.get("created"))))
-        self._rows += page
-        times = _believable([created for _, created in page], self.now)
+                self._rows.append((row["id"], str(row.get("status")), completed, audio_url))
+                page.append(parse_time(row.get("created")))
+        self._times += page
+        times = yield from _believable(page, self.now)
         known = [created for created in times if created is not None]
         if self._newest is None and known:
             self._newest = known[0]
@@ -127,33 +143,36 @@ class ListReader:
             self._candidates += sum(created < lowest for created in known)
             if self._candidates >= WITNESSES:
                 # In the order of a page alone much fits that does not fit into that of all.
-                believed = _believable([created for _, created in self._rows], self.now)
+                believed = yield from _believable(self._times, self.now)
                 self._below = [created for created in believed if created is not None and created < lowest]
         return len(self._below) >= WITNESSES
 
-    def snapshot(self, *, whole: bool) -> ListSnapshot:
+    def snapshot(self, *, whole: bool) -> Steps[ListSnapshot]:
         """
         Return the snapshot.
 
         :param whole: whether the list ended.
         """
-        times = _believable([created for _, created in self._rows], self.now)
-        younger = _next_known(times)
-        older = _next_known(times[::-1])[::-1]
+        times = yield from _believable(self._times, self.now)
+        yield
+        younger, older = _next_known(times), _next_known(times[::-1])[::-1]
         entries = []
-        for (entry, _), created, before, after in zip(self._rows, times, younger, older, strict=True):
+        for place, (id_, status, completed, audio_url) in enumerate(self._rows):
+            if place % PIECE == 0:
+                yield
+            created, before, after = times[place], younger[place], older[place]
             if created is not None:
-                entries.append(replace(entry, created=created))
+                entries.append(ListedTranscript(id_, status, created, completed, audio_url))
             elif (known := before if after is None else after) is not None:
                 latest = inf if before is None else before
-                entries.append(replace(entry, created=known, created_before=latest))
+                entries.append(ListedTranscript(id_, status, known, completed, audio_url, latest))
         if self._rows and not entries:
             # No time can be read: nothing is known, until a snapshot shows more.
             return ListSnapshot((), inf)
         return ListSnapshot(tuple(entries), -inf if whole else max(self._below, default=inf))
 
 
-def _believable(times: Sequence[float | None], now: float) -> list[float | None]:
+def _believable(times: Sequence[float | None], now: float) -> Steps[list[float | None]]:
     """
     Return the times that fit into the order of the list, and None in the place of the others.
 
@@ -164,6 +183,12 @@ def _believable(times: Sequence[float | None], now: float) -> list[float | None]
     if all(created is None for created in limited):
         # All that can be read lies in the future: then it is our clock that is wrong.
         limited = list(times)
+    yield
+    # Nearly always all of them do, and nothing has to be searched for.
+    if all(
+        younger is not None and older is not None and younger >= older for younger, older in pairwise(limited)
+    ):
+        return limited
     # The longest sequence that rises from the oldest on: whatever is not in it is out of order.
     # Of several as long, the one that was there first, at every place: what was believed before stays.
     tails: list[float] = []
@@ -172,6 +197,8 @@ def _believable(times: Sequence[float | None], now: float) -> list[float | None]
     last: int | None = None
     before: dict[int, int] = {}
     for number in range(len(limited) - 1, -1, -1):
+        if number % PIECE == 0:
+            yield
         created = limited[number]
         if created is None:
             continue
@@ -250,7 +277,7 @@ class Watermark:
         now: float,
         wanted: Callable[[ListedTranscript], bool],
         max_events: int = MAX_EVENTS,
-    ) -> list[ListedTranscript]:
+    ) -> Steps[list[ListedTranscript]]:
         """
         Take in a snapshot and return what has ended and was not emitted yet, oldest first.
 
@@ -266,21 +293,25 @@ class Watermark:
             return []
         # Not by the newest time alone: if that is wrong, by how much it can be is limited by our own clock.
         floor, settled = newest - LOOKBACK if self.skip_ended else 0.0, min(newest, now) - LAG
-        for entry in snapshot.entries:
+        for place, entry in enumerate(snapshot.entries):
+            if place % PIECE == 0:
+                yield
             if entry.id in self.emitted:
                 # A time that was not believed at first may be believed now.
                 self.emitted[entry.id] = max(self.emitted[entry.id], entry.latest(now))
         events: list[ListedTranscript] = []
         listed = set()
-        self.has_more = False
-        for entry in reversed(snapshot.entries):
+        has_more = False
+        for place, entry in enumerate(reversed(snapshot.entries)):
+            if place % PIECE == 0:
+                yield
             listed.add(entry.id)
             latest = entry.latest(now)
             if not self._is_new(entry.id, latest) or latest < floor:
                 continue
             emit = entry.ended and not self.skip_ended and wanted(entry)
             if emit and len(events) >= max_events:
-                self.has_more, settled = True, min(settled, entry.created - 0.001, latest - 0.001)
+                has_more, settled = True, min(settled, entry.created - 0.001, latest - 0.001)
                 break
             if not entry.ended and latest > now - STUCK:
                 self.open[entry.id] = min(self.open.get(entry.id, inf), entry.created)
@@ -297,7 +328,7 @@ class Watermark:
             for id_, created in self.open.items()
             if id_ in listed or created > now - STUCK  # else it has left the list
         }
-        self.skip_ended = False
+        self.skip_ended, self.has_more = False, has_more
         return events
 
     def _is_new(self, id: str, latest: float) -> bool:

@@ -9,12 +9,14 @@ anything else is uploaded in blocks, at constant memory.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 import wave
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +61,8 @@ _LONGEST_UPLOAD: Final = 4 * 3600.0
 _READ_AHEAD: Final = 4 << 20
 #: Blocks in memory that are not hashed yet.
 _HASH_BEHIND: Final = 2
+#: Of sound that can be understood: fewer bytes cannot hold a second of it.
+_LEAST_BYTES_PER_SECOND: Final = 1_000
 #: A shortfall of the transcribed audio below both of these is rounding.
 _SHORTFALL_SECONDS: Final = 2.0
 _SHORTFALL_SHARE: Final = 0.05
@@ -356,6 +360,7 @@ class AudioSource:
     expiry: float
     send: Callable[[Any], Any]
     log: Callable[..., None]
+    _uploaded_bytes: int | None = field(default=None, init=False)
 
     @cached_property
     def located(self) -> Audio:
@@ -385,6 +390,7 @@ class AudioSource:
             return url
         body = AudioBody(self.located)
         uploaded: str = self.send(transcripts.upload(body))
+        self._uploaded_bytes = body.sent_bytes
         self.log("Uploaded %s: %d bytes, SHA-256 %s.", self.located.shown, body.sent_bytes, body.sha256)
         return uploaded
 
@@ -405,6 +411,15 @@ class AudioSource:
     def duration(self, config: Mapping[str, Any]) -> float | None:
         return requested_duration(self.located, config)
 
+    def longest_duration(self, config: Mapping[str, Any]) -> float | None:
+        """Return the seconds of audio that are asked for at most, where its size or ``config`` tells."""
+        size = self._uploaded_bytes
+        if size is None:
+            with suppress(AssemblyAIError):  # it may be gone by now
+                size = self.located.size
+        longest = _cut(math.inf if size is None else size / _LEAST_BYTES_PER_SECOND, config)
+        return None if longest == math.inf else longest
+
 
 def requested_duration(audio: Audio, config: Mapping[str, Any]) -> float | None:
     """
@@ -414,8 +429,11 @@ def requested_duration(audio: Audio, config: Mapping[str, Any]) -> float | None:
     :param config: its ``audio_start_from`` and ``audio_end_at`` cut the audio.
     """
     whole = _seconds(audio)
-    if whole is None:
-        return None
+    return None if whole is None else _cut(whole, config)
+
+
+def _cut(whole: float, config: Mapping[str, Any]) -> float:
+    """Return the seconds that ``audio_start_from`` and ``audio_end_at`` leave of so many."""
     end = config.get("audio_end_at")
     end = whole if end is None else min(whole, end / 1000)
     return float(max(0.0, end - (config.get("audio_start_from") or 0) / 1000))

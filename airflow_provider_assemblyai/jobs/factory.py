@@ -73,6 +73,7 @@ class SubmissionFactory:
     :param deadline: when requests end; seconds since the epoch.
     :param min_timeout: seconds that each request is given all the same.
     :param source_id: the user's name for the recording, or None.
+    :param restore: of :class:`.submission.Submission`.
     """
 
     conn_id: str
@@ -86,6 +87,7 @@ class SubmissionFactory:
     deadline: float = inf
     min_timeout: float = 0.0
     source_id: str | None = None
+    restore: Callable[[Any], Any] | None = None
 
     def outputs(self, context: Context) -> OutputFiles:
         """Return where the files of this task go, if no other recording has that name, and where its state is."""
@@ -269,6 +271,7 @@ class SubmissionFactory:
             "may_submit": may_submit,
             "control": self.control,
             "log": self.control.log.info,
+            "restore": self.restore,
         }
         if shared is None:
             return Submission(**arguments)

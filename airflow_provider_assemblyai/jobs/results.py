@@ -17,7 +17,13 @@ from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_count, parse_json_text, shown
 from airflow_provider_assemblyai.client.http import download
 from airflow_provider_assemblyai.jobs import captions
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json, open_path, read_file
+from airflow_provider_assemblyai.storage.atomic_files import (
+    OutputFiles,
+    as_json,
+    open_path,
+    read_file,
+    store_errors,
+)
 
 Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -164,26 +170,48 @@ def summarize(
     }
 
 
-def restore_summary(summary: Summary, *, push_text: bool) -> Summary:
+def restore_summary(summary: Summary, *, formats: Sequence[str] = (), push_text: bool) -> Summary:
     """
     Return the summary of a transcript that is only in its files any more.
 
     :param summary: as it was recorded, without the text.
+    :param formats: what the task is to write.
     :param push_text: whether to read the text back.
-    :raises InvalidInput: the files are gone too, or damaged.
+    :raises InvalidInput: a part of what the task is to deliver was not stored, is gone, or is damaged.
+    :raises StorageError: the store could not be asked; a retry helps.
     """
-    content = read_file(open_path(summary["outputs"]["json"], "output_path"))
     try:
-        if content is None:
-            raise ValueError("gone")
-        transcript: Transcript = parse_json(content)
-        text = summarize(transcript, summary["region"], push_text=push_text)["text"]
-    except (UnexpectedReply, ValueError, KeyError, TypeError, AttributeError):
-        raise InvalidInput(
-            f"Transcript {summary['transcript_id']} was deleted from the service after its files were written, and "
-            f"{summary['outputs']['json']} is gone or damaged: reuse=False submits a new job."
-        ) from None
-    return {**summary, "text": text}
+        outputs = {str(name): str(uri) for name, uri in summary["outputs"].items()}
+        if summary["status"] != "completed":
+            raise InvalidInput("Its result was not stored, because the task did not wait for it.")
+        if lacking := [name for name in formats if name not in outputs]:
+            raise InvalidInput(f"It was stored without {', '.join(lacking)}.")
+        for uri in outputs.values():
+            path = open_path(uri, "output_path")
+            with store_errors("output_path", uri):
+                if not path.exists():
+                    raise InvalidInput(f"{uri} is gone.")
+        return {**summary, "text": _text_in(outputs, summary["region"], push_text=push_text)}
+    except (KeyError, TypeError, AttributeError):
+        raise InvalidInput("What was stored of it is damaged.") from None
+
+
+def _text_in(outputs: Mapping[str, str], region: str, *, push_text: bool) -> str | None:
+    """Return the text that the files hold, if it is to be pushed; the file with everything in it must be whole."""
+    if "json" in outputs:
+        content = read_file(open_path(outputs["json"], "output_path"))
+        try:
+            transcript: Transcript = parse_json(content or "")
+            return summarize(transcript, region, push_text=push_text)["text"]
+        except (UnexpectedReply, ValueError, KeyError, TypeError, AttributeError):
+            raise InvalidInput(f"{outputs['json']} is damaged.") from None
+    if not push_text:
+        return None
+    content = read_file(open_path(outputs["txt"], "output_path")) if "txt" in outputs else None
+    if content is None:
+        raise InvalidInput("Its text was not stored.")
+    text = storable(content.removesuffix("\n"))
+    return text if len(text.encode()) <= MAX_XCOM_TEXT else None
 
 
 def write_files(

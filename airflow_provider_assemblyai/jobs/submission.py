@@ -30,7 +30,8 @@ another fingerprint    begin: the audio or the request changed; if only the quer
 intent                 without url_hash nothing can have been posted: go on from there
 intent + url_hash      look up, twice with ``settle_time`` in between; found: adopt; surely not: submit
 submitted              read the job once: finish, wait, or resubmit
-stored                 the task ended well and was cleared: the same result, or (reuse=False) begin
+stored                 the task ended well and was cleared: the same result, or (reuse=False) begin; from the files
+                       if the service has deleted it, as it does after its retention time
 deleted                the same, from the files
 failed                 the task ended badly and was cleared: begin
 cannot be read         an error that retries; never a reason to submit
@@ -102,6 +103,9 @@ class AudioInput(Protocol):
     def duration(self, config: Mapping[str, Any]) -> float | None:
         """Return the seconds of audio that are asked for, where that can be known."""
 
+    def longest_duration(self, config: Mapping[str, Any]) -> float | None:
+        """Return the seconds of audio that are asked for at most, where that can be known."""
+
     def address(self) -> str:
         """Return the address to submit: signed anew each time for ``presign``, after uploading for ``upload``."""
 
@@ -149,7 +153,10 @@ class Submission:
     :param control: of the task.
     :param log: logs a sentence.
     :param may_submit: False if the job was resumed in a region that the connection has left.
+    :param restore: returns what the task returns, out of its stored summary and the files that this names; raises
+        ``InvalidInput`` if a part is missing.
     :ivar state: of the job, as it was written last.
+    :ivar restored: what ``restore`` has returned.
     """
 
     send: Callable[..., Any]
@@ -163,7 +170,9 @@ class Submission:
     control: TaskControl
     log: Callable[..., None]
     may_submit: bool = True
+    restore: Callable[[Any], Any] | None = None
     state: JobState = field(init=False)
+    restored: Any = field(default=None, init=False)
     _resumed: bool = field(default=False, init=False)
     _reused_upload: bool = field(default=False, init=False)
 
@@ -177,7 +186,7 @@ class Submission:
         Return the job's transcript in whatever state it is, submitting only if no job can exist.
 
         :param found: the state that an earlier try left.
-        :return: None if the result is stored already; it is in ``state["summary"]``.
+        :return: None if it has gone from the service, and what was stored of it is there: in ``restored``.
         """
         if found is None:
             return self._submit()
@@ -210,7 +219,12 @@ class Submission:
             found.get("transcript_id"),
             "" if phase == "submitted" else " A new job for every run: reuse=False.",
         )
-        return None if phase == "deleted" else self._recorded()
+        return self._recorded()
+
+    def longest_duration(self) -> float | None:
+        """Return the seconds of audio that the job has at most, where that can be known."""
+        # A file that was cut off may say zero.
+        return self.state.get("duration") or self.source.longest_duration(self.config)
 
     def resume(self, found: JobState | None, transcript_id: str) -> None:
         """Go on with the state after a deferral; the job is named by the trigger's event."""
@@ -222,25 +236,34 @@ class Submission:
         self.state.update({"phase": "submitted", "transcript_id": transcript_id})
 
     def _recorded(self) -> Transcript | None:
-        transcript_id = self.state.get("transcript_id") or ""
-        try:
-            transcript: Transcript = self.send(transcripts.get(transcript_id))
-            if not transcript_status.is_deleted(transcript):
-                return transcript
-            if self.state.get("phase") == "stored":
-                return None  # deleted, and killed before that was recorded
-            gone: AssemblyAIError = TranscriptDeleted(transcript_id)
-        except NotFoundError as error:
-            gone = NotFoundError(
-                f"Transcript {transcript_id} of an earlier try is not known here. The key may belong to another "
-                "project now, the connection to another host, or a retention rule removed it. "
-                f"on_missing='resubmit' submits a new job. {error}",
-                status=error.status,
-                request_id=error.request_id,
-            )
+        transcript_id, phase = self.state.get("transcript_id") or "", self.state.get("phase")
+        gone: AssemblyAIError = TranscriptDeleted(transcript_id)
+        if phase != "deleted":
+            try:
+                transcript: Transcript = self.send(transcripts.get(transcript_id))
+                if not transcript_status.is_deleted(transcript):
+                    return transcript
+            except NotFoundError as error:
+                words = f"The transcript of an earlier try: {error}"
+                gone = NotFoundError(words, status=error.status, request_id=error.request_id)
+        missing = ""
+        if phase in ("stored", "deleted") and self.restore is not None:
+            try:
+                self.restored = self.restore(self.state.get("summary"))
+            except InvalidInput as error:
+                missing = f" {error}"
+            else:
+                self.log("%s What was stored of it is used.", gone)
+                if phase == "stored" and isinstance(gone, TranscriptDeleted):
+                    self.mark_deleted()
+                return None
         if self.policy.on_missing == "fail":
+            again = "on_missing='resubmit'" + (" or reuse=False" if missing else "")
+            gone.args = (
+                f"{gone}{missing} Nothing is submitted; {again} submits a new job, which is paid for.",
+            )
             raise gone
-        self.log("%s A new job is submitted.", gone)
+        self.log("%s%s A new job is submitted.", gone, missing)
         self.state = {**self._new_state(), "serial": self.state.get("serial", 0)}
         return self._submit()
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -14,7 +15,12 @@ from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptTimeout
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice
+from airflow_provider_assemblyai.api.validation import (
+    check_bool,
+    check_bool_or,
+    check_choice,
+    check_seconds_or,
+)
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, upload_shortfall
@@ -24,8 +30,8 @@ from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
-from airflow_provider_assemblyai.polling.blocking import wait_until_done
-from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
+from airflow_provider_assemblyai.polling.blocking import wait_before_deferring, wait_until_done
+from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event, worker_wait
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
@@ -52,6 +58,9 @@ class TranscribeOperator(TranscriptionOperator):
     :param delete_after: delete the transcript and the uploaded audio from the service once the files are
         written; needs ``json`` among the formats.
     :param wait_for_completion: False returns as soon as the job is accepted.
+    :param defer_after: seconds to wait on the worker before the task defers, if it is deferrable; 0 is at once.
+        ``auto``: up to 10 s, if the audio is known to be so short that its job ends before a trigger would look for
+        it, and if the service does not queue it.
     :param timeout: seconds to wait for the result; no request lasts longer. The job goes on after that, and is billed.
     :param reuse: what a task that is cleared after it ended well does: take up the finished transcript (True),
         or submit a new job (False). ``"output"`` also takes up what another run left below the same
@@ -77,6 +86,7 @@ class TranscribeOperator(TranscriptionOperator):
         push_text: bool | None = None,
         delete_after: bool = False,
         wait_for_completion: bool = True,
+        defer_after: float | timedelta | Literal["auto"] = "auto",
         timeout: float | timedelta = 6 * 3600,
         reuse: bool | Literal["output"] = True,
         on_kill: Literal["keep", "delete"] = "keep",
@@ -88,6 +98,7 @@ class TranscribeOperator(TranscriptionOperator):
         self.push_text = check_bool_or("push_text", push_text, None)
         self.delete_after = check_bool("delete_after", delete_after)
         self.wait_for_completion = check_bool("wait_for_completion", wait_for_completion)
+        self.defer_after = check_seconds_or("defer_after", defer_after, "auto", zero=True)
         self.policy = replace(self.policy, reuse=check_bool_or("reuse", reuse, "output"))
         check_choice("on_kill", on_kill, ("keep", "delete"))
         self.delete_on_kill = on_kill == "delete"
@@ -123,14 +134,17 @@ class TranscribeOperator(TranscriptionOperator):
     def execute(self, context: Context) -> Summary:
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
-            factory = replace(self._factory(), deadline=deadline)
             formats = self._checked_formats()
+            restore = partial(results.restore_summary, formats=formats, push_text=self._pushes_text)
+            factory = replace(self._factory(), deadline=deadline, restore=restore)
             if formats:
                 factory.outputs(context).check_writable(*results.suffixes_of(formats))
             hook, job, transcript = factory.start(context, claim=bool(formats))
             outputs = factory.claim_outputs(context) if formats else None
             if transcript is None:
-                return self._restore_deleted(job)
+                restored: Summary = job.restored
+                context["ti"].xcom_push(key="transcript_id", value=restored["transcript_id"])
+                return restored
             if not self.wait_for_completion:
                 self._push_transcript_id(context, hook, transcript)
                 submitted = results.summarize(transcript, hook.region, push_text=False)
@@ -211,8 +225,11 @@ class TranscribeOperator(TranscriptionOperator):
         )
 
     def _wait(self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float) -> Transcript:
-        """Wait on the worker, or defer."""
+        """Wait on the worker, or defer, after a short wait if that is likely to be enough."""
         if self.deferrable:
+            ended = self._wait_before_deferring(hook, job, transcript_id, deadline)
+            if ended is not None:
+                return ended
             if time.time() >= deadline:
                 # The list may have called it done while the transcript itself does not.
                 raise TranscriptTimeout(transcript_id, hook.region)
@@ -230,6 +247,22 @@ class TranscribeOperator(TranscriptionOperator):
             self._defer_until(deadline, trigger, kwargs)
         return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
 
+    def _wait_before_deferring(
+        self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float
+    ) -> Transcript | None:
+        wanted = self.defer_after
+        seconds = worker_wait(job.longest_duration()) if isinstance(wanted, str) else wanted
+        if seconds:
+            self.log.info("Waiting here for up to %.0f s before this task defers.", seconds)
+        return wait_before_deferring(
+            hook.client,
+            transcript_id,
+            self.poll_interval,
+            min(deadline, time.time() + seconds),
+            self._control.pause,
+            while_queued=not isinstance(wanted, str),
+        )
+
     def _finish(
         self, job: Submission, transcript: Transcript, outputs: OutputFiles | None, deadline: float
     ) -> Summary:
@@ -243,8 +276,8 @@ class TranscribeOperator(TranscriptionOperator):
                 chars_per_caption=self.chars_per_caption,
                 deadline=deadline,
             )
-        push_text = self.output_path is None if self.push_text is None else self.push_text
-        summary = results.summarize(transcript, job.identity["region"], push_text=push_text, outputs=written)
+        region = job.identity["region"]
+        summary = results.summarize(transcript, region, push_text=self._pushes_text, outputs=written)
         short = upload_shortfall(job.state.get("duration"), transcript.get("audio_duration"))
         summary["warnings"] += [short] if short else []
         if self.delete_after and job.state.get("shared"):
@@ -257,18 +290,15 @@ class TranscribeOperator(TranscriptionOperator):
             self._delete(job)
         return summary
 
+    @property
+    def _pushes_text(self) -> bool:
+        return self.output_path is None if self.push_text is None else self.push_text
+
     def _delete(self, job: Submission) -> None:
         self._control.check()
         job.send(transcripts.delete(str(job.state["transcript_id"])))
         job.mark_deleted()
         self.log.info("Transcript %s was deleted from the service.", job.state["transcript_id"])
-
-    def _restore_deleted(self, job: Submission) -> Summary:
-        """Return what an earlier try stored; the service has nothing left of it."""
-        summary: Any = dict(job.state["summary"])
-        if job.state["phase"] != "deleted":
-            self._delete(job)
-        return results.restore_summary(summary, push_text=bool(self.push_text))
 
     def _after_kill(self, context: Context) -> None:
         if self.delete_on_kill and self._transcript_id is not None:

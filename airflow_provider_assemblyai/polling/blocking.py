@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from airflow_provider_assemblyai.api.errors import AssemblyAIError, TaskKilled
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.polling import policy
+
+log = logging.getLogger(__name__)
 
 #: Seconds that a poll may take, also the last one, which is made at the deadline itself.
 _LAST_POLL = 5.0
@@ -45,3 +48,45 @@ def wait_until_done(
         if event is not None:
             policy.require_completed_event(event, client.hosts.region)
             return transcript
+
+
+def wait_before_deferring(
+    client: Client,
+    transcript_id: str,
+    poll_interval: float,
+    end: float,
+    pause: Callable[[float], None],
+    *,
+    while_queued: bool,
+) -> Transcript | None:
+    """
+    Poll a transcript often for a short time, and return it if it has ended by then, well or not.
+
+    :param client: of its region.
+    :param transcript_id: what is waited for.
+    :param poll_interval: seconds between the first polls, if that is shorter than usual here.
+    :param end: of the wait; seconds since the epoch.
+    :param pause: waits some seconds; raises when the task is killed.
+    :param while_queued: whether to go on waiting for a job that the service has not begun.
+    :return: None if it goes on, or cannot be read: a trigger has more patience.
+    """
+    interval = min(poll_interval, policy.WORKER_INTERVAL)
+    polls = 0
+    while (now := time.time()) < end:
+        pause(min(policy.next_interval(interval, polls, random.random()), end - now))
+        polls += 1
+        try:
+            transcript = client.send(
+                transcripts.get(transcript_id), deadline=max(end, time.time() + _LAST_POLL)
+            )
+        except TaskKilled:
+            raise
+        except AssemblyAIError as error:
+            log.info("Transcript %s cannot be read now: %s", transcript_id, error)
+            return None
+        if transcript["status"] in ("completed", "error"):
+            return transcript
+        # A first answer may call every job queued; one that still is a moment later waits for others.
+        if transcript["status"] == "queued" and not while_queued:
+            return None
+    return None

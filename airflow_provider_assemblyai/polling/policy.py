@@ -49,6 +49,10 @@ DEFERRAL_DELAY = 6.0
 _JITTER = 0.2
 #: Of the audio's length: what the service takes for it at least.
 _TURNAROUND = 0.008
+#: Seconds that a worker waits at most before it defers, where a short wait is worth it.
+_LONGEST_WORKER_WAIT = 10.0
+#: Seconds between the first polls of such a wait.
+WORKER_INTERVAL = 1.0
 
 
 def first_poll_delay(audio_duration: float | None) -> float:
@@ -58,6 +62,20 @@ def first_poll_delay(audio_duration: float | None) -> float:
     :param audio_duration: seconds of audio, if they are known.
     """
     return DEFERRAL_DELAY + (audio_duration or 0.0) * _TURNAROUND
+
+
+def worker_wait(longest_duration: float | None) -> float:
+    """
+    Return the seconds that a worker waits for a job before it defers.
+
+    A job that is done before a trigger would look for the first time is not worth a deferral. What takes longer than
+    expected is waited for a little more: by then the job is likely to end soon.
+
+    :param longest_duration: seconds of audio at most, if they are known.
+    """
+    if longest_duration is None or FIRST_POLL_DELAY + longest_duration * _TURNAROUND > DEFERRAL_DELAY:
+        return 0.0
+    return _LONGEST_WORKER_WAIT
 
 
 def next_interval(interval: float, polls: int, jitter: float) -> float:

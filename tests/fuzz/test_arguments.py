@@ -174,6 +174,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "max_resubmits": st.integers(0, 3),
         "reuse": BOOLEANS | st.just("output"),
         "on_kill": strings("keep", "delete"),
+        "defer_after": SECONDS | st.sampled_from([0, "auto"]),
         # of a batch
         "max_in_flight": st.integers(1, 600),
         "upload_workers": st.integers(1, 8),

@@ -35,6 +35,7 @@ from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSche
 from tests.fuzz.answers import ATTACKS, JSON, bounded, contents, damaged, each, parsers
 from tests.integration.client.test_sync_async_parity import calls
 from tests.support import inventory
+from tests.support.steps import finish
 
 KNOWN = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 CONFIG = {
@@ -161,8 +162,8 @@ def use_page(value: Any) -> None:
     """What is done with a page of the list."""
     reader = ListReader(1_800_000_000.0)
     watermark = Watermark.begin(1_700_000_000.0)
-    reader.add(value["transcripts"], watermark.floor)
-    found = watermark.advance(reader.snapshot(whole=True), 1_800_000_000.0, lambda _: True)
+    finish(reader.add(value["transcripts"], watermark.floor))
+    found = finish(watermark.advance(finish(reader.snapshot(whole=True)), 1_800_000_000.0, lambda _: True))
     json.dumps(watermark.to_json(), allow_nan=False)
     assert all(isinstance(entry.created, float) for entry in found)
 

@@ -14,7 +14,11 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 
 register()
 
-MODES = {"blocking": False, "deferrable": True}
+MODES: dict[str, dict[str, Any]] = {
+    "blocking": {"deferrable": False},
+    # Short uploads as well: what is killed there is a triggerer, or a worker that goes on after it.
+    "deferrable": {"deferrable": True, "defer_after": 0},
+}
 OUTPUTS: dict[str, dict[str, Any]] = {
     "xcom": {},
     "files": {"output_path": "{{ case(dag_run.conf['case'])['output'] }}"},
@@ -39,14 +43,14 @@ def new_dag(dag_id: str) -> DAG:
     )
 
 
-for mode, deferrable in MODES.items():
+for mode, waiting in MODES.items():
     for output, arguments in OUTPUTS.items():
         with new_dag(f"chaos_{mode}_{output}"):
             TranscribeOperator(
                 task_id="transcribe",
                 audio="{{ case(dag_run.conf['case'])['audio'] }}",
                 assemblyai_conn_id=CONNECTION,
-                deferrable=deferrable,
+                **waiting,
                 pre_execute=arm,
                 **FAST,
                 **SETTLE,
@@ -57,7 +61,7 @@ for mode, deferrable in MODES.items():
         TranscribeOperator.partial(
             task_id="transcribe",
             assemblyai_conn_id=CONNECTION,
-            deferrable=deferrable,
+            **waiting,
             pre_execute=arm,
             **FAST,
             **SETTLE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
@@ -268,6 +269,71 @@ def test_many_pages_and_a_backlog(emulator: Emulator) -> None:
     assert len(set(found)) == 450
     asked = [request for request in emulator.requests if request["path"] == "/v2/transcript"]
     assert len(asked) == 3, "one snapshot serves all parts of a backlog"
+
+
+class WorkPerTurn:
+    """Counts the functions that are called in each turn of the running event loop; nothing of it depends on the machine."""
+
+    def __init__(self) -> None:
+        self.turns: list[int] = []
+        self._calls = 0
+
+    async def __aenter__(self) -> WorkPerTurn:
+        self._ticking = asyncio.create_task(self._tick())
+        sys.setprofile(self._count)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        sys.setprofile(None)
+        self._ticking.cancel()
+
+    def _count(self, frame: object, event: str, argument: object) -> None:
+        self._calls += event in ("call", "c_call")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.turns.append(self._calls)
+            self._calls = 0
+
+
+#: Transcripts that end at the same moment, and calls of functions that are too many for one turn of the event loop.
+MANY = 3_000
+TOO_MANY_CALLS = 20_000
+
+
+def test_thousands_that_end_at_once_do_not_hold_up_the_event_loop(emulator: Emulator) -> None:
+    emulator.seed(MANY)
+    last = emulator.transcripts()[-1]
+
+    async def main() -> None:
+        # All have ended, and one is wanted.
+        wanted = trigger(audio_url_prefix=last["audio_url"])
+        assert await heard(wanted, 1) == [last["id"]], "what is imported at first use is imported"
+        async with WorkPerTurn() as work:
+            assert await heard(wanted, 1) == [last["id"]]
+        assert sum(work.turns) > 5 * TOO_MANY_CALLS, "all rows were gone through"
+        assert max(work.turns) < TOO_MANY_CALLS
+
+    asyncio.run(main())
+
+
+def test_many_triggers_that_get_a_snapshot_at_once_take_turns() -> None:
+    rows = [
+        ListedTranscript(f"t{at}", "completed", 1.8e9 - at, None, f"https://example.com/{at}.wav")
+        for at in range(MANY)
+    ]
+
+    async def main() -> None:
+        triggers = [trigger(audio_url_prefix="https://example.com/b") for _ in range(5)]
+        subscribers = [await one._subscriber() for one in triggers]
+        async with WorkPerTurn() as work:
+            found = await asyncio.gather(*(one.take(ListSnapshot(tuple(rows))) for one in subscribers))
+        assert found == [[]] * len(subscribers)
+        assert sum(work.turns) > 5 * len(subscribers) * TOO_MANY_CALLS, "all rows were gone through"
+        assert max(work.turns) < TOO_MANY_CALLS
+
+    asyncio.run(main())
 
 
 def test_errors_of_the_service_are_tolerated(emulator: Emulator) -> None:

@@ -508,12 +508,14 @@ def test_what_was_adopted_by_its_url_is_never_deleted(
     assert "Not deleted" in summary["warnings"][0]
 
 
-def test_a_recorded_id_that_is_gone(
-    emulator: Emulator, context: Any, run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(operator(), context)
+def test_a_recorded_id_that_is_gone(emulator: Emulator, context: Any, run: Any, die: Any) -> None:
+    die(Submission, "mark_stored")
+    with pytest.raises(Killed):
+        run(operator(), context)
     emulator.reset()
-    with pytest.raises(AirflowFailException, match=r"another project.*another host.*retention"):
+    with pytest.raises(
+        AirflowFailException, match=r"30 days.*another project.*on_missing='resubmit' submits"
+    ):
         run(operator(), context)
     assert money(emulator) == (0, 0)
     assert run(operator(on_missing="resubmit"), context)["status"] == "completed"

@@ -64,7 +64,7 @@ def test_a_failed_job_is_done_too(emulator: Emulator) -> None:
         ({"deadline": 1.0}, "timeout", "processing"),
         ({"assemblyai_conn_id": "nowhere"}, "refused", "not defined"),
         ({"region": "mars"}, "refused", "Unknown AssemblyAI region"),
-        ({"transcript_id": "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"}, "refused", "not known here"),
+        ({"transcript_id": "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"}, "refused", "30 days"),
         ({"transcript_id": "nonsense"}, "refused", "not a transcript id"),
     ],
 )

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from airflow_provider_assemblyai.events.watermark import (
     Watermark,
     format_time,
 )
+from tests.support.steps import finish
 
 NOW = 1_800_000_000.0
 
@@ -48,6 +50,10 @@ def begin(since: float | None = NOW) -> Watermark:
     return Watermark.begin(since)
 
 
+def advance(watermark: Watermark, seen: ListSnapshot, *rest: Any, **more: Any) -> list[ListedTranscript]:
+    return finish(watermark.advance(seen, *rest, **more))
+
+
 def stored_and_loaded(watermark: Watermark) -> Watermark:
     """What a new process has."""
     return Watermark.from_json(json.loads(json.dumps(watermark.to_json())))
@@ -56,8 +62,8 @@ def stored_and_loaded(watermark: Watermark) -> Watermark:
 def test_each_is_emitted_once_oldest_first() -> None:
     watermark = begin()
     seen = snapshot([row(1), row(3), row(2)])
-    assert ids(watermark.advance(seen, NOW, everything)) == ["t1", "t2", "t3"]
-    assert watermark.advance(seen, NOW, everything) == []
+    assert ids(advance(watermark, seen, NOW, everything)) == ["t1", "t2", "t3"]
+    assert advance(watermark, seen, NOW, everything) == []
 
 
 def test_a_long_job_that_ends_after_younger_ones_is_not_missed() -> None:
@@ -65,14 +71,14 @@ def test_a_long_job_that_ends_after_younger_ones_is_not_missed() -> None:
     hour = 3_600
     rows = {number: row(number * 60) for number in range(2 * 60)}
     rows[3] = row(3 * 60, "processing")
-    assert len(watermark.advance(snapshot(rows.values()), NOW + 2 * hour, everything)) == 119
+    assert len(advance(watermark, snapshot(rows.values()), NOW + 2 * hour, everything)) == 119
     assert watermark.settled_until == rows[119].created - LAG
     assert watermark.floor(rows[119].created) < rows[3].created
     rows[3] = row(3 * 60)
-    assert ids(stored_and_loaded(watermark).advance(snapshot(rows.values()), NOW + 2 * hour, everything)) == [
-        "t180"
-    ]
-    assert ids(watermark.advance(snapshot(rows.values()), NOW + 2 * hour, everything)) == ["t180"]
+    assert ids(
+        advance(stored_and_loaded(watermark), snapshot(rows.values()), NOW + 2 * hour, everything)
+    ) == ["t180"]
+    assert ids(advance(watermark, snapshot(rows.values()), NOW + 2 * hour, everything)) == ["t180"]
     assert watermark.open == {}
 
 
@@ -99,7 +105,8 @@ def test_any_order_any_restarts_any_page_ends(seed: int) -> None:
         floor = watermark.floor(newest)
         # A page ends anywhere below what has to be known.
         kept = [entry for entry in rows if entry.created >= floor - chance.uniform(0, 500)]
-        found = watermark.advance(
+        found = advance(
+            watermark,
             snapshot(kept, min((entry.created for entry in kept), default=floor) - 1),
             now,
             everything,
@@ -114,8 +121,8 @@ def test_any_order_any_restarts_any_page_ends(seed: int) -> None:
 
 def test_a_snapshot_that_does_not_reach_far_enough_is_left_out() -> None:
     watermark = begin()
-    assert watermark.advance(snapshot([row(500)], complete_after=NOW + 400), NOW, everything) == []
-    assert ids(watermark.advance(snapshot([row(500), row(1)], complete_after=NOW - 1), NOW, everything)) == [
+    assert advance(watermark, snapshot([row(500)], complete_after=NOW + 400), NOW, everything) == []
+    assert ids(advance(watermark, snapshot([row(500), row(1)], complete_after=NOW - 1), NOW, everything)) == [
         "t1",
         "t500",
     ]
@@ -126,39 +133,41 @@ def test_what_had_ended_before_is_skipped_but_not_what_was_open() -> None:
     newest = NOW + 50
     assert watermark.floor(newest) == newest - LOOKBACK
     rows = [row(50), row(2, "processing"), row(1), row(0, "queued", age=LOOKBACK + 60)]
-    assert watermark.advance(snapshot(rows), NOW, everything) == []
+    assert advance(watermark, snapshot(rows), NOW, everything) == []
     rows = [row(51), row(50), row(2), row(1), row(0, age=LOOKBACK + 60)]
-    assert ids(watermark.advance(snapshot(rows), NOW, everything)) == ["t2", "t51"], "the last one is too old"
+    assert ids(advance(watermark, snapshot(rows), NOW, everything)) == ["t2", "t51"], (
+        "the last one is too old"
+    )
 
 
 def test_an_empty_account_begins_with_its_first_transcript() -> None:
     watermark = begin(None)
-    assert watermark.advance(snapshot([]), NOW, everything) == []
-    assert ids(stored_and_loaded(watermark).advance(snapshot([row(1)]), NOW, everything)) == ["t1"]
+    assert advance(watermark, snapshot([]), NOW, everything) == []
+    assert ids(advance(stored_and_loaded(watermark), snapshot([row(1)]), NOW, everything)) == ["t1"]
 
 
 def test_a_clock_of_the_service_that_is_far_off_does_not_matter() -> None:
     watermark = begin(None)
     off = 9 * 3_600
-    assert watermark.advance(snapshot([row(1)]), NOW + off, everything) == []
-    assert ids(watermark.advance(snapshot([row(2), row(1)]), NOW + off, everything)) == ["t2"]
+    assert advance(watermark, snapshot([row(1)]), NOW + off, everything) == []
+    assert ids(advance(watermark, snapshot([row(2), row(1)]), NOW + off, everything)) == ["t2"]
 
 
 def test_what_does_not_end_is_given_up_and_holds_up_nothing() -> None:
     watermark = begin()
     stuck, young = row(1, "processing"), row(int(STUCK))
-    watermark.advance(snapshot([stuck, young]), NOW, everything)
+    advance(watermark, snapshot([stuck, young]), NOW, everything)
     assert watermark.floor(young.created) < stuck.created
-    watermark.advance(snapshot([stuck, young]), NOW + STUCK + 2, everything)
+    advance(watermark, snapshot([stuck, young]), NOW + STUCK + 2, everything)
     assert watermark.floor(young.created) == young.created - LAG
 
 
 def test_what_left_the_list_is_given_up_in_the_end() -> None:
     watermark = begin()
-    watermark.advance(snapshot([row(1, "processing"), row(2)]), NOW, everything)
-    watermark.advance(snapshot([row(2)]), NOW, everything)
+    advance(watermark, snapshot([row(1, "processing"), row(2)]), NOW, everything)
+    advance(watermark, snapshot([row(2)]), NOW, everything)
     assert set(watermark.open) == {"t1"}, "a list may flicker"
-    watermark.advance(snapshot([row(2)]), NOW + STUCK + 2, everything)
+    advance(watermark, snapshot([row(2)]), NOW + STUCK + 2, everything)
     assert watermark.open == {}
 
 
@@ -168,7 +177,7 @@ def test_a_backlog_is_emitted_in_parts_and_costs_no_memory() -> None:
     emitted = list[str]()
     parts = 0
     while parts == 0 or watermark.has_more:
-        emitted += ids(watermark.advance(seen, NOW + 10_000, everything, max_events=300))
+        emitted += ids(advance(watermark, seen, NOW + 10_000, everything, max_events=300))
         parts += 1
         assert len(watermark.emitted) + len(watermark.open) <= LAG / 10 + 1
         watermark = stored_and_loaded(watermark) if parts == 2 else watermark
@@ -179,13 +188,13 @@ def test_a_backlog_is_emitted_in_parts_and_costs_no_memory() -> None:
 def test_what_is_not_wanted_is_settled() -> None:
     watermark = begin()
     seen = snapshot([row(1, "error"), row(2)])
-    assert ids(watermark.advance(seen, NOW, lambda entry: entry.status == "error")) == ["t1"]
-    assert watermark.advance(seen, NOW, everything) == []
+    assert ids(advance(watermark, seen, NOW, lambda entry: entry.status == "error")) == ["t1"]
+    assert advance(watermark, seen, NOW, everything) == []
 
 
 def test_the_stored_form() -> None:
     watermark = begin()
-    watermark.advance(snapshot([row(1, "processing"), row(2)]), NOW, everything)
+    advance(watermark, snapshot([row(1, "processing"), row(2)]), NOW, everything)
     stored = watermark.to_json()
     assert stored == {
         "version": 1,
@@ -229,8 +238,8 @@ def test_rows_of_a_page_are_read_liberally() -> None:
         "nonsense",
     ]
     reader = ListReader(NOW + 90 * 86_400)
-    assert not reader.add(rows, lambda newest: newest - 60)  # type: ignore[arg-type]
-    a, b, c = reader.snapshot(whole=True).entries
+    assert not finish(reader.add(rows, lambda newest: newest - 60))  # type: ignore[arg-type]
+    a, b, c = finish(reader.snapshot(whole=True)).entries
     eight = datetime(2026, 11, 23, 8, tzinfo=UTC).timestamp()
     assert parse_time("2026-11-23T08:00:00") == eight
     assert (a.created, a.completed, a.ended) == (eight + 0.5, eight + 60, True)
@@ -277,8 +286,10 @@ def test_wrong_times_lose_nothing_and_repeat_nothing(seed: int, clock: float) ->
         ]
         reader = ListReader(now + clock)
         pages = [rows[start : start + size] for start in range(0, len(rows), size)]
-        reached = any(reader.add(page, watermark.floor) for page in pages)  # type: ignore[arg-type]
-        found = watermark.advance(reader.snapshot(whole=not reached), now + clock, everything, max_events=20)
+        reached = any(finish(reader.add(page, watermark.floor)) for page in pages)  # type: ignore[arg-type]
+        found = advance(
+            watermark, finish(reader.snapshot(whole=not reached)), now + clock, everything, max_events=20
+        )
         emitted += ids(found)
         if chance.random() < 0.3:
             watermark = stored_and_loaded(watermark)
@@ -291,15 +302,15 @@ def test_wrong_times_lose_nothing_and_repeat_nothing(seed: int, clock: float) ->
 def test_one_row_of_long_ago_does_not_take_the_place_of_another() -> None:
     """Nothing older is listed by which it could be told that its time is wrong."""
     watermark = begin(None)
-    assert watermark.advance(ListSnapshot(()), NOW, everything) == []
+    assert advance(watermark, ListSnapshot(()), NOW, everything) == []
     shown = [("t1", NOW), ("past", 0.0), ("t2", NOW + 1), ("t3", NOW + 2)]
     rows = [
         {"id": name, "status": "completed", "created": str(format_time(created))}
         for name, created in reversed(shown)
     ]
     reader = ListReader(NOW + 3)
-    reader.add(rows, watermark.floor)  # type: ignore[arg-type]
-    found = watermark.advance(reader.snapshot(whole=True), NOW + 3, everything)
+    finish(reader.add(rows, watermark.floor))  # type: ignore[arg-type]
+    found = advance(watermark, finish(reader.snapshot(whole=True)), NOW + 3, everything)
     assert sorted(ids(found)) == ["past", "t1", "t2", "t3"]
 
 
@@ -313,8 +324,8 @@ def test_one_row_of_tomorrow_does_not_silence_the_account() -> None:
             shown.append((f"t{number}", str(format_time(now))))
         rows = [{"id": name, "status": "completed", "created": created} for name, created in reversed(shown)]
         reader = ListReader(now)
-        reached = reader.add(rows, watermark.floor)  # type: ignore[arg-type]
-        emitted += ids(watermark.advance(reader.snapshot(whole=not reached), now, everything))
+        reached = finish(reader.add(rows, watermark.floor))  # type: ignore[arg-type]
+        emitted += ids(advance(watermark, finish(reader.snapshot(whole=not reached)), now, everything))
     assert emitted == [f"t{number}" for number in range(1, 40)]
 
 
@@ -329,4 +340,4 @@ def test_a_stored_watermark_of_any_kind_is_a_value_or_refused(value: object) -> 
         except InvalidInput:
             continue
         json.dumps(watermark.to_json())
-        assert watermark.advance(snapshot([row(1)]), NOW, everything)
+        assert advance(watermark, snapshot([row(1)]), NOW, everything)

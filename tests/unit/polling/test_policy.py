@@ -22,6 +22,7 @@ from airflow_provider_assemblyai.polling.policy import (
     MISSING_TIME,
     PollEvent,
     PollState,
+    worker_wait,
 )
 
 LOST = TransportError("lost", sent=True)
@@ -136,3 +137,12 @@ def test_seconds(value: object) -> None:
 def test_not_seconds(value: object) -> None:
     with pytest.raises(InvalidInput, match="x must be"):
         check_seconds("x", value)
+
+
+@pytest.mark.parametrize(
+    ("longest", "seconds"), [(None, 0.0), (0.5, 10.0), (500.0, 10.0), (501.0, 0.0), (36_000.0, 0.0)]
+)
+def test_a_worker_waits_for_what_ends_before_a_trigger_would_look(
+    longest: float | None, seconds: float
+) -> None:
+    assert worker_wait(longest) == seconds

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service keeps a transcript for a month, and a record lives longer: what is left is returned, or the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
+from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
+from airflow_provider_assemblyai.operators.transcribe_batch import TranscribeBatchOperator
+from airflow_provider_assemblyai.operators.transcripts import (
+    TranscriptDeleteOperator,
+    TranscriptExportOperator,
+)
+from airflow_provider_assemblyai.operators.understand import UnderstandOperator
+from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
+
+URL = "https://example.com/calls/monday.mp3"
+ID = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
+SPOKEN = "the quick brown fox jumps over the lazy dog"
+
+
+@pytest.fixture(params=["unknown", "scrubbed"])
+def expire(request: pytest.FixtureRequest, emulator: Emulator) -> Callable[[], None]:
+    """Let what the service keeps go; it is not known any more, or only its record is left."""
+
+    def expire() -> None:
+        if request.param == "unknown":
+            emulator.reset()
+            return
+        for record in emulator.transcripts():
+            AssemblyAIHook().send(transcripts.delete(record["id"]))
+
+    return expire
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Callable[..., TranscribeOperator]:
+    """Make a new instance, as every try has one."""
+
+    def make(**kwargs: Any) -> TranscribeOperator:
+        settings: dict[str, Any] = {
+            "audio": URL,
+            "output_path": str(tmp_path / "out"),
+            "poll_interval": 0.05,
+            "settle_time": 0.05,
+        }
+        given = {name: value for name, value in (settings | kwargs).items() if value is not None}
+        return TranscribeOperator(task_id="transcribe", **given)
+
+    return make
+
+
+def accepted(emulator: Emulator) -> int:
+    return int(emulator.counters()["accepted"])
+
+
+@pytest.mark.parametrize("formats", [["json", "txt"], ["txt"], ["srt"]], ids="+".join)
+def test_a_cleared_task_returns_what_was_stored(
+    emulator: Emulator,
+    context: Any,
+    run: Any,
+    task: Any,
+    expire: Callable[[], None],
+    deferrable: bool,
+    formats: list[str],
+) -> None:
+    first = run(task(formats=formats, deferrable=deferrable), context)
+    expire()
+    paid = accepted(emulator)
+    context["ti"].max_tries += 1
+    context["ti"].xcoms.clear()
+    for _ in range(2):
+        assert run(task(formats=formats, deferrable=deferrable), context) == first
+    assert context["ti"].xcoms == {"transcript_id": first["transcript_id"]}
+    assert accepted(emulator) == paid, "nothing is paid for"
+
+
+def test_another_run_returns_what_was_stored(
+    emulator: Emulator, context: Any, other_context: Any, run: Any, task: Any, expire: Callable[[], None]
+) -> None:
+    first = run(task(reuse="output"), context)
+    expire()
+    paid = accepted(emulator)
+    assert run(task(reuse="output", on_missing="resubmit"), other_context) == first
+    assert accepted(emulator) == paid, "what is there is not paid for again"
+
+
+@pytest.mark.parametrize("formats", [["json"], ["txt"]], ids="+".join)
+def test_the_text_comes_from_the_files(
+    emulator: Emulator, context: Any, run: Any, task: Any, expire: Callable[[], None], formats: list[str]
+) -> None:
+    first = run(task(formats=formats, push_text=True), context)
+    expire()
+    assert run(task(formats=formats, push_text=True), context) == first
+    assert first["text"].lower().rstrip(".") == SPOKEN
+
+
+def _remove(out: Path) -> None:
+    (out / "monday.txt").unlink()
+
+
+def _damage(out: Path) -> None:
+    (out / "monday.json").write_text("{")
+
+
+def _nothing(out: Path) -> None:
+    pass
+
+
+NOT_ALL_THERE = pytest.mark.parametrize(
+    ("before", "after", "change", "words"),
+    [
+        pytest.param({}, {}, _remove, r"monday\.txt is gone", id="a file is gone"),
+        pytest.param({}, {}, _damage, r"monday\.json is damaged", id="a file is damaged"),
+        pytest.param({}, {"formats": ["txt", "srt"]}, _nothing, "stored without srt", id="another format"),
+        pytest.param(
+            {"output_path": None}, {"output_path": None}, _nothing, "text was not stored", id="XCom"
+        ),
+        pytest.param(
+            {"formats": ["srt"]},
+            {"formats": ["srt"], "push_text": True},
+            _nothing,
+            "text was not stored",
+            id="no text",
+        ),
+        pytest.param(
+            {"output_path": None, "wait_for_completion": False},
+            {"output_path": None, "wait_for_completion": False},
+            _nothing,
+            "did not wait",
+            id="only the id",
+        ),
+    ],
+)
+
+
+@NOT_ALL_THERE
+def test_what_is_not_all_there_is_an_error_that_says_what_to_do(
+    emulator: Emulator,
+    context: Any,
+    run: Any,
+    task: Any,
+    expire: Callable[[], None],
+    tmp_path: Path,
+    before: Any,
+    after: Any,
+    change: Callable[[Path], None],
+    words: str,
+) -> None:
+    run(task(**before), context)
+    expire()
+    paid = accepted(emulator)
+    change(tmp_path / "out")
+    context["ti"].max_tries += 1
+    with pytest.raises(AirflowFailException) as caught:
+        run(task(**after), context)
+    assert "30 days" in str(caught.value)
+    assert "on_missing='resubmit' or reuse=False submits a new job" in str(caught.value)
+    caught.match(words)
+    assert accepted(emulator) == paid
+    run(task(on_missing="resubmit", **after), context)
+    assert accepted(emulator) == paid + 1
+
+
+def test_a_summary_without_text_needs_no_file(
+    emulator: Emulator, context: Any, run: Any, task: Any, expire: Callable[[], None]
+) -> None:
+    first = run(task(output_path=None, push_text=False), context)
+    expire()
+    assert run(task(output_path=None, push_text=False), context) == first
+
+
+def test_what_was_deleted_on_purpose_is_not_asked_for_again(
+    emulator: Emulator, context: Any, run: Any, task: Any
+) -> None:
+    first = run(task(delete_after=True), context)
+    sent = len(emulator.requests)
+    assert run(task(delete_after=True), context) == first
+    assert len(emulator.requests) == sent
+
+
+ABOUT_A_TRANSCRIPT = pytest.mark.parametrize(
+    ("operator", "arguments"),
+    [
+        (TranscriptSensor, {}),
+        (TranscriptExportOperator, {"output_path": "{out}"}),
+        (TranscriptDeleteOperator, {}),
+        (UnderstandOperator, {"features": {"summarization": {}}}),
+        (LLMGatewayOperator, {"model": "gpt-5", "prompt": "Sum it up: {{{{ transcript }}}}"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+
+
+@ABOUT_A_TRANSCRIPT
+def test_tasks_about_a_transcript_that_has_gone_name_retention(
+    emulator: Emulator, context: Any, run: Any, tmp_path: Path, operator: type, arguments: dict[str, Any]
+) -> None:
+    given = {
+        name: value.format(out=tmp_path) if isinstance(value, str) else value
+        for name, value in arguments.items()
+    }
+    with pytest.raises(AirflowFailException, match="30 days, or the shorter time"):
+        run(operator(task_id="a_task", transcript_id=ID, **given), context)
+
+
+def test_items_of_an_earlier_run_need_their_files_or_the_service(
+    emulator: Emulator, context: Any, run: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    def run_again(**kwargs: Any) -> Any:
+        context["ti"].max_tries += 1
+        given: dict[str, Any] = {"audios": [URL], "poll_interval": 0.05, "output_path": str(out), **kwargs}
+        return run(TranscribeBatchOperator(task_id="a_task", **given), context)
+
+    run_again()
+    emulator.reset()
+    summary = run_again()
+    assert (summary["completed"], summary["reused"]) == (1, 1)
+    assert not [request for request in emulator.requests if request["path"].startswith("/v2/transcript/")]
+    for path in out.glob("*.txt"):
+        path.unlink()
+    run_again(on_partial_failure="succeed")
+    (line,) = (json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines())
+    assert (line["status"], line["error_class"]) == ("failed", "NotFoundError")
+    assert "30 days" in line["error"]
+    assert "on_missing='resubmit' submits a new job" in line["error"]
+    assert accepted(emulator) == 0
+    assert run_again(on_missing="resubmit", retry_failed="all")["completed"] == 1
+    assert accepted(emulator) == 1
