@@ -82,10 +82,15 @@ class _Supervisor:
     def __init__(self, task_instances: list[_TaskInstance]) -> None:
         self._task_instances = task_instances
 
-    async def asend(self, message: Any) -> Any:
-        """Answer a ``GetXCom``."""
-        from airflow.sdk.execution_time.comms import XComResult
+    def send(self, message: Any) -> None:
+        """Not needed here."""
 
+    async def asend(self, message: Any) -> Any:
+        """Answer a ``GetXCom``; what is to be masked in logs comes as well."""
+        from airflow.sdk.execution_time.comms import GetXCom, XComResult
+
+        if not isinstance(message, GetXCom):
+            return None
         return XComResult(
             key=message.key, value=self._task_instances[message.map_index].xcoms.get(message.key)
         )

@@ -64,7 +64,9 @@ _CALLS_PER_REFUSAL = 60
 _ERROR_BUDGET = 2.0
 #: Seconds that a waiter may have waited before a limiter is made for it; a longer one waited in another triggerer, which
 #: may have made calls just now.
-_ARRIVAL = 30.0
+_ARRIVAL = 15.0
+#: Seconds after which the callers that it released have called.
+_UNDER_WAY = MAX_LEAD + 5.0
 #: After more refusals than that the rate is cut to this share, comes back by so much of the limit a minute, and never falls below so much.
 _CUT = 0.8
 _RECOVERY = 0.1
@@ -223,7 +225,13 @@ class RateLimiter:
         self._window = CallWindow()
         #: Of the even grid.
         self._next_call_at = now
+        #: As long as nothing was released.
+        self._first = True
+        #: Whether the calls of another triggerer may fill the window: the others wait for the end of the first call.
+        self._cautious = False
         self._startups: deque[float] = deque(maxlen=_STARTUPS)
+        self._arrivals: deque[float] = deque(maxlen=_STARTUPS)
+        self._startup = 0.0
         self.lead = 0.0
         self._waiting: dict[int, Waiter] = {}
         self._places: list[tuple[float, int]] = []
@@ -244,6 +252,8 @@ class RateLimiter:
         if waiter.entered_at < self.rate.created_at - _ARRIVAL:
             earliest = self.rate.created_at + self.rate.interval(self.rate.created_at)
             self._next_call_at = max(self._next_call_at, earliest)
+            self._cautious = self._cautious or (self._first and waiter.source is not None)
+            self._window.ignore_others_before(self.rate.created_at + _UNDER_WAY)
         heappush(self._not_ready, (waiter.ready_at, self._number))
         heappush(self._deadlines, (waiter.deadline, self._number))
         return self._number
@@ -270,7 +280,10 @@ class RateLimiter:
         :param refusal: of its call, a :class:`Refusal`; None if the call was never made.
         :param now: seconds since the epoch.
         """
-        self._window.on_return(source, _number((refusal or {}).get("at")), now)
+        at = self._window.on_return(source, refusal, now)
+        if refusal is not None:
+            self._cautious = self._cautious and at is not None and at < self.rate.created_at
+            self.on_refusal({**refusal, "at": at})
 
     def next_to_ask(self, now: float) -> OwnCall | None:
         """Return the released call whose report is to be asked for next; None as long as that helps no waiter."""
@@ -287,14 +300,18 @@ class RateLimiter:
             self._window.on_no_report(call, now)
         else:
             self.rate.learn(_number(report.get("limit")), call.moment)
+            self._cautious = False
+            startup = finite(report.get("startup_seconds"), 0, MAX_LEAD)
+            if startup is not None:
+                self._arrivals.append(startup)
+                self._set_lead()
 
     def on_startup(self, seconds: float | None) -> None:
         """Take in how long the start of a caller took."""
         if seconds is None or not 0 <= seconds < math.inf:
             return
         self._startups.append(seconds)
-        quantile = sorted(self._startups)[math.ceil(_QUANTILE * len(self._startups)) - 1]
-        self.lead = min(MAX_LEAD, max(0.0, _REST * quantile - _SLACK))
+        self._set_lead()
 
     def release(self, now: float) -> list[tuple[int, GateEvent]]:
         """Remove the waiters whose waiting is over; return their numbers and events."""
@@ -304,7 +321,8 @@ class RateLimiter:
             call_at = self._earliest(now)
             if call_at - self.lead > now:
                 break
-            if self._is_stated(now):
+            if self._is_stated(now) or self._first:
+                # No call waits for its place on the grid: what the first answer states is wanted early.
                 call_at = max(call_at, now)
             elif call_at < now + self.lead - _TOLERANCE:
                 call_at = now + self.lead
@@ -352,9 +370,18 @@ class RateLimiter:
     def _earliest(self, now: float) -> float:
         """Return when the next call may be made; it may be long ago."""
         earliest = self.rate.blocked_until
+        if self._cautious and not self._first:
+            earliest = max(earliest, self._next_call_at + WINDOW / 2)
         if self._window.is_known(now):
             earliest = max(earliest, self._window.earliest(self.rate.limit))
         return earliest if self._is_stated(now) else max(earliest, self._next_call_at)
+
+    def _set_lead(self) -> None:
+        if self._startups:
+            self._startup = sorted(self._startups)[math.ceil(_QUANTILE * len(self._startups)) - 1]
+        # Of the whole way from a release, only what nearly every caller needs: a queue for slots is not in it.
+        way = sorted(self._arrivals)[len(self._arrivals) // 10] if self._arrivals else 0.0
+        self.lead = min(MAX_LEAD, max(0.0, _REST * self._startup - _SLACK, way))
 
     def _queue_ready(self, now: float) -> None:
         while self._clean(self._not_ready) and self._not_ready[0][0] <= now:
@@ -364,8 +391,9 @@ class RateLimiter:
     def _release(self, number: int, call_at: float, now: float) -> GateEvent:
         source = self._waiting[number].source
         self.remove(number)
-        self._window.add(source, now, call_at)
-        self._next_call_at = call_at + self.rate.interval(now)
+        self._window.add(source, now, call_at, self._startup)
+        self._next_call_at = call_at + self.rate.interval(now) + (self.lead if self._first else 0.0)
+        self._first = False
         self.rate.on_release()
         return gate_event("go", self.describe(now), call_at, now)
 

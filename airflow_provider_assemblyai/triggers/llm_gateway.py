@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.triggers.base import DeferralTrigger, check_mom
 #: Seconds between two lines in the log of a task that waits.
 _PROGRESS = 60.0
 #: Seconds between two reads of reports, for all tasks of an account and model.
-_READ_INTERVAL = 1.0
+_READ_INTERVAL = 0.25
 
 
 class _Source(NamedTuple):
@@ -146,8 +146,6 @@ class _LimiterDriver:
         :param startup_seconds: that its process took to start.
         :param log_progress: called once a minute with the place in the queue, and a sentence on all.
         """
-        if refusal is not None:
-            self.limiter.on_refusal(refusal)
         self.limiter.on_return(waiter.source, refusal, time.time())
         self.limiter.on_startup(startup_seconds)
         number = self.limiter.add(waiter)

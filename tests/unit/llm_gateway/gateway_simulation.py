@@ -178,8 +178,6 @@ class Simulation:
 
     def _wait(self, caller: _Caller, startup: float | None = None) -> None:
         refusal, caller.refusal, caller.waiting = caller.refusal, None, True
-        if refusal is not None:
-            self.limiter.on_refusal(refusal)
         self.limiter.on_return(caller.number, refusal, self.now)
         self.limiter.on_startup(startup)
         waiter = Waiter(self._entered[caller.number], self.now + DEFERRAL, _FAR, caller.number)
@@ -201,12 +199,16 @@ class Simulation:
             self._at(
                 dispatched,
                 lambda caller=caller, at=(released_at, call_at): self._on_slot(  # type: ignore[misc]
-                    caller, lambda: self._at(max(self.now, at[1]), lambda: self._call(caller, at[0]))
+                    caller, lambda: self._arrive(caller, *at)
                 ),
             )
         self._ask()
 
-    def _call(self, caller: _Caller, released_at: float) -> None:
+    def _arrive(self, caller: _Caller, released_at: float, call_at: float) -> None:
+        release = {"released_at": released_at, "startup_seconds": self.now + self._skew - released_at}
+        self._at(max(self.now, call_at), lambda: self._call(caller, release))
+
+    def _call(self, caller: _Caller, release: dict[str, Any]) -> None:
         taken, stated = self.service.call(self.now)
         sent_at = self.now + self._skew
         answered = self.now + (self._chance.uniform(*self._answer) if taken else 0.1)
@@ -220,17 +222,13 @@ class Simulation:
                 return
             self.found.taken.append(self.now)
             if self._chance.random() >= self._lost:
-                moments = {
-                    "sent_at": sent_at,
-                    "answered_at": self.now + self._skew,
-                    "released_at": released_at,
-                }
-                caller.report = {"version": REPORT_VERSION, **moments, **stated}
+                moments = {"sent_at": sent_at, "answered_at": self.now + self._skew}
+                caller.report = {"version": REPORT_VERSION, **release, **moments, **stated}
 
         self._at(answered, on_answer)
 
     def _ask(self) -> None:
-        """Read reports as the driver does: one a second at most."""
+        """Read reports as the driver does: four a second at most."""
         if self._asking or self.limiter.next_to_ask(self.now) is None:
             return
         self._asking = True
@@ -242,4 +240,4 @@ class Simulation:
                 self.found.reads += 1
                 self.limiter.on_report(call, self._callers[call.source].report, self.now)  # type: ignore[index]
 
-        self._at(self.now + 1, read)
+        self._at(self.now + 0.25, read)
