@@ -31,6 +31,9 @@ LIMIT = 30
 _SLOTS = 32
 _START = (2.0, 20.0)
 _DISPATCH = (0.5, 2.0)
+#: Seconds of one call alone through the rate limiter, at its slowest: two starts, and between them the time for which no
+#: deferral is released, and the way to the queue.
+SLOWEST_CALL = 2 * _START[1] + 6.0 + _DISPATCH[1]
 
 
 @dataclass(frozen=True)

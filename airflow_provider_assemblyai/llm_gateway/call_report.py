@@ -24,7 +24,6 @@ class CallReport(TypedDict, total=False):
 
     :ivar version: of this format.
     :ivar released_at: when the call was released, in the triggerer's time; all moments are seconds since the epoch.
-    :ivar startup_seconds: from then until its process was there.
     :ivar sent_at: when the call was sent, in the worker's time.
     :ivar answered_at: when its answer came, if it did.
     :ivar limit: calls in a window, as the answer states.
@@ -34,7 +33,6 @@ class CallReport(TypedDict, total=False):
 
     version: int
     released_at: float
-    startup_seconds: float
     sent_at: float
     answered_at: float
     limit: int | None
@@ -52,7 +50,7 @@ class CallReporter:
     """
 
     def __init__(self, task_instance: Any, model: str | None, log: Any) -> None:
-        self._release: CallReport | None = None
+        self._released_at: float | None = None
         self._task_instance = task_instance
         self._model = model
         self._log = log
@@ -62,14 +60,13 @@ class CallReporter:
         """Push a report of a call that is not made yet: Airflow logs an error for an XCom that is not there."""
         self._push({"version": REPORT_VERSION})
 
-    def on_released(self, at: float, startup_seconds: float) -> None:
+    def on_released(self, at: float) -> None:
         """
         Take in that the call that is made next was released.
 
         :param at: seconds since the epoch, as the rate limiter said.
-        :param startup_seconds: from then until now.
         """
-        self._release = {"released_at": at, "startup_seconds": startup_seconds}
+        self._released_at = at
 
     def on_sent(self) -> None:
         """Take in that the call is being sent."""
@@ -85,9 +82,9 @@ class CallReporter:
 
     def push(self) -> None:
         """Report the call, once; to be called when what was paid for is safe."""
-        release, self._release = self._release, None
-        if release is not None:
-            self._push({**self._report, **release})
+        released_at, self._released_at = self._released_at, None
+        if released_at is not None:
+            self._push({**self._report, "released_at": released_at})
 
     def _push(self, report: CallReport) -> None:
         try:

@@ -230,7 +230,6 @@ class RateLimiter:
         #: Whether the calls of another triggerer may fill the window: the others wait for the end of the first call.
         self._cautious = False
         self._startups: deque[float] = deque(maxlen=_STARTUPS)
-        self._arrivals: deque[float] = deque(maxlen=_STARTUPS)
         self._startup = 0.0
         self.lead = 0.0
         self._waiting: dict[int, Waiter] = {}
@@ -301,17 +300,14 @@ class RateLimiter:
         else:
             self.rate.learn(_number(report.get("limit")), call.moment)
             self._cautious = False
-            startup = finite(report.get("startup_seconds"), 0, MAX_LEAD)
-            if startup is not None:
-                self._arrivals.append(startup)
-                self._set_lead()
 
     def on_startup(self, seconds: float | None) -> None:
         """Take in how long the start of a caller took."""
         if seconds is None or not 0 <= seconds < math.inf:
             return
         self._startups.append(seconds)
-        self._set_lead()
+        self._startup = sorted(self._startups)[math.ceil(_QUANTILE * len(self._startups)) - 1]
+        self.lead = min(MAX_LEAD, max(0.0, _REST * self._startup - _SLACK))
 
     def release(self, now: float) -> list[tuple[int, GateEvent]]:
         """Remove the waiters whose waiting is over; return their numbers and events."""
@@ -375,13 +371,6 @@ class RateLimiter:
         if self._window.is_known(now):
             earliest = max(earliest, self._window.earliest(self.rate.limit))
         return earliest if self._is_stated(now) else max(earliest, self._next_call_at)
-
-    def _set_lead(self) -> None:
-        if self._startups:
-            self._startup = sorted(self._startups)[math.ceil(_QUANTILE * len(self._startups)) - 1]
-        # Of the whole way from a release, only what nearly every caller needs: a queue for slots is not in it.
-        way = sorted(self._arrivals)[len(self._arrivals) // 10] if self._arrivals else 0.0
-        self.lead = min(MAX_LEAD, max(0.0, _REST * self._startup - _SLACK, way))
 
     def _queue_ready(self, now: float) -> None:
         while self._clean(self._not_ready) and self._not_ready[0][0] <= now:

@@ -372,7 +372,7 @@ class PaidCallOperator(AssemblyAIOperator):
         released_at, call_at = _moment(event.get("released_at")), _moment(event.get("call_at"))
         if released_at is not None:
             progress["startup_seconds"] = max(0.0, now - released_at)
-            request.reporter.on_released(released_at, progress["startup_seconds"])
+            request.reporter.on_released(released_at)
         if event["outcome"] == "timeout":
             raise GatewayTimeout(request.model, self.max_wait, f"At the end: {event.get('detail')}.")
         if call_at is not None:

@@ -199,16 +199,12 @@ class Simulation:
             self._at(
                 dispatched,
                 lambda caller=caller, at=(released_at, call_at): self._on_slot(  # type: ignore[misc]
-                    caller, lambda: self._arrive(caller, *at)
+                    caller, lambda: self._at(max(self.now, at[1]), lambda: self._call(caller, at[0]))
                 ),
             )
         self._ask()
 
-    def _arrive(self, caller: _Caller, released_at: float, call_at: float) -> None:
-        release = {"released_at": released_at, "startup_seconds": self.now + self._skew - released_at}
-        self._at(max(self.now, call_at), lambda: self._call(caller, release))
-
-    def _call(self, caller: _Caller, release: dict[str, Any]) -> None:
+    def _call(self, caller: _Caller, released_at: float) -> None:
         taken, stated = self.service.call(self.now)
         sent_at = self.now + self._skew
         answered = self.now + (self._chance.uniform(*self._answer) if taken else 0.1)
@@ -223,7 +219,7 @@ class Simulation:
             self.found.taken.append(self.now)
             if self._chance.random() >= self._lost:
                 moments = {"sent_at": sent_at, "answered_at": self.now + self._skew}
-                caller.report = {"version": REPORT_VERSION, **release, **moments, **stated}
+                caller.report = {"version": REPORT_VERSION, "released_at": released_at, **moments, **stated}
 
         self._at(answered, on_answer)
 

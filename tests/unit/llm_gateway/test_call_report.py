@@ -25,7 +25,7 @@ class TaskInstance:
 def reported(model: str | None = "gpt-5", headers: dict[str, str] = HEADERS) -> dict[str, Any]:
     ti = TaskInstance()
     reporter = CallReporter(ti, model, logging.getLogger(__name__))
-    reporter.on_released(100.0, 2.5)
+    reporter.on_released(100.0)
     reporter.on_sent()
     reporter.on_reply(Reply(200, headers, b"", 105.0))
     reporter.push()
@@ -37,7 +37,7 @@ def reported(model: str | None = "gpt-5", headers: dict[str, str] = HEADERS) -> 
 def test_what_is_reported() -> None:
     report = reported()
     assert report.pop("sent_at") > 105
-    moments = {"released_at": 100.0, "startup_seconds": 2.5, "answered_at": 105.0}
+    moments = {"released_at": 100.0, "answered_at": 105.0}
     assert report == {"version": 1, **moments, "limit": 30, "remaining": 12, "reset": 41.0}
 
 
@@ -62,7 +62,7 @@ def test_a_call_that_was_not_released_is_not_reported_and_no_call_twice() -> Non
     reporter.on_sent()
     reporter.push()
     assert ti.pushed == []
-    reporter.on_released(100.0, 2.5)
+    reporter.on_released(100.0)
     reporter.on_sent()
     reporter.push()
     reporter.push()

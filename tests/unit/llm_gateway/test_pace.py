@@ -37,8 +37,11 @@ def one_call(starts: float) -> float:
     return 2 * starts + DEFERRAL + 2 + 0.6
 
 
-@pytest.mark.parametrize("starts", [(3.0, 3.0), (2.0, 20.0)], ids=["steady", "varying"])
-@pytest.mark.parametrize("window", ["fixed", "sliding"])
+@pytest.mark.parametrize(
+    ("window", "starts"),
+    [("fixed", (3.0, 3.0)), ("fixed", (2.0, 20.0)), ("sliding", (2.0, 20.0))],
+    ids=["steady", "varying", "sliding"],
+)
 @pytest.mark.parametrize("calls", [1, 30, 31, 60, 61, 150, 500])
 def test_windows_are_used_as_soon_as_they_begin(calls: int, window: str, starts: tuple[float, float]) -> None:
     found = rounds(calls, lambda: Service(window), starts=starts)
@@ -61,9 +64,9 @@ def test_windows_that_begin_by_the_clock() -> None:
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
 @pytest.mark.parametrize("headers", ["refused", "none"])
 def test_without_headers_the_pace_is_even(window: str, headers: str) -> None:
-    found = rounds(300, lambda: Service(window, headers))
+    found = rounds(150, lambda: Service(window, headers))
     assert refused(found) < 0.03
-    assert seconds(found) <= 300 * EVEN * 1.05 + one_call(20)
+    assert seconds(found) <= 150 * EVEN * 1.05 + one_call(20)
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
@@ -79,7 +82,7 @@ def test_a_slow_model(window: str) -> None:
     assert seconds(found) <= 150 * EVEN + one_call(20) + 50
 
 
-@pytest.mark.parametrize("window", ["fixed", "clock", "sliding"])
+@pytest.mark.parametrize("window", ["fixed", "sliding"])
 @pytest.mark.parametrize("rate", [2, 5, 10])
 def test_other_programs_that_call_all_the_time(window: str, rate: int) -> None:
     """It takes a window or two to know what they take; at an even pace a tenth to a quarter was refused."""
@@ -139,10 +142,10 @@ def test_a_service_that_always_says_the_same(remaining: int, calls: int) -> None
 
 
 def test_reports_are_read_as_seldom_as_possible() -> None:
-    for found in rounds(500):
-        assert found.reads <= 2 * 500
+    for found in rounds(150):
+        assert found.reads <= 2 * 150
 
 
 def test_the_first_to_come_is_the_first_to_go() -> None:
-    found = Simulation(Service(), 200, starts=(3.0, 3.0), slots=8).run()
+    found = Simulation(Service(), 90, starts=(3.0, 3.0), slots=8).run()
     assert found.order == sorted(found.order)
