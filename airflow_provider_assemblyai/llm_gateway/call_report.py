@@ -78,7 +78,9 @@ class CallReporter:
         self._report["answered_at"] = reply.received_at
         # With fallbacks, another model may have answered, whose limit is another one.
         if self._model is None or stated.model in (None, self._model):
-            self._report.update(limit=stated.limit, remaining=stated.remaining, reset=stated.reset)
+            self._report["limit"] = stated.limit
+            self._report["remaining"] = stated.remaining
+            self._report["reset"] = stated.reset
 
     def push(self) -> None:
         """Report the call, once; to be called when what was paid for is safe."""

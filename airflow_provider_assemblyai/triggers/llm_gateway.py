@@ -188,7 +188,9 @@ class _LimiterDriver:
                 call = self.limiter.next_to_ask(now)
                 if call is not None and call.ask_at <= now:
                     self.limiter.on_report(call, await _read_report(call.source), time.time())
-                    self._set_timer()
+                    # Nothing may wait any more, and the timer has forgotten this driver.
+                    if len(self.limiter):
+                        self._set_timer()
         finally:
             self._reader = None
 
