@@ -4,7 +4,8 @@ Many calls through operator, trigger and rate limiter, with simulated worker slo
 
 The operator, the trigger, its serialization and the emulator are the real ones. Simulated is what Airflow does
 between them: slots that start a process in 2 to 20 seconds, mapped tasks in the order of their index, as
-Airflow's scheduler takes them, and half a second to two until a trigger's event becomes a queued task.
+Airflow's scheduler takes them, half a second to two until a trigger's event becomes a queued task, and the reading of
+XComs by triggers.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ LIMIT = 30
 _SLOTS = 32
 _START = (2.0, 20.0)
 _DISPATCH = (0.5, 2.0)
+#: Seconds of one call alone through the rate limiter, at its slowest: two starts, and between them the time for which no
+#: deferral is released, and the way to the queue.
+SLOWEST_CALL = 2 * _START[1] + 6.0 + _DISPATCH[1]
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,30 @@ class _TaskInstance:
     def __init__(self, map_index: int) -> None:
         self.map_index = map_index
         self.start_date: datetime | None = None
+        self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+class _Supervisor:
+    """What a triggerer has to read XComs with."""
+
+    def __init__(self, task_instances: list[_TaskInstance]) -> None:
+        self._task_instances = task_instances
+
+    def send(self, message: Any) -> None:
         """Not needed here."""
+
+    async def asend(self, message: Any) -> Any:
+        """Answer a ``GetXCom``; what is to be masked in logs comes as well."""
+        from airflow.sdk.execution_time.comms import GetXCom, XComResult
+
+        if not isinstance(message, GetXCom):
+            return None
+        return XComResult(
+            key=message.key, value=self._task_instances[message.map_index].xcoms.get(message.key)
+        )
 
 
 class _Slots:
@@ -141,6 +166,7 @@ class _Slots:
         try:
             path, kwargs = deferred.trigger.serialize()
             trigger = import_string(path)(**deserialize(serialize(kwargs)))  # type: ignore[arg-type]
+            trigger.task_instance = context["ti"]
             (event,) = [fired.payload async for fired in trigger.run()]
             next_kwargs = {**deserialize(serialize(deferred.kwargs or {})), "event": event}  # type: ignore[dict-item]
             with self._lock:
@@ -178,6 +204,8 @@ def main() -> int:
 
 
 def _measure(emulator: Any, calls: int, seed: int, real_seconds: Callable[[], float]) -> Found:
+    from airflow.sdk.execution_time import task_runner
+
     from airflow_provider_assemblyai.client.task_control import TaskControl
     from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 
@@ -202,6 +230,8 @@ def _measure(emulator: Any, calls: int, seed: int, real_seconds: Callable[[], fl
             task_id="ask", prompt="Summarize.", model=MODEL, deferrable=True, max_wait=24 * 3600.0
         )
         tasks.append((operator, {"ti": _TaskInstance(index)}))
+    supervisor: Any = _Supervisor([context["ti"] for _, context in tasks])
+    task_runner.SUPERVISOR_COMMS = supervisor
     slots = _Slots(seed)
     start = time.time()
     slots.run(tasks)

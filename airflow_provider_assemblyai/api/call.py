@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -362,6 +362,19 @@ class Call(Generic[T]):
     retry_rate_limits: bool = True
     hint: Callable[[Reply], str] | None = None
     if_unknown: str = ""
+
+    def observed(self, observe: Callable[[Reply], None]) -> Call[T]:
+        """
+        Return the same call for a caller that wants to know more of a good reply than its value.
+
+        :param observe: called with the reply before it is read.
+        """
+
+        def read(reply: Reply) -> T:
+            observe(reply)
+            return self.read(reply)
+
+        return replace(self, read=read)
 
     @property
     def params(self) -> dict[str, str]:

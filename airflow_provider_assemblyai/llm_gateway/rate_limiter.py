@@ -7,26 +7,34 @@ The LLM Gateway allows a number of calls in any 60 seconds, and a call that it r
 that come back together are refused together, for ever. A :class:`RateLimiter` plans when each call is made; its
 driver passes it the time, and wakes the waiters that it releases.
 
+Where the service states how many calls are left, they are made at once, and each later one when a call before it
+leaves the window; see :mod:`airflow_provider_assemblyai.llm_gateway.call_window`. As long as nothing is stated, and
+after a refusal until something is stated anew, calls follow each other on an even grid a little below the limit.
+
 A caller that is released is not there yet: Airflow has to start a process for it, in one second or in twenty.
-Callers that are released evenly would arrive in bunches. So the limiter plans the moment of the call itself, on an
-even grid a little below the limit, and releases the caller earlier by the time that starting lately took; the
-caller sleeps the small rest. An even grid is right for windows that slide as well as for those that do not.
+Callers that are released evenly would arrive in bunches. So the limiter plans the moment of the call itself, and
+releases the caller earlier by the time that starting lately took; the caller sleeps the small rest.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Literal, TypedDict
 
 from airflow_provider_assemblyai.api.call import finite
 from airflow_provider_assemblyai.api.retry_rules import bound_wait
+from airflow_provider_assemblyai.llm_gateway.call_window import (
+    MAX_LIMIT,
+    WINDOW,
+    CallWindow,
+    OwnCall,
+)
 
-#: Seconds in which the service counts calls.
-WINDOW = 60.0
 #: Calls in a window, where neither the service nor the connection names a number: the documented default of a paid
 #: account.
 DEFAULT_LIMIT = 30.0
@@ -45,8 +53,6 @@ _REST = 1.2
 _SLACK = WINDOW * (1 - _HEADROOM)
 #: Seconds that a planned call may be nearer than the lead, before it is planned anew.
 _TOLERANCE = 0.5
-#: Calls in a window that a service may state; more is nonsense, and would release all that wait at once.
-_MAX_LIMIT = 100_000.0
 #: Seconds added to what the service asked for: it rounds, and its clock is not ours.
 _MARGIN = 1.0
 #: Back-off where the service names no time: the first wait, and the longest.
@@ -56,7 +62,12 @@ _MAX_BACKOFF = 60.0
 #: them mean that other programs call as well.
 _CALLS_PER_REFUSAL = 60
 _ERROR_BUDGET = 2.0
-#: Then the rate is cut to this share, comes back by so much of the limit a minute, and never falls below so much.
+#: Seconds that a waiter may have waited before a limiter is made for it; a longer one waited in another triggerer, which
+#: may have made calls just now.
+_ARRIVAL = 15.0
+#: Seconds after which the callers that it released have called.
+_UNDER_WAY = MAX_LEAD + 5.0
+#: After more refusals than that the rate is cut to this share, comes back by so much of the limit a minute, and never falls below so much.
 _CUT = 0.8
 _RECOVERY = 0.1
 _LEAST = 0.05
@@ -103,6 +114,8 @@ class AdaptiveRate:
     cap: float | None = None
     #: No call before this moment.
     blocked_until: float = field(default=0.0, init=False)
+    #: Of the last call that was refused.
+    last_refusal: float = field(default=-math.inf, init=False)
     _stated_limit: float | None = field(default=None, init=False)
     _stated_at: float = field(default=0.0, init=False)
     _share: float = field(default=1.0, init=False)
@@ -137,7 +150,8 @@ class AdaptiveRate:
             are refused as well, and that is nothing new.
         """
         at = _number(refusal.get("at")) or self.created_at
-        slower = self._learn(_number(refusal.get("limit")), at)
+        self.last_refusal = max(self.last_refusal, at)
+        slower = self.learn(_number(refusal.get("limit")), at)
         asked = max(_number(refusal.get("retry_after")) or 0.0, _number(refusal.get("reset")) or 0.0)
         wait = bound_wait(asked) + _MARGIN if asked else 0.0
         if at >= max(self.created_at, self._refused_at + lead + _MARGIN):
@@ -154,9 +168,15 @@ class AdaptiveRate:
             self._refused_at = at
         self.blocked_until = max(self.blocked_until, at + wait)
 
-    def _learn(self, limit: float | None, at: float) -> bool:
-        """Take the newest limit over; return whether it is lower than what was assumed."""
-        if limit is None or not 1 <= limit <= _MAX_LIMIT or at < self._stated_at:
+    def learn(self, limit: float | None, at: float) -> bool:
+        """
+        Take the newest limit over.
+
+        :param limit: calls in a window, as the service states.
+        :param at: when it did, seconds since the epoch.
+        :return: whether it is lower than what was assumed.
+        """
+        if limit is None or not 1 <= limit <= MAX_LIMIT or at < self._stated_at:
             return False
         before, self._stated_limit, self._stated_at = self.limit, limit, at
         return self.limit < before
@@ -179,19 +199,21 @@ class Waiter:
     :param entered_at: seconds since the epoch; the first to come is the first to go, also after a restart.
     :param ready_at: not to be released before.
     :param deadline: waiting ends here.
+    :param source: where the report of its call is to be had, for the driver; None if nowhere.
     """
 
     entered_at: float
     ready_at: float
     deadline: float
+    source: Hashable | None = None
 
 
 class RateLimiter:
     """
     The queue of one account and model.
 
-    A new limiter knows nothing of the calls before it, so its first call keeps a full interval of distance: a
-    triggerer that was started again does not burst.
+    A new limiter knows nothing of the calls before it, so it begins evenly: a triggerer that was started again does not
+    burst.
 
     :param now: seconds since the epoch.
     :param cap: calls a minute that the user allows.
@@ -200,10 +222,18 @@ class RateLimiter:
 
     def __init__(self, now: float, cap: float | None = None) -> None:
         self.rate = AdaptiveRate(now, cap)
-        self._next_call_at = now + self.rate.interval(now)
+        self._window = CallWindow()
+        #: Of the even grid.
+        self._next_call_at = now
+        #: As long as nothing was released.
+        self._first = True
+        #: Whether the calls of another triggerer may fill the window: the others wait for the end of the first call.
+        self._cautious = False
         self._startups: deque[float] = deque(maxlen=_STARTUPS)
+        self._startup = 0.0
         self.lead = 0.0
         self._waiting: dict[int, Waiter] = {}
+        self._places: list[tuple[float, int]] = []
         self._number = 0
         # What was removed is taken out of these when it comes up.
         self._not_ready: list[tuple[float, int]] = []
@@ -217,35 +247,80 @@ class RateLimiter:
         """Queue a waiter; returns its number."""
         self._number += 1
         self._waiting[self._number] = waiter
+        insort(self._places, (waiter.entered_at, self._number))
+        if waiter.entered_at < self.rate.created_at - _ARRIVAL:
+            earliest = self.rate.created_at + self.rate.interval(self.rate.created_at)
+            self._next_call_at = max(self._next_call_at, earliest)
+            self._cautious = self._cautious or (self._first and waiter.source is not None)
+            self._window.ignore_others_before(self.rate.created_at + _UNDER_WAY)
         heappush(self._not_ready, (waiter.ready_at, self._number))
         heappush(self._deadlines, (waiter.deadline, self._number))
         return self._number
 
     def remove(self, number: int) -> None:
         """Forget a waiter; the next one moves up."""
-        self._waiting.pop(number, None)
+        waiter = self._waiting.pop(number, None)
+        if waiter is not None:
+            del self._places[bisect_left(self._places, (waiter.entered_at, number))]
+
+    def place(self, number: int) -> int:
+        """Return the place of a waiter among all, from 1."""
+        return bisect_left(self._places, (self._waiting[number].entered_at, number)) + 1
 
     def on_refusal(self, refusal: Mapping[str, Any]) -> None:
         """Take in a 429, a :class:`Refusal`."""
         self.rate.on_refusal(refusal, self.lead)
+
+    def on_return(self, source: Hashable | None, refusal: Mapping[str, Any] | None, now: float) -> None:
+        """
+        Take in that a caller is back.
+
+        :param source: where the report of its call would be.
+        :param refusal: of its call, a :class:`Refusal`; None if the call was never made.
+        :param now: seconds since the epoch.
+        """
+        at = self._window.on_return(source, refusal, now)
+        if refusal is not None:
+            self._cautious = self._cautious and at is not None and at < self.rate.created_at
+            self.on_refusal({**refusal, "at": at})
+
+    def next_to_ask(self, now: float) -> OwnCall | None:
+        """Return the released call whose report is to be asked for next; None as long as that helps no waiter."""
+        return self._window.next_to_ask(now) if self._waiting else None
+
+    def on_report(self, call: OwnCall, report: Mapping[str, Any] | None, now: float) -> None:
+        """
+        Take in what was found where the report of a call is to be had.
+
+        :param report: a :class:`airflow_provider_assemblyai.llm_gateway.call_report.CallReport`; None if there is none.
+        :param now: seconds since the epoch.
+        """
+        if report is None or not self._window.on_report(call, report, now):
+            self._window.on_no_report(call, now)
+        else:
+            self.rate.learn(_number(report.get("limit")), call.moment)
+            self._cautious = False
 
     def on_startup(self, seconds: float | None) -> None:
         """Take in how long the start of a caller took."""
         if seconds is None or not 0 <= seconds < math.inf:
             return
         self._startups.append(seconds)
-        quantile = sorted(self._startups)[math.ceil(_QUANTILE * len(self._startups)) - 1]
-        self.lead = min(MAX_LEAD, max(0.0, _REST * quantile - _SLACK))
+        self._startup = sorted(self._startups)[math.ceil(_QUANTILE * len(self._startups)) - 1]
+        self.lead = min(MAX_LEAD, max(0.0, _REST * self._startup - _SLACK))
 
     def release(self, now: float) -> list[tuple[int, GateEvent]]:
         """Remove the waiters whose waiting is over; return their numbers and events."""
         self._queue_ready(now)
         released = []
         while self._clean(self._queue):
-            call_at = max(self._next_call_at, self.rate.blocked_until)
+            call_at = self._earliest(now)
             if call_at - self.lead > now:
                 break
-            if call_at < now + self.lead - _TOLERANCE:
+            if self._is_stated(now) or self._first:
+                # No call waits for its place on the grid: what the first answer states is wanted early.
+                call_at = max(call_at, now)
+            elif call_at < now + self.lead - _TOLERANCE:
                 call_at = now + self.lead
             _, number = heappop(self._queue)
             # A waiter whose call would come too late leaves the queue to others, and waits for its deadline.
@@ -253,7 +328,7 @@ class RateLimiter:
                 released.append((number, self._release(number, call_at, now)))
         while self._clean(self._deadlines) and self._deadlines[0][0] <= now:
             _, number = heappop(self._deadlines)
-            del self._waiting[number]
+            self.remove(number)
             released.append((number, gate_event("timeout", self.describe(now), None, now)))
         return released
 
@@ -263,7 +338,7 @@ class RateLimiter:
             return None
         moments = [heap[0][0] for heap in (self._not_ready, self._deadlines) if self._clean(heap)]
         if self._clean(self._queue):
-            moments.append(max(self._next_call_at, self.rate.blocked_until) - self.lead)
+            moments.append(self._earliest(now) - self.lead)
         return max(now, min(moments))
 
     def keep_until(self, now: float) -> float:
@@ -272,10 +347,30 @@ class RateLimiter:
 
     def describe(self, now: float) -> str:
         """Return a sentence on how many wait, and at what rate they are released."""
-        rate, share = self.rate, self.rate.share(now)
-        text = f"{len(self)} waiting, {60 / rate.interval(now):.1f} calls a minute (limit {rate.limit:g}"
-        text += f", {share:.0%} of it after refusals)" if share < 1 else ")"
+        rate, share, window = self.rate, self.rate.share(now), self._window
+        if self._is_stated(now):
+            text = (
+                f"{len(self)} waiting, {window.free(rate.limit, now)} of {rate.limit:g} calls a minute left"
+            )
+            text += f", {window.others} made by other programs" if window.others else ""
+        else:
+            text = f"{len(self)} waiting, {60 / rate.interval(now):.1f} calls a minute (limit {rate.limit:g}"
+            text += f", {share:.0%} of it after refusals)" if share < 1 else ")"
         return text + (f", held for {rate.blocked_until - now:.0f} s" if rate.blocked_until > now else "")
+
+    def _is_stated(self, now: float) -> bool:
+        """Return whether calls are made as the service states that they are left, not evenly."""
+        rate = self.rate
+        return rate.limit >= 1 and rate.share(now) == 1 and self._window.is_known(now, rate.last_refusal)
+
+    def _earliest(self, now: float) -> float:
+        """Return when the next call may be made; it may be long ago."""
+        earliest = self.rate.blocked_until
+        if self._cautious and not self._first:
+            earliest = max(earliest, self._next_call_at + WINDOW / 2)
+        if self._window.is_known(now):
+            earliest = max(earliest, self._window.earliest(self.rate.limit))
+        return earliest if self._is_stated(now) else max(earliest, self._next_call_at)
 
     def _queue_ready(self, now: float) -> None:
         while self._clean(self._not_ready) and self._not_ready[0][0] <= now:
@@ -283,8 +378,11 @@ class RateLimiter:
             heappush(self._queue, (self._waiting[number].entered_at, number))
 
     def _release(self, number: int, call_at: float, now: float) -> GateEvent:
-        del self._waiting[number]
-        self._next_call_at = call_at + self.rate.interval(now)
+        source = self._waiting[number].source
+        self.remove(number)
+        self._window.add(source, now, call_at, self._startup)
+        self._next_call_at = call_at + self.rate.interval(now) + (self.lead if self._first else 0.0)
+        self._first = False
         self.rate.on_release()
         return gate_event("go", self.describe(now), call_at, now)
 

@@ -47,6 +47,7 @@ from airflow_provider_assemblyai.jobs.state_store import (
     open_state_store,
     task_instance_key,
 )
+from airflow_provider_assemblyai.llm_gateway.call_report import CallReporter
 from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.kept_answers import KeptAnswers, Slot
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import MAX_LEAD, Refusal
@@ -114,6 +115,7 @@ class PaidRequest:
     :param outputs: where the file of the answer goes; None if there is none.
     :param state: what outlives this process.
     :param kept: the answers, before they are judged.
+    :param reporter: tells the rate limiter of the call.
     :param attachment: what is sent beside the body, which holds its hash.
     """
 
@@ -123,6 +125,7 @@ class PaidRequest:
     outputs: OutputFiles | None
     state: CallStateStore
     kept: KeptAnswers
+    reporter: CallReporter
     attachment: Any = None
 
 
@@ -271,7 +274,8 @@ class PaidCallOperator(AssemblyAIOperator):
             outputs = claim_name(named, owner)
         state = self._open_state(context, hook, body, named)
         kept = KeptAnswers(context, named, (self.assemblyai_conn_id, hook.region))
-        return PaidRequest(hook, model, body, outputs, state, kept, attachment)
+        reporter = CallReporter(context["ti"], body.get("model"), self.log)
+        return PaidRequest(hook, model, body, outputs, state, kept, reporter, attachment)
 
     def _open_state(
         self, context: Context, hook: AssemblyAIHook, body: Mapping[str, Any], outputs: OutputFiles | None
@@ -322,6 +326,7 @@ class PaidCallOperator(AssemblyAIOperator):
             self.log.warning(
                 "The answer is paid for, and could not be kept before it was checked: %s", problem
             )
+        request.reporter.push()
 
     def _name_place(
         self, error: ResponseUnusable, request: PaidRequest, slot: Slot, body: Mapping[str, Any]
@@ -396,6 +401,7 @@ class PaidCallOperator(AssemblyAIOperator):
         released_at, call_at = moment(given.get("released_at")), moment(given.get("call_at"))
         if released_at is not None:
             progress["startup_seconds"] = max(0.0, now - released_at)
+            request.reporter.on_released(released_at)
         if outcome == "timeout":
             raise GatewayTimeout(request.model, self.max_wait, f"At the end: {detail}.")
         if call_at is not None:
@@ -414,6 +420,7 @@ class PaidCallOperator(AssemblyAIOperator):
                 answer = self._call_once(request, call, progress)
             except AssemblyAIError as error:
                 if not self._is_busy(error):
+                    request.reporter.push()
                     raise
                 self._wait_for_capacity(request, error, progress)
             else:
@@ -423,30 +430,31 @@ class PaidCallOperator(AssemblyAIOperator):
     def _call_once(self, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
         """Make a call, with the key that the connection has now."""
         try:
-            return self._send(request.hook, request.state, call, progress)
+            return self._send(request.hook, request, call, progress)
         except AuthenticationError:
             # The key may have been changed since this process read it.
             self.log.info("The API key was refused: the connection is read once more.")
             hook = AssemblyAIHook(self.assemblyai_conn_id, request.hook.region, pause=self._control.pause)
-            return self._send(hook, request.state, call, progress)
+            return self._send(hook, request, call, progress)
 
-    def _send(self, hook: AssemblyAIHook, state: CallStateStore, call: Call[T], progress: CallProgress) -> T:
+    def _send(self, hook: AssemblyAIHook, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
         """Send a call once; before that its intent is durable, where the user wants to be sure."""
 
         def before() -> None:
             self._control.check()
             if self.on_lost_answer == "fail":
-                state.record_intent()
+                request.state.record_intent()
+            request.reporter.on_sent()
 
         self._control.check()
         progress["attempts"] += 1
         self._call_in_flight = True
         try:
-            return hook.send(call, before=before)
+            return hook.send(call.observed(request.reporter.on_reply), before=before)
         except AssemblyAIError as error:
             if self._is_lost(error, progress):
                 raise ResponseLost(str(error), retryable=self.on_lost_answer == "retry") from error
-            state.withdraw_intent()
+            request.state.withdraw_intent()
             raise
         finally:
             self._call_in_flight = False
@@ -487,7 +495,9 @@ class PaidCallOperator(AssemblyAIOperator):
         self._control.check()
         now = time.time()
         progress["waiting_since"] = now
-        progress.setdefault("entered_at", now)
+        if "entered_at" not in progress:
+            progress["entered_at"] = now
+            request.reporter.announce()
         startup_seconds = progress.pop("startup_seconds", None)
         self.log.info(
             "Waiting for a turn at model %s, in the triggerer and without a worker slot.", request.model

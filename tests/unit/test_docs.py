@@ -117,7 +117,7 @@ def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
     table = first_cells(section("StreamingCaptureOperator", (ROOT / "docs/streaming-capture.md").read_text()))
     assert parameters(StreamingCaptureOperator) | set(CaptureSummary.__annotations__) == table
     table = first_cells(section("LLMGatewayOperator", (ROOT / "docs/llm-gateway.md").read_text()))
-    pushed = {"usage", "model", "finish_reason", "request_id", "attempts", "waited_seconds"}
+    pushed = {"usage", "model", "finish_reason", "request_id", "attempts", "waited_seconds", "rate_limit"}
     assert table == parameters(LLMGatewayOperator) | pushed
 
 

@@ -54,7 +54,8 @@ ONLY_IN = {
 #: Decisions and data: they can be used and tested without an Airflow.
 WITHOUT_AIRFLOW = (
     *("api/", "client/", "events/", "polling/", "capture/audio/", "capture/streaming/", "capture/runner.py"),
-    *("llm_gateway/rate_limiter.py", "llm_gateway/messages.py", "llm_gateway/structured_output.py"),
+    *("llm_gateway/rate_limiter.py", "llm_gateway/call_window.py", "llm_gateway/call_report.py"),
+    *("llm_gateway/messages.py", "llm_gateway/structured_output.py"),
     *("jobs/state.py", "jobs/submission.py", "batch/manifest.py", "batch/window.py", "emulator/"),
 )
 

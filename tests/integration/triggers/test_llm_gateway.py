@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from itertools import pairwise
 from typing import Any
@@ -219,3 +220,26 @@ def test_a_thousand_wait_and_are_silent_meanwhile(capfd: pytest.CaptureFixture[s
     lines = [line for line in capfd.readouterr().out.splitlines() if "LLMGatewayTrigger" in line]
     assert len(lines) == 1000
     assert all("Waiting for a turn" in line for line in lines), "one when it comes, nothing while it waits"
+
+
+def test_progress_is_logged(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(llm_gateway, "_PROGRESS", 0.05)
+    logged: list[str] = []
+
+    def places() -> set[str]:
+        logged.append(capfd.readouterr().out)
+        return set(re.findall(r"at place (\d): 3 waiting, [\d.]+ calls a minute", "".join(logged)))
+
+    async def main() -> None:
+        ready = time.time() + 600
+        waiters = [trigger(not_before=ready, entered_at=ready - index) for index in range(3)]
+        tasks = [asyncio.create_task(event(one)) for one in waiters]
+        async with asyncio.timeout(60):
+            while places() != {"1", "2", "3"}:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+    assert "Still waiting for a turn at a-model" in "".join(logged)

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from airflow_provider_assemblyai.llm_gateway.call_window import OwnCall
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
     DEFAULT_LIMIT,
     MAX_LEAD,
@@ -18,8 +17,8 @@ from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
     Waiter,
 )
 
-#: Between two calls at the limit of 30 in 60 seconds, and at the part of it that is used.
-AT_LIMIT, STEP = 2.0, 2.0 / 0.98
+#: Between two calls at the part that is used of 30 in 60 seconds.
+STEP = 2.0 / 0.98
 FAR = 1e9
 
 
@@ -53,6 +52,12 @@ def test_calls_follow_each_other_a_little_below_the_limit() -> None:
     assert all(later - first > WINDOW for first, later in zip(planned, planned[30:], strict=False))
 
 
+def test_the_first_call_is_made_at_once() -> None:
+    limiter = RateLimiter(1000.0)
+    enter(limiter, 3, at=998.0)
+    assert calls(limiter, 1000.0) == pytest.approx([1000, 1000 + STEP, 1000 + 2 * STEP])
+
+
 def test_a_new_limiter_does_not_burst() -> None:
     limiter = RateLimiter(1000.0)
     enter(limiter, 3, at=0.0)  # they came long ago: a triggerer was started again
@@ -80,7 +85,9 @@ def test_callers_are_released_as_early_as_they_need() -> None:
         limiter.on_startup(seconds)
     assert limiter.lead == pytest.approx(1.2 * 9.0 - 1.2)
     enter(limiter, 40)
-    for now, _, event in releases(limiter):
+    (first, _, event), *others = releases(limiter)
+    assert event["call_at"] == first, "what its answer states is wanted early"
+    for now, _, event in others:
         assert event["released_at"] == now
         assert event["call_at"] == pytest.approx(now + limiter.lead)
 
@@ -129,7 +136,7 @@ def test_the_deadline_ends_waiting_and_takes_no_call() -> None:
     now, event = ends[hurried]
     assert (now, event["outcome"], event["call_at"]) == (20.0, "timeout", None)
     assert "calls a minute" in event["detail"]
-    assert ends[patient][1]["call_at"] == pytest.approx(31 * STEP), "it left no hole"
+    assert ends[patient][1]["call_at"] == pytest.approx(30 * STEP), "it left no hole"
 
 
 def test_a_call_that_would_come_too_late_is_not_released() -> None:
@@ -253,67 +260,6 @@ def test_its_description() -> None:
     assert limiter.describe(0.0) == "7 waiting, 19.6 calls a minute (limit 20), held for 42 s"
 
 
-class Service:
-    """Thirty calls in a window; refused ones count as well."""
-
-    def __init__(self, *, sliding: bool, headers: bool) -> None:
-        self.sliding, self.headers = sliding, headers
-        self.times: list[float] = []
-
-    def call(self, now: float) -> dict[str, Any] | None:
-        """Return the refusal, None if the call is taken."""
-        self.times.append(now)
-        since = now - WINDOW if self.sliding else now // WINDOW * WINDOW - 1e-9
-        counted = [at for at in self.times if at > since]
-        if len(counted) <= DEFAULT_LIMIT:
-            return None
-        reset = counted[0] + WINDOW - now if self.sliding else WINDOW - now % WINDOW
-        return {"at": now, **({"limit": DEFAULT_LIMIT, "reset": reset} if self.headers else {})}
-
-
-@pytest.mark.parametrize("headers", [True, False], ids=["headers", "bare"])
-@pytest.mark.parametrize("sliding", [True, False], ids=["sliding", "fixed"])
-@pytest.mark.parametrize("seed", range(3))
-def test_starts_of_two_to_twenty_seconds_neither_bunch_nor_waste(
-    sliding: bool, headers: bool, seed: int
-) -> None:
-    """Three hundred callers, whose processes take as long as they like, get nearly all that the service has."""
-    chance = random.Random(seed)
-    limiter, service = RateLimiter(0.0), Service(sliding=sliding, headers=headers)
-    # (when, order, its refusal); None: it is on its way to call
-    coming: list[tuple[float, int, dict[str, Any] | None]] = []
-    leaving: list[tuple[float, int]] = []
-    taken: list[float] = []
-    refused = order = 0
-    for index in range(300):
-        heappush(coming, (index * 0.5 + chance.uniform(2, 20), index, None))
-    order, now = 300, 0.0
-    while coming or leaving or len(limiter):
-        moments = [heap[0][0] for heap in (coming, leaving) if heap]
-        due = limiter.next_due(now)
-        now = min([*moments, *([due] if due is not None else [])])
-        while coming and coming[0][0] <= now:
-            _, _, refusal = heappop(coming)
-            if refusal is not None:
-                limiter.on_refusal(refusal)
-            limiter.on_startup(chance.uniform(2, 20))
-            limiter.add(Waiter(now, now + 6, FAR))
-        for _, event in limiter.release(now):
-            order += 1
-            there = now + chance.uniform(0.5, 2) + chance.uniform(2, 20)
-            heappush(leaving, (max(there, float(event["call_at"] or 0)), order))
-        while leaving and leaving[0][0] <= now:
-            refusal = service.call(heappop(leaving)[0])
-            if refusal is None:
-                taken.append(now)
-            else:
-                refused, order = refused + 1, order + 1
-                heappush(coming, (now, order, refusal))
-    assert len(taken) == 300
-    assert refused / len(service.times) < 0.03
-    assert len(taken) / ((taken[-1] - taken[0] + AT_LIMIT) / AT_LIMIT) >= 0.95
-
-
 @pytest.mark.parametrize("stated", [0, -5, 0.5, 1e30, float("nan"), float("inf"), True, "30", 10**400])
 def test_a_limit_that_makes_no_sense_changes_nothing(stated: Any) -> None:
     limiter = RateLimiter(0.0)
@@ -326,3 +272,131 @@ def test_no_answer_blocks_a_model_for_days() -> None:
     limiter = RateLimiter(0.0)
     limiter.on_refusal({"at": 1.0, "limit": None, "reset": 1e9, "retry_after": 1e12})
     assert limiter.rate.blocked_until == 1.0 + 300 + 1
+
+
+# --- what the service states -----------------------------------------------------------------------------
+
+
+def report(of: OwnCall, sent_at: float, **stated: Any) -> dict[str, Any]:
+    moments = {"released_at": of.released_at, "sent_at": sent_at, "answered_at": sent_at}
+    return {"version": 1, **moments, "limit": 30, "reset": 60 - sent_at, **stated}
+
+
+def first_report(limiter: RateLimiter, at: float = 1.0, **stated: Any) -> None:
+    """Release one call, and take in its report."""
+    limiter.release(0.0)
+    call = limiter.next_to_ask(at)
+    assert call is not None
+    limiter.on_report(call, report(call, at, **stated), at)
+
+
+def known(count: int, **stated: Any) -> RateLimiter:
+    limiter = RateLimiter(0.0)
+    for number in range(count):
+        limiter.add(Waiter(float(number), 0.0, FAR, number))
+    first_report(limiter, **{"remaining": 29, **stated})
+    return limiter
+
+
+def test_what_is_left_goes_at_once_and_the_rest_when_it_leaves_the_window() -> None:
+    limiter = known(40)
+    went = limiter.release(1.0)
+    assert len(went) == 29
+    assert {event["call_at"] for _, event in went} == {1.0}, "nothing sleeps"
+    # The first call leaves the window first; the others of the first window after it.
+    assert limiter.next_due(1.0) == pytest.approx(61.25)
+    assert len(limiter.release(61.25)) == 1
+
+
+def test_what_other_programs_have_called_is_not_left() -> None:
+    limiter = known(40, remaining=20)
+    assert len(limiter.release(1.0)) == 20
+    assert "9 made by other programs" in limiter.describe(1.0)
+
+
+def test_what_is_under_way_is_not_left() -> None:
+    limiter = RateLimiter(0.0)
+    for number in range(40):
+        limiter.add(Waiter(float(number), 0.0, FAR, number))
+    for now in (0.0, 2.1, 4.2, 6.3):
+        assert len(limiter.release(now)) == 1
+    call = limiter.next_to_ask(6.3)
+    assert call is not None
+    limiter.on_report(call, report(call, 6.0, remaining=29), 6.5)
+    assert len(limiter.release(6.5)) == 26
+
+
+def test_a_connection_that_allows_less_than_the_service() -> None:
+    limiter = known(40)
+    limiter.rate.cap = 10
+    assert len(limiter.release(1.0)) == 9
+    assert limiter.describe(1.0) == "30 waiting, 0 of 10 calls a minute left"
+
+
+def test_after_a_refusal_calls_are_even_until_something_is_stated_anew() -> None:
+    limiter = known(40)
+    limiter.on_refusal({"at": 2.0, "limit": 30, "remaining": -1, "reset": 20})
+    assert limiter.release(2.0) == []
+    assert limiter.next_due(2.0) == 23.0
+    (went,) = limiter.release(23.0)
+    assert limiter.next_due(23.0) == pytest.approx(23 + STEP)
+    call = next(call for call in limiter._window._calls if call.released_at == 23.0)
+    assert went[1]["released_at"] == call.released_at
+    limiter.on_report(call, report(call, 24.0, remaining=29), 24.0)
+    assert len(limiter.release(24.0)) == 29, "a new window has begun"
+
+
+def test_what_was_stated_long_ago_is_not_believed() -> None:
+    limiter = known(2)
+    assert len(limiter.release(1.0)) == 1
+    for number in range(3):
+        limiter.add(Waiter(500.0 + number, 500.0, FAR, number))
+    assert len(limiter.release(500.0)) == 1
+
+
+def test_a_report_of_another_release_is_none() -> None:
+    limiter = RateLimiter(0.0)
+    enter(limiter, 0)
+    limiter.add(Waiter(0.0, 0.0, FAR, "a"))
+    limiter.add(Waiter(0.0, 0.0, FAR, "b"))
+    limiter.release(0.0)
+    call = limiter.next_to_ask(0.0)
+    assert call is not None
+    for wrong in (None, {}, {"version": 2}, report(call, 1.0) | {"released_at": -5.0}, {"version": 1}):
+        asked = call.asked
+        limiter.on_report(call, wrong, 1.0)
+        assert call.asked == asked + 1
+        assert call.answered_at is None
+
+
+def test_a_call_that_never_reports_is_given_up() -> None:
+    limiter = RateLimiter(0.0)
+    limiter.add(Waiter(0.0, 0.0, FAR, "a"))
+    limiter.add(Waiter(0.0, 900.0, FAR, "b"))
+    limiter.release(0.0)
+    now, asked = 0.0, 0
+    while (call := limiter.next_to_ask(now)) is not None:
+        now = max(now, call.ask_at)
+        limiter.on_report(call, None, now)
+        asked += 1
+    assert 3 < asked < 10
+    assert now < WINDOW + 1
+
+
+def test_nothing_is_asked_where_nothing_waits() -> None:
+    limiter = RateLimiter(0.0)
+    number = limiter.add(Waiter(0.0, 0.0, FAR, "a"))
+    other = limiter.add(Waiter(0.0, 900.0, FAR, "b"))
+    limiter.release(0.0)
+    assert limiter.next_to_ask(1.0) is not None
+    limiter.remove(other)
+    limiter.remove(number)
+    assert limiter.next_to_ask(1.0) is None
+
+
+def test_places() -> None:
+    limiter = RateLimiter(0.0)
+    numbers = [limiter.add(Waiter(at, 900.0, FAR)) for at in (30.0, 10.0, 20.0)]
+    assert [limiter.place(number) for number in numbers] == [3, 1, 2]
+    limiter.remove(numbers[1])
+    assert [limiter.place(number) for number in (numbers[0], numbers[2])] == [2, 1]
