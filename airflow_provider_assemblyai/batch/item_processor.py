@@ -21,7 +21,9 @@ from airflow_provider_assemblyai.api.errors import (
     TaskKilled,
     TranscriptFailed,
 )
+from airflow_provider_assemblyai.api.prices import PriceList
 from airflow_provider_assemblyai.api.transcripts import Transcript
+from airflow_provider_assemblyai.batch.caps import Caps, spent_in
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import ItemError, ItemOutcome, ManifestRow
@@ -30,7 +32,7 @@ from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, former_identity
-from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
+from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of, job_identity
 from airflow_provider_assemblyai.jobs.submission import Submission
@@ -56,6 +58,8 @@ class BatchSettings:
     :param output_path: where files go.
     :param formats: which.
     :param chars_per_caption: characters a subtitle line may have.
+    :param prices: of the connection.
+    :param caps: on what the run may spend.
     """
 
     conn_id: str
@@ -67,6 +71,8 @@ class BatchSettings:
     output_path: ObjectStoragePath
     formats: Sequence[Format]
     chars_per_caption: int | None
+    prices: PriceList
+    caps: Caps
 
 
 @dataclass
@@ -78,19 +84,28 @@ class _LedgerStateStore:
     :param in_flight: the item; kept up to date.
     :param run: the name of this run.
     :param earlier_id: of the job that was there before this run.
+    :param prices: of the connection.
     """
 
     ledger: Ledger
     in_flight: InFlightItem
     run: str
     earlier_id: str
+    prices: PriceList
     durable: bool = True
 
     def write(self, state: JobState) -> None:
-        self.in_flight.job_state = state
-        if self.in_flight.transcript_id != self.earlier_id:
-            self.in_flight.run = self.run
-        self.ledger.append(self.in_flight.entry())
+        item, before = self.in_flight, self.in_flight.job_state
+        if before.get("transcript_id") == self.earlier_id != "" and not state.get("transcript_id"):
+            if item.run == self.run and not state.get("resubmits"):
+                # Another job in the place of one that did not fail, and is paid for.
+                item.earlier_minutes += (before.get("duration") or 0.0) / 60
+                item.earlier_cost_usd += item.cost_usd or 0.0
+        item.job_state = state
+        if item.transcript_id != self.earlier_id:
+            item.run = self.run
+        item.cost_usd = self.prices.request_cost(item.item.config, state.get("duration"))
+        self.ledger.append(item.entry())
 
 
 @dataclass
@@ -102,7 +117,7 @@ class ItemProcessor:
     :param client: sends calls.
     :param ledger: where everything is recorded.
     :param control: of the task.
-    :param progress: its minutes are kept up to date.
+    :param progress: what it has spent is kept up to date.
     """
 
     settings: BatchSettings
@@ -116,16 +131,20 @@ class ItemProcessor:
 
     def submit(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Submit an item, or go on with the job that an earlier try left; None if the item is done."""
+        if not in_flight.may_have_job:
+            rate = self.settings.prices.request_rate(in_flight.item.config)
+            if (refusal := self.settings.caps.refuse(self.progress.spent, rate)) is not None:
+                self._leave_out(in_flight, refusal)
+                return None
         return self._follow(in_flight, self._start_job)
 
     def fetch(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Fetch the result of a job that has ended; it may have to be submitted again."""
         return self._follow(in_flight, self._resume_job)
 
-    def leave_out(self, unsent: InFlightItem, reason: str) -> None:
-        """Record that an item was not submitted."""
+    def _leave_out(self, unsent: InFlightItem, error: ItemError) -> None:
+        """Record that an item was not submitted, and why."""
         unsent.run = self.settings.run
-        error = ItemError("AudioMinutesCap", reason, permanent=False)
         self.ledger.append(self._result_entry(unsent, "not_submitted", error=error))
 
     # --- one job -----------------------------------------------------------------------------------------
@@ -161,7 +180,7 @@ class ItemProcessor:
         transcript = job.start(found)
         assert transcript is not None
         if transcript["id"] != earlier_id:
-            self._add_minutes((job.state.get("duration") or 0.0) / 60)
+            self._spend((job.state.get("duration") or 0.0) / 60, in_flight.cost_usd or 0.0)
         return job, transcript
 
     def _resume_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
@@ -196,7 +215,9 @@ class ItemProcessor:
             send=self.client.send,
             pages=self.client.pages,
             newest=self.client.newest,
-            store=_LedgerStateStore(self.ledger, in_flight, settings.run, in_flight.transcript_id),
+            store=_LedgerStateStore(
+                self.ledger, in_flight, settings.run, in_flight.transcript_id, settings.prices
+            ),
             identity=job_identity(fingerprint, settings.conn_id, hosts, settings.clear_generation),
             source=source,
             config=in_flight.item.config,
@@ -218,12 +239,18 @@ class ItemProcessor:
             chars_per_caption=self.settings.chars_per_caption,
             deadline=self.client.hook.client.deadline,
         )
-        self.ledger.append(self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs))
+        entry = self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs)
+        self.ledger.append(entry)
         duration = in_flight.job_state.get("duration")
         minutes = minutes_of(transcript, duration)
         if in_flight.run == self.settings.run:
             count_minutes("billed", minutes)
-            self._add_minutes(minutes - (duration or 0.0) / 60)
+            count_cost(entry["result"]["estimated_cost_usd"])
+            spent = spent_in(entry, self.settings.prices.request_rate(in_flight.item.config))
+            self._spend(
+                minutes - (duration or 0.0) / 60,
+                spent.cost_usd - in_flight.earlier_cost_usd - (in_flight.cost_usd or 0.0),
+            )
         else:
             count_minutes("reused", minutes)
         with self._lock:
@@ -236,6 +263,8 @@ class ItemProcessor:
             raise error
         self.control.check()
         failed = ItemError.of(error)
+        if isinstance(error, TranscriptFailed) and in_flight.run == self.settings.run:
+            self._spend(0.0, -(in_flight.cost_usd or 0.0))  # such a job is not billed
         passing = not failed.permanent and not isinstance(error, TranscriptFailed)
         with self._lock:
             self._failures_in_a_row = self._failures_in_a_row + 1 if passing else 0
@@ -268,6 +297,9 @@ class ItemProcessor:
             not refused and (state.get("url_hashes") or state.get("upload_url"))
         )
         kept = may_exist and state.get("phase") in ("intent", "submitted") and status != "not_submitted"
+        cost: float | None = in_flight.cost_usd if kept else 0.0
+        if transcript is not None:
+            cost = self.settings.prices.transcript_cost(transcript, in_flight.item.config, duration)
         row: ManifestRow = {
             "source": in_flight.item.source,
             "transcript_id": state.get("transcript_id"),
@@ -278,6 +310,8 @@ class ItemProcessor:
             "minutes": round(minutes_of(reply, duration), 4) if status != "not_submitted" else 0.0,
             "region": self.client.hook.region,
             "outputs": outputs or {},
+            "speech_model_used": reply.get("speech_model_used"),
+            "estimated_cost_usd": cost,
         }
         return {
             "key": in_flight.item.key,
@@ -288,8 +322,9 @@ class ItemProcessor:
             "result": row,
             "permanent": error is not None and error.permanent and not kept,
             "failed_minutes": round(state.get("resubmits", 0) * (duration or 0.0) / 60, 4),
+            **in_flight.spending,
         }
 
-    def _add_minutes(self, minutes: float) -> None:
+    def _spend(self, minutes: float, cost_usd: float) -> None:
         with self._lock:
-            self.progress.submitted_minutes += minutes
+            self.progress.spent.add(minutes, cost_usd)

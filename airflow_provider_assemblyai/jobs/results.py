@@ -56,6 +56,7 @@ class Summary(TypedDict):
     :ivar speech_model_used: the model that ran, or None.
     :ivar warnings: what was done differently from what was asked.
     :ivar outputs: format -> URI of what was written.
+    :ivar estimated_cost_usd: of the transcript by list price; 0 if the task re-used it, None if there is no estimate.
     """
 
     transcript_id: str
@@ -68,6 +69,7 @@ class Summary(TypedDict):
     speech_model_used: str | None
     warnings: list[str]
     outputs: dict[str, str]
+    estimated_cost_usd: float | None
 
 
 def check_formats(given: object, known: Sequence[F]) -> tuple[F, ...]:
@@ -123,7 +125,12 @@ def resolve_transcript(transcript: object, region: str | None = None) -> tuple[s
 
 
 def summarize(
-    transcript: Transcript, region: str, *, push_text: bool, outputs: Mapping[str, str] | None = None
+    transcript: Transcript,
+    region: str,
+    *,
+    push_text: bool,
+    outputs: Mapping[str, str] | None = None,
+    cost: float | None = None,
 ) -> Summary:
     """
     Return what goes to XCom.
@@ -132,6 +139,7 @@ def summarize(
     :param region: where it lives.
     :param push_text: whether to include the text, if it is not too long.
     :param outputs: format -> URI of what was written.
+    :param cost: USD, estimated.
     """
     warnings = transcript_status.warnings_of(transcript)
     # Half of a surrogate pair, or NUL, would fail the task after everything is done.
@@ -152,6 +160,7 @@ def summarize(
         "speech_model_used": transcript.get("speech_model_used"),
         "warnings": warnings,
         "outputs": dict(outputs or {}),
+        "estimated_cost_usd": cost,
     }
 
 
@@ -174,7 +183,7 @@ def restore_summary(summary: Summary, *, push_text: bool) -> Summary:
             f"Transcript {summary['transcript_id']} was deleted from the service after its files were written, and "
             f"{summary['outputs']['json']} is gone or damaged: reuse=False submits a new job."
         ) from None
-    return {**summary, "text": text}
+    return {**summary, "text": text, "estimated_cost_usd": 0.0}
 
 
 def write_files(

@@ -38,6 +38,7 @@ from airflow_provider_assemblyai.api.retry_rules import MAX_STATED_WAIT, asks_to
 from airflow_provider_assemblyai.api.sanitize import sanitize, storable
 from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or, check_choice, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.jobs.billing import log_success
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import (
     ReplicatedStateStore,
@@ -172,7 +173,8 @@ class PaidCallOperator(AssemblyAIOperator):
         # transcript may hold its text; here only the id and the region are of use.
         super()._do_render_template_fields(*args, **kwargs)
         if isinstance(given := self.transcript_id, Mapping):
-            self.transcript_id = {name: given[name] for name in ("transcript_id", "region") if name in given}
+            kept = ("transcript_id", "region", "audio_duration")
+            self.transcript_id = {name: given[name] for name in kept if name in given}
 
     def on_kill(self) -> None:
         """Only set a flag, and log what may be lost."""
@@ -188,7 +190,9 @@ class PaidCallOperator(AssemblyAIOperator):
             if earlier is not None:
                 text, stored = earlier
                 self._push(context, stored["xcoms"])
-                return self._storable(self._restore(text, stored))
+                restored = self._storable(self._restore(text, stored))
+                self._log_success(stored["xcoms"], stored.get("result"), stored["output"])
+                return restored
             if request.kept.find("answer", request.body) is None:
                 self._prepare_to_pay(context, request, progress)
             return self._storable(self._complete(context, request, progress))
@@ -315,6 +319,21 @@ class PaidCallOperator(AssemblyAIOperator):
     def _push(self, context: Context, xcoms: Mapping[str, Any]) -> None:
         for key, value in xcoms.items():
             context["ti"].xcom_push(key=key, value=self._storable(value))
+
+    def _log_success(
+        self, xcoms: Mapping[str, Any], result: Mapping[str, Any] | None, output: str | None
+    ) -> float | None:
+        """
+        Log the last line of a task that ends well, and return the estimated USD.
+
+        :param xcoms: what was pushed.
+        :param result: what is returned beside the answer itself.
+        :param output: URI of the answer's file.
+        """
+        cost: float | None = {**(xcoms.get("usage") or {}), **(result or {})}.get("estimated_cost_usd")
+        files = [] if output is None else [output]
+        log_success(self.log, "The call", cost=cost, model=xcoms.get("model"), files=files)
+        return cost
 
     def _storable(self, value: T) -> T:
         """Return a value as Airflow's database takes it."""

@@ -53,6 +53,7 @@ def test_transcribe(airflow: Airflow, counted: CounterDelta, tmp_path: Path) -> 
         "speech_model_used",
         "warnings",
         "outputs",
+        "estimated_cost_usd",
     }
     assert (summary["status"], summary["region"]) == ("completed", "us")
     assert airflow.xcom(run, "transcribe", "transcript_id") == summary["transcript_id"]

@@ -16,6 +16,8 @@ class ProjectCount:
     """Counts of a project.
 
     :param billed_seconds: of audio, times channels.
+    :param billed_usd: of completed transcripts that have a price.
+    :param unpriced: completed transcripts with something that has no published price.
     """
 
     uploads: int = 0
@@ -23,6 +25,8 @@ class ProjectCount:
     accepted: int = 0
     failed: int = 0
     billed_seconds: float = 0.0
+    billed_usd: float = 0.0
+    unpriced: int = 0
     deleted: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -30,6 +34,7 @@ class ProjectCount:
         # An accepted job is owed from its acceptance; only an end in an error takes it off the bill.
         counts["billed"] = self.accepted - counts.pop("failed")
         counts["billed_seconds"] = round(self.billed_seconds, 3)
+        counts["billed_usd"] = round(self.billed_usd, 6)
         return counts
 
 

@@ -86,6 +86,7 @@ class Record:
     redacting: bool = False
     redacted_at: float | None = None
     redacted_file: Path | None = None
+    billed_usd: float | None = None
 
     @property
     def audio_url(self) -> str:
