@@ -22,6 +22,7 @@ from airflow_provider_assemblyai.api.errors import (
     TranscriptFailed,
 )
 from airflow_provider_assemblyai.api.prices import PriceList
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.batch.caps import Caps, spent_in
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item, with_content_version
@@ -34,7 +35,13 @@ from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, former_identity
 from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.results import Format
-from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of, job_identity
+from airflow_provider_assemblyai.jobs.state import (
+    JobState,
+    ReusePolicy,
+    can_resume,
+    fingerprint_of,
+    job_identity,
+)
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 
@@ -96,16 +103,26 @@ class _LedgerStateStore:
 
     def write(self, state: JobState) -> None:
         item, before = self.in_flight, self.in_flight.job_state
-        if before.get("transcript_id") == self.earlier_id != "" and not state.get("transcript_id"):
-            if item.run == self.run and not state.get("resubmits"):
-                # Another job in the place of one that did not fail, and is paid for.
-                item.earlier_minutes += (before.get("duration") or 0.0) / 60
-                item.earlier_cost_usd += item.cost_usd or 0.0
+        replaced = before.get("transcript_id") == self.earlier_id != "" and not state.get("transcript_id")
+        if replaced and item.run == self.run and not state.get("resubmits"):
+            item.end_job()  # it is not there any more, but did not fail
         item.job_state = state
         if item.transcript_id != self.earlier_id:
             item.run = self.run
         item.cost_usd = self.prices.request_cost(item.item.config, state.get("duration"))
         self.ledger.append(item.entry())
+
+
+class _LeftOut(Exception):
+    """
+    An item is not submitted.
+
+    :param error: why.
+    """
+
+    def __init__(self, error: ItemError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 @dataclass
@@ -131,12 +148,18 @@ class ItemProcessor:
 
     def submit(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Submit an item, or go on with the job that an earlier try left; None if the item is done."""
-        if not in_flight.may_have_job:
-            rate = self.settings.prices.request_rate(in_flight.item.config)
-            if (refusal := self.settings.caps.refuse(self.progress.spent, rate)) is not None:
-                self._leave_out(in_flight, refusal)
-                return None
-        return self._follow(in_flight, self._start_job)
+        try:
+            if not in_flight.may_have_job:
+                self._check_caps(in_flight.item)
+            return self._follow(in_flight, self._start_job)
+        except _LeftOut as left_out:
+            self._leave_out(in_flight, left_out.error)
+            return None
+
+    def _check_caps(self, item: Item) -> None:
+        rate = self.settings.prices.request_rate(item.config)
+        if (error := self.settings.caps.refuse(self.progress.spent, rate)) is not None:
+            raise _LeftOut(error)
 
     def fetch(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Fetch the result of a job that has ended; it may have to be submitted again."""
@@ -144,6 +167,8 @@ class ItemProcessor:
 
     def _leave_out(self, unsent: InFlightItem, error: ItemError) -> None:
         """Record that an item was not submitted, and why."""
+        if unsent.may_have_job and unsent.run == self.settings.run:
+            unsent.end_job()
         unsent.run = self.settings.run
         self.ledger.append(self._result_entry(unsent, "not_submitted", error=error))
 
@@ -176,7 +201,10 @@ class ItemProcessor:
             found["phase"] = "submitted"
         in_flight.item = with_content_version(in_flight.item)
         source = self._source(in_flight.item)
-        job = self._submission(in_flight, source, self._fingerprint(in_flight, source))
+        fingerprint = self._fingerprint(in_flight, source)
+        if found and not can_resume(found, fingerprint, self.settings.clear_generation, self.settings.policy):
+            self._check_caps(in_flight.item)
+        job = self._submission(in_flight, source, fingerprint)
         transcript = job.start(found)
         assert transcript is not None
         if transcript["id"] != earlier_id:
@@ -310,7 +338,7 @@ class ItemProcessor:
             "minutes": round(minutes_of(reply, duration), 4) if status != "not_submitted" else 0.0,
             "region": self.client.hook.region,
             "outputs": outputs or {},
-            "speech_model_used": reply.get("speech_model_used"),
+            "speech_model_used": sanitize(reply.get("speech_model_used") or "") or None,
             "estimated_cost_usd": cost,
         }
         return {

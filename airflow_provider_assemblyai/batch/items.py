@@ -125,6 +125,12 @@ class InFlightItem:
         """Whether something was posted for it, and may be paid for already."""
         return bool(self.job_state.get("transcript_id") or self.job_state.get("url_hashes"))
 
+    def end_job(self) -> None:
+        """Note that another job takes the place of its own, which is paid for."""
+        self.earlier_minutes += (self.job_state.get("duration") or 0.0) / 60
+        self.earlier_cost_usd += self.cost_usd or 0.0
+        self.cost_usd = None
+
     @property
     def spending(self) -> dict[str, float]:
         """What entries of the ledger hold of earlier jobs, if there were any."""

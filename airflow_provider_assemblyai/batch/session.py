@@ -59,7 +59,7 @@ class _Scan:
     :ivar keys: of all items.
     :ivar again: key -> item; those that the ledger knows and that are to be done again.
     :ivar alike: new ones whose address was submitted with another query.
-    :ivar missing: what those cost that the ledger does not know, as far as it is known.
+    :ivar missing: what those cost that have no job, as far as it is known.
     """
 
     count: int = 0
@@ -203,8 +203,7 @@ class BatchSession:
             if item not in index and has_address_of(item, submitted):
                 scan.alike.append(item)
             elif item not in index:
-                if self.settings.caps.any:
-                    self._measure(item, scan.missing)
+                self._measure(item, scan.missing)
                 plan.add_item(item)
             elif index.is_pending(item):
                 scan.again[item.key] = item
@@ -223,7 +222,10 @@ class BatchSession:
         for item in scan.alike:
             plan.add_item(_refused_if_alike(item, left))
         for key, item in scan.again.items():
-            again = item if last[key]["job_state"] else _refused_if_alike(item, left)
+            again = item
+            if not last[key]["job_state"]:
+                again = _refused_if_alike(item, left)
+                self._measure(again, scan.missing)
             plan.add_item(again, last[key], self._spending(last[key]))
         for key in orphaned:
             if last[key]["job_state"].get("transcript_id"):
@@ -241,7 +243,9 @@ class BatchSession:
         return {**spending, "cost_usd": cost} if goes_on and cost is not None else spending
 
     def _measure(self, item: Item, missing: Spent) -> None:
-        """Add what an item costs, as far as that is known."""
+        """Add what an item that is to be submitted costs, as far as that is known and counts."""
+        if not self.settings.caps.any or item.error is not None:
+            return
         try:
             seconds = requested_duration(locate(item.audio), item.config) or 0.0
         except InvalidInput:

@@ -75,7 +75,7 @@ def log_success(
     count, named = (files, ()) if isinstance(files, int) else (len(files), files)
     parts = [
         None if audio_duration is None else f"{audio_duration:.1f} s of audio",
-        None if model is None else f"model {sanitize(model)}",
+        None if model is None else f"model {sanitize(str(model))}",
         None if minutes is None else f"{minutes:.2f} minutes billed",
         "estimated cost not known" if cost is None else f"estimated cost {cost:.6f} USD",
         f"{count} file{'' if count == 1 else 's'}",
