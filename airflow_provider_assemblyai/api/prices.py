@@ -104,7 +104,12 @@ _FREE_IN_STREAMING: Final = frozenset(
     (
         *("speech_model", "mode", "sample_rate", "encoding", "format_turns", "language", "language_code"),
         *("language_codes", "language_detection", "end_of_turn_confidence_threshold", "min_turn_silence"),
-        *("max_turn_silence", "min_end_of_turn_silence_when_confident", "vad_threshold", "interruption_delay"),
+        *(
+            "max_turn_silence",
+            "min_end_of_turn_silence_when_confident",
+            "vad_threshold",
+            "interruption_delay",
+        ),
         *("turn_left_pad_ms", "previous_context_n_turns", "include_partial_turns", "continuous_partials"),
         *("session_heartbeat", "acknowledge_silence", "inactivity_timeout", "max_speakers"),
         *("speaker_labels_revision_interval_ms", "redact_pii_policies", "redact_pii_sub"),
@@ -220,7 +225,8 @@ class PriceList:
                 name: transcript[name] for name in ("speech_models", "speech_model") if transcript.get(name)
             }
             rate = self.request_rate({**asked, **named})
-        return rate.cost(transcript.get("audio_duration") or seconds, billed_channels(transcript))
+        stated = transcript.get("audio_duration")
+        return rate.cost(seconds if stated is None else stated, billed_channels(transcript))
 
     # --- the rest ----------------------------------------------------------------------------------------
 

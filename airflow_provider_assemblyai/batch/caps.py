@@ -67,9 +67,7 @@ class Caps:
                 f"this run has spent {spent.cost_usd:.4f} USD: {spent.cost_usd + missing.cost_usd - cost:.4f} USD too much."
             )
         if problem is not None:
-            raise InvalidInput(
-                f"{problem} Nothing more was submitted; raise the limit or shorten the list."
-            )
+            raise InvalidInput(f"{problem} Nothing more was submitted; raise the limit or shorten the list.")
 
     def check_rate(self, rate: Rate) -> None:
         """

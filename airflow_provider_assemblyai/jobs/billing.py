@@ -13,6 +13,7 @@ from airflow_provider_assemblyai.api.sanitize import sanitize
 
 Kind = Literal["billed", "failed", "reused"]
 
+
 def minutes_of(transcript: Mapping[str, Any], known: float | None = None) -> float:
     """
     Return the minutes that a job is billed: its audio, once for each channel that is transcribed by itself.

@@ -187,9 +187,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
             progress = session.begin(self.retry_failed)
             return self._work(context, session, progress, deadline)
 
-    def _go_on(
-        self, context: Context, state: Mapping[str, Any], event: Mapping[str, Any]
-    ) -> BatchSummary:
+    def _go_on(self, context: Context, state: Mapping[str, Any], event: Mapping[str, Any]) -> BatchSummary:
         """Go on after a deferral with what the checkpoint holds."""
         # Triggers of older versions named the transcripts.
         named = self._ended(event["events"]) if "events" in event else None
@@ -267,7 +265,12 @@ class TranscribeBatchOperator(TranscriptionOperator):
         if missing and self.on_partial_failure != "succeed":
             context["ti"].xcom_push(key="summary", value=summary)
             failed = ItemsFailed(
-                missing, summary["items"], summary["errors"], manifest, retryable=not totals.permanent, note=over
+                missing,
+                summary["items"],
+                summary["errors"],
+                manifest,
+                retryable=not totals.permanent,
+                note=over,
             )
             if self.on_partial_failure == "skip":
                 raise AirflowSkipException(str(failed))

@@ -107,7 +107,9 @@ class TranscriptBatchTrigger(DeferralTrigger):
 
     def _log_progress(self, ended: int) -> None:
         in_flight = len(self.transcript_ids) - ended
-        self.log.info("%d of %d transcripts have ended, %d are in flight.", ended, ended + in_flight, in_flight)
+        self.log.info(
+            "%d of %d transcripts have ended, %d are in flight.", ended, ended + in_flight, in_flight
+        )
 
     async def on_kill(self) -> None:
         """Log that the jobs go on; Airflow also calls this when another triggerer has taken over."""

@@ -137,9 +137,7 @@ class ResultPublisher:
     def _cost(self, data: CaptureData, job: Job | None) -> float | None:
         prices = AssemblyAIHook(self.conn_id).prices
         costs = [
-            prices.session_cost(
-                self.config.streaming, session["billed_seconds"], session.get("speech_model")
-            )
+            prices.session_cost(self.config.streaming, session["billed_seconds"], session.get("speech_model"))
             for session in data.sessions.values()
         ]
         if job is not None:

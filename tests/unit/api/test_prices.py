@@ -72,9 +72,7 @@ def test_every_feature_of_speech_understanding_has_a_price_or_is_known_to_have_n
         (completed(speaker_labels=True), 0.23),
         (completed(multichannel=True, audio_channels=2, speaker_labels=True), 0.44),
         (
-            completed(
-                speaker_labels=True, speaker_options={"long_file_diarization_method": "experimental"}
-            ),
+            completed(speaker_labels=True, speaker_options={"long_file_diarization_method": "experimental"}),
             0.275,
         ),
         (completed(keyterms_prompt=["parcel"]), 0.26),
@@ -111,7 +109,8 @@ def test_what_is_not_known_is_never_free(transcript: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", [{"speaker_options": 5}, {"metadata": "x"}, {"audio_channels": "many"}, {"speech_understanding": [1]}]
+    "odd",
+    [{"speaker_options": 5}, {"metadata": "x"}, {"audio_channels": "many"}, {"speech_understanding": [1]}],
 )
 def test_odd_values_of_the_service_raise_nothing(odd: dict[str, Any]) -> None:
     PriceList().transcript_cost(completed(multichannel=True, speaker_labels=True, **odd))
@@ -160,7 +159,8 @@ def test_no_prices(nothing: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [5, [], "[]", "{", {"a": "1"}, {"a": True}, {"a": -1}, {"a": None}, {"a": float("nan")}, {"a": {}}]
+    "wrong",
+    [5, [], "[]", "{", {"a": "1"}, {"a": True}, {"a": -1}, {"a": None}, {"a": float("nan")}, {"a": {}}],
 )
 def test_prices_that_cannot_be(wrong: Any) -> None:
     with pytest.raises(InvalidInput, match="prices"):
