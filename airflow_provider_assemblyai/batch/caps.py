@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.prices import Rate, explain_unknown
+from airflow_provider_assemblyai.api.prices.estimates import Rate, explain_unknown
 from airflow_provider_assemblyai.batch.manifest import ItemError
 
 

@@ -21,7 +21,7 @@ from airflow_provider_assemblyai.api.errors import (
     TaskKilled,
     TranscriptFailed,
 )
-from airflow_provider_assemblyai.api.prices import PriceList
+from airflow_provider_assemblyai.api.prices.estimates import PriceList
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.batch.caps import Caps, spent_in

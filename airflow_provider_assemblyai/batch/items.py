@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
-from airflow_provider_assemblyai.api.prices import PriceList, Rate
+from airflow_provider_assemblyai.api.prices.estimates import PriceList, Rate
 from airflow_provider_assemblyai.api.sanitize import (
     canonical_url,
     canonical_url_of_old_states,

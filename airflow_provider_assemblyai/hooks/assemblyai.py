@@ -32,7 +32,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
-from airflow_provider_assemblyai.api.prices import PriceList, check_prices
+from airflow_provider_assemblyai.api.prices.estimates import PriceList, check_prices
 from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback, named_region
 from airflow_provider_assemblyai.api.validation import check_text, shown
 from airflow_provider_assemblyai.client.http import AsyncClient, Client, check_key

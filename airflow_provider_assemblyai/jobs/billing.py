@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import Stats
 
-from airflow_provider_assemblyai.api.prices import billed_channels
+from airflow_provider_assemblyai.api.prices.estimates import billed_channels
 from airflow_provider_assemblyai.api.sanitize import sanitize
 
 Kind = Literal["billed", "failed", "reused"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.api import prices
 from airflow_provider_assemblyai.api.errors import InvalidInput
-from airflow_provider_assemblyai.api.prices import PriceList, check_prices
+from airflow_provider_assemblyai.api.prices.estimates import PriceList, check_prices
+from airflow_provider_assemblyai.api.prices.list_prices import PRICES
 from airflow_provider_assemblyai.api.regions import REGIONS
 from airflow_provider_assemblyai.api.streaming import StreamingConfig
 from airflow_provider_assemblyai.api.transcripts import TranscriptConfig
@@ -34,7 +34,7 @@ def completed(**fields: Any) -> dict[str, Any]:
 
 
 def test_every_region_has_a_list() -> None:
-    assert set(prices.PRICES) == set(REGIONS)
+    assert set(PRICES) == set(REGIONS)
 
 
 @pytest.mark.parametrize("name", set(TranscriptConfig.__annotations__) - {"speech_models", "speech_model"})

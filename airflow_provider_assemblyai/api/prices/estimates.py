@@ -1,23 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-List prices, and one function for each thing that has one. All that it gives are estimates.
+What things cost by list price: one function for each thing that has one. All that it gives are estimates.
 
-A price is USD for an hour, and has a name:
-
-======================  =====================================================================================
-``universal-2``         a model: of pre-recorded audio, once for each channel that is transcribed by itself
-``speaker_labels``      what is added for a parameter of the request, once for the audio
-``domain.medical-v1``   the same, where the value of the parameter decides
-``universal-2/prompt``  the same, where the model decides; without it the name after the slash counts
-``understanding/...``   the same, of a feature of Speech Understanding, in the request or after it
-``streaming/...``       all of these for an open session: silence costs as much
-``sync``                a clip that is transcribed in one request
-======================  =====================================================================================
-
-What has no published price is not in the list, and no estimate is made with it; it is never taken for free. A
-connection can override or add prices. Those of models of the LLM Gateway come from its own list
-(:func:`airflow_provider_assemblyai.api.llm_gateway.estimate_cost`).
-https://www.assemblyai.com/pricing
+Without a published price there is no estimate. https://www.assemblyai.com/pricing
 """
 
 from __future__ import annotations
@@ -28,103 +13,17 @@ from typing import Any, Final
 
 from airflow_provider_assemblyai.api.call import finite
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.api.prices.list_prices import (
+    ECHOED,
+    FREE,
+    FREE_IN_STREAMING,
+    FREE_IN_SYNC,
+    OLD_NAMES,
+    PRICES,
+)
 from airflow_provider_assemblyai.api.streaming import DEFAULT_SPEECH_MODEL
 from airflow_provider_assemblyai.api.transcripts import DEFAULT_SPEECH_MODELS
 from airflow_provider_assemblyai.api.validation import parse_json_text, shown
-
-#: When the list was read last. Models and the price of clips are of this day; add-ons of 2026-05-29, except those that
-#: were seen later: key terms of universal-2, redaction and voice focus in streaming.
-DATE: Final = "2026-10-07"
-
-#: USD an hour. The vendor states one price for both regions.
-_LIST: Final[Mapping[str, float]] = {
-    # Pre-recorded.
-    "universal-3-5-pro": 0.21,
-    "universal-3-pro": 0.21,
-    "universal-2": 0.15,
-    "prompt": 0.05,
-    "keyterms_prompt": 0.05,
-    "universal-2/keyterms_prompt": 0.0,
-    "domain.medical-v1": 0.15,
-    "speaker_labels": 0.02,
-    "speaker_labels.experimental": 0.065,
-    "auto_highlights": 0.01,
-    "sentiment_analysis": 0.02,
-    "entity_detection": 0.08,
-    "iab_categories": 0.15,
-    "auto_chapters": 0.08,
-    "summarization": 0.03,
-    "filter_profanity": 0.01,
-    "content_safety": 0.15,
-    "redact_pii": 0.08,
-    "redact_pii_audio": 0.05,
-    # Speech Understanding. Its summaries and action items are new, and their prices are not published.
-    "understanding/translation": 0.06,
-    "understanding/speaker_identification": 0.02,
-    "understanding/custom_formatting": 0.03,
-    # Clips; key terms and the context of a conversation are included.
-    "sync": 0.30,
-    "sync/keyterms_prompt": 0.0,
-    "sync/conversation_context": 0.0,
-    # Sessions.
-    "streaming/universal-3-6-pro": 0.45,
-    "streaming/universal-3-6": 0.45,
-    "streaming/universal-3-5-pro": 0.45,
-    "streaming/u3-rt-pro": 0.45,
-    "streaming/u3-pro": 0.45,
-    "streaming/universal-streaming-english": 0.15,
-    "streaming/universal-streaming-multilingual": 0.15,
-    "streaming/whisper-rt": 0.30,
-    "streaming/whisper-streaming": 0.30,
-    "streaming/prompt": 0.05,
-    "streaming/keyterms_prompt": 0.0,
-    "streaming/universal-streaming-english/keyterms_prompt": 0.04,
-    "streaming/domain.medical-v1": 0.15,
-    "streaming/speaker_labels": 0.12,
-    "streaming/voice_focus": 0.10,
-    "streaming/redact_pii": 0.12,
-}
-PRICES: Final[Mapping[str, Mapping[str, float]]] = {"us": _LIST, "eu": _LIST}
-
-#: Parameters that nothing is added for, or that belong to an add-on. What is in none of the lists here may cost.
-_FREE: Final = frozenset(
-    (
-        *("speech_models", "speech_model", "language_code", "language_codes", "language_detection"),
-        *("language_confidence_threshold", "language_detection_options", "temperature", "remove_audio_tags"),
-        *("word_boost", "boost_param", "audio_start_from", "audio_end_at", "speech_threshold", "punctuate"),
-        *("format_text", "disfluencies", "custom_spelling", "multichannel", "dual_channel", "throttled"),
-        *("speed_boost", "topics", "custom_topics"),
-        *("keyterms_prompt_options", "speakers_expected", "speaker_options", "content_safety_confidence"),
-        *("summary_model", "summary_type", "redact_pii_policies", "redact_pii_sub", "redact_static_entities"),
-        *("redact_pii_audio_quality", "redact_pii_audio_options", "redact_pii_return_unredacted"),
-        *("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value"),
-    )
-)
-_FREE_IN_STREAMING: Final = frozenset(
-    (
-        *("speech_model", "mode", "sample_rate", "encoding", "format_turns", "language", "language_code"),
-        *("language_codes", "language_detection", "end_of_turn_confidence_threshold", "min_turn_silence"),
-        *(
-            "max_turn_silence",
-            "min_end_of_turn_silence_when_confident",
-            "vad_threshold",
-            "interruption_delay",
-        ),
-        *("turn_left_pad_ms", "previous_context_n_turns", "include_partial_turns", "continuous_partials"),
-        *("session_heartbeat", "acknowledge_silence", "inactivity_timeout", "max_speakers"),
-        *("speaker_labels_revision_interval_ms", "redact_pii_policies", "redact_pii_sub"),
-        *("voice_focus_threshold", "noise_suppression_threshold"),
-        *("webhook_url", "webhook_auth_header_name", "webhook_auth_header_value"),
-    )
-)
-_FREE_IN_SYNC: Final = frozenset(("sample_rate", "channels", "language_codes", "timestamps"))
-#: What a transcript says of the request that it was made for, and what costs.
-_ECHOED: Final = (
-    *("prompt", "keyterms_prompt", "domain", "speaker_labels", "speaker_options", "auto_highlights"),
-    *("sentiment_analysis", "entity_detection", "iab_categories", "auto_chapters", "summarization"),
-    *("filter_profanity", "content_safety", "redact_pii", "redact_pii_audio", "speech_understanding"),
-)
-_OLD_NAMES: Final = {"noise_suppression_model": "voice_focus"}
 
 #: Seconds, channels, and USD an hour that can be.
 _MOST: Final = 1e9
@@ -184,7 +83,7 @@ class PriceList:
         """
         asked = config.get("speech_models") or config.get("speech_model") or DEFAULT_SPEECH_MODELS
         models = asked if isinstance(asked, list | tuple) else [asked]
-        rates = [self._speech_rate(str(model), _add_ons(config, _FREE)) for model in models]
+        rates = [self._speech_rate(str(model), _add_ons(config, FREE)) for model in models]
         unknown = dict.fromkeys(name for rate in rates for name in rate.unknown)
         dearest = max(rates, key=lambda rate: rate.model + rate.add_ons)
         return Rate(dearest.model, dearest.add_ons, tuple(unknown))
@@ -212,14 +111,14 @@ class PriceList:
         :param seconds: of audio, for a transcript that does not hold them.
         """
         asked = dict(config or {})
-        asked |= {name: transcript[name] for name in _ECHOED if transcript.get(name) is not None}
+        asked |= {name: transcript[name] for name in ECHOED if transcript.get(name) is not None}
         metadata = transcript.get("metadata")
         if isinstance(metadata, Mapping) and metadata.get("domain_used", ...) is None:
             # It was passed over, which costs nothing.
             asked.pop("domain", None)
         model = transcript.get("speech_model_used")
         if isinstance(model, str) and model:
-            rate = self._speech_rate(model, _add_ons(asked, _FREE))
+            rate = self._speech_rate(model, _add_ons(asked, FREE))
         else:
             named = {
                 name: transcript[name] for name in ("speech_models", "speech_model") if transcript.get(name)
@@ -241,7 +140,7 @@ class PriceList:
         :param model: the one that ran, if the service said so.
         """
         name = model or config.get("speech_model") or DEFAULT_SPEECH_MODEL
-        return self._speech_rate(str(name), _add_ons(config, _FREE_IN_STREAMING), "streaming/").cost(seconds)
+        return self._speech_rate(str(name), _add_ons(config, FREE_IN_STREAMING), "streaming/").cost(seconds)
 
     def clip_cost(self, config: Mapping[str, Any], seconds: float | None) -> float | None:
         """
@@ -250,7 +149,7 @@ class PriceList:
         :param config: what was asked for.
         :param seconds: of audio.
         """
-        add_ons = ((f"sync/{name}",) for name in _add_ons(config, _FREE_IN_SYNC))
+        add_ons = ((f"sync/{name}",) for name in _add_ons(config, FREE_IN_SYNC))
         return self._rate("sync", add_ons).cost(seconds)
 
     def understanding_cost(self, features: Mapping[str, Any], seconds: float | None) -> float | None:
@@ -305,7 +204,7 @@ def _add_ons(config: Mapping[str, Any], free: frozenset[str]) -> Iterator[str]:
         elif name == "speaker_labels" and _is_experimental(config.get("speaker_options")):
             yield "speaker_labels.experimental"
         else:
-            yield _OLD_NAMES.get(name, name)
+            yield OLD_NAMES.get(name, name)
 
 
 def _is_experimental(options: object) -> bool:
