@@ -190,7 +190,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
     def _go_on(self, context: Context, state: Mapping[str, Any], event: Mapping[str, Any]) -> BatchSummary:
         """Go on after a deferral with what the checkpoint holds."""
         # Triggers of older versions named the transcripts.
-        named = self._ended(event["events"]) if "events" in event else None
+        named = self._ended(event["events"]) if isinstance(event.get("events"), list) else None
         session = self._session(context)
         session.lease.claim(after=state["lease_token"])
         with session.lease.heartbeat():
