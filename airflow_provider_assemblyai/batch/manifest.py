@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
-from typing import Any, Final, Literal, NamedTuple, NotRequired, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
@@ -26,7 +26,21 @@ VERSION: Final = 1
 ItemOutcome = Literal["completed", "failed", "not_submitted"]
 
 
-class ManifestRow(TypedDict):
+class _FirstRow(TypedDict):
+    """What each row has had from the first version on."""
+
+    source: str
+    transcript_id: str | None
+    status: ItemOutcome
+    error_class: str | None
+    error: str | None
+    audio_duration: float | None
+    minutes: float
+    region: str
+    outputs: dict[str, str]
+
+
+class ManifestRow(_FirstRow, total=False):
     """
     One line of the manifest.
 
@@ -44,17 +58,8 @@ class ManifestRow(TypedDict):
         of older versions have neither this nor the model.
     """
 
-    source: str
-    transcript_id: str | None
-    status: ItemOutcome
-    error_class: str | None
-    error: str | None
-    audio_duration: float | None
-    minutes: float
-    region: str
-    outputs: dict[str, str]
-    speech_model_used: NotRequired[str | None]
-    estimated_cost_usd: NotRequired[float | None]
+    speech_model_used: str | None
+    estimated_cost_usd: float | None
 
 
 class Minutes(TypedDict):
