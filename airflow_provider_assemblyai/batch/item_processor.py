@@ -92,6 +92,7 @@ class _LedgerStateStore:
     :param run: the name of this run.
     :param earlier_id: of the job that was there before this run.
     :param prices: of the connection.
+    :param spend: called with minutes and dollars of each job that is accepted, as far as they are known.
     """
 
     ledger: Ledger
@@ -99,7 +100,12 @@ class _LedgerStateStore:
     run: str
     earlier_id: str
     prices: PriceList
+    spend: Callable[[float, float], None]
     durable: bool = True
+    _counted_id: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self._counted_id = self.earlier_id if self.in_flight.run == self.run else ""
 
     def write(self, state: JobState) -> None:
         item, before = self.in_flight, self.in_flight.job_state
@@ -111,6 +117,11 @@ class _LedgerStateStore:
             item.run = self.run
         item.cost_usd = self.prices.request_cost(item.item.config, state.get("duration"))
         self.ledger.append(item.entry())
+        if item.transcript_id not in ("", self.earlier_id, self._counted_id):
+            # A job in the place of one that failed, which is not billed, costs what that would have.
+            if not (self._counted_id and state.get("resubmits")):
+                self.spend((state.get("duration") or 0.0) / 60, item.cost_usd or 0.0)
+            self._counted_id = item.transcript_id
 
 
 class _LeftOut(Exception):
@@ -195,7 +206,7 @@ class ItemProcessor:
         return None
 
     def _start_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
-        found, earlier_id = in_flight.job_state or None, in_flight.transcript_id
+        found = in_flight.job_state or None
         if found is not None and found.get("phase") == "failed":
             # Killed before its end was recorded: it is read once more, and not submitted anew.
             found["phase"] = "submitted"
@@ -207,8 +218,6 @@ class ItemProcessor:
         job = self._submission(in_flight, source, fingerprint)
         transcript = job.start(found)
         assert transcript is not None
-        if transcript["id"] != earlier_id:
-            self._spend((job.state.get("duration") or 0.0) / 60, in_flight.cost_usd or 0.0)
         return job, transcript
 
     def _resume_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
@@ -244,7 +253,7 @@ class ItemProcessor:
             pages=self.client.pages,
             newest=self.client.newest,
             store=_LedgerStateStore(
-                self.ledger, in_flight, settings.run, in_flight.transcript_id, settings.prices
+                self.ledger, in_flight, settings.run, in_flight.transcript_id, settings.prices, self._spend
             ),
             identity=job_identity(fingerprint, settings.conn_id, hosts, settings.clear_generation),
             source=source,
