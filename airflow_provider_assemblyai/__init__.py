@@ -86,6 +86,12 @@ def _assemblyai_fields() -> dict[str, Any]:
             "number",
             exclusiveMinimum=0,
         ),
+        "prices": _field(
+            "Prices",
+            "USD an hour by name, as a JSON object: what your account pays in the place of the list prices that cost "
+            "estimates use.",
+            "object",
+        ),
         "allow_insecure_http": _field(
             "Allow plain HTTP",
             "Send the key over http:// to a host override that is not on this machine.",

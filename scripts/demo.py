@@ -123,8 +123,13 @@ def show(audio: str, config: Mapping[str, Any]) -> None:
                 if dag_run.wait():
                     raise DemoError(reason_in(log), log)
             result, summary = returned(home, "transcribe"), returned(home, "summarize")
+            usage = returned(home, "summarize", "usage")
+            durations = task_durations(home)
 
     report(result, summary, time.monotonic() - began, log)
+    costs = {"transcribe": result["estimated_cost_usd"], "summarize": usage["estimated_cost_usd"]}
+    report_costs(durations, costs)
+    report_next()
 
 
 # Processes
@@ -196,16 +201,23 @@ def wait_until_ready(emulator: subprocess.Popen[bytes], output: Path, folder: Pa
         _never_set.wait(0.1)
 
 
-def returned(home: Path, task_id: str) -> dict[str, Any]:
-    """A task's XCom, from the database of an Airflow that has no server to ask."""
+def returned(home: Path, task_id: str, key: str = "return_value") -> dict[str, Any]:
+    """An XCom of a task, from the database of an Airflow that has no server to ask."""
     with closing(sqlite3.connect(home / "airflow.db")) as database:
         row = database.execute(
-            "select value from xcom where task_id = ? and key = 'return_value'", [task_id]
+            "select value from xcom where task_id = ? and key = ?", [task_id, key]
         ).fetchone()
     if row is None:
         raise DemoError(f"the task {task_id} returned nothing.")
     result: dict[str, Any] = json.loads(row[0])
     return result
+
+
+def task_durations(home: Path) -> dict[str, float | None]:
+    """Seconds from the start of each task to its end, in the order in which they ran."""
+    with closing(sqlite3.connect(home / "airflow.db")) as database:
+        rows = database.execute("select task_id, duration from task_instance order by start_date").fetchall()
+    return dict(rows)
 
 
 def reason_in(log: Path) -> str:
@@ -288,6 +300,18 @@ def report(result: Mapping[str, Any], summary: Mapping[str, Any], seconds: float
         print(f"  {shown(local_path(uri))}")
     print(f"  {shown(log)}  (Airflow's output)")
 
+
+def report_costs(durations: Mapping[str, float | None], costs: Mapping[str, float | None]) -> None:
+    print("\nEach task, and what the service would bill for it (estimated by list prices):")
+    for task_id, cost in costs.items():
+        seconds = durations.get(task_id)
+        took = "" if seconds is None else f"{seconds:5.1f} s"
+        print(f"  {task_id:12} {took:>8}  {'not known' if cost is None else f'{cost:.6f} USD'}")
+    if None not in costs.values():
+        print(f"  {'together':12} {'':8}  {sum(cost or 0.0 for cost in costs.values()):.6f} USD")
+
+
+def report_next() -> None:
     connection = json.dumps({"conn_type": "assemblyai", "password": "YOUR-KEY", "extra": {"region": "us"}})
     conf = json.dumps({"audio": "path or URL", "output_path": "folder or s3://bucket/prefix"})
     print(

@@ -282,10 +282,18 @@ class ItemsFailed(AssemblyAIError):
     :param errors: error class -> items.
     :param manifest: where every item is listed.
     :param retryable: whether any of them may fare better in another try, which does only those.
+    :param note: what else is to be said, as a sentence.
     """
 
     def __init__(
-        self, failed: int, items: int, errors: dict[str, int], manifest: str, *, retryable: bool
+        self,
+        failed: int,
+        items: int,
+        errors: dict[str, int],
+        manifest: str,
+        *,
+        retryable: bool,
+        note: str = "",
     ) -> None:
         classes = ", ".join(f"{name}: {count}" for name, count in sorted(errors.items()))
         follows = (
@@ -294,7 +302,7 @@ class ItemsFailed(AssemblyAIError):
             else "a retry would fail the same way: repair the recordings or the config, and run the task again"
         )
         super().__init__(
-            f"{failed} of {items} items are not done ({classes}); the manifest {manifest} lists which and why; {follows}."
+            f"{failed} of {items} items are not done ({classes}); the manifest {manifest} lists which and why; {follows}. {note}".rstrip()
         )
         self.failed = failed
         self.errors = errors

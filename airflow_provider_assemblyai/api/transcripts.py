@@ -42,7 +42,7 @@ MAX_URL_BYTES = 5_000_000_000
 BILLING: Final = Billing(
     recorded="hash of the address, and the newest transcript of the account",
     lost_answer="look_up",
-    limited_by=("max_resubmits", "max_audio_minutes"),
+    limited_by=("max_resubmits", "max_audio_minutes", "max_cost_usd"),
 )
 
 Status = Literal["queued", "processing", "completed", "error"]

@@ -21,7 +21,10 @@ from airflow_provider_assemblyai.api.errors import (
     TaskKilled,
     TranscriptFailed,
 )
+from airflow_provider_assemblyai.api.prices.estimates import PriceList
+from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Transcript
+from airflow_provider_assemblyai.batch.caps import Caps, spent_in
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import ItemError, ItemOutcome, ManifestRow
@@ -30,9 +33,15 @@ from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, former_identity
-from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
+from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, minutes_of
 from airflow_provider_assemblyai.jobs.results import Format
-from airflow_provider_assemblyai.jobs.state import JobState, ReusePolicy, fingerprint_of, job_identity
+from airflow_provider_assemblyai.jobs.state import (
+    JobState,
+    ReusePolicy,
+    can_resume,
+    fingerprint_of,
+    job_identity,
+)
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 
@@ -56,6 +65,8 @@ class BatchSettings:
     :param output_path: where files go.
     :param formats: which.
     :param chars_per_caption: characters a subtitle line may have.
+    :param prices: of the connection.
+    :param caps: on what the run may spend.
     """
 
     conn_id: str
@@ -67,6 +78,8 @@ class BatchSettings:
     output_path: ObjectStoragePath
     formats: Sequence[Format]
     chars_per_caption: int | None
+    prices: PriceList
+    caps: Caps
 
 
 @dataclass
@@ -78,19 +91,49 @@ class _LedgerStateStore:
     :param in_flight: the item; kept up to date.
     :param run: the name of this run.
     :param earlier_id: of the job that was there before this run.
+    :param prices: of the connection.
+    :param spend: called with minutes and dollars of each job that is accepted, as far as they are known.
     """
 
     ledger: Ledger
     in_flight: InFlightItem
     run: str
     earlier_id: str
+    prices: PriceList
+    spend: Callable[[float, float], None]
     durable: bool = True
+    _counted_id: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self._counted_id = self.earlier_id if self.in_flight.run == self.run else ""
 
     def write(self, state: JobState) -> None:
-        self.in_flight.job_state = state
-        if self.in_flight.transcript_id != self.earlier_id:
-            self.in_flight.run = self.run
-        self.ledger.append(self.in_flight.entry())
+        item, before = self.in_flight, self.in_flight.job_state
+        replaced = before.get("transcript_id") == self.earlier_id != "" and not state.get("transcript_id")
+        if replaced and item.run == self.run and not state.get("resubmits"):
+            item.end_job()  # it is not there any more, but did not fail
+        item.job_state = state
+        if item.transcript_id != self.earlier_id:
+            item.run = self.run
+        item.cost_usd = self.prices.request_cost(item.item.config, state.get("duration"))
+        self.ledger.append(item.entry())
+        if item.transcript_id not in ("", self.earlier_id, self._counted_id):
+            # A job in the place of one that failed, which is not billed, costs what that would have.
+            if not (self._counted_id and state.get("resubmits")):
+                self.spend((state.get("duration") or 0.0) / 60, item.cost_usd or 0.0)
+            self._counted_id = item.transcript_id
+
+
+class _LeftOut(Exception):
+    """
+    An item is not submitted.
+
+    :param error: why.
+    """
+
+    def __init__(self, error: ItemError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 @dataclass
@@ -102,7 +145,7 @@ class ItemProcessor:
     :param client: sends calls.
     :param ledger: where everything is recorded.
     :param control: of the task.
-    :param progress: its minutes are kept up to date.
+    :param progress: what it has spent is kept up to date.
     """
 
     settings: BatchSettings
@@ -116,16 +159,28 @@ class ItemProcessor:
 
     def submit(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Submit an item, or go on with the job that an earlier try left; None if the item is done."""
-        return self._follow(in_flight, self._start_job)
+        try:
+            if not in_flight.may_have_job:
+                self._check_caps(in_flight.item)
+            return self._follow(in_flight, self._start_job)
+        except _LeftOut as left_out:
+            self._leave_out(in_flight, left_out.error)
+            return None
+
+    def _check_caps(self, item: Item) -> None:
+        rate = self.settings.prices.request_rate(item.config)
+        if (error := self.settings.caps.refuse(self.progress.spent, rate)) is not None:
+            raise _LeftOut(error)
 
     def fetch(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Fetch the result of a job that has ended; it may have to be submitted again."""
         return self._follow(in_flight, self._resume_job)
 
-    def leave_out(self, unsent: InFlightItem, reason: str) -> None:
-        """Record that an item was not submitted."""
+    def _leave_out(self, unsent: InFlightItem, error: ItemError) -> None:
+        """Record that an item was not submitted, and why."""
+        if unsent.may_have_job and unsent.run == self.settings.run:
+            unsent.end_job()
         unsent.run = self.settings.run
-        error = ItemError("AudioMinutesCap", reason, permanent=False)
         self.ledger.append(self._result_entry(unsent, "not_submitted", error=error))
 
     # --- one job -----------------------------------------------------------------------------------------
@@ -151,17 +206,18 @@ class ItemProcessor:
         return None
 
     def _start_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
-        found, earlier_id = in_flight.job_state or None, in_flight.transcript_id
+        found = in_flight.job_state or None
         if found is not None and found.get("phase") == "failed":
             # Killed before its end was recorded: it is read once more, and not submitted anew.
             found["phase"] = "submitted"
         in_flight.item = with_content_version(in_flight.item)
         source = self._source(in_flight.item)
-        job = self._submission(in_flight, source, self._fingerprint(in_flight, source))
+        fingerprint = self._fingerprint(in_flight, source)
+        if found and not can_resume(found, fingerprint, self.settings.clear_generation, self.settings.policy):
+            self._check_caps(in_flight.item)
+        job = self._submission(in_flight, source, fingerprint)
         transcript = job.start(found)
         assert transcript is not None
-        if transcript["id"] != earlier_id:
-            self._add_minutes((job.state.get("duration") or 0.0) / 60)
         return job, transcript
 
     def _resume_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
@@ -196,7 +252,9 @@ class ItemProcessor:
             send=self.client.send,
             pages=self.client.pages,
             newest=self.client.newest,
-            store=_LedgerStateStore(self.ledger, in_flight, settings.run, in_flight.transcript_id),
+            store=_LedgerStateStore(
+                self.ledger, in_flight, settings.run, in_flight.transcript_id, settings.prices, self._spend
+            ),
             identity=job_identity(fingerprint, settings.conn_id, hosts, settings.clear_generation),
             source=source,
             config=in_flight.item.config,
@@ -218,12 +276,18 @@ class ItemProcessor:
             chars_per_caption=self.settings.chars_per_caption,
             deadline=self.client.hook.client.deadline,
         )
-        self.ledger.append(self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs))
+        entry = self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs)
+        self.ledger.append(entry)
         duration = in_flight.job_state.get("duration")
         minutes = minutes_of(transcript, duration)
         if in_flight.run == self.settings.run:
             count_minutes("billed", minutes)
-            self._add_minutes(minutes - (duration or 0.0) / 60)
+            count_cost(entry["result"]["estimated_cost_usd"])
+            spent = spent_in(entry, self.settings.prices.request_rate(in_flight.item.config))
+            self._spend(
+                minutes - (duration or 0.0) / 60,
+                spent.cost_usd - in_flight.earlier_cost_usd - (in_flight.cost_usd or 0.0),
+            )
         else:
             count_minutes("reused", minutes)
         with self._lock:
@@ -236,6 +300,8 @@ class ItemProcessor:
             raise error
         self.control.check()
         failed = ItemError.of(error)
+        if isinstance(error, TranscriptFailed) and in_flight.run == self.settings.run:
+            self._spend(0.0, -(in_flight.cost_usd or 0.0))  # such a job is not billed
         passing = not failed.permanent and not isinstance(error, TranscriptFailed)
         with self._lock:
             self._failures_in_a_row = self._failures_in_a_row + 1 if passing else 0
@@ -268,6 +334,9 @@ class ItemProcessor:
             not refused and (state.get("url_hashes") or state.get("upload_url"))
         )
         kept = may_exist and state.get("phase") in ("intent", "submitted") and status != "not_submitted"
+        cost: float | None = in_flight.cost_usd if kept else 0.0
+        if transcript is not None:
+            cost = self.settings.prices.transcript_cost(transcript, in_flight.item.config, duration)
         row: ManifestRow = {
             "source": in_flight.item.source,
             "transcript_id": state.get("transcript_id"),
@@ -278,6 +347,8 @@ class ItemProcessor:
             "minutes": round(minutes_of(reply, duration), 4) if status != "not_submitted" else 0.0,
             "region": self.client.hook.region,
             "outputs": outputs or {},
+            "speech_model_used": sanitize(reply.get("speech_model_used") or "") or None,
+            "estimated_cost_usd": cost,
         }
         return {
             "key": in_flight.item.key,
@@ -288,8 +359,9 @@ class ItemProcessor:
             "result": row,
             "permanent": error is not None and error.permanent and not kept,
             "failed_minutes": round(state.get("resubmits", 0) * (duration or 0.0) / 60, 4),
+            **in_flight.spending,
         }
 
-    def _add_minutes(self, minutes: float) -> None:
+    def _spend(self, minutes: float, cost_usd: float) -> None:
         with self._lock:
-            self.progress.submitted_minutes += minutes
+            self.progress.spent.add(minutes, cost_usd)

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import InvalidInput, StorageError
+from airflow_provider_assemblyai.api.prices.estimates import PriceList, Rate
 from airflow_provider_assemblyai.api.sanitize import (
     canonical_url,
     canonical_url_of_old_states,
@@ -102,19 +103,44 @@ class InFlightItem:
     :param item: the item.
     :param job_state: of its job; empty before there is one.
     :param run: the run that submitted it.
+    :param earlier_minutes: of audio of jobs that its run had submitted for it before.
+    :param earlier_cost_usd: the same in estimated dollars.
+    :param cost_usd: of its job, where that is known before it has ended.
     :ivar transcript_id: of its job; empty before there is one.
     """
 
     item: Item
     job_state: JobState
     run: str
+    earlier_minutes: float = 0.0
+    earlier_cost_usd: float = 0.0
+    cost_usd: float | None = None
 
     @property
     def transcript_id(self) -> str:
         return self.job_state.get("transcript_id") or ""
 
+    @property
+    def may_have_job(self) -> bool:
+        """Whether something was posted for it, and may be paid for already."""
+        return bool(self.job_state.get("transcript_id") or self.job_state.get("url_hashes"))
+
+    def end_job(self) -> None:
+        """Note that another job takes the place of its own, which is paid for."""
+        self.earlier_minutes += (self.job_state.get("duration") or 0.0) / 60
+        self.earlier_cost_usd += self.cost_usd or 0.0
+        self.cost_usd = None
+
+    @property
+    def spending(self) -> dict[str, float]:
+        """What entries of the ledger hold of earlier jobs, if there were any."""
+        if not self.earlier_minutes and not self.earlier_cost_usd:
+            return {}
+        return {"earlier_minutes": self.earlier_minutes, "earlier_cost_usd": self.earlier_cost_usd}
+
     def entry(self) -> dict[str, Any]:
         """Return its open entry of the ledger."""
+        cost = {} if self.cost_usd is None else {"cost_usd": self.cost_usd}
         return {
             **self.item.stored(),
             "source": self.item.source,
@@ -122,6 +148,8 @@ class InFlightItem:
             **self.item.address_entry,
             "run": self.run,
             "job_state": self.job_state,
+            **self.spending,
+            **cost,
         }
 
 
@@ -173,6 +201,10 @@ class Items:
                 yield self._found(path, version)
         for index in range(len(self._list)):
             yield self._at(index)
+
+    def rate(self, prices: PriceList) -> Rate:
+        """Return what an hour of an item costs that has no config of its own."""
+        return prices.request_rate(self._config)
 
     def restore(self, stored: Mapping[str, Any]) -> Item:
         """

@@ -17,7 +17,8 @@ Of each item, named by its ``key``, the last entry counts::
     {"key", "index" | "path" | "orphaned", "content_version", "source", "name", "run", "job_state"}    its job goes on
     {"key", "content_version", "run", "job_state", "result", "permanent", "failed_minutes"}            it has ended
 
-Both also hold the ``address_fingerprint`` of a URL. ``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
+Both also hold the ``address_fingerprint`` of a URL, and ``earlier_minutes`` and ``earlier_cost_usd`` if the run had
+submitted jobs for the item before; the first the ``cost_usd`` of a job whose length is known. ``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
 ``{"run_started"}``, ``{"confirmed"}`` and ``{"checkpoint"}``.
 """
 
@@ -71,6 +72,9 @@ class _EntryFields(TypedDict, total=False):
     result: ManifestRow
     permanent: bool
     failed_minutes: float
+    earlier_minutes: float
+    earlier_cost_usd: float
+    cost_usd: float
 
 
 _ENTRY: Final = RecordKind(_EntryFields, ("key", "content_version", "run", "job_state"))

@@ -26,7 +26,21 @@ VERSION: Final = 1
 ItemOutcome = Literal["completed", "failed", "not_submitted"]
 
 
-class ManifestRow(TypedDict):
+class _FirstRow(TypedDict):
+    """What each row has had from the first version on."""
+
+    source: str
+    transcript_id: str | None
+    status: ItemOutcome
+    error_class: str | None
+    error: str | None
+    audio_duration: float | None
+    minutes: float
+    region: str
+    outputs: dict[str, str]
+
+
+class ManifestRow(_FirstRow, total=False):
     """
     One line of the manifest.
 
@@ -39,17 +53,13 @@ class ManifestRow(TypedDict):
     :ivar minutes: as they are billed: times channels.
     :ivar region: where the transcript lives.
     :ivar outputs: format -> URI of what was written.
+    :ivar speech_model_used: the model that ran, or None.
+    :ivar estimated_cost_usd: by list price; 0 if an earlier run has paid for it, None if there is no estimate. Ledgers
+        of older versions have neither this nor the model.
     """
 
-    source: str
-    transcript_id: str | None
-    status: ItemOutcome
-    error_class: str | None
-    error: str | None
-    audio_duration: float | None
-    minutes: float
-    region: str
-    outputs: dict[str, str]
+    speech_model_used: str | None
+    estimated_cost_usd: float | None
 
 
 class Minutes(TypedDict):
@@ -75,13 +85,15 @@ class BatchSummary(TypedDict):
     :ivar items: in the list; the sum of ``completed``, ``failed`` and ``not_submitted``.
     :ivar completed: items whose files are written.
     :ivar failed: items that are not.
-    :ivar not_submitted: items that ``max_audio_minutes`` left out.
+    :ivar not_submitted: items that ``max_audio_minutes`` or ``max_cost_usd`` left out.
     :ivar reused: of those completed, what an earlier run had done.
     :ivar repeated: items that are in the list more than once, not counting the first.
     :ivar errors: error class -> items.
     :ivar minutes: see :class:`Minutes`.
     :ivar region: where the transcripts live.
     :ivar manifest: URI of the manifest.
+    :ivar estimated_cost_usd: of the jobs that this run submitted, by list price; None if there is no estimate for one of
+        them.
     """
 
     items: int
@@ -94,6 +106,7 @@ class BatchSummary(TypedDict):
     minutes: Minutes
     region: str
     manifest: str
+    estimated_cost_usd: float | None
 
 
 class ItemError(NamedTuple):
@@ -134,11 +147,18 @@ class ManifestTotals:
         self.reused = self.repeated = 0
         self.permanent = True
         self.minutes: Minutes = {"submitted": 0.0, "billed": 0.0, "failed": 0.0, "reused": 0.0}
+        self.cost_usd: float | None = 0.0
+        self.audio_seconds = 0.0
+        self.files = 0
+        self.models: set[str] = set()
 
     def add(self, entry: Mapping[str, Any], times: int) -> dict[str, Any]:
         """Add the last entry of an item that is in the list so many times, and return its line of the manifest."""
         row, own = entry["result"], entry["run"] == self._run
         completed = row["status"] == "completed"
+        self.audio_seconds += row["audio_duration"] or 0.0
+        self.files += len(row["outputs"])
+        self.models |= {model} if (model := row.get("speech_model_used")) else set()
         self.statuses[row["status"]] += times
         self.repeated += times - 1
         if row["error_class"]:
@@ -149,10 +169,17 @@ class ManifestTotals:
             self.minutes["failed"] += entry["failed_minutes"]
             self.minutes["billed" if completed else "failed"] += row["minutes"]
             self.minutes["submitted"] += row["minutes"] + entry["failed_minutes"]
-        elif completed:
-            self.reused += times
-            self.minutes["reused"] += row["minutes"]
-        return {"version": VERSION, **row, "reused": completed and not own}
+            cost = row.get("estimated_cost_usd")
+            if cost is None or self.cost_usd is None:
+                self.cost_usd = None
+            else:
+                self.cost_usd += cost + entry.get("earlier_cost_usd", 0.0)
+        else:
+            self.reused += times if completed else 0
+            self.minutes["reused"] += row["minutes"] if completed else 0.0
+            cost = 0.0
+        known = {"speech_model_used": None, **row, "estimated_cost_usd": cost}
+        return {"version": VERSION, **known, "reused": completed and not own}
 
     def summary(self, region: str, manifest: str) -> BatchSummary:
         """Return what goes to XCom."""
@@ -168,6 +195,7 @@ class ManifestTotals:
             "minutes": rounded,
             "region": region,
             "manifest": manifest,
+            "estimated_cost_usd": None if self.cost_usd is None else round(self.cost_usd, 6),
         }
 
 

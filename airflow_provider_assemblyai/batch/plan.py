@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypedDict, get_args
 
+from airflow_provider_assemblyai.batch.caps import Spent
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item
 from airflow_provider_assemblyai.batch.ledger import Entry, check_key
 from airflow_provider_assemblyai.jobs.state import JOB, NAME_IT, hash_of
@@ -37,6 +38,9 @@ class _ItemFields(TypedDict, total=False):
     name: str
     run: str
     job_state: dict[str, Any] | None
+    earlier_minutes: float
+    earlier_cost_usd: float
+    cost_usd: float
 
 
 _ITEM: Final = RecordKind(_ItemFields, ("key", "content_version"))
@@ -204,15 +208,20 @@ class Plan:
         """Add one item of the list, repeats included; it gets a line of the manifest."""
         self._keys.add(key)
 
-    def add_item(self, item: Item, entry: Entry | None = None) -> None:
+    def add_item(
+        self, item: Item, entry: Entry | None = None, spending: Mapping[str, float] | None = None
+    ) -> None:
         """
         Add an item that is to be done.
 
         :param entry: its last one in the ledger, if it has one.
+        :param spending: what the ledger holds of its cost, see
+            :class:`airflow_provider_assemblyai.batch.items.InFlightItem`.
         """
         line = item.stored()
         if entry is not None:
             line |= {"run": entry["run"], "job_state": entry["job_state"]}
+        line |= spending or {}
         (self._new if entry is None else self._begun).add(json.dumps(line))
 
     def flush(self) -> None:
@@ -277,12 +286,12 @@ class Progress:
     How far an attempt is.
 
     :param plan: what it has to do.
-    :param submitted_minutes: of audio that its run has submitted, as far as they are known.
+    :param spent: by its run.
     :param plan_position: items of the plan that have been started.
     :param in_flight: transcript id -> item.
     """
 
     plan: Plan
-    submitted_minutes: float
+    spent: Spent
     plan_position: int = 0
     in_flight: dict[str, InFlightItem] = field(default_factory=dict)

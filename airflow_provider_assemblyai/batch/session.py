@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.errors import InvalidInput
+from airflow_provider_assemblyai.batch.caps import Spent, earlier_in, spent_in
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings
 from airflow_provider_assemblyai.batch.items import (
     InFlightItem,
@@ -43,6 +44,7 @@ class _Checkpoint(TypedDict):
     plan: str
     plan_position: int
     submitted_minutes: float
+    submitted_cost_usd: NotRequired[float]
 
 
 _CHECKPOINT: Final = RecordKind(_Checkpoint, ("plan", "plan_position", "submitted_minutes"))
@@ -57,14 +59,14 @@ class _Scan:
     :ivar keys: of all items.
     :ivar again: key -> item; those that the ledger knows and that are to be done again.
     :ivar alike: new ones whose address was submitted with another query.
-    :ivar new_minutes: of those that the ledger does not know, as far as they are known.
+    :ivar missing: what those cost that have no job, as far as it is known.
     """
 
     count: int = 0
     keys: set[bytes] = field(default_factory=set)
     again: dict[str, Item] = field(default_factory=dict)
     alike: list[Item] = field(default_factory=list)
-    new_minutes: float = 0.0
+    missing: Spent = field(default_factory=Spent)
 
 
 class BatchSession:
@@ -89,39 +91,39 @@ class BatchSession:
         self._fence = open_state_store(context, JOB, key="assemblyai_batch")
         self.ledger = Ledger(self._folder, self.lease, self._check_fence)
 
-    def begin(self, retry_failed: str, max_minutes: float | None) -> Progress:
+    def begin(self, retry_failed: str) -> Progress:
         """
         Read the list and the ledger, and plan what is to be done.
 
         :param retry_failed: the user's argument.
-        :param max_minutes: that may be submitted.
-        :raises InvalidInput: the list surely holds more than these minutes.
+        :raises InvalidInput: the list surely holds more than a cap allows, or whether it does cannot be told.
         """
+        caps = self.settings.caps
+        caps.check_rate(self._items.rate(self.settings.prices))
         self._plans.remove_all()  # those of attempts that were killed
         self.ledger.append({"run_started": self.settings.run})
-        index, submitted = self._index_ledger(retry_failed)
+        index, spent = self._index_ledger(retry_failed)
         plan = Plan(self._plans.subfolder(uuid.uuid4().hex))
-        scan = self._scan_items(index, plan, measure=max_minutes is not None)
+        scan = self._scan_items(index, plan)
         self._plan_begun_items(index, scan, plan)
         plan.flush()
-        if max_minutes is not None and scan.new_minutes and submitted + scan.new_minutes > max_minutes:
+        try:
+            caps.check(spent, scan.missing)
+        except InvalidInput:
             plan.remove()
-            raise InvalidInput(
-                f"max_audio_minutes={max_minutes:g}: the list holds at least {scan.new_minutes:.1f} minutes that are "
-                f"not done yet, and this run has submitted {submitted:.1f}. Nothing more was submitted; raise the "
-                "limit or shorten the list."
-            )
+            raise
         self._log.info(
             "%d items, %d in the ledger, %d of them are done again.", scan.count, len(index), len(scan.again)
         )
-        return Progress(plan, submitted)
+        return Progress(plan, spent)
 
     def checkpoint(self, progress: Progress) -> str:
         """Write all that another process needs to go on, and return its name."""
         state = {
             "plan": progress.plan.name,
             "plan_position": progress.plan_position,
-            "submitted_minutes": progress.submitted_minutes,
+            "submitted_minutes": progress.spent.minutes,
+            "submitted_cost_usd": progress.spent.cost_usd,
         }
         return self.ledger.checkpoint(state, (item.entry() for item in progress.in_flight.values()))
 
@@ -132,10 +134,16 @@ class BatchSession:
             raise unreadable(f"The ledger's checkpoint {checkpoint}", problem)
         return Progress(
             Plan(self._plans.subfolder(state["plan"])),
-            state["submitted_minutes"],
+            Spent(state["submitted_minutes"], self._cost_in(state)),
             state["plan_position"],
             {item.transcript_id: item for item in map(self._restore, entries)},
         )
+
+    def _cost_in(self, checkpoint: Mapping[str, Any]) -> float:
+        """Return what the run has spent; a checkpoint of an older version does not say so."""
+        if (known := checkpoint.get("submitted_cost_usd")) is not None:
+            return float(known)
+        return self._spent().cost_usd if self.settings.caps.max_cost_usd is not None else 0.0
 
     def pending(self, progress: Progress) -> Iterator[InFlightItem]:
         """Return the items of the plan that have not been started."""
@@ -144,13 +152,30 @@ class BatchSession:
     def _restore(self, line: Entry) -> InFlightItem:
         """Return the item of a line of the plan, or of a checkpoint."""
         run = line.get("run") or self.settings.run
-        return InFlightItem(self._items.restore(line), line.get("job_state") or {}, run)
+        names = ("earlier_minutes", "earlier_cost_usd", "cost_usd")
+        spending = {name: line[name] for name in names if name in line}
+        return InFlightItem(self._items.restore(line), line.get("job_state") or {}, run, **spending)
 
     def _check_fence(self, number: int) -> None:
         self._fence.write({"version": VERSION, "serial": number, "phase": "intent"})
 
-    def _index_ledger(self, retry_failed: str) -> tuple[LedgerIndex, float]:
-        """Return what the ledger knows, and the minutes that this run has submitted."""
+    def _spent(self, on_entry: Callable[[Entry], None] = lambda _: None) -> Spent:
+        """
+        Return what this run has spent.
+
+        :param on_entry: called with every entry of the ledger.
+        """
+        rate = self._items.rate(self.settings.prices)
+        spent: dict[str, tuple[float, float]] = {}
+        for entry in self.ledger.entries():
+            on_entry(entry)
+            if entry["run"] == self.settings.run:
+                of_item = spent_in(entry, rate)
+                spent[entry["key"]] = of_item.minutes, of_item.cost_usd
+        return Spent(sum(minutes for minutes, _ in spent.values()), sum(cost for _, cost in spent.values()))
+
+    def _index_ledger(self, retry_failed: str) -> tuple[LedgerIndex, Spent]:
+        """Return what the ledger knows, and what this run has spent."""
 
         @cache
         def output_names() -> set[int]:
@@ -160,19 +185,13 @@ class BatchSession:
             return hash(uri.rpartition("/")[2]) in output_names()
 
         index = LedgerIndex(self._own_runs)
-        minutes: dict[str, float] = {}
-        for entry in self.ledger.entries():
-            index.add(entry, item_status(entry, self.settings.formats, retry_failed, exists))
-            if entry["run"] == self.settings.run:
-                minutes[entry["key"]] = _minutes_in(entry)
-        return index, sum(minutes.values())
+        spent = self._spent(
+            lambda entry: index.add(entry, item_status(entry, self.settings.formats, retry_failed, exists))
+        )
+        return index, spent
 
-    def _scan_items(self, index: LedgerIndex, plan: Plan, *, measure: bool) -> _Scan:
-        """
-        Read the list, and add the items to the plan that the ledger does not know.
-
-        :param measure: whether to look how long those are.
-        """
+    def _scan_items(self, index: LedgerIndex, plan: Plan) -> _Scan:
+        """Read the list, and add the items to the plan that the ledger does not know."""
         scan = _Scan()
         submitted = index.addresses_left(())
         for item in self._items_with_versions(index):
@@ -184,7 +203,7 @@ class BatchSession:
             if item not in index and has_address_of(item, submitted):
                 scan.alike.append(item)
             elif item not in index:
-                scan.new_minutes += _known_minutes(item) if measure else 0.0
+                self._measure(item, scan.missing)
                 plan.add_item(item)
             elif index.is_pending(item):
                 scan.again[item.key] = item
@@ -203,11 +222,35 @@ class BatchSession:
         for item in scan.alike:
             plan.add_item(_refused_if_alike(item, left))
         for key, item in scan.again.items():
-            plan.add_item(item if last[key]["job_state"] else _refused_if_alike(item, left), last[key])
+            again = item
+            if not last[key]["job_state"]:
+                again = _refused_if_alike(item, left)
+                self._measure(again, scan.missing)
+            plan.add_item(again, last[key], self._spending(last[key]))
         for key in orphaned:
             if last[key]["job_state"].get("transcript_id"):
                 plan.add_key(key)
-                plan.add_item(orphaned_item(last[key]), last[key])
+                plan.add_item(orphaned_item(last[key]), last[key], self._spending(last[key]))
+
+    def _spending(self, entry: Entry) -> dict[str, float]:
+        """Return what an item goes on with: what this run has spent on it before, and what its job costs."""
+        if entry["run"] != self.settings.run:
+            return {}
+        goes_on = bool(entry["job_state"])
+        earlier = earlier_in(entry) if goes_on else spent_in(entry, self._items.rate(self.settings.prices))
+        spending = {"earlier_minutes": earlier.minutes, "earlier_cost_usd": earlier.cost_usd}
+        cost = (entry.get("result") or entry).get("estimated_cost_usd", entry.get("cost_usd"))
+        return {**spending, "cost_usd": cost} if goes_on and cost is not None else spending
+
+    def _measure(self, item: Item, missing: Spent) -> None:
+        """Add what an item that is to be submitted costs, as far as that is known and counts."""
+        if not self.settings.caps.any or item.error is not None:
+            return
+        try:
+            seconds = requested_duration(locate(item.audio), item.config) or 0.0
+        except InvalidInput:
+            return
+        missing.add(seconds / 60, self.settings.prices.request_cost(item.config, seconds) or 0.0)
 
     def _items_with_versions(self, index: LedgerIndex) -> Iterator[Item]:
         """Yield all items, those that the ledger knows with their content version of now."""
@@ -236,17 +279,3 @@ def _refused_if_alike(item: Item, addresses: Collection[bytes]) -> Item:
         f"same recording cannot be told, so nothing was submitted. {NAME_IT}"
     )
     return replace(item, error=error)
-
-
-def _known_minutes(item: Item) -> float:
-    try:
-        return (requested_duration(locate(item.audio), item.config) or 0.0) / 60
-    except InvalidInput:
-        return 0.0
-
-
-def _minutes_in(entry: Entry) -> float:
-    if "result" in entry:
-        return float(entry["result"]["minutes"])
-    state = entry["job_state"]
-    return float((state.get("duration") or 0.0) / 60) if state.get("transcript_id") else 0.0

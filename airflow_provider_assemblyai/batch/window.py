@@ -24,7 +24,6 @@ class WindowedExecutor:
     :param max_in_flight: jobs that may be at the service.
     :param threads: how many work.
     :param stop: called when something fails for good; after that no thread submits anything.
-    :param max_minutes: submitted minutes after which nothing more is submitted.
     """
 
     processor: ItemProcessor
@@ -33,7 +32,6 @@ class WindowedExecutor:
     max_in_flight: int
     threads: int
     stop: Callable[[], None]
-    max_minutes: float | None
     _next: InFlightItem | None = field(default=None, init=False)
 
     def run(self, ended: Sequence[str]) -> None:
@@ -79,9 +77,4 @@ class WindowedExecutor:
         assert self._next is not None
         item, self._next = self._next, None
         self.progress.plan_position += 1
-        limit = self.max_minutes
-        if limit is not None and self.progress.submitted_minutes >= limit and not item.job_state:
-            return lambda: self.processor.leave_out(
-                item, f"max_audio_minutes={limit:g} was reached before it was this item's turn."
-            )
         return lambda: self.processor.submit(item)

@@ -29,6 +29,8 @@ class CaptureState(State, total=False):
     ``phase``: ``recording`` until the last audio was recorded, then ``recorded``, and ``published`` once all
     files are written. ``started_at``: epoch seconds. ``duration``: seconds. ``tries``: how many have recorded.
     ``summary``: what the task returned, without text. ``real_time_only``: the service has refused what came faster.
+    ``clear_generation``: of the run that published it, Airflow's ``max_tries``: the same for all tries of a task,
+    another one after a clear.
     """
 
     phase: Literal["recording", "recorded", "published"]
@@ -37,6 +39,7 @@ class CaptureState(State, total=False):
     duration: float
     tries: int
     summary: dict[str, Any]
+    clear_generation: int | None
 
 
 CAPTURE: Final = RecordKind(
@@ -128,9 +131,14 @@ class CaptureStateStore:
         self.started["phase"] = "recorded"
         self._write()
 
-    def mark_published(self, summary: dict[str, Any]) -> None:
-        """Write that all files are written."""
-        self.started.update({"phase": "published", "summary": summary})
+    def mark_published(self, summary: dict[str, Any], clear_generation: int | None) -> None:
+        """
+        Write that all files are written.
+
+        :param summary: what the task returns, without text.
+        :param clear_generation: see :class:`CaptureState`.
+        """
+        self.started.update({"phase": "published", "summary": summary, "clear_generation": clear_generation})
         self._write()
 
     def _write(self) -> None:

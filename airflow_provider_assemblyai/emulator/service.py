@@ -25,6 +25,7 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import (
     NO_TRANSCRIPT,
     GatewayError,
 )
+from airflow_provider_assemblyai.emulator.core.prices import transcript_bill
 from airflow_provider_assemblyai.emulator.core.speech import Engine, Recognition
 from airflow_provider_assemblyai.emulator.faults.held_requests import CONTINUE, HeldRequests
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
@@ -34,6 +35,7 @@ from airflow_provider_assemblyai.emulator.llm_gateway.settings import GatewaySet
 from airflow_provider_assemblyai.emulator.llm_gateway.upstream import Upstream
 from airflow_provider_assemblyai.emulator.streaming.manager import StreamingLimits, StreamingManager
 from airflow_provider_assemblyai.emulator.streaming.turn_answers import answer_turn
+from airflow_provider_assemblyai.emulator.text.languages import domain_warning, model_used
 from airflow_provider_assemblyai.emulator.text.results import Results, build_results
 from airflow_provider_assemblyai.emulator.transcripts.clips import Clips
 from airflow_provider_assemblyai.emulator.transcripts.jobs import Jobs
@@ -331,7 +333,11 @@ class Service:
         count, outcome = self.counters.project(record.project), record.outcome
         if isinstance(outcome, Recognition):
             count.billed_seconds += outcome.duration * outcome.channels
+            record.billed_usd = _bill(record.fields, outcome)
+            count.billed_usd += record.billed_usd or 0.0
+            count.unpriced += record.billed_usd is None
         else:
+            record.billed_usd = 0.0
             count.failed += 1
         self.webhooks.send(record, {"transcript_id": record.id, "status": record.status})
         if record.status != ERROR and record.fields.get("redact_pii_audio"):
@@ -355,7 +361,7 @@ class Service:
         return {"region": self.settings.region, "engine": self.engine.name, "version": __version__}
 
     def counts(self) -> dict[str, Any]:
-        """Requests by kind, uploads, accepted, billed, seconds, deleted; by project too."""
+        """Requests by kind, uploads, accepted, billed, seconds, dollars, deleted; by project too."""
         self.end_due()
         return {
             **self.counters.to_dict(),
@@ -370,9 +376,9 @@ class Service:
         return [dict(entry) for entry in self.counters.log]
 
     def transcripts(self) -> list[dict[str, Any]]:
-        """All transcripts, oldest first: id, project, status, audio_url, created, billed, deleted."""
+        """All transcripts, oldest first: id, project, status, audio_url, created, billed, billed_usd, deleted."""
         self.end_due()
-        names = ("id", "project", "status", "audio_url", "created", "deleted")
+        names = ("id", "project", "status", "audio_url", "created", "billed_usd", "deleted")
         return [
             {**{name: getattr(record, name) for name in names}, "billed": record.status != ERROR}
             for record in self.store.records.values()
@@ -503,6 +509,14 @@ class Service:
         await self.redactions.close()
         await self.webhooks.close()
         self._directory.cleanup()
+
+
+def _bill(fields: Mapping[str, Any], recognition: Recognition) -> float | None:
+    """Dollars for a completed transcript; ``None`` for one with something that has no published price."""
+    code = recognition.language
+    domain = None if domain_warning(fields, code) else fields.get("domain")
+    model = model_used(fields.get("speech_models"), code)
+    return transcript_bill(fields, model, recognition.duration, recognition.channels, domain)
 
 
 def _without_query(audio_url: str) -> str:

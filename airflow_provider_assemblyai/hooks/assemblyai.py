@@ -32,6 +32,7 @@ from airflow_provider_assemblyai.api.errors import (
     TransportError,
     UnexpectedReply,
 )
+from airflow_provider_assemblyai.api.prices.estimates import PriceList, check_prices
 from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback, named_region
 from airflow_provider_assemblyai.api.validation import check_text, shown
 from airflow_provider_assemblyai.client.http import AsyncClient, Client, check_key
@@ -137,6 +138,11 @@ class AssemblyAIHook(BaseHook):
         """What the connection sets for the LLM Gateway."""
         return self._gateway(self._read_connection().extra_dejson)
 
+    @cached_property
+    def prices(self) -> PriceList:
+        """The list prices of this region, as the connection overrides them."""
+        return PriceList(self.region, check_prices(self._read_connection().extra_dejson.get("prices")))
+
     def streaming_token(self, max_session: float) -> str:
         """
         Return a temporary token that opens one streaming session within the next minute.
@@ -205,6 +211,7 @@ class AssemblyAIHook(BaseHook):
                 allow_insecure_http=_is_true(extra.get("allow_insecure_http")),
                 allow_data_outside_region=_is_true(extra.get("allow_data_outside_region")),
             )
+            check_prices(extra.get("prices"))  # before anything is paid for
         except InvalidInput as error:
             raise InvalidInput(f"Connection {shown(self.assemblyai_conn_id)}: {error}") from None
         return key, hosts

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Minutes of audio: as the service bills them, and as metrics of Airflow."""
+"""Minutes of audio and estimated dollars, as metrics of Airflow, and the line that a task ends with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import Stats
+
+from airflow_provider_assemblyai.api.prices.estimates import billed_channels
+from airflow_provider_assemblyai.api.sanitize import sanitize
 
 Kind = Literal["billed", "failed", "reused"]
 
@@ -19,9 +22,7 @@ def minutes_of(transcript: Mapping[str, Any], known: float | None = None) -> flo
     :param known: seconds, for a transcript that does not hold them.
     """
     seconds = transcript.get("audio_duration") or known or 0.0
-    several = transcript.get("multichannel") or transcript.get("dual_channel")
-    channels = (transcript.get("audio_channels") or 2) if several else 1
-    return float(seconds) * float(channels) / 60
+    return float(seconds) * billed_channels(transcript) / 60
 
 
 def count_minutes(kind: Kind, minutes: float) -> None:
@@ -30,7 +31,55 @@ def count_minutes(kind: Kind, minutes: float) -> None:
 
     :param minutes: of audio.
     """
-    if minutes > 0:
-        for name in (kind,) if kind == "reused" else (kind, "submitted"):
-            # Airflow's backends take fractions, and most recordings are no whole minutes.
-            Stats.incr(f"assemblyai.audio_minutes.{name}", minutes)  # type: ignore[arg-type]
+    for name in (kind,) if kind == "reused" else (kind, "submitted"):
+        _add(f"assemblyai.audio_minutes.{name}", minutes)
+
+
+def count_cost(cost: float | None) -> None:
+    """
+    Add to the metric ``assemblyai.estimated_cost_usd``; what a task re-uses is not counted.
+
+    :param cost: USD, or None if there is no estimate.
+    """
+    _add("assemblyai.estimated_cost_usd", cost or 0.0)
+
+
+def _add(name: str, amount: float) -> None:
+    if amount > 0:
+        # Airflow's backends take fractions, and hardly anything here is whole.
+        Stats.incr(name, amount)  # type: ignore[arg-type]
+
+
+def log_success(
+    log: Any,
+    what: str,
+    *,
+    cost: float | None,
+    audio_duration: float | None = None,
+    model: str | None = None,
+    minutes: float | None = None,
+    files: Collection[str] | int = (),
+    place: str | None = None,
+) -> None:
+    """
+    Log the last line of a task that ends well; no text of a recording is in it.
+
+    :param log: of the task.
+    :param what: is done, such as ``Transcript <id>``.
+    :param cost: USD, estimated; None if that is not possible, 0 if the task has paid for nothing.
+    :param audio_duration: seconds.
+    :param model: the one that ran.
+    :param minutes: that are billed.
+    :param files: URIs of what was written, or how many they are.
+    :param place: where they are, if they are not named.
+    """
+    count, named = (files, ()) if isinstance(files, int) else (len(files), files)
+    parts = [
+        None if audio_duration is None else f"{audio_duration:.1f} s of audio",
+        None if model is None else f"model {sanitize(str(model))}",
+        None if minutes is None else f"{minutes:.2f} minutes billed",
+        "estimated cost not known" if cost is None else f"estimated cost {cost:.6f} USD",
+        f"{count} file{'' if count == 1 else 's'}",
+    ]
+    where = f" in {place}" if place else f": {', '.join(named)}" if named else ""
+    log.info("%s is done: %s%s.", what, ", ".join(part for part in parts if part), where)

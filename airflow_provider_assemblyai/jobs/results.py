@@ -65,6 +65,7 @@ class Summary(TypedDict):
     :ivar speech_model_used: the model that ran, or None.
     :ivar warnings: what was done differently from what was asked.
     :ivar outputs: format -> URI of what was written.
+    :ivar estimated_cost_usd: of the transcript by list price; 0 if the task re-used it, None if there is no estimate.
     """
 
     transcript_id: str | None
@@ -77,6 +78,7 @@ class Summary(TypedDict):
     speech_model_used: str | None
     warnings: list[str]
     outputs: dict[str, str]
+    estimated_cost_usd: float | None
 
 
 def check_formats(given: object, known: Sequence[F]) -> tuple[F, ...]:
@@ -138,7 +140,12 @@ def resolve_transcript(transcript: object, region: str | None = None) -> tuple[s
 
 
 def summarize(
-    transcript: Transcript, region: str, *, push_text: bool, outputs: Mapping[str, str] | None = None
+    transcript: Transcript,
+    region: str,
+    *,
+    push_text: bool,
+    outputs: Mapping[str, str] | None = None,
+    cost: float | None = None,
 ) -> Summary:
     """
     Return what goes to XCom.
@@ -147,6 +154,7 @@ def summarize(
     :param region: where it lives.
     :param push_text: whether to include the text, if it is not too long.
     :param outputs: format -> URI of what was written.
+    :param cost: USD, estimated.
     """
     warnings = transcript_status.warnings_of(transcript)
     # Half of a surrogate pair, or NUL, would fail the task after everything is done.
@@ -167,6 +175,7 @@ def summarize(
         "speech_model_used": transcript.get("speech_model_used"),
         "warnings": warnings,
         "outputs": dict(outputs or {}),
+        "estimated_cost_usd": cost,
     }
 
 
@@ -191,7 +200,8 @@ def restore_summary(summary: Summary, *, formats: Sequence[str] = (), push_text:
             with store_errors("output_path", uri):
                 if not path.exists():
                     raise InvalidInput(f"{uri} is gone.")
-        return {**summary, "text": _text_in(outputs, summary["region"], push_text=push_text)}
+        text = _text_in(outputs, summary["region"], push_text=push_text)
+        return {**summary, "text": text, "estimated_cost_usd": 0.0}
     except (KeyError, TypeError, AttributeError):
         raise InvalidInput("What was stored of it is damaged.") from None
 

@@ -49,10 +49,11 @@ class GatewayCallOperator(PaidCallOperator):
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         # The last moment before Airflow stores the rendered fields for its UI. What a task returned for a
-        # transcript may hold its text; here only the id and the region are of use.
+        # transcript may hold its text; here only the id, the region and the duration are of use.
         super()._do_render_template_fields(*args, **kwargs)
         if isinstance(given := self.transcript_id, Mapping):
-            self.transcript_id = {name: given[name] for name in ("transcript_id", "region") if name in given}
+            kept = ("transcript_id", "region", "audio_duration")
+            self.transcript_id = {name: given[name] for name in kept if name in given}
 
     @abstractmethod
     def _build_request(

@@ -24,6 +24,7 @@ from airflow_provider_assemblyai.api.validation import (
     shown,
 )
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.billing import count_cost
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.kept_answers import Slot
@@ -292,8 +293,10 @@ class LLMGatewayOperator(TranscriptMarkerMixin, GatewayCallOperator):
         if uri is None:
             if len(as_json(value).encode(errors="replace")) > MAX_XCOM_TEXT:
                 self.log.warning("The answer is longer than XComs should be: set output_path.")
+            count_cost(self._log_success(xcoms, None, None))
             return value
         self._record_delivered(request, {"output": uri, "suffix": suffix, "xcoms": xcoms})
+        count_cost(self._log_success(xcoms, None, uri))
         return {"output": uri, "answer": self._for_xcom(text, value)}
 
     def _restore(self, text: str, stored: StoredAnswer) -> Any:

@@ -42,6 +42,7 @@ from airflow_provider_assemblyai.api.validation import (
     is_of_type,
 )
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.jobs.billing import log_success
 from airflow_provider_assemblyai.jobs.state_store import (
     ReplicatedStateStore,
     open_state_store,
@@ -192,7 +193,9 @@ class PaidCallOperator(AssemblyAIOperator):
             if earlier is not None:
                 text, stored = earlier
                 self._push(context, stored["xcoms"])
-                return self._storable(self._restore(text, stored))
+                restored = self._storable(self._restore(text, stored))
+                self._log_success(stored["xcoms"], stored.get("result"), stored["output"])
+                return restored
             if request.kept.find("answer", request.body) is None:
                 self._prepare_to_pay(context, request, progress)
             return self._storable(self._complete(context, request, progress))
@@ -347,6 +350,21 @@ class PaidCallOperator(AssemblyAIOperator):
     def _push(self, context: Context, xcoms: Mapping[str, Any]) -> None:
         for key, value in xcoms.items():
             context["ti"].xcom_push(key=key, value=self._storable(value))
+
+    def _log_success(
+        self, xcoms: Mapping[str, Any], result: Mapping[str, Any] | None, output: str | None
+    ) -> float | None:
+        """
+        Log the last line of a task that ends well, and return the estimated USD.
+
+        :param xcoms: what was pushed.
+        :param result: what is returned beside the answer itself.
+        :param output: URI of the answer's file.
+        """
+        cost: float | None = {**(xcoms.get("usage") or {}), **(result or {})}.get("estimated_cost_usd")
+        files = [] if output is None else [output]
+        log_success(self.log, "The call", cost=cost, model=xcoms.get("model"), files=files)
+        return cost
 
     def _storable(self, value: T) -> T:
         """Return a value as Airflow's database takes it."""

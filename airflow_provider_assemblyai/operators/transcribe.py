@@ -24,7 +24,7 @@ from airflow_provider_assemblyai.api.validation import (
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, upload_shortfall
-from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
+from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
@@ -142,13 +142,13 @@ class TranscribeOperator(TranscriptionOperator):
             hook, job, transcript = factory.start(context, claim=bool(formats))
             outputs = factory.claim_outputs(context) if formats else None
             if transcript is None:
-                restored: Summary = job.restored
-                context["ti"].xcom_push(key="transcript_id", value=restored["transcript_id"])
-                return restored
+                return self._finish_restored(context, job)
             if not self.wait_for_completion:
                 self._push_transcript_id(context, hook, transcript)
                 submitted = results.summarize(transcript, hook.region, push_text=False)
                 job.mark_stored(submitted)
+                # What it costs is known when it has ended: the task that waits for it says so.
+                log_success(self.log, f"Submitting transcript {transcript['id']}", cost=None)
                 return submitted
             return self._follow(context, hook, job, transcript, deadline, outputs)
 
@@ -215,7 +215,7 @@ class TranscribeOperator(TranscriptionOperator):
         )
         assert completed is not None
         hook.client.min_timeout = results.RESULT_TIMEOUT
-        return self._finish(job, completed, outputs, deadline)
+        return self._finish(hook, job, completed, outputs, deadline)
 
     def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:
         context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
@@ -264,7 +264,12 @@ class TranscribeOperator(TranscriptionOperator):
         )
 
     def _finish(
-        self, job: Submission, transcript: Transcript, outputs: OutputFiles | None, deadline: float
+        self,
+        hook: AssemblyAIHook,
+        job: Submission,
+        transcript: Transcript,
+        outputs: OutputFiles | None,
+        deadline: float,
     ) -> Summary:
         written: dict[str, str] = {}
         if outputs is not None:
@@ -276,29 +281,65 @@ class TranscribeOperator(TranscriptionOperator):
                 chars_per_caption=self.chars_per_caption,
                 deadline=deadline,
             )
+        known = job.state.get("duration")
+        cost = hook.prices.transcript_cost(transcript, job.config, known)
         region = job.identity["region"]
-        summary = results.summarize(transcript, region, push_text=self._pushes_text, outputs=written)
-        short = upload_shortfall(job.state.get("duration"), transcript.get("audio_duration"))
+        summary = results.summarize(
+            transcript, region, push_text=self._pushes_text, outputs=written, cost=cost
+        )
+        short = upload_shortfall(known, transcript.get("audio_duration"))
         summary["warnings"] += [short] if short else []
         if self.delete_after and job.state.get("shared"):
             summary["warnings"].append("Not deleted: the job was adopted, and its URL is not ours alone.")
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
         reused = job.mark_stored(summary)
-        count_minutes("reused" if reused else "billed", minutes_of(transcript, job.state.get("duration")))
+        minutes = minutes_of(transcript, known)
+        count_minutes("reused" if reused else "billed", minutes)
+        count_cost(0.0 if reused else cost)
         if self.delete_after and not job.state.get("shared"):
             self._delete(job)
+        if reused and not self._is_of_this_run(job):
+            summary["estimated_cost_usd"] = minutes = 0.0
+        self._log_success(summary, minutes)
         return summary
 
     @property
     def _pushes_text(self) -> bool:
         return self.output_path is None if self.push_text is None else self.push_text
 
+    def _is_of_this_run(self, job: Submission) -> bool:
+        """Return whether a job that is stored was paid for by this try, or by an earlier one that did not end well."""
+        generation = job.identity["clear_generation"]
+        return self.policy.reuse != "output" and job.state.get("clear_generation") == generation
+
+    def _log_success(self, summary: Summary, minutes: float) -> None:
+        log_success(
+            self.log,
+            f"Transcript {summary['transcript_id']}",
+            cost=summary["estimated_cost_usd"],
+            audio_duration=summary["audio_duration"],
+            model=summary["speech_model_used"],
+            minutes=minutes,
+            files=summary["outputs"].values(),
+        )
+
     def _delete(self, job: Submission) -> None:
         self._control.check()
         job.send(transcripts.delete(str(job.state["transcript_id"])))
         job.mark_deleted()
         self.log.info("Transcript %s was deleted from the service.", job.state["transcript_id"])
+
+    def _finish_restored(self, context: Context, job: Submission) -> Summary:
+        """Return what an earlier try stored; the service has nothing left of it."""
+        summary: Summary = job.restored
+        minutes = 0.0
+        context["ti"].xcom_push(key="transcript_id", value=summary["transcript_id"])
+        if self._is_of_this_run(job):
+            summary["estimated_cost_usd"] = job.state["summary"].get("estimated_cost_usd")
+            minutes = minutes_of(summary)
+        self._log_success(summary, minutes)
+        return summary
 
     def _after_kill(self, context: Context) -> None:
         if self.delete_on_kill and self._transcript_id is not None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from os import PathLike
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
@@ -30,14 +30,16 @@ from airflow_provider_assemblyai.api.validation import (
     is_whole,
     shown,
 )
+from airflow_provider_assemblyai.batch.caps import Caps
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings, ItemProcessor
 from airflow_provider_assemblyai.batch.items import Items
 from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestTotals, manifest_lines
-from airflow_provider_assemblyai.batch.plan import Plan, Progress
+from airflow_provider_assemblyai.batch.plan import Progress
 from airflow_provider_assemblyai.batch.session import BatchSession, run_of
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.jobs.billing import log_success
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
@@ -72,9 +74,16 @@ class _TriggerState(TypedDict, total=False):
     checkpoint: str
 
 
-class _Event(TypedDict):
-    events: list[Any]
+class _Stated(TypedDict):
     state: _TriggerState
+
+
+class _Event(_Stated, total=False):
+    """How many transcripts ended how; triggers of older versions named them, in ``events``."""
+
+    counts: dict[str, int]
+    detail: str
+    events: list[Any]
 
 
 class TranscribeBatchOperator(TranscriptionOperator):
@@ -98,6 +107,8 @@ class TranscribeBatchOperator(TranscriptionOperator):
     :param upload_workers: threads that upload, submit and fetch.
     :param max_audio_minutes: refuse a list that is surely longer, before anything of it is submitted; and submit
         nothing more when so much was submitted.
+    :param max_cost_usd: the same for the estimated cost by list price, of everything that this run submits, earlier
+        tries included. What has no known price is refused.
     :param on_partial_failure: what the task does if items failed: ``fail``, ``skip`` or ``succeed``.
     :param retry_failed: which items that failed in an earlier run are tried again: those whose error may pass
         (``transient``), or ``all``.
@@ -124,6 +135,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
         max_in_flight: int = 600,
         upload_workers: int = 16,
         max_audio_minutes: float | None = None,
+        max_cost_usd: float | None = None,
         on_partial_failure: Literal["fail", "skip", "succeed"] = "fail",
         retry_failed: Literal["transient", "all"] = "transient",
         on_locked: Literal["wait", "fail"] = "wait",
@@ -138,6 +150,9 @@ class TranscribeBatchOperator(TranscriptionOperator):
             None
             if max_audio_minutes is None
             else check_number("max_audio_minutes", max_audio_minutes, 0.01, 1e9)
+        )
+        self.max_cost_usd = (
+            None if max_cost_usd is None else check_number("max_cost_usd", max_cost_usd, 0.0001, 1e9)
         )
         self.on_partial_failure = on_partial_failure
         self.retry_failed = retry_failed
@@ -180,7 +195,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
                 )
             if waited is not None and is_whole(waited, SilentTime):
                 return self._start(context, deadline, waited)
-            return self._go_on(context, state, deadline, event["events"])
+            return self._go_on(context, state, deadline, cast("_Event", event))
 
     def _start(self, context: Context, deadline: float, waited: SilentTime | None = None) -> BatchSummary:
         """
@@ -204,22 +219,24 @@ class TranscribeBatchOperator(TranscriptionOperator):
             self._control.pause(self.lease_poll_interval)
         session.lease.claim()
         with session.lease.heartbeat():
-            progress = session.begin(self.retry_failed, self.max_audio_minutes)
+            progress = session.begin(self.retry_failed)
             return self._work(context, session, progress, deadline)
 
     def _go_on(
-        self, context: Context, state: _TriggerState, deadline: float, events: list[Any]
+        self, context: Context, state: _TriggerState, deadline: float, event: _Event
     ) -> BatchSummary:
         """Go on after a deferral with what the checkpoint holds."""
-        if not {"lease_token", "checkpoint"} <= state.keys():
+        if not {"lease_token", "checkpoint"} <= state.keys() or not {"events", "counts"} & event.keys():
             raise UnexpectedReply(
                 "The trigger ended without a usable event: it does not name where to go on."
             )
-        ended = self._ended(events)
+        # Triggers of older versions named the transcripts.
+        named = self._ended(event["events"]) if "events" in event else None
         session = self._session(context)
         session.lease.claim(after=state["lease_token"])
         with session.lease.heartbeat():
             progress = session.resume(state["checkpoint"])
+            ended = self._find_ended(progress, deadline, event) if named is None else named
             return self._work(context, session, progress, deadline, ended)
 
     def _work(
@@ -247,7 +264,6 @@ class TranscribeBatchOperator(TranscriptionOperator):
             max_in_flight=self.max_in_flight,
             threads=self.upload_workers,
             stop=self._stop_submitting,
-            max_minutes=self.max_audio_minutes,
         )
         with closing(client):
             region = client.hook.region
@@ -257,7 +273,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
                 ids = list(progress.in_flight)
                 self._in_flight = len(ids)
                 if not ids:
-                    return self._finish(context, session, progress.plan, region)
+                    return self._finish(context, session, progress, region)
                 if ended and time.time() >= deadline:
                     # The list may have called them done while the transcripts themselves do not.
                     raise TranscriptTimeout(ids[0], region)
@@ -271,8 +287,10 @@ class TranscribeBatchOperator(TranscriptionOperator):
                     self._defer_batch(trigger, lease_token=session.lease.token, checkpoint=checkpoint)
                 ended = self._ended(asyncio.run(self._wait(trigger)))
 
-    def _finish(self, context: Context, session: BatchSession, plan: Plan, region: str) -> BatchSummary:
-        totals = ManifestTotals(session.settings.run)
+    def _finish(
+        self, context: Context, session: BatchSession, progress: Progress, region: str
+    ) -> BatchSummary:
+        totals, plan = ManifestTotals(session.settings.run), progress.plan
         manifest = OutputFiles(session.settings.output_path, "manifest").write(
             "jsonl", manifest_lines(session.ledger.entries, plan.keys(), totals)
         )
@@ -282,24 +300,67 @@ class TranscribeBatchOperator(TranscriptionOperator):
         missing = summary["failed"] + summary["not_submitted"]
         if not summary["items"]:
             self.log.warning("There was nothing to transcribe.")
+        over = session.settings.caps.explain_cost(progress.spent) if summary["not_submitted"] else ""
+        if over:
+            self.log.warning("%s", over)
         if missing and self.on_partial_failure != "succeed":
             context["ti"].xcom_push(key="summary", value=summary)
             failed = ItemsFailed(
-                missing, summary["items"], summary["errors"], manifest, retryable=not totals.permanent
+                missing,
+                summary["items"],
+                summary["errors"],
+                manifest,
+                retryable=not totals.permanent,
+                note=over,
             )
             if self.on_partial_failure == "skip":
                 raise AirflowSkipException(str(failed))
             raise failed
+        log_success(
+            self.log,
+            f"The batch of {summary['items']} items",
+            cost=summary["estimated_cost_usd"],
+            audio_duration=totals.audio_seconds,
+            model=", ".join(sorted(totals.models)) or None,
+            minutes=summary["minutes"]["billed"],
+            files=totals.files + 1,
+            place=str(session.settings.output_path),
+        )
         return summary
 
     # --- waiting -----------------------------------------------------------------------------------------
 
-    async def _wait(self, trigger: TranscriptBatchTrigger) -> list[PollEvent]:
-        waiting = asyncio.ensure_future(trigger.wait(FIRST_POLL_DELAY))
+    async def _wait(
+        self, trigger: TranscriptBatchTrigger, first_poll_delay: float = FIRST_POLL_DELAY
+    ) -> list[PollEvent]:
+        waiting = asyncio.ensure_future(trigger.wait(first_poll_delay))
         while not waiting.done():
             self._control.check()
             await asyncio.wait([waiting], timeout=0.5)
         return waiting.result()
+
+    def _find_ended(self, progress: Progress, deadline: float, event: _Event) -> list[str]:
+        """
+        Return the jobs that have ended: as the trigger, a worker reads the list, which has no texts.
+
+        :param event: of the trigger: how many they are.
+        """
+        counts, ids = event["counts"], list(progress.in_flight)
+        if not ids:
+            return []
+        self._in_flight = len(ids)
+        region = AssemblyAIHook(self.assemblyai_conn_id).region
+        for outcome in ("timeout", "unreachable"):
+            if counts.get(outcome):
+                given_up = {"transcript_id": ids[0], "outcome": outcome, "detail": event.get("detail", "")}
+                require_completed_event(given_up, region)
+        in_flight = counts.get("in_flight")
+        remaining = in_flight if in_flight is not None and 0 <= in_flight < len(ids) else len(ids) - 1
+        trigger = self._trigger(ids, region, max(deadline, time.time() + RESULT_TIMEOUT), remaining)
+        found = asyncio.run(self._wait(trigger, 0.0))
+        # Those that are not found now have ended all the same: they are waited for once more.
+        ended = [one for one in found if one["outcome"] in ("done", "refused")]
+        return self._ended(ended or found)
 
     def _ended(self, events: Sequence[Any]) -> list[str]:
         """Return the jobs that have ended, or that the service refuses to report: reading them shows why."""
@@ -349,6 +410,8 @@ class TranscribeBatchOperator(TranscriptionOperator):
             path,
             self._checked_formats(),
             self.chars_per_caption,
+            AssemblyAIHook(self.assemblyai_conn_id).prices,
+            Caps(self.max_audio_minutes, self.max_cost_usd),
         )
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
         return BatchSession(context, settings, items, self.log)

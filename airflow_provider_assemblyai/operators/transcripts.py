@@ -15,6 +15,7 @@ from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotRe
 from airflow_provider_assemblyai.api.validation import check_bool, check_text
 from airflow_provider_assemblyai.hooks.assemblyai import fail_fast
 from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs.billing import log_success
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
@@ -84,7 +85,19 @@ class TranscriptExportOperator(TranscriptOperator):
                 chars_per_caption=self.chars_per_caption,
                 deadline=hook.client.deadline,
             )
-            return results.summarize(transcript, hook.region, push_text=self.push_text, outputs=written)
+            # It is paid for by the task that waited for it.
+            log_success(
+                self.log,
+                f"Export of transcript {transcript_id}",
+                cost=0.0,
+                audio_duration=transcript.get("audio_duration"),
+                model=transcript.get("speech_model_used"),
+                minutes=0.0,
+                files=written.values(),
+            )
+            return results.summarize(
+                transcript, hook.region, push_text=self.push_text, outputs=written, cost=0.0
+            )
 
 
 class TranscriptDeleteOperator(TranscriptOperator):
@@ -112,4 +125,5 @@ class TranscriptDeleteOperator(TranscriptOperator):
                 raise TranscriptNotReady(transcript_id, status)
             hook.send(transcripts.delete(transcript_id))
             self.log.info("Transcript %s was deleted from region %s.", transcript_id, hook.region)
+            log_success(self.log, f"Deletion of transcript {transcript_id}", cost=0.0)
             return transcript_id

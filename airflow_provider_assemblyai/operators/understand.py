@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 
 from airflow.providers.common.compat.sdk import Context
 
-from airflow_provider_assemblyai.api import understanding
-from airflow_provider_assemblyai.api.errors import InvalidInput, ResponseUnusable
+from airflow_provider_assemblyai.api import transcripts, understanding
+from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, ResponseUnusable
 from airflow_provider_assemblyai.api.transcripts import check_id
 from airflow_provider_assemblyai.api.understanding import UnderstandingResponse
 from airflow_provider_assemblyai.api.validation import check_bool_or, check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.billing import count_cost
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.operators.base import TranscriptReference
@@ -43,6 +44,8 @@ class Understanding(TypedDict):
         None if it was not asked for.
     :ivar output: URI of the file with the whole answer, or None.
     :ivar warnings: what failed or was left out.
+    :ivar estimated_cost_usd: by list price; None where a feature has no published price, or the length of the audio is
+        not known.
     """
 
     transcript_id: str
@@ -51,6 +54,7 @@ class Understanding(TypedDict):
     result: dict[str, Any] | None
     output: str | None
     warnings: list[str]
+    estimated_cost_usd: float | None
 
 
 class UnderstandOperator(GatewayCallOperator):
@@ -132,6 +136,7 @@ class UnderstandOperator(GatewayCallOperator):
             "result": None,
             "output": None,
             "warnings": [f"{name} failed: {problem}." for name, problem in response.failed.items()],
+            "estimated_cost_usd": self._estimate_cost(request),
         }
         # Before a failure is raised: what did not fail is paid for.
         content = {"transcript_id": transcript_id, "region": request.hook.region, **response.body}
@@ -151,7 +156,24 @@ class UnderstandOperator(GatewayCallOperator):
                 "result": dict(result),
             }
             self._record_delivered(request, delivered)
+        count_cost(self._log_success(xcoms, dict(result), uri))
         return self._with_results(result, response.body)
+
+    def _estimate_cost(self, request: PaidRequest) -> float | None:
+        """Return what the answer costs; no task fails because that cannot be told."""
+        features, prices = request.body["features"], request.hook.prices
+        if prices.understanding_cost(features, 0.0) is None:
+            return None
+        given, seconds = self.transcript_id, None
+        if isinstance(given, Mapping):
+            seconds = given.get("audio_duration")
+        if seconds is None:
+            call = replace(transcripts.get(request.body["transcript_id"]), repeatable=False, timeout=10.0)
+            try:
+                seconds = request.hook.send(call).get("audio_duration")
+            except AssemblyAIError as error:
+                self.log.info("The length of the audio cannot be read: %s", error)
+        return prices.understanding_cost(features, seconds)
 
     def _raise_if_failed(self, response: UnderstandingResponse, result: Understanding) -> None:
         """
@@ -175,7 +197,8 @@ class UnderstandOperator(GatewayCallOperator):
         self.log.warning("Speech Understanding did only a part%s: %s", request_id, problems)
 
     def _restore(self, text: str, stored: StoredAnswer) -> Understanding:
-        return self._with_results(cast("Understanding", stored["result"]), json.loads(text))
+        result = {"estimated_cost_usd": None, **stored["result"]}
+        return self._with_results(cast("Understanding", result), json.loads(text))
 
     def _with_results(self, result: Understanding, body: Mapping[str, Any]) -> Understanding:
         """Add what was found, as far as it may go to XCom, which lives in Airflow's database."""

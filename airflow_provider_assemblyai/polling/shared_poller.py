@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
 
@@ -54,6 +54,8 @@ async def wait_for_transcripts(
     deadline: float,
     first_poll_at: float = 0.0,
     max_remaining: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+    progress_interval: float = 60.0,
 ) -> list[PollEvent]:
     """
     Wait for transcripts, and return an event for each that ended.
@@ -72,6 +74,8 @@ async def wait_for_transcripts(
     :param deadline: when to give up; seconds since the epoch.
     :param first_poll_at: when the first poll makes sense; seconds since the epoch.
     :param max_remaining: how many may remain when it returns.
+    :param on_progress: called now and then while it waits, with the number of those that have ended.
+    :param progress_interval: seconds between two such calls.
     """
     wanted = list(dict.fromkeys(ids))
     try:
@@ -90,6 +94,11 @@ async def wait_for_transcripts(
     # Ten thousand may wait here for hours: nothing is kept that only a beginning needs.
     del account, ids, wanted
     try:
+        while on_progress is not None:
+            done, _ = await asyncio.wait([waiter.done], timeout=progress_interval)
+            if done:
+                break
+            on_progress(len(waiter.request.events))
         await waiter.done
     finally:
         connection.waiters.discard(waiter)

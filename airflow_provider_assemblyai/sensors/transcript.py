@@ -21,9 +21,11 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, TranscriptTimeout
+from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_bool, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
+from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
 from airflow_provider_assemblyai.jobs.results import Summary
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
@@ -94,8 +96,23 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
                 return None
-            transcript_status.require_completed(transcript)
-            return results.summarize(transcript, hook.region, push_text=self.push_text)
+            return self._summarize(hook, transcript)
+
+    def _summarize(self, hook: AssemblyAIHook, transcript: Transcript) -> Summary:
+        """Return the summary of a transcript that has ended. A task that did not wait for it could not tell what it cost."""
+        transcript_status.require_completed(transcript)
+        cost, minutes = hook.prices.transcript_cost(transcript), minutes_of(transcript)
+        count_minutes("billed", minutes)
+        count_cost(cost)
+        log_success(
+            self.log,
+            f"Transcript {transcript['id']}",
+            cost=cost,
+            audio_duration=transcript.get("audio_duration"),
+            model=transcript.get("speech_model_used"),
+            minutes=minutes,
+        )
+        return results.summarize(transcript, hook.region, push_text=self.push_text, cost=cost)
 
     def execute(self, context: Context) -> Summary:
         self._deadline = time.time() + self.timeout
@@ -141,8 +158,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
                 if deadline is None or time.time() >= deadline:
                     raise AirflowSensorTimeout(f"Transcript {transcript_id} was not finished in time.")
                 self._defer(deadline)
-            transcript_status.require_completed(transcript)
-            return results.summarize(transcript, hook.region, push_text=self.push_text)
+            return self._summarize(hook, transcript)
 
     @contextmanager
     def _as_in_poke_mode(self) -> Iterator[None]:

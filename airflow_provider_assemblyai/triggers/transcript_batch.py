@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +31,9 @@ class TranscriptBatchTrigger(DeferralTrigger):
     Fires when so many transcripts have ended that a worker has something to do, or when waiting makes no sense.
 
     It only waits: results are fetched, and more is submitted, on the worker. Its event is ``{"version": 1,
-    "events": [...], "state": {...}}``, with a :class:`airflow_provider_assemblyai.polling.policy.PollEvent` for each
-    transcript that ended.
+    "counts": {...}, "detail": "...", "state": {...}}``: how many transcripts ended how (see
+    :data:`airflow_provider_assemblyai.polling.policy.Outcome`), how many are ``in_flight``, and a sentence if the wait was
+    given up. The worker finds out by itself which they are.
 
     :param transcript_ids: what to wait for; nothing means to wait for ``delay`` seconds.
     :param assemblyai_conn_id: the connection to poll with; the key itself never gets here.
@@ -51,6 +53,8 @@ class TranscriptBatchTrigger(DeferralTrigger):
     max_remaining: int
     state: dict[str, Any]
     delay: float = 0.0
+    #: Seconds between two lines of the log about the progress.
+    progress_interval = 60.0
     _fired: bool = field(default=False, init=False)
 
     def _check_arguments(self) -> None:
@@ -73,7 +77,15 @@ class TranscriptBatchTrigger(DeferralTrigger):
             await asyncio.sleep(max(self.delay, policy.DEFERRAL_DELAY))
         # Airflow may call on_kill also after the event was taken.
         self._fired = True
-        yield TriggerEvent({"version": policy.EVENT_VERSION, "events": events, "state": self.state})
+        counts = Counter(event["outcome"] for event in events)
+        yield TriggerEvent(
+            {
+                "version": policy.EVENT_VERSION,
+                "counts": {**counts, "in_flight": len(self.transcript_ids) - len(events)},
+                "detail": next((event["detail"] for event in events if event["outcome"] != "done"), ""),
+                "state": self.state,
+            }
+        )
 
     async def wait(self, first_poll_delay: float) -> list[PollEvent]:
         """
@@ -89,6 +101,14 @@ class TranscriptBatchTrigger(DeferralTrigger):
             ready_at=time.time() + first_poll_delay,
             deadline=self.deadline,
             max_remaining=self.max_remaining,
+            on_progress=self._log_progress,
+            progress_interval=self.progress_interval,
+        )
+
+    def _log_progress(self, ended: int) -> None:
+        in_flight = len(self.transcript_ids) - ended
+        self.log.info(
+            "%d of %d transcripts have ended, %d are in flight.", ended, ended + in_flight, in_flight
         )
 
     async def on_kill(self) -> None:

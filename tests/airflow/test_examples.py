@@ -53,6 +53,7 @@ def test_transcribe(airflow: Airflow, counted: CounterDelta, tmp_path: Path) -> 
         "speech_model_used",
         "warnings",
         "outputs",
+        "estimated_cost_usd",
     }
     assert (summary["status"], summary["region"]) == ("completed", "us")
     assert airflow.xcom(run, "transcribe", "transcript_id") == summary["transcript_id"]
@@ -156,7 +157,21 @@ def test_a_summary_in_a_file(airflow: Airflow, tmp_path: Path) -> None:
     assert len(words(found["summary"])) > 5
     assert set(words(found["summary"])) <= spoken
     assert airflow.xcom(run, "summarize")["output"] == f"file://{path}"
-    assert airflow.xcom(run, "summarize", "usage")["estimated_cost_usd"] > 0
+
+    # What the tasks say they cost, added up by hand: two channels by universal-3-5-pro; tokens at 3 and 15 USD a million,
+    # and a tenth more in a region.
+    usage = airflow.xcom(run, "summarize", "usage")
+    by_hand = {
+        "transcribe": 2 * 0.21 * airflow.xcom(run, "transcribe")["audio_duration"] / 3600,
+        "summarize": (usage["input_tokens"] * 3.0 + usage["output_tokens"] * 15.0) / 1e6 * 1.1,
+    }
+    assert usage["estimated_cost_usd"] == pytest.approx(by_hand["summarize"])
+    assert airflow.xcom(run, "transcribe")["estimated_cost_usd"] == pytest.approx(
+        by_hand["transcribe"], abs=1e-6
+    )
+    for task_id, cost in by_hand.items():
+        (told,) = re.findall(r"is done: .*estimated cost ([\d.]+) USD", airflow.task_logs(run, task_id))
+        assert float(told) == pytest.approx(cost, abs=2e-6)
 
 
 def test_many_summaries_by_mapping(airflow: Airflow, control: Control, tmp_path: Path) -> None:

@@ -179,6 +179,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "max_in_flight": st.integers(1, 600),
         "upload_workers": st.integers(1, 8),
         "max_audio_minutes": st.none() | st.floats(0.01, 1000),
+        "max_cost_usd": st.none() | st.floats(0.0001, 1000),
         "on_partial_failure": strings("fail", "skip", "succeed"),
         "retry_failed": strings("transient", "all"),
         "on_locked": strings("wait", "fail"),

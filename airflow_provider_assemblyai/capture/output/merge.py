@@ -56,6 +56,8 @@ class CaptureSummary(TypedDict):
     :ivar text: the whole text with ``push_text``, or None.
     :ivar warnings: what was different from what was asked.
     :ivar outputs: format -> URI of what was written; ``wav`` is the audio.
+    :ivar estimated_cost_usd: of the sessions, and of the job that ``fallback`` submitted, by list price; 0 if the task
+        re-used a result, None if there is no estimate.
     """
 
     status: str
@@ -74,6 +76,7 @@ class CaptureSummary(TypedDict):
     text: str | None
     warnings: list[str]
     outputs: dict[str, str]
+    estimated_cost_usd: float | None
 
 
 class AudioFile(TypedDict):

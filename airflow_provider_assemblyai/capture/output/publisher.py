@@ -27,6 +27,7 @@ from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import captions, results
+from airflow_provider_assemblyai.jobs.billing import count_cost, log_success, minutes_of
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 
@@ -71,7 +72,7 @@ class ResultPublisher:
         config, data = self.config, self.segments.read(self.state_store.started["tries"])
         if not data.recorded:
             if unfinished:
-                return self._summary(data, {}, None, {})
+                return self._summary(data, {}, None, {}, None)
             error = SourceFailed("Nothing was recorded before the duration was over.")
             error.retryable = False
             raise failure or error
@@ -97,16 +98,51 @@ class ResultPublisher:
         written = self._write_live(whole) if job is None else self._write_job(job, whole)
         if wav is not None and (config.keep_audio or (text_missing and job is None)):
             written["wav"] = wav
-        summary = self._summary(data, whole, job and str(job[1]["id"]), written)
+        cost = self._cost(data, job)
+        summary = self._summary(data, whole, job and str(job[1]["id"]), written, cost)
         if full_disk is not None:
             raise StorageError(f"{full_disk} The text is kept: {', '.join(written.values())}.") from full_disk
         if not unfinished:
-            self.state_store.mark_published({**summary, "text": None})
+            self._mark_published(context, summary)
             self.segments.delete_audio(data)
             if wav is not None and "wav" not in written:
                 ObjectFolder(self.outputs.prefix).remove([f"{self.outputs.name}.wav"])
             self._raise_if_incomplete(summary, failure, has_fallback=job is not None)
+            minutes = data.billed_seconds / 60 + (minutes_of(job[1]) if job else 0.0)
+            log_success(
+                self.control.log,
+                f"The capture of {summary['captured_seconds']:.1f} s",
+                cost=summary["estimated_cost_usd"],
+                model=whole.get("speech_model_used"),
+                minutes=minutes if summary["estimated_cost_usd"] != 0.0 else 0.0,
+                files=written.values(),
+            )
         return summary
+
+    def _mark_published(self, context: Context, summary: CaptureSummary) -> None:
+        """Record that the result is whole, and count what it cost, once."""
+        started, generation = self.state_store.started, context["ti"].max_tries
+        if started["phase"] != "published":
+            self.state_store.mark_published({**summary, "text": None}, generation)
+            count_cost(summary["estimated_cost_usd"])
+        else:
+            stored = {**summary, "text": None}
+            published_by = started.get("clear_generation")
+            if published_by is None or published_by != generation:
+                # A task that was cleared takes the result up, and pays nothing.
+                summary["estimated_cost_usd"] = 0.0
+            self.state_store.mark_published(stored, published_by)
+
+    def _cost(self, data: CaptureData, job: Job | None) -> float | None:
+        prices = AssemblyAIHook(self.conn_id).prices
+        costs = [
+            prices.session_cost(self.config.streaming, session["billed_seconds"], session.get("speech_model"))
+            for session in data.sessions.values()
+        ]
+        if job is not None:
+            costs.append(job[0].prices.transcript_cost(job[1], self.config.fallback_config))
+        known = [cost for cost in costs if cost is not None]
+        return round(sum(known), 6) if len(known) == len(costs) else None
 
     def _published_summary(self) -> dict[str, Any]:
         return self.state_store.started.get("summary") or {}
@@ -182,7 +218,12 @@ class ResultPublisher:
         }
 
     def _summary(
-        self, data: CaptureData, whole: Mapping[str, Any], transcript_id: str | None, written: dict[str, str]
+        self,
+        data: CaptureData,
+        whole: Mapping[str, Any],
+        transcript_id: str | None,
+        written: dict[str, str],
+        cost: float | None,
     ) -> CaptureSummary:
         details = whole.get("capture", {"turns": [], "gaps": []})
         warnings = [data.failure] if data.failure else []
@@ -226,6 +267,7 @@ class ResultPublisher:
             "text": text,
             "warnings": warnings,
             "outputs": written,
+            "estimated_cost_usd": cost,
         }
 
     def _raise_if_incomplete(

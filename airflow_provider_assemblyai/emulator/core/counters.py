@@ -16,6 +16,8 @@ class ProjectCount:
     """Counts of a project.
 
     :param billed_seconds: of audio, times channels.
+    :param billed_usd: of completed transcripts that have a price.
+    :param unpriced: completed transcripts with something that has no published price.
     :param clips: that sync speech to text has transcribed; it is not known whether the client got the answer.
     :param clip_seconds: of their audio, which are billed, too.
     """
@@ -25,6 +27,8 @@ class ProjectCount:
     accepted: int = 0
     failed: int = 0
     billed_seconds: float = 0.0
+    billed_usd: float = 0.0
+    unpriced: int = 0
     deleted: int = 0
     clips: int = 0
     clip_seconds: float = 0.0
@@ -35,6 +39,7 @@ class ProjectCount:
         counts["billed"] = self.accepted - counts.pop("failed")
         for name in ("billed_seconds", "clip_seconds"):
             counts[name] = round(counts[name], 3)
+        counts["billed_usd"] = round(self.billed_usd, 6)
         return counts
 
 

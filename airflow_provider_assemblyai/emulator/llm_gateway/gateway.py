@@ -18,6 +18,7 @@ from airflow_provider_assemblyai.emulator.core.llm_errors import (
     invalid,
     refusal,
 )
+from airflow_provider_assemblyai.emulator.core.prices import understanding_bill
 from airflow_provider_assemblyai.emulator.faults.rules import Faults
 from airflow_provider_assemblyai.emulator.llm_gateway.answering import (
     FINISH_REASONS,
@@ -154,6 +155,7 @@ class Gateway:
             if problems := request_problems(request, fields):
                 raise invalid(*problems)
             self.usage.understanding.accepted += 1
+            self.usage.understanding.cost += understanding_bill(request, results.recognition.duration) or 0.0
             result = await asyncio.to_thread(understand, request, results)
             failure = self.faults.on_gateway("understanding_error", UNDERSTANDING)
             if failure is not None:

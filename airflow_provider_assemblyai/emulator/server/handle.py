@@ -53,7 +53,7 @@ class Emulator:
         return self._call(self._service.counts)
 
     def transcripts(self) -> list[dict[str, Any]]:
-        """All transcripts, oldest first: id, project, status, audio_url, created, billed, deleted."""
+        """All transcripts, oldest first: id, project, status, audio_url, created, billed, billed_usd, deleted."""
         return self._call(self._service.transcripts)
 
     def fault(self, kind: str, **rule: Any) -> None:

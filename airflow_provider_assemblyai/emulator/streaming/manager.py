@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from airflow_provider_assemblyai.emulator.core import option_types as types
@@ -13,6 +14,7 @@ from airflow_provider_assemblyai.emulator.core.background import Background
 from airflow_provider_assemblyai.emulator.core.clock import Clock
 from airflow_provider_assemblyai.emulator.core.errors import ApiError
 from airflow_provider_assemblyai.emulator.core.options import Option, OptionSet
+from airflow_provider_assemblyai.emulator.core.prices import session_bill
 from airflow_provider_assemblyai.emulator.core.speech import Engine
 from airflow_provider_assemblyai.emulator.faults.kinds import SessionFault, StreamDrop
 from airflow_provider_assemblyai.emulator.faults.stream_faults import ERRORS
@@ -135,6 +137,7 @@ class StreamingManager:
             max_seconds = token.max_session_seconds
         timeout = parameters.values.get("inactivity_timeout")
         record = SessionRecord(str(uuid.uuid4()), project, now, now + max_seconds, timeout, now)
+        record.bill = partial(session_bill, dict(parameters.values), parameters.model)
         wanted = record_audio or parameters.enabled("customer_support_audio_capture")
         if wanted or self.limits.record_audio:
             record.audio = bytearray()

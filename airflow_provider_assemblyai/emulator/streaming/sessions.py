@@ -8,6 +8,7 @@ limit or the longest duration ends it.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class SessionRecord:
     :param close_code: of the close frame, if there was one.
     :param terminate_received: whether the client sent a Terminate.
     :param audio: what was received, where that is recorded.
+    :param bill: gives the dollars for so many seconds, ``None`` where there is no price.
     """
 
     id: str
@@ -49,6 +51,7 @@ class SessionRecord:
     close_code: int | None = None
     terminate_received: bool = False
     audio: bytearray | None = None
+    bill: Callable[[float], float | None] = lambda _: None
 
     @property
     def deadline(self) -> float:
@@ -148,6 +151,7 @@ class SessionLedger:
                 "code": record.close_code,
                 "audio_seconds": round(record.audio_ms / 1000, 3),
                 "billed_seconds": round(record.billed(now), 3),
+                "billed_usd": record.bill(record.billed(now)),
             }
             for record in self._records.values()
         ]
@@ -168,6 +172,7 @@ class SessionLedger:
             "refused": dict(self.refused),
             "audio_seconds": round(sum(record.audio_ms for record in records) / 1000, 3),
             "billed_seconds": round(sum(record.billed(now) for record in records), 3),
+            "billed_usd": round(sum(record.bill(record.billed(now)) or 0.0 for record in records), 6),
         }
 
     def reset(self) -> None:

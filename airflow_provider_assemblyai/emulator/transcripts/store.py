@@ -90,6 +90,7 @@ class Record:
     redacted_file: Path | None = None
     speakers: int | None = None
     hidden: bool = False
+    billed_usd: float | None = None
 
     @property
     def audio_url(self) -> str:

@@ -362,6 +362,7 @@ def test_what_is_no_transcript(
         *({"upload_workers": wrong} for wrong in (1e30, 10**30, 257, True, "16", 0)),
         *({"max_in_flight": wrong} for wrong in (1e30, 10**30, True, "16", 0)),
         *({"max_audio_minutes": wrong} for wrong in (True, float("nan"), 1e30, 10**400, "5", Decimal(5))),
+        *({"max_cost_usd": wrong} for wrong in (True, float("nan"), 1e30, 10**400, "5", Decimal(5))),
         {"audios": holds_itself()},
     ],
 )
