@@ -92,7 +92,7 @@ class _Supervisor:
         """Answer a ``GetXCom``; what is to be masked in logs comes as well."""
         from airflow.sdk.execution_time.comms import GetXCom, XComResult
 
-        if not isinstance(message, GetXCom):
+        if not isinstance(message, GetXCom) or message.map_index is None:
             return None
         return XComResult(
             key=message.key, value=self._task_instances[message.map_index].xcoms.get(message.key)

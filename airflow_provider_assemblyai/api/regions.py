@@ -136,7 +136,9 @@ def hosts_for(
         return hosts
     base = _check_override(override, allow_insecure_http=allow_insecure_http)
     socket = base.replace("http", "ws", 1)
-    return replace(hosts, speech=base, gateway=base, streaming=socket, token=base, short_audio=base, overridden=True)
+    return replace(
+        hosts, speech=base, gateway=base, streaming=socket, token=base, short_audio=base, overridden=True
+    )
 
 
 def check_data_stays(hosts: Hosts, request: Mapping[str, object], *, lives_there: bool | None = None) -> None:

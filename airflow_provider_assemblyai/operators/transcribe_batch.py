@@ -222,9 +222,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
             progress = session.begin(self.retry_failed)
             return self._work(context, session, progress, deadline)
 
-    def _go_on(
-        self, context: Context, state: _TriggerState, deadline: float, event: _Event
-    ) -> BatchSummary:
+    def _go_on(self, context: Context, state: _TriggerState, deadline: float, event: _Event) -> BatchSummary:
         """Go on after a deferral with what the checkpoint holds."""
         if not {"lease_token", "checkpoint"} <= state.keys() or not {"events", "counts"} & event.keys():
             raise UnexpectedReply(

@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.jobs.audio import (
     files_of,
     upload_shortfall,
 )
-from airflow_provider_assemblyai.jobs.billing import count_minutes, minutes_of
+from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
 from airflow_provider_assemblyai.jobs.clips import Clip, read_clip
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
@@ -185,6 +185,7 @@ class TranscribeShortOperator(PaidCallOperator):
             request.hook.region,
             push_text=self.output_path is None if self.push_text is None else self.push_text,
             outputs=self._write_files(request, transcript),
+            cost=request.hook.prices.clip_cost(request.body["config"], transcript["audio_duration"]),
         )
         short = upload_shortfall(clip.seconds, summary["audio_duration"])
         summary["warnings"] += [short] if short else []
@@ -192,16 +193,25 @@ class TranscribeShortOperator(PaidCallOperator):
             self.log.warning("%s: %s", clip.shown, warning)
         if summary["outputs"]:
             self._record_delivered(request, _stored(summary, xcoms))
-        minutes = minutes_of(summary)
-        count_minutes("billed", minutes)
-        self.log.info(
-            "%s is transcribed: %.1f s of audio, %s, session id %s.",
-            clip.shown,
-            minutes * 60,
-            clips.MODEL,
-            answer.session_id,
-        )
+        count_minutes("billed", minutes_of(summary))
+        count_cost(summary["estimated_cost_usd"])
+        self._log_success(xcoms, summary, None)
         return summary
+
+    def _log_success(
+        self, xcoms: Mapping[str, Any], result: Mapping[str, Any] | None, output: str | None
+    ) -> float | None:
+        summary = cast("Summary", result)
+        log_success(
+            self.log,
+            f"Session {xcoms.get('session_id')}",
+            cost=summary["estimated_cost_usd"],
+            audio_duration=summary["audio_duration"],
+            model=summary["speech_model_used"],
+            minutes=minutes_of(summary),
+            files=summary["outputs"].values(),
+        )
+        return summary["estimated_cost_usd"]
 
     def _ask(self, request: PaidRequest, clip: Clip, progress: CallProgress) -> ClipTranscript:
         call = clips.transcribe(clip.content, clip.config, media_type=clip.media_type, timeout=self.timeout)

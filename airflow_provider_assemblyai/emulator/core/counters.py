@@ -16,8 +16,8 @@ class ProjectCount:
     """Counts of a project.
 
     :param billed_seconds: of audio, times channels.
-    :param billed_usd: of completed transcripts that have a price.
-    :param unpriced: completed transcripts with something that has no published price.
+    :param billed_usd: of completed transcripts, and clips, that have a price.
+    :param unpriced: completed transcripts and clips with something that has no published price.
     :param clips: that sync speech to text has transcribed; it is not known whether the client got the answer.
     :param clip_seconds: of their audio, which are billed, too.
     """

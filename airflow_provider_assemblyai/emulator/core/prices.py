@@ -103,6 +103,15 @@ def understanding_bill(features: Iterable[str], seconds: float) -> float | None:
     return _bill([UNDERSTANDING.get(feature) for feature in features], seconds)
 
 
+def clip_bill(fields: Mapping[str, Any], seconds: float) -> float | None:
+    """Dollars for a clip; its seconds are not rounded.
+
+    :param fields: the validated request.
+    :param seconds: of audio.
+    """
+    return None if fields.get("prompt") else round(SYNC * seconds / _HOUR, 6)
+
+
 def session_bill(parameters: Mapping[str, Any], model: str, seconds: float) -> float | None:
     """Dollars for a streaming session.
 

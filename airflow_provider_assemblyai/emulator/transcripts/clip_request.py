@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from airflow_provider_assemblyai.emulator.core.errors import ApiError, ClipError
 from airflow_provider_assemblyai.emulator.core.json_body import decode
 
-MODELS = ("universal-3-5-pro",)
+MODELS = ("universal-3-5-pro", "universal-3-6-pro")
 LARGEST_AUDIO = 40_000_000
 SHORTEST_MS, LONGEST_MS = 80, 120_000
 SAMPLE_RATES = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_provider_assemblyai.emulator.core.counters import Counters
 from airflow_provider_assemblyai.emulator.core.errors import JobError
 from airflow_provider_assemblyai.emulator.core.media import SHORTEST_AUDIO
+from airflow_provider_assemblyai.emulator.core.prices import clip_bill
 from airflow_provider_assemblyai.emulator.core.speech import Engine, RecognitionJob, Word
 from airflow_provider_assemblyai.emulator.core.worker import Worker
 from airflow_provider_assemblyai.emulator.engines.scripted import ScriptedEngine
@@ -51,7 +52,11 @@ class Clips:
         words = await self._recognise(request, script)
         count = self._counters.project(project)
         count.clips += 1
-        count.clip_seconds += request.duration_ms / 1000
+        seconds = request.duration_ms / 1000
+        count.clip_seconds += seconds
+        bill = clip_bill(request.fields, seconds)
+        count.billed_usd += bill or 0.0
+        count.unpriced += bill is None
         confidences = [word.confidence for word in words]
         return {
             "text": " ".join(word.text for word in words),

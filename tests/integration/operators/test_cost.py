@@ -137,8 +137,10 @@ def test_the_emulator_bills_the_same_dollars(
             known = {"speech_models": ["universal-3-5-pro", "universal-2"], **config}
             emulator.add_transcript(str(uuid.UUID(int=number + 1)), audio_url=audio, **known)
             assert emulator.transcripts()[-1]["status"] == "completed"
-            given = {"transcript_id": str(uuid.UUID(int=number + 1)), "poke_interval": 0.05}
-            summary = run(TranscriptSensor(task_id="wait", **given), new_context())
+            waiting = TranscriptSensor(
+                task_id="wait", transcript_id=str(uuid.UUID(int=number + 1)), poke_interval=0.05
+            )
+            summary = run(waiting, new_context())
         billed = emulator.transcripts()[-1]["billed_usd"]
         assert summary["estimated_cost_usd"] == billed, config
         total += billed or 0.0
@@ -171,7 +173,7 @@ def test_a_cost_is_told_once(
 def test_a_deleted_transcript_costs_nothing_again(
     emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
 ) -> None:
-    kept = {"output_path": str(out), "delete_after": True}
+    kept: dict[str, Any] = {"output_path": str(out), "delete_after": True}
     assert run(transcribe(**kept), context)["estimated_cost_usd"] == 0.21
     context["ti"].max_tries = 5
     assert run(transcribe(**kept), context)["estimated_cost_usd"] == 0.0
@@ -259,7 +261,8 @@ def test_the_summary_example(
     example = runpy.run_path(str(EXAMPLE))
     params = {"audio": HOUR, "config": {"speaker_labels": True}, "output_path": str(out)}
     params["model"] = "claude-sonnet-4-6"
-    lines, results = [], []
+    lines: list[str] = []
+    results: list[Any] = []
     for task_id in ("transcribe", "summarize"):
         context: dict[str, Any] = {"ti": TaskInstance(), "task_state_store": StateStore(), "params": params}
         context["ti"].task_id = task_id

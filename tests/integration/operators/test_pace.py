@@ -54,16 +54,17 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     return made
 
 
-def context_of(supervisor: Supervisor, map_index: int) -> dict[str, Any]:
+def context_of(supervisor: Supervisor, map_index: int) -> Any:
     ti = supervisor.tasks[map_index] = TaskInstance(map_index)
     return {"ti": ti, "task_state_store": StateStore()}
 
 
-def run_all(make: Callable[[], PaidCallOperator], contexts: list[dict[str, Any]]) -> list[str]:
+def run_all(make: Callable[[], PaidCallOperator], contexts: list[Any]) -> list[str]:
     """Run mapped tasks as Airflow does, with all triggers in one event loop; return the details of their events."""
 
-    async def one(context: dict[str, Any]) -> list[str]:
-        operator, details = make(), []
+    async def one(context: Any) -> list[str]:
+        operator = make()
+        details: list[str] = []
         step: Callable[[], Any] = partial(operator.execute, context)
         while True:
             try:

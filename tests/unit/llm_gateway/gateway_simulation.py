@@ -11,7 +11,8 @@ from heapq import heappop, heappush
 from typing import Any
 
 from airflow_provider_assemblyai.llm_gateway.call_report import REPORT_VERSION
-from airflow_provider_assemblyai.llm_gateway.rate_limiter import DEFAULT_LIMIT, WINDOW, RateLimiter, Waiter
+from airflow_provider_assemblyai.llm_gateway.call_window import WINDOW
+from airflow_provider_assemblyai.llm_gateway.rate_limiter import DEFAULT_LIMIT, RateLimiter, Waiter
 
 LIMIT = int(DEFAULT_LIMIT)
 #: Of a deferral, before a waiter may be released.

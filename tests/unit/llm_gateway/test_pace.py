@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.llm_gateway.rate_limiter import WINDOW
+from airflow_provider_assemblyai.llm_gateway.call_window import WINDOW
 from tests.unit.llm_gateway.gateway_simulation import DEFERRAL, LIMIT, Found, Service, Simulation
 
 SEEDS = range(3)

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_assemblyai.llm_gateway.call_window import OwnCall
+from airflow_provider_assemblyai.llm_gateway.call_window import WINDOW, OwnCall
 from airflow_provider_assemblyai.llm_gateway.rate_limiter import (
     DEFAULT_LIMIT,
     MAX_LEAD,
-    WINDOW,
     GateEvent,
     RateLimiter,
     Waiter,
