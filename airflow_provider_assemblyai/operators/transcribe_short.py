@@ -205,13 +205,13 @@ class TranscribeShortOperator(PaidCallOperator):
         log_success(
             self.log,
             f"Session {xcoms.get('session_id')}",
-            cost=summary["estimated_cost_usd"],
+            cost=summary.get("estimated_cost_usd"),
             audio_duration=summary["audio_duration"],
             model=summary["speech_model_used"],
             minutes=minutes_of(summary),
             files=summary["outputs"].values(),
         )
-        return summary["estimated_cost_usd"]
+        return summary.get("estimated_cost_usd")
 
     def _ask(self, request: PaidRequest, clip: Clip, progress: CallProgress) -> ClipTranscript:
         call = clips.transcribe(clip.content, clip.config, media_type=clip.media_type, timeout=self.timeout)
@@ -253,7 +253,8 @@ class TranscribeShortOperator(PaidCallOperator):
         raise error
 
     def _restore(self, text: str, stored: StoredAnswer) -> Summary:
-        summary = cast("Summary", stored["result"])
+        # What was stored before there were estimates has none.
+        summary = cast("Summary", {"estimated_cost_usd": None, **cast("Summary", stored["result"])})
         count_minutes("reused", minutes_of(summary))
         if not self.push_text:
             return summary
