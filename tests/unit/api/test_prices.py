@@ -37,12 +37,14 @@ def test_every_region_has_a_list() -> None:
     assert set(PRICES) == set(REGIONS)
 
 
-@pytest.mark.parametrize("name", set(TranscriptConfig.__annotations__) - {"speech_models", "speech_model"})
+@pytest.mark.parametrize(
+    "name", sorted(set(TranscriptConfig.__annotations__) - {"speech_models", "speech_model"})
+)
 def test_every_parameter_is_free_or_has_a_price(name: str) -> None:
     assert PriceList().request_rate(asked(name)).unknown == ()
 
 
-@pytest.mark.parametrize("name", set(StreamingConfig.__annotations__) - {"speech_model"})
+@pytest.mark.parametrize("name", sorted(set(StreamingConfig.__annotations__) - {"speech_model"}))
 def test_every_parameter_of_a_session_is_free_or_has_a_price_or_is_known_to_have_none(name: str) -> None:
     cost = PriceList().session_cost(asked(name), HOUR)
     assert (cost is None) == (name in NOT_PUBLISHED)
