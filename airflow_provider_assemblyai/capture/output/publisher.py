@@ -113,7 +113,8 @@ class ResultPublisher:
                 self.control.log,
                 f"The capture of {summary['captured_seconds']:.1f} s",
                 cost=summary["estimated_cost_usd"],
-                model=whole.get("speech_model_used"),
+                # Older models do not name themselves.
+                model=whole.get("speech_model_used") or self.config.streaming.get("speech_model"),
                 minutes=minutes if summary["estimated_cost_usd"] != 0.0 else 0.0,
                 files=written.values(),
             )

@@ -548,7 +548,7 @@ def test_an_event_that_says_that_waiting_was_given_up(
         "detail": "It broke.",
         **({} if counts is None else {"counts": counts}),
     }
-    problem = {"timeout": "not finished in time", "unreachable": "It broke", None: "without counts"}
+    problem = {"timeout": "not finished in time", "unreachable": "It broke", None: "where to go on"}
     with pytest.raises(Exception, match=problem[next(iter(counts or {}), None)]):
         operator.execute_complete(context, event)
 

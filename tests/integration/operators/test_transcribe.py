@@ -52,10 +52,12 @@ def test_a_url_is_handed_over(
         "speech_model_used": "universal-3-5-pro",
         "warnings": [],
         "outputs": {},
+        "estimated_cost_usd": summary["estimated_cost_usd"],
     }
     assert summary["text"].lower().rstrip(".") == SPOKEN
     assert 0 < summary["confidence"] <= 1
     assert summary["audio_duration"] > 0
+    assert summary["estimated_cost_usd"] > 0
     assert json.loads(json.dumps(summary)) == summary
     assert context["ti"].xcoms == {"transcript_id": record["id"]}
     assert record["audio_url"] == URL

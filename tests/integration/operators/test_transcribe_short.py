@@ -80,6 +80,7 @@ def test_from_a_clip_to_its_text(emulator: Emulator, context: Any, clip: str) ->
         "speech_model_used": "universal-3-5-pro",
         "warnings": [],
         "outputs": {},
+        "estimated_cost_usd": 0.00025,
     }
     assert 0 < found["confidence"] <= 1
     pushed = context["ti"].xcoms
@@ -173,6 +174,7 @@ def test_metrics(emulator: Emulator, context: Any, clip: str, monkeypatch: pytes
     assert counted == [
         ("assemblyai.audio_minutes.billed", 3 / 60),
         ("assemblyai.audio_minutes.submitted", 3 / 60),
+        ("assemblyai.estimated_cost_usd", 0.00025),
     ]
 
 
@@ -184,7 +186,7 @@ def test_nothing_of_it_is_logged(
     said = caplog.text + "".join(capfd.readouterr())
     assert "fox" not in said
     assert emulator.api_key not in said
-    assert f"session id {context['ti'].xcoms['session_id']}" in said
+    assert f"Session {context['ti'].xcoms['session_id']}" in said
 
 
 def test_an_id_that_is_needed(emulator: Emulator, context: Any, clip: str, tmp_path: Path) -> None:
