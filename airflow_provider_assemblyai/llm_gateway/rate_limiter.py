@@ -153,7 +153,8 @@ class AdaptiveRate:
         self.last_refusal = max(self.last_refusal, at)
         slower = self.learn(_number(refusal.get("limit")), at)
         asked = max(_number(refusal.get("retry_after")) or 0.0, _number(refusal.get("reset")) or 0.0)
-        wait = bound_wait(asked) + _MARGIN if asked else 0.0
+        # Also where it names no time, and came before this limiter was made: its caller must not ask again at once.
+        wait = bound_wait(asked) + _MARGIN
         if at >= max(self.created_at, self._refused_at + lead + _MARGIN):
             if at - self._refused_at > WINDOW + lead:
                 self._backoff = _FIRST_BACKOFF
