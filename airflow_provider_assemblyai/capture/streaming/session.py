@@ -115,6 +115,13 @@ class StreamingSession:
                 look_at = now + min(self._clock.milliseconds(_TICK), 1000.0)
                 if self._has_to_end(now):
                     return None
+            # Asked for after every message: a speaker may leave little time between two turns.
+            if self._channel.backlog_ms > _RENEWED_MS and self._must_be_renewed(now):
+                self._channel.control.log.info(
+                    "Session %s is as far ahead of real time as it may be: another one catches up the rest.",
+                    self._id,
+                )
+                return self._terminate(quick=False)
             if now >= pace.due - _EARLY_MS:
                 sent = self._send_frame()
                 if sent:
@@ -145,21 +152,13 @@ class StreamingSession:
             self._terminate(quick=True)
             self._closed = CloseReason(0, "reconnect", "The service has stopped answering about the audio.")
             return True
-        if self._must_be_renewed(now):
-            channel.control.log.info(
-                "Session %s is as far ahead of real time as it may be: another one catches up the rest.",
-                self._id,
-            )
-            self._terminate(quick=False)
-            return True
         return False
 
     def _must_be_renewed(self, now: float) -> bool:
         """Tell whether a new session, which is not ahead of anything, has to catch up the rest; never within a turn."""
         state = self._state
         return (
-            self._channel.backlog_ms > _RENEWED_MS
-            and self._channel.catch_up.rate > 1.0
+            self._channel.catch_up.rate > 1.0
             and self._pace.at_limit(now)
             and state.sent_ms - state.shown_ms < _RENEWED_MS
             and state.open_turn is None
