@@ -8,8 +8,9 @@ that come back together are refused together, for ever. A :class:`RateLimiter` p
 driver passes it the time, and wakes the waiters that it releases.
 
 Where the service states how many calls are left, they are made at once, and each later one when a call before it
-leaves the window; see :mod:`airflow_provider_assemblyai.llm_gateway.call_window`. As long as nothing is stated, and
-after a refusal until something is stated anew, calls follow each other on an even grid a little below the limit.
+leaves the window; see :mod:`airflow_provider_assemblyai.llm_gateway.call_window`. Before the first answer a whole
+window is left, as far as is known. Where answers state nothing, and after a refusal until something is stated anew,
+calls follow each other on an even grid a little below the limit.
 
 A caller that is released is not there yet: Airflow has to start a process for it, in one second or in twenty.
 Callers that are released evenly would arrive in bunches. So the limiter plans the moment of the call itself, and
@@ -213,8 +214,8 @@ class RateLimiter:
     """
     The queue of one account and model.
 
-    A new limiter knows nothing of the calls before it, so it begins evenly: a triggerer that was started again does not
-    burst.
+    A new limiter makes the calls of a whole window at once, and learns from the first answer what is left. If one of its
+    callers has waited in another triggerer, it begins evenly: that one may have made calls just now.
 
     :param now: seconds since the epoch.
     :param cap: calls a minute that the user allows.
@@ -226,8 +227,10 @@ class RateLimiter:
         self._window = CallWindow()
         #: Of the even grid.
         self._next_call_at = now
-        #: As long as nothing was released.
-        self._first = True
+        #: Callers that were released.
+        self._released = 0
+        #: As long as nothing is known but the limit: no answer, no refusal, and no caller of another triggerer.
+        self._fresh = True
         #: Whether the calls of another triggerer may fill the window: the others wait for the end of the first call.
         self._cautious = False
         self._startups: deque[float] = deque(maxlen=_STARTUPS)
@@ -252,8 +255,9 @@ class RateLimiter:
         if waiter.entered_at < self.rate.created_at - _ARRIVAL:
             earliest = self.rate.created_at + self.rate.interval(self.rate.created_at)
             self._next_call_at = max(self._next_call_at, earliest)
-            self._cautious = self._cautious or (self._first and waiter.source is not None)
+            self._cautious = self._cautious or (not self._released and waiter.source is not None)
             self._window.ignore_others_before(self.rate.created_at + _UNDER_WAY)
+            self._fresh = False
         heappush(self._not_ready, (waiter.ready_at, self._number))
         heappush(self._deadlines, (waiter.deadline, self._number))
         return self._number
@@ -283,6 +287,7 @@ class RateLimiter:
         at = self._window.on_return(source, refusal, now)
         if refusal is not None:
             self._cautious = self._cautious and at is not None and at < self.rate.created_at
+            self._fresh = False
             self.on_refusal({**refusal, "at": at})
 
     def next_to_ask(self, now: float) -> OwnCall | None:
@@ -300,7 +305,7 @@ class RateLimiter:
             self._window.on_no_report(call, now)
         else:
             self.rate.learn(_number(report.get("limit")), call.moment)
-            self._cautious = False
+            self._cautious = self._fresh = False
 
     def on_startup(self, seconds: float | None) -> None:
         """Take in how long the start of a caller took."""
@@ -318,7 +323,7 @@ class RateLimiter:
             call_at = self._earliest(now)
             if call_at - self.lead > now:
                 break
-            if self._is_stated(now) or self._first:
+            if self._is_stated(now) or self._is_first_window() or not self._released:
                 # No call waits for its place on the grid: what the first answer states is wanted early.
                 call_at = max(call_at, now)
             elif call_at < now + self.lead - _TOLERANCE:
@@ -364,13 +369,19 @@ class RateLimiter:
         rate = self.rate
         return rate.limit >= 1 and rate.share(now) == 1 and self._window.is_known(now, rate.last_refusal)
 
+    def _is_first_window(self) -> bool:
+        """Return whether calls are made at once because a whole window is left, as far as is known."""
+        return self._fresh and self._released < math.floor(self.rate.limit)
+
     def _earliest(self, now: float) -> float:
         """Return when the next call may be made; it may be long ago."""
         earliest = self.rate.blocked_until
-        if self._cautious and not self._first:
+        if self._cautious and self._released:
             earliest = max(earliest, self._next_call_at + WINDOW / 2)
         if self._window.is_known(now):
             earliest = max(earliest, self._window.earliest(self.rate.limit))
+        if self._is_first_window():
+            return earliest
         return earliest if self._is_stated(now) else max(earliest, self._next_call_at)
 
     def _queue_ready(self, now: float) -> None:
@@ -382,8 +393,10 @@ class RateLimiter:
         source = self._waiting[number].source
         self.remove(number)
         self._window.add(source, now, call_at, self._startup)
-        self._next_call_at = call_at + self.rate.interval(now) + (self.lead if self._first else 0.0)
-        self._first = False
+        # In the first window it goes on as if calls followed each other evenly: an answer may state nothing.
+        place = max(call_at, self._next_call_at) if self._is_first_window() else call_at
+        self._next_call_at = place + self.rate.interval(now) + (0.0 if self._released else self.lead)
+        self._released += 1
         self.rate.on_release()
         return gate_event("go", self.describe(now), call_at, now)
 

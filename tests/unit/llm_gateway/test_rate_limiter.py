@@ -27,6 +27,13 @@ def enter(
     return [limiter.add(Waiter(at + index, max(at + index, ready), deadline)) for index in range(count)]
 
 
+def even() -> RateLimiter:
+    """Return a limiter that makes calls evenly, as after an answer that states nothing."""
+    limiter = RateLimiter(0.0)
+    limiter._fresh = False
+    return limiter
+
+
 def releases(limiter: RateLimiter, now: float = 0.0) -> Iterator[tuple[float, int, GateEvent]]:
     """Drive a limiter as a timer does, until it is empty."""
     while (due := limiter.next_due(now)) is not None:
@@ -41,7 +48,7 @@ def calls(limiter: RateLimiter, now: float = 0.0) -> list[float]:
 
 
 def test_calls_follow_each_other_a_little_below_the_limit() -> None:
-    limiter = RateLimiter(0.0)
+    limiter = even()
     enter(limiter, 61)
     planned = calls(limiter)
     steps = [after - before for before, after in pairwise(planned)]
@@ -51,10 +58,35 @@ def test_calls_follow_each_other_a_little_below_the_limit() -> None:
     assert all(later - first > WINDOW for first, later in zip(planned, planned[30:], strict=False))
 
 
-def test_the_first_call_is_made_at_once() -> None:
-    limiter = RateLimiter(1000.0)
-    enter(limiter, 3, at=998.0)
-    assert calls(limiter, 1000.0) == pytest.approx([1000, 1000 + STEP, 1000 + 2 * STEP])
+@pytest.mark.parametrize(("cap", "at_once"), [(None, 30), (10.0, 10), (2.5, 2), (0.5, 1)])
+def test_the_calls_of_a_window_are_made_at_once(cap: float | None, at_once: int) -> None:
+    """They need not wait for the first answer; if that states nothing, the others come evenly."""
+    limiter = RateLimiter(1000.0, cap)
+    for _ in range(at_once + 3):
+        limiter.add(Waiter(1000.0, 1000.0, FAR))
+    step = WINDOW / ((cap or DEFAULT_LIMIT) * 0.98)
+    later = [1000 + (at_once + number) * step for number in range(3)]
+    assert calls(limiter, 1000.0) == pytest.approx([1000.0] * at_once + later)
+
+
+def test_those_that_come_one_after_another_leave_less_of_the_first_window() -> None:
+    limiter = RateLimiter(0.0)
+    enter(limiter, 20)
+    assert len(limiter.release(19.0)) == 20
+    enter(limiter, 20, at=0.0, ready=30.0)
+    assert len(limiter.release(30.0)) == 10
+
+
+def test_after_a_first_answer_that_states_nothing_calls_are_even() -> None:
+    limiter = RateLimiter(0.0)
+    for number in range(12):
+        limiter.add(Waiter(0.0, 0.0 if number < 10 else 3.0, FAR, number))
+    assert len(limiter.release(0.0)) == 10
+    call = limiter.next_to_ask(1.0)
+    assert call is not None
+    limiter.on_report(call, {"version": 1, "released_at": call.released_at, "sent_at": 1.0}, 1.5)
+    assert limiter.release(3.0) == []
+    assert calls(limiter, 3.0) == pytest.approx([10 * STEP, 11 * STEP])
 
 
 def test_a_new_limiter_does_not_burst() -> None:
@@ -79,7 +111,7 @@ def test_no_release_before_a_waiter_is_ready() -> None:
 
 
 def test_callers_are_released_as_early_as_they_need() -> None:
-    limiter = RateLimiter(0.0)
+    limiter = even()
     for seconds in (4.0, 9.0, 6.0) * 20:
         limiter.on_startup(seconds)
     assert limiter.lead == pytest.approx(1.2 * 9.0 - 1.2)
@@ -127,7 +159,7 @@ def test_a_waiter_that_leaves_makes_room() -> None:
 
 
 def test_the_deadline_ends_waiting_and_takes_no_call() -> None:
-    limiter = RateLimiter(0.0)
+    limiter = even()
     enter(limiter, 30)
     (hurried,) = enter(limiter, at=50.0, deadline=20.0)
     patient = limiter.add(Waiter(99.0, 0.0, FAR))
@@ -290,7 +322,7 @@ def first_report(limiter: RateLimiter, at: float = 1.0, **stated: Any) -> None:
 
 
 def known(count: int, **stated: Any) -> RateLimiter:
-    limiter = RateLimiter(0.0)
+    limiter = even()
     for number in range(count):
         limiter.add(Waiter(float(number), 0.0, FAR, number))
     first_report(limiter, **{"remaining": 29, **stated})
@@ -314,7 +346,7 @@ def test_what_other_programs_have_called_is_not_left() -> None:
 
 
 def test_what_is_under_way_is_not_left() -> None:
-    limiter = RateLimiter(0.0)
+    limiter = even()
     for number in range(40):
         limiter.add(Waiter(float(number), 0.0, FAR, number))
     for now in (0.0, 2.1, 4.2, 6.3):
@@ -354,7 +386,7 @@ def test_what_was_stated_long_ago_is_not_believed() -> None:
 
 
 def test_a_report_of_another_release_is_none() -> None:
-    limiter = RateLimiter(0.0)
+    limiter = even()
     enter(limiter, 0)
     limiter.add(Waiter(0.0, 0.0, FAR, "a"))
     limiter.add(Waiter(0.0, 0.0, FAR, "b"))
