@@ -290,13 +290,19 @@ def test_the_summary_example(
 def test_an_answer_that_was_delivered_is_not_counted_again(
     emulator: Emulator, context: Any, run: Callable[..., Any], counted: Counter[str], out: Path
 ) -> None:
-    for _ in range(2):
+    told = []
+    # A retry, and a task that was cleared, which asks anew.
+    for max_tries in (0, 0, 5):
+        context["ti"].max_tries = max_tries
         operator = LLMGatewayOperator(
             task_id="a_task", prompt="Name a colour.", model="gpt-5", output_path=str(out)
         )
         run(operator, context)
-    assert counted[METRIC] == pytest.approx(emulator.counters()["gateway"]["cost"])
-    assert emulator.counters()["gateway"]["accepted"] == 1
+        told.append(context["ti"].xcoms["usage"]["estimated_cost_usd"])
+    cost = emulator.counters()["gateway"]["cost"]
+    assert emulator.counters()["gateway"]["accepted"] == 2
+    assert told == pytest.approx([cost / 2] * 3)
+    assert counted[METRIC] == pytest.approx(cost)
 
 
 @pytest.mark.parametrize("knows_length", [True, False])

@@ -103,7 +103,7 @@ def test_retry_after_in_the_services_own_time(headers: dict[str, str], seconds: 
 
 
 def test_pages_follow_each_other_towards_older_rows() -> None:
-    call = transcripts.list_page(status="completed", limit=2)
+    call = transcripts.list_page(status="completed", limit=2, throttled_only=True)
     page: Any = {
         "page_details": {"prev_url": f"https://elsewhere/v2/transcript?limit=2&before_id={ID}"},
         "transcripts": [{"id": ID}],
@@ -111,7 +111,12 @@ def test_pages_follow_each_other_towards_older_rows() -> None:
     assert call.follow is not None
     older = call.follow(page)
     assert older is not None
-    assert older.params == {"limit": "2", "status": "completed", "before_id": ID}
+    assert older.params == {
+        "limit": "2",
+        "status": "completed",
+        "before_id": ID,
+        "throttled_only": "true",
+    }
     assert older.path == "/v2/transcript"
     assert call.follow({"page_details": {"prev_url": None}, "transcripts": page["transcripts"]}) is None
 
