@@ -44,6 +44,8 @@ PAID_TIMEOUT: Final = 600.0
 _MAX_DEPTH: Final = 100
 #: What the parser makes of lists and objects.
 _NESTED: Final = frozenset((dict, list))
+#: Seconds since the epoch that make sense: the year 33658.
+MAX_MOMENT: Final = 1e12
 #: Of a limit that headers state: no window allows a million requests.
 _MAX_LIMIT: Final = 1_000_000
 #: Seconds that a header may name as such; more is a moment, or nonsense.
@@ -85,6 +87,11 @@ def finite(value: object, low: float, high: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         return None
     return float(value)
+
+
+def moment(value: object) -> float | None:
+    """Return ``value`` if it can be seconds since the epoch, else None: of what another process has stored."""
+    return finite(value, 0, MAX_MOMENT)
 
 
 def parse_json(content: bytes | str) -> Any:

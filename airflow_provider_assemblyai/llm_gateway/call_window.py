@@ -19,7 +19,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from airflow_provider_assemblyai.api.call import finite
+from airflow_provider_assemblyai.api.call import finite, moment
 from airflow_provider_assemblyai.llm_gateway.call_report import REPORT_VERSION
 
 #: Seconds in which the service counts calls.
@@ -180,10 +180,10 @@ class CallWindow:
         self._forget(released_at)
         planned_at = max(call_at, released_at)
         lateness = self._lateness[planned_at == released_at]
-        moment = max(planned_at + _LATE * lateness.most, released_at + _LATE * startup)
+        expected = max(planned_at + _LATE * lateness.most, released_at + _LATE * startup)
         ask_at = max(planned_at + lateness.middle, released_at + startup / 2) + _ASK_AGAIN[0]
-        self._calls.append(OwnCall(source, released_at, planned_at, moment, ask_at))
-        insort(self._moments, moment)
+        self._calls.append(OwnCall(source, released_at, planned_at, expected, ask_at))
+        insort(self._moments, expected)
         if self._room_at is not None and call_at >= self._room_at:
             self._room_at = None
 
@@ -241,7 +241,7 @@ class CallWindow:
         :param report: a :class:`airflow_provider_assemblyai.llm_gateway.call_report.CallReport`, from another process.
         :return: whether it is one of this call.
         """
-        sent_at, answered_at = (finite(report.get(name), 0, 1e12) for name in ("sent_at", "answered_at"))
+        sent_at, answered_at = (moment(report.get(name)) for name in ("sent_at", "answered_at"))
         # That it is the same moment tells that it is the same call; their clocks may differ.
         same = report.get("version") == REPORT_VERSION and report.get("released_at") == call.released_at
         if not same or sent_at is None:
@@ -268,15 +268,15 @@ class CallWindow:
         :param now: seconds since the epoch.
         :return: when the refused call was made, by this clock; None if that is not known.
         """
-        at = finite((refusal or {}).get("at"), 0, 1e12)
+        at = moment((refusal or {}).get("at"))
         at = None if at is None else min(at, now)
         for call in self._calls:
             if source is not None and call.source == source and call.answered_at is None:
-                moment = min(max(at or call.moment, call.released_at), now)
-                self._on_called(call, moment, moment)
+                made_at = min(max(at or call.moment, call.released_at), now)
+                self._on_called(call, made_at, made_at)
                 if refusal is not None:
-                    at = moment
-                    self._on_statement(refusal, moment, moment)
+                    at = made_at
+                    self._on_statement(refusal, made_at, made_at)
         return at
 
     def _on_called(self, call: OwnCall, sent_at: float, answered_at: float) -> None:
@@ -284,8 +284,8 @@ class CallWindow:
         call.answered_at = answered_at
         self._move(call, sent_at)
 
-    def _move(self, call: OwnCall, moment: float) -> None:
-        call.moment = moment
+    def _move(self, call: OwnCall, to: float) -> None:
+        call.moment = to
         self._keep(self._calls)
 
     def _on_statement(self, report: Mapping[str, Any], sent_at: float, answered_at: float) -> bool:

@@ -16,8 +16,9 @@ from airflow_provider_assemblyai.api.regions import named_region
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import task_instance_key
+from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress
 from airflow_provider_assemblyai.operators.base import TranscriptReference
-from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidCallOperator, PaidRequest
+from airflow_provider_assemblyai.operators.paid_call import PaidCallOperator, PaidRequest
 
 
 class GatewayCallOperator(PaidCallOperator):

@@ -26,6 +26,7 @@ from airflow_provider_assemblyai.api.validation import (
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.billing import count_cost
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
+from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.kept_answers import Slot
 from airflow_provider_assemblyai.llm_gateway.messages import compose, repair_messages
@@ -36,7 +37,7 @@ from airflow_provider_assemblyai.llm_gateway.structured_output import (
 )
 from airflow_provider_assemblyai.mixins.transcript_marker import TranscriptMarkerMixin
 from airflow_provider_assemblyai.operators.gateway_call import GatewayCallOperator
-from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidRequest
+from airflow_provider_assemblyai.operators.paid_call import PaidRequest
 from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict, TypeGuard, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
-from airflow_provider_assemblyai.api.call import PAID_TIMEOUT, Call
+from airflow_provider_assemblyai.api.call import PAID_TIMEOUT, Call, moment
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
@@ -39,7 +39,6 @@ from airflow_provider_assemblyai.api.validation import (
     check_bool_or,
     check_choice,
     check_seconds,
-    is_of_type,
 )
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.billing import log_success
@@ -48,6 +47,7 @@ from airflow_provider_assemblyai.jobs.state_store import (
     open_state_store,
     task_instance_key,
 )
+from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress, is_usable, start_progress
 from airflow_provider_assemblyai.llm_gateway.call_report import CallReporter
 from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, CallStateStore, StoredAnswer
 from airflow_provider_assemblyai.llm_gateway.kept_answers import KeptAnswers, Slot
@@ -56,7 +56,6 @@ from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.polling.policy import check_event
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path, read_file
 from airflow_provider_assemblyai.storage.file_owners import claim_name
-from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 T = TypeVar("T")
@@ -64,45 +63,8 @@ T = TypeVar("T")
 OnLostAnswer = Literal["retry", "fail"]
 WaitForTurn = Literal["auto"] | bool
 
-PROGRESS_VERSION: Final = 1
-
 #: Seconds that an answer may take; a socket cannot wait for more than 24 days.
 _MAX_ANSWER_TIME: Final = 86_400.0
-
-
-class CallProgress(TypedDict, total=False):
-    """
-    What a try has done so far. It goes through deferrals, so it never holds text.
-
-    :ivar version: of this format.
-    :ivar deadline: when waiting ends; seconds since the epoch, as all moments here.
-    :ivar entered_at: when the task came to the rate limiter first, which is its place in the queue.
-    :ivar attempts: how often the service was called.
-    :ivar refusals: how often in a row it had no capacity.
-    :ivar waited_seconds: the sum of all waits.
-    :ivar waiting_since: when the last wait began.
-    :ivar startup_seconds: from the start of the process to the first line of this package.
-    :ivar repairing: whether an answer that does not fit its schema was paid for already.
-    :ivar usage: tokens of the answers so far.
-    :ivar asked_again: whether the service has failed at it once, and was asked once more.
-    """
-
-    version: int
-    deadline: float
-    entered_at: float
-    attempts: int
-    refusals: int
-    waited_seconds: float
-    waiting_since: float
-    startup_seconds: float | None
-    repairing: bool
-    usage: dict[str, Any]
-    asked_again: bool
-
-
-#: Fields that each progress has, and those that are moments.
-_ALWAYS: Final = frozenset({"deadline", "attempts", "refusals", "waited_seconds"})
-_MOMENTS: Final = frozenset({"deadline", "entered_at", "waiting_since"})
 
 
 @dataclass(frozen=True)
@@ -187,7 +149,7 @@ class PaidCallOperator(AssemblyAIOperator):
 
     def execute(self, context: Context) -> Any:
         with fail_fast(), self._report_running_job(context):
-            progress = self._start_progress(context, self._time_limit(self.max_wait))
+            progress = self._start_progress(context)
             request = self._prepare(context)
             earlier = self._find_earlier_answer(request)
             if earlier is not None:
@@ -203,9 +165,9 @@ class PaidCallOperator(AssemblyAIOperator):
     def execute_complete(self, context: Context, event: Any, progress: object = None) -> Any:
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
-            if not _is_usable(progress):
+            if not is_usable(progress):
                 # Some ways to run a DAG forget what a deferral was given.
-                progress = self._start_progress(context, self._time_limit(self.max_wait))
+                progress = self._start_progress(context)
             request = self._prepare(context)
             self._resume_after_wait(event, request, progress)
             return self._storable(self._complete(context, request, progress))
@@ -377,22 +339,9 @@ class PaidCallOperator(AssemblyAIOperator):
 
     # --- the call ----------------------------------------------------------------------------------------
 
-    def _start_progress(self, context: Context, limit: float) -> CallProgress:
-        """
-        Return the progress of a new try.
-
-        :param limit: seconds that it may wait.
-        """
-        now = time.time()
-        started: Any = getattr(context["ti"], "start_date", None)
-        return {
-            "version": PROGRESS_VERSION,
-            "deadline": now + limit,
-            "attempts": 0,
-            "refusals": 0,
-            "waited_seconds": 0.0,
-            "startup_seconds": None if started is None else max(0.0, now - started.timestamp()),
-        }
+    def _start_progress(self, context: Context) -> CallProgress:
+        """Return the progress of a new try."""
+        return start_progress(getattr(context["ti"], "start_date", None), self._time_limit(self.max_wait))
 
     def _pass_rate_limiter(self, context: Context, request: PaidRequest, progress: CallProgress) -> None:
         """Wait for a turn before the first call, where many calls are to be expected or a limit is stated."""
@@ -537,14 +486,3 @@ def _refusal(error: AssemblyAIError, at: float) -> Refusal | None:
     if not isinstance(error, RateLimitError):
         return None
     return cast("Refusal", {**asdict(error.limit), "at": at})
-
-
-def _is_usable(progress: object) -> TypeGuard[CallProgress]:
-    """Return whether what a deferral gives back is the progress that it was given."""
-    return (
-        is_of_type(progress, CallProgress)
-        and isinstance(progress, dict)
-        and progress.get("version") == PROGRESS_VERSION
-        and progress.keys() >= _ALWAYS
-        and all(moment(progress[name]) is not None for name in _MOMENTS & progress.keys())
-    )

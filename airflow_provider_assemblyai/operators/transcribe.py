@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.call import moment
 from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptTimeout
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import (
@@ -33,7 +34,6 @@ from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionO
 from airflow_provider_assemblyai.polling.blocking import wait_before_deferring, wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event, worker_wait
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
-from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 
 if TYPE_CHECKING:

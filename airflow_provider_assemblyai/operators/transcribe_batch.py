@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict, cast
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.call import moment
 from airflow_provider_assemblyai.api.errors import (
     BatchLocked,
     InvalidInput,
@@ -51,7 +52,6 @@ from airflow_provider_assemblyai.polling.policy import (
 )
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path
 from airflow_provider_assemblyai.storage.lease import SilentTime
-from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.transcript_batch import TranscriptBatchTrigger
 
 #: Of what the trigger gives back to the worker.

@@ -34,9 +34,9 @@ from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, 
 from airflow_provider_assemblyai.jobs.clips import Clip, read_clip
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import Format, Summary
+from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.operators.paid_call import (
-    CallProgress,
     PaidCallOperator,
     PaidRequest,
     WaitForTurn,

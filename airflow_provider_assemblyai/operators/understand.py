@@ -18,10 +18,11 @@ from airflow_provider_assemblyai.api.validation import check_bool_or, check_choi
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.billing import count_cost
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
+from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.operators.base import TranscriptReference
 from airflow_provider_assemblyai.operators.gateway_call import GatewayCallOperator
-from airflow_provider_assemblyai.operators.paid_call import CallProgress, PaidRequest
+from airflow_provider_assemblyai.operators.paid_call import PaidRequest
 from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 if TYPE_CHECKING:

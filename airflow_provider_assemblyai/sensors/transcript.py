@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
+from airflow_provider_assemblyai.api.call import moment
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, TranscriptTimeout
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_bool, check_seconds
@@ -29,7 +30,6 @@ from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, 
 from airflow_provider_assemblyai.jobs.results import Summary
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
-from airflow_provider_assemblyai.triggers.base import moment
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 
 #: Seconds that a look is given, also the last one.

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_assemblyai.api.call import finite
+from airflow_provider_assemblyai.api.call import MAX_MOMENT
 from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.api.regions import named_region
 from airflow_provider_assemblyai.api.validation import check_number, check_text, shown
@@ -16,8 +16,6 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.polling.connection import Connection, get_connection
 
 _VERSION = 1
-#: Seconds since the epoch; the year 33658.
-_MAX_MOMENT = 1e12
 
 
 @dataclass(eq=False, repr=False)
@@ -80,12 +78,7 @@ def check_moment(name: str, value: object) -> None:
     :param name: the argument it came from, for the message.
     :raises InvalidInput: it cannot.
     """
-    check_number(name, value, 0, _MAX_MOMENT)
-
-
-def moment(value: object) -> float | None:
-    """Return ``value`` if it can be seconds since the epoch, else None: of what a deferral gives back."""
-    return finite(value, 0, _MAX_MOMENT)
+    check_number(name, value, 0, MAX_MOMENT)
 
 
 def shared_connection(conn_id: str, region: str | None) -> Connection:

@@ -55,6 +55,7 @@ ONLY_IN = {
 WITHOUT_AIRFLOW = (
     *("api/", "client/", "events/", "polling/", "capture/audio/", "capture/streaming/", "capture/runner.py"),
     *("llm_gateway/rate_limiter.py", "llm_gateway/call_window.py", "llm_gateway/call_report.py"),
+    "llm_gateway/call_progress.py",
     *("llm_gateway/messages.py", "llm_gateway/structured_output.py"),
     *("jobs/state.py", "jobs/submission.py", "batch/manifest.py", "batch/window.py", "emulator/"),
 )

@@ -22,8 +22,8 @@ from airflow_provider_assemblyai.api.errors import (
     UnexpectedReply,
 )
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.llm_gateway.call_progress import VERSION, CallProgress
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
-from airflow_provider_assemblyai.operators.paid_call import PROGRESS_VERSION, CallProgress
 from tests.support.streams import eventually
 
 MODEL = "gpt-5"
@@ -210,7 +210,7 @@ def test_the_call_comes_at_the_moment_that_was_planned(emulator: Emulator, conte
     call_at = now + 0.7
     event = {"outcome": "go", "detail": "", "call_at": call_at, "released_at": now}
     progress: CallProgress = {
-        "version": PROGRESS_VERSION,
+        "version": VERSION,
         "deadline": now + 60,
         "attempts": 4,
         "refusals": 0,
@@ -225,7 +225,7 @@ def test_the_call_comes_at_the_moment_that_was_planned(emulator: Emulator, conte
 
 def test_the_progress_of_another_version_is_not_used(emulator: Emulator, context: Any) -> None:
     event = {"outcome": "go", "detail": "", "call_at": None, "released_at": None}
-    progress: CallProgress = {"version": PROGRESS_VERSION + 1, "attempts": 4, "repairing": True}
+    progress: CallProgress = {"version": VERSION + 1, "attempts": 4, "repairing": True}
     assert operator().execute_complete(context, event, progress) == ANSWER
     assert context["ti"].xcoms["attempts"] == 1
 
