@@ -21,7 +21,7 @@ LONG = 3600.0
 
 @pytest.fixture
 def rate_limited(airflow: Airflow, control: Control) -> Iterator[Airflow]:
-    """A connection whose rate lets no call through, and a limit of the service that a burst would exceed."""
+    """A connection whose rate lets one call through, and a limit of the service that a burst would exceed."""
     connection = airflow.connection(extra=json.dumps({"requests_per_minute": 0.05}))
     airflow.request("POST", "/connections", body={"connection_id": "rate_limited", **connection})
     control("POST", "/gateway", {"limits": {MODEL: LIMIT}, "window": "sliding"})
@@ -49,7 +49,8 @@ def test_the_triggerer_is_killed_while_a_hundred_tasks_wait(rate_limited: Airflo
         return sum("Waiting for a turn" in text for text in triggerer_logs(airflow, run)) == TASKS
 
     until(all_wait, timeout=LONG, what="a hundred tasks that wait", interval=2)
-    assert airflow.emulator.model_counters(MODEL) == before, "no task has called the model"
+    called = airflow.emulator.model_counters(MODEL)["accepted"] - before["accepted"]
+    assert called <= 1, "the first call is made at once, and the others wait"
 
     airflow.processes["triggerer"].kill()
     faster = airflow.connection(extra=json.dumps({"requests_per_minute": LIMIT}))
@@ -62,8 +63,9 @@ def test_the_triggerer_is_killed_while_a_hundred_tasks_wait(rate_limited: Airflo
     # How many are refused at this rate depends on the machine: a benchmark judges that. A refused call waits again,
     # so it is the first wait of each task since the restart that counts.
     waited = [re.search(r"Waited (\d+) s \(go\)", text) for text in triggerer_logs(airflow, run)]
-    seconds = [float(found[1]) for found in waited if found]
+    seconds = sorted(float(found[1]) for found in waited if found)
     assert len(seconds) == TASKS
+    del seconds[:1]  # the first call
     # A burst would show: all would have waited for about as long as each other.
     assert max(seconds) - min(seconds) > 60 * (TASKS - LIMIT / 2) / LIMIT / 2
     mismatches = airflow.query(
