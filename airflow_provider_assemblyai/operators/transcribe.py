@@ -282,7 +282,10 @@ class TranscribeOperator(TranscriptionOperator):
                 deadline=deadline,
             )
         known = job.state.get("duration")
+        # Those that were gone before their end were of the same recording.
+        jobs = 1 + job.state.get("gone", 0)
         cost = hook.prices.transcript_cost(transcript, job.config, known)
+        cost = None if cost is None else round(jobs * cost, 6)
         region = job.identity["region"]
         summary = results.summarize(
             transcript, region, push_text=self._pushes_text, outputs=written, cost=cost
@@ -294,7 +297,7 @@ class TranscribeOperator(TranscriptionOperator):
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
         reused = job.mark_stored(summary)
-        minutes = minutes_of(transcript, known)
+        minutes = jobs * minutes_of(transcript, known)
         count_minutes("reused" if reused else "billed", minutes)
         count_cost(0.0 if reused else cost)
         if self.delete_after and not job.state.get("shared"):
