@@ -97,6 +97,13 @@ def test_an_id_alone_and_features_as_json_text(summary: dict[str, Any], context:
     assert found["features"] == {"summarization": "success"}
 
 
+@pytest.mark.parametrize("effort", ["low", "medium", None])
+def test_formatting_takes_an_effort(summary: dict[str, Any], context: Any, effort: str | None) -> None:
+    features = {"custom_formatting": {"date": "mm/dd/yyyy", "effort": effort}}
+    found = operator(summary, features=features).execute(context)
+    assert found["features"] == {"custom_formatting": "success"}
+
+
 def test_turns_have_their_new_speakers_but_no_words(summary: dict[str, Any], context: Any) -> None:
     features = {"speaker_identification": {"speaker_type": "role", "known_values": ["Clerk"]}}
     result = operator(summary, features=features).execute(context)["result"]
@@ -190,6 +197,13 @@ def test_in_the_region_of_the_transcript(
             {"summarization": {"summary_type": "bullets", "headline_length": True}},
             "headline_length must be an int",
         ),
+        *(
+            (
+                {"custom_formatting": {"date": "mm/dd/yyyy", "effort": effort}},
+                "custom_formatting: effort must be a str",
+            )
+            for effort in (1, True, ["low"])
+        ),
         ({"summarization": {"summary_type": "bullets", "more": {1, 2}}}, "cannot be sent as JSON"),
     ],
 )
@@ -222,6 +236,10 @@ def test_bad_arguments_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any
     [
         ({"summarization": {"summary_type": "short"}}, "summary_type must be one of: bullets, paragraph"),
         ({"translation": {}}, "target_languages is empty"),
+        (
+            {"custom_formatting": {"date": "mm/dd/yyyy", "effort": "high"}},
+            "effort must be one of: low, medium",
+        ),
         ({"poetry": {}}, "poetry is not a known feature.*The features are translation"),
     ],
 )
