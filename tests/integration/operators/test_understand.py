@@ -390,3 +390,43 @@ def test_validate_costs_nothing(emulator: Emulator, summary: dict[str, Any]) -> 
     with pytest.raises(ApiError, match="target_languages is empty"):
         hook.send(understanding.validate({"translation": {}}))
     assert billed_calls(emulator) == 0
+
+
+# --- the last line ---------------------------------------------------------------------------------------
+
+FORMATTING = {"custom_formatting": {"date": "mm/dd/yyyy"}}
+
+
+@pytest.mark.parametrize(
+    ("features", "known", "words"),
+    [
+        # It is read, because the estimate needs it.
+        (FORMATTING, None, "The call is done: 60.0 s of audio, estimated cost 0."),
+        (FORMATTING, 90.5, "The call is done: 90.5 s of audio, estimated cost 0."),
+        # There is no price, so nothing is read.
+        (BULLETS, 90.5, "The call is done: 90.5 s of audio, estimated cost not known"),
+        (BULLETS, None, "The call is done: estimated cost not known"),
+        (BULLETS, "long", "The call is done: estimated cost not known"),
+    ],
+)
+def test_the_last_line_names_the_duration_where_it_is_known(
+    emulator: Emulator,
+    context: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    features: Any,
+    known: Any,
+    words: str,
+) -> None:
+    done = AssemblyAIHook().send(transcripts.submit("https://example.com/a.wav?emulator=duration:60", {}))
+    AssemblyAIHook().send(transcripts.get(done["id"]))
+    given = {"transcript_id": done["id"], "region": "us", "audio_duration": known}
+    # The second finds the file of the first.
+    for task in range(2):
+        capfd.readouterr()
+        operator(given, features=features, output_path=str(tmp_path)).execute(context)
+        lines = [line for line in "".join(capfd.readouterr()).splitlines() if " is done: " in line]
+        assert len(lines) == 1
+        if task == 0 or known is not None:
+            assert words in lines[0]
+    assert billed_calls(emulator) == 1
