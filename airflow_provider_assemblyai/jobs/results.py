@@ -65,7 +65,8 @@ class Summary(TypedDict):
     :ivar speech_model_used: the model that ran, or None.
     :ivar warnings: what was done differently from what was asked.
     :ivar outputs: format -> URI of what was written.
-    :ivar estimated_cost_usd: of the transcript by list price; 0 if the task re-used it, None if there is no estimate.
+    :ivar estimated_cost_usd: of the transcript by list price; 0 if the task re-used it or was given a summary that says
+        it, None if there is no estimate.
     """
 
     transcript_id: str | None
