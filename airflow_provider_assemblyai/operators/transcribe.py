@@ -135,10 +135,15 @@ class TranscribeOperator(TranscriptionOperator):
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
             formats = self._checked_formats()
-            restore = partial(results.restore_summary, formats=formats, push_text=self._pushes_text)
-            factory = replace(self._factory(), deadline=deadline, restore=restore)
+            factory, folder = replace(self._factory(), deadline=deadline), None
             if formats:
-                factory.outputs(context).check_writable(*results.suffixes_of(formats))
+                files = factory.outputs(context)
+                files.check_writable(*results.suffixes_of(formats))
+                folder = files.uri("json").rpartition("/")[0]
+            restore = partial(
+                results.restore_summary, formats=formats, folder=folder, push_text=self._pushes_text
+            )
+            factory = replace(factory, restore=restore)
             hook, job, transcript = factory.start(context, claim=bool(formats))
             outputs = factory.claim_outputs(context) if formats else None
             if transcript is None:
