@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -16,9 +16,11 @@ from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     AuthenticationError,
     InvalidInput,
+    NotFoundError,
     StorageError,
     Superseded,
     TaskKilled,
+    TranscriptDeleted,
     TranscriptFailed,
 )
 from airflow_provider_assemblyai.api.prices.estimates import PriceList
@@ -28,7 +30,7 @@ from airflow_provider_assemblyai.batch.caps import Caps, Spent, spent_in
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item, spending_of, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import ItemError, ItemOutcome, ManifestRow
-from airflow_provider_assemblyai.batch.plan import Progress
+from airflow_provider_assemblyai.batch.plan import Progress, has_files
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
@@ -42,7 +44,7 @@ from airflow_provider_assemblyai.jobs.state import (
     job_identity,
 )
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
+from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path, store_errors
 
 #: Items in a row that fail for reasons that pass: then it is not the items.
 _MAX_FAILURES_IN_A_ROW: Final = 20
@@ -229,6 +231,8 @@ class ItemProcessor:
             self._record_completed(in_flight, completed)
         except _LeftOut as left_out:
             self._leave_out(in_flight, left_out.error)
+        except (NotFoundError, TranscriptDeleted) as error:
+            self._record_gone(in_flight, error)
         except AssemblyAIError as error:
             self._record_failure(in_flight, error)
         finally:
@@ -247,6 +251,9 @@ class ItemProcessor:
         source = self._source(in_flight.item)
         fingerprint = self._fingerprint(in_flight, source)
         job = self._submission(in_flight, source, fingerprint)
+        if in_flight.stored is not None and self._is_there(in_flight.stored):
+            # What is there is not paid for again.
+            job.policy = replace(job.policy, on_missing="fail")
         transcript = job.start(found)
         assert transcript is not None
         return job, transcript
@@ -333,6 +340,27 @@ class ItemProcessor:
         with self._lock:
             self._failures_in_a_row = 0
 
+    def _record_gone(self, in_flight: InFlightItem, error: AssemblyAIError) -> None:
+        """Record that a transcript has gone: what was written of it counts, if that is all that is asked for now."""
+        stored = in_flight.stored
+        if stored is None or not self._is_there(stored):
+            return self._record_failure(in_flight, error)
+        self.control.check()
+        self.control.log.debug("%s: %s What was stored of it is used.", in_flight.item.source, error)
+        entry = self._result_entry(in_flight, "completed", outputs=dict(stored["outputs"]))
+        entry["result"] = stored
+        self.ledger.append(entry)
+        count_minutes("reused", stored["minutes"])
+        return None
+
+    def _is_there(self, stored: ManifestRow) -> bool:
+        def exists(uri: str) -> bool:
+            path = open_path(uri, "output_path")
+            with store_errors("output_path", uri):
+                return bool(path.exists())
+
+        return has_files(stored, self.settings.formats, exists)
+
     def _record_failure(self, in_flight: InFlightItem, error: AssemblyAIError) -> None:
         """Record an error of one item; raise one that is not the item's."""
         refused = isinstance(error, AuthenticationError | Superseded | TaskKilled)
@@ -375,13 +403,17 @@ class ItemProcessor:
             not refused and (state.get("url_hashes") or state.get("upload_url"))
         )
         left_out = status == "not_submitted"
+        gone = error is not None and error.error_class in (NotFoundError.__name__, TranscriptDeleted.__name__)
+        stored = in_flight.stored if gone else None
         # What is in doubt is looked for again.
         kept = (
             may_exist
             and state.get("phase") in ("intent", "submitted")
             and not (left_out and in_flight.transcript_id)
         )
-        if kept and status == "failed":
+        if stored is not None:
+            cost = stored.get("estimated_cost_usd")
+        elif kept and status == "failed":
             cost = in_flight.cost_usd
         row: ManifestRow = {
             "source": in_flight.item.source,
@@ -406,6 +438,7 @@ class ItemProcessor:
             "permanent": error is not None and error.permanent and not kept,
             "failed_minutes": round(state.get("resubmits", 0) * (duration or 0.0) / 60, 4),
             **in_flight.spending,
+            **({} if stored is None else {"stored": stored}),
         }
 
     def _spend(self, minutes: float, cost_usd: float) -> None:

@@ -24,6 +24,7 @@ from airflow_provider_assemblyai.api.sanitize import (
 )
 from airflow_provider_assemblyai.api.validation import shown
 from airflow_provider_assemblyai.batch.caps import Spent
+from airflow_provider_assemblyai.batch.manifest import ManifestRow
 from airflow_provider_assemblyai.jobs.audio import (
     check_address,
     check_source_id,
@@ -114,6 +115,7 @@ class InFlightItem:
     :param earlier_cost_usd: the same in estimated dollars.
     :param cost_usd: of its job, where that is known before it has ended.
     :param earlier_unknown: of the earlier jobs, those whose length was not known: each had that of the present job.
+    :param stored: row of the files that were written of it, if there were any.
     :ivar transcript_id: of its job; empty before there is one.
     """
 
@@ -124,6 +126,7 @@ class InFlightItem:
     earlier_cost_usd: float = 0.0
     cost_usd: float | None = None
     earlier_unknown: int = 0
+    stored: ManifestRow | None = None
 
     @property
     def transcript_id(self) -> str:

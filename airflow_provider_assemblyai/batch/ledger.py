@@ -18,7 +18,7 @@ Of each item, named by its ``key``, the last entry counts::
     {"key", "content_version", "run", "job_state", "result", "permanent", "failed_minutes"}            it has ended
 
 Both also hold the ``address_fingerprint`` of a URL, and ``earlier_minutes``, ``earlier_cost_usd`` and
-``earlier_unknown`` if the run had submitted jobs for the item before; the first the ``cost_usd`` of a job whose length is known. ``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
+``earlier_unknown`` if the run had submitted jobs for the item before, and as ``stored`` the row of files that are there of a transcript that has gone; the first the ``cost_usd`` of a job whose length is known. ``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
 ``{"run_started"}``, ``{"confirmed"}`` and ``{"checkpoint"}``.
 """
 
@@ -76,6 +76,7 @@ class _EntryFields(TypedDict, total=False):
     earlier_cost_usd: float
     earlier_unknown: int
     cost_usd: float
+    stored: ManifestRow
 
 
 _ENTRY: Final = RecordKind(_EntryFields, ("key", "content_version", "run", "job_state"))

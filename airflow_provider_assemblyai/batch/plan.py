@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypedDict, get_args
 from airflow_provider_assemblyai.batch.caps import Spent
 from airflow_provider_assemblyai.batch.items import InFlightItem, Item
 from airflow_provider_assemblyai.batch.ledger import Entry, check_key
+from airflow_provider_assemblyai.batch.manifest import ManifestRow
 from airflow_provider_assemblyai.jobs.state import JOB, NAME_IT, hash_of
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
 from airflow_provider_assemblyai.storage.records import (
@@ -42,6 +43,7 @@ class _ItemFields(TypedDict, total=False):
     earlier_cost_usd: float
     earlier_unknown: int
     cost_usd: float
+    stored: dict[str, Any]
 
 
 _ITEM: Final = RecordKind(_ItemFields, ("key", "content_version"))
@@ -68,11 +70,24 @@ def item_status(
     result = entry.get("result")
     if result is None:
         return "open"
+    stored = stored_row(entry)
+    whole = stored is not None and has_files(stored, formats, exists)
     if result["status"] == "completed":
-        outputs = result["outputs"]
-        whole = all(name in outputs and exists(outputs[name]) for name in formats)
         return "completed" if whole else "incomplete"
+    if whole:
+        return "retryable"  # its transcript has gone, and what is asked for now is there
     return "failed" if entry["permanent"] and retry_failed != "all" else "retryable"
+
+
+def stored_row(entry: Entry) -> ManifestRow | None:
+    """Return the row of the files that were written of an item, if there were any."""
+    result = entry.get("result")
+    return result if result is not None and result["status"] == "completed" else entry.get("stored")
+
+
+def has_files(row: ManifestRow, formats: Collection[str], exists: Callable[[str], bool]) -> bool:
+    """Return whether the files that are asked for are there."""
+    return all(name in row["outputs"] and exists(row["outputs"][name]) for name in formats)
 
 
 class LedgerIndex:
@@ -222,6 +237,8 @@ class Plan:
         line = item.stored()
         if entry is not None:
             line |= {"run": entry["run"], "job_state": entry["job_state"]}
+            if (stored := stored_row(entry)) is not None:
+                line["stored"] = stored
         line |= spending or {}
         (self._new if entry is None else self._begun).add(json.dumps(line))
 

@@ -154,7 +154,8 @@ class BatchSession:
         """Return the item of a line of the plan, or of a checkpoint."""
         run = line.get("run") or self.settings.run
         spending = {name: line[name] for name in (*SPENDING, "cost_usd") if name in line}
-        return InFlightItem(self._items.restore(line), line.get("job_state") or {}, run, **spending)
+        item, stored = self._items.restore(line), line.get("stored")
+        return InFlightItem(item, line.get("job_state") or {}, run, stored=stored, **spending)
 
     def _check_fence(self, number: int) -> None:
         self._fence.write({"version": VERSION, "serial": number, "phase": "intent"})

@@ -279,3 +279,32 @@ def test_items_of_an_earlier_run_need_their_files_or_the_service(
     assert accepted(emulator) == 0
     assert run_again(on_missing="resubmit", retry_failed="all")["completed"] == 1
     assert accepted(emulator) == 1
+
+
+def test_files_of_an_item_whose_transcript_has_gone_count(
+    emulator: Emulator, context: Any, run: Any, tmp_path: Path, expire: Callable[[], None]
+) -> None:
+    out = tmp_path / "out"
+
+    def run_again(**kwargs: Any) -> Any:
+        context["ti"].max_tries += 1
+        given: dict[str, Any] = {"audios": [URL], "poll_interval": 0.05, "output_path": str(out), **kwargs}
+        given["on_partial_failure"] = "succeed"
+        return run(TranscribeBatchOperator(task_id="a_task", **given), context)
+
+    run_again()
+    before = (out / "manifest.jsonl").read_text()
+    expire()
+    paid = accepted(emulator)
+    for _ in range(2):
+        assert run_again(formats=["json", "txt", "srt"])["failed"] == 1
+    for policy in ("fail", "resubmit"):
+        summary = run_again(on_missing=policy)
+        assert (summary["completed"], summary["reused"], summary["estimated_cost_usd"]) == (1, 1, 0.0)
+        outputs = [json.loads(text)["outputs"] for text in (before, (out / "manifest.jsonl").read_text())]
+        assert outputs[0] == outputs[1]
+        assert run_again(formats=["json", "txt", "srt"])["failed"] == 1
+    assert accepted(emulator) == paid, "nothing is paid for"
+    summary = run_again(formats=["json", "txt", "srt"], on_missing="resubmit", retry_failed="all")
+    assert summary["completed"] == 1
+    assert accepted(emulator) == paid + 1
