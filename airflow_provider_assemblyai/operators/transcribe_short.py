@@ -69,8 +69,8 @@ class TranscribeShortOperator(PaidCallOperator):
     :param config: what to ask for, a :class:`airflow_provider_assemblyai.api.short_audio.clips.ClipConfig` (templated).
         Any other setting is refused. Raw PCM needs ``sample_rate`` and ``channels``.
     :param output_path: directory or object store prefix for the files (templated).
-    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences`` (templated). The last three ask for
-        the times of words. Default: ``json`` and ``txt``.
+    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs`` (templated). The
+        last four ask for the times of words. Default: ``json`` and ``txt``.
     :param chars_per_caption: characters a subtitle line may have.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
     :param wait_for_turn: whether to wait for a turn of the rate limiter before the request, too: True, False, or

@@ -127,6 +127,19 @@ def test_files_are_those_of_a_transcript(
         set(one) for one in made["sentences"]
     ]
     assert " ".join(one["text"] for one in made["sentences"]) == SPOKEN
+    made, exported = json.loads(read("short", "paragraphs")), json.loads(read("long", "paragraphs"))
+    assert set(made) <= set(exported)
+    assert [set(one) for one in made["paragraphs"]] == [set(one) for one in exported["paragraphs"]]
+    assert [one["text"] for one in made["paragraphs"]] == [one["text"] for one in exported["paragraphs"]]
+
+
+def test_paragraphs(emulator: Emulator, context: Any, clip: str, tmp_path: Path) -> None:
+    emulator.set_transcript(" ".join(f"Number {number}." for number in range(12)))
+    found = operator(clip, output_path=str(tmp_path / "out"), formats=["paragraphs"]).execute(context)
+    content = json.loads((tmp_path / "out" / "order.paragraphs.json").read_text())
+    assert found["outputs"] == {"paragraphs": (tmp_path / "out" / "order.paragraphs.json").as_uri()}
+    assert [len(one["words"]) for one in content["paragraphs"]] == [8, 8, 8]
+    assert content["paragraphs"][1]["text"].startswith("Number 4. Number 5.")
 
 
 def test_another_recording_keeps_its_files(emulator: Emulator, old_context: Any, tmp_path: Path) -> None:
