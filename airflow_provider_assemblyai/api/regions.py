@@ -65,6 +65,8 @@ REGIONS = {
 #: The edge-routed streaming host may process audio in any region, so it is never the default.
 EDGE_STREAMING = "streaming.assemblyai.com"
 
+#: That of all hosts of the service.
+_DOMAIN: Final = "assemblyai.com"
 #: Where data stays, unless the connection says otherwise.
 _RESIDENT: Final = ("eu",)
 _ALLOW: Final = "set allow_data_outside_region in the connection's extra"
@@ -135,6 +137,11 @@ def hosts_for(
     if not override:
         return hosts
     base = _check_override(override, allow_insecure_http=allow_insecure_http)
+    if hosts.keep_in is not None and _is_outside(base, hosts.keep_in):
+        raise InvalidInput(
+            f"The host override {strip_url(base)!r} is a host of AssemblyAI that may process data outside region "
+            f"{hosts.keep_in!r}: leave it out, or {_ALLOW}."
+        )
     socket = base.replace("http", "ws", 1)
     return replace(
         hosts, speech=base, gateway=base, streaming=socket, token=base, short_audio=base, overridden=True
@@ -181,6 +188,20 @@ def _model_regions(value: object, place: str = "") -> Iterator[tuple[str, object
     elif isinstance(value, list | tuple):
         for number, part in enumerate(value):
             yield from _model_regions(part, f"{place}[{number}]")
+
+
+def _is_outside(base: str, region: str) -> bool:
+    """Tell whether ``base`` leads to the service itself, and to none of its hosts of ``region``: a proxy does not."""
+    home = REGIONS[region]
+    inside = {
+        _name_of(one) for one in (home.speech, home.gateway, home.streaming, home.token, home.short_audio)
+    }
+    name = _name_of(base)
+    return f".{name}".endswith(f".{_DOMAIN}") and name not in inside
+
+
+def _name_of(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".").lower()
 
 
 def is_official(host: object) -> bool:

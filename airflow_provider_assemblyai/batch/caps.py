@@ -46,6 +46,10 @@ class Caps:
     def any(self) -> bool:
         return self.max_audio_minutes is not None or self.max_cost_usd is not None
 
+    def is_exceeded(self, spent: Spent) -> bool:
+        """Return whether a run has spent more than a cap in dollars."""
+        return self.max_cost_usd is not None and _excess(spent.cost_usd, self.max_cost_usd) > 0
+
     def check(self, spent: Spent, missing: Spent) -> None:
         """
         Return if what is missing may be submitted.
@@ -56,15 +60,16 @@ class Caps:
         """
         minutes, cost = self.max_audio_minutes, self.max_cost_usd
         problem = None
-        if minutes is not None and missing.minutes and spent.minutes + missing.minutes > minutes:
+        if minutes is not None and missing.minutes and _excess(spent.minutes + missing.minutes, minutes) > 0:
             problem = (
                 f"max_audio_minutes={minutes:g}: the list holds at least {missing.minutes:.1f} minutes that are not done "
                 f"yet, and this run has submitted {spent.minutes:.1f}."
             )
-        elif cost is not None and missing.cost_usd and spent.cost_usd + missing.cost_usd > cost:
+        elif cost is not None and missing.cost_usd and _excess(spent.cost_usd + missing.cost_usd, cost) > 0:
             problem = (
-                f"max_cost_usd={cost:g}: what is not done yet costs at least {missing.cost_usd:.4f} USD by list price, and "
-                f"this run has spent {spent.cost_usd:.4f} USD: {spent.cost_usd + missing.cost_usd - cost:.4f} USD too much."
+                f"max_cost_usd={cost:g}: what is not done yet costs at least an estimated {missing.cost_usd:.4f} USD, and "
+                f"this run has spent an estimated {spent.cost_usd:.4f} USD: "
+                f"{spent.cost_usd + missing.cost_usd - cost:.4f} USD too much."
             )
         if problem is not None:
             raise InvalidInput(f"{problem} Nothing more was submitted; raise the limit or shorten the list.")
@@ -83,32 +88,43 @@ class Caps:
             return None
         return f"max_cost_usd={self.max_cost_usd:g} cannot be kept. {explain_unknown(rate.unknown)}"
 
-    def refuse(self, spent: Spent, rate: Rate) -> ItemError | None:
+    def refuse(self, spent: Spent, known: Spent, rate: Rate) -> ItemError | None:
         """
         Return why an item is not submitted, or None while there is room.
 
-        :param spent: by this run.
+        :param spent: by this run, with what is being submitted.
+        :param known: what the item costs, as far as that is known.
         :param rate: of the item's request.
         """
         minutes, cost = self.max_audio_minutes, self.max_cost_usd
-        if minutes is not None and spent.minutes >= minutes:
-            reason = f"max_audio_minutes={minutes:g} was reached before it was this item's turn."
+        if minutes is not None and _is_full(spent.minutes, known.minutes, minutes):
+            reason = f"max_audio_minutes={minutes:g} leaves no room for this item: {spent.minutes:.1f} minutes are submitted."
             return ItemError("AudioMinutesCap", reason, permanent=False)
-        if cost is not None and spent.cost_usd >= cost:
-            reason = f"Before it was this item's turn, {self.explain_cost(spent)}"
+        if cost is not None and _is_full(spent.cost_usd, known.cost_usd, cost):
+            reason = f"max_cost_usd={cost:g} leaves no room for this item: this run has spent an estimated {spent.cost_usd:.4f} USD."
             return ItemError("CostCap", reason, permanent=False)
         problem = self._price_problem(rate)
         return None if problem is None else ItemError("PriceUnknown", problem, permanent=False)
 
     def explain_cost(self, spent: Spent) -> str:
-        """Return the sentence that says how far a cap in dollars was reached; empty if it was not."""
-        if self.max_cost_usd is None or spent.cost_usd < self.max_cost_usd:
+        """Return the sentence that says how far a cap in dollars was reached; empty if there is none."""
+        if self.max_cost_usd is None:
             return ""
-        excess = spent.cost_usd - self.max_cost_usd
-        return (
-            f"max_cost_usd={self.max_cost_usd:g} was reached: this run has spent an estimated {spent.cost_usd:.4f} USD, "
-            f"{excess:.4f} USD more than the cap, by jobs that were in flight."
-        )
+        text = f"max_cost_usd={self.max_cost_usd:g}: this run has spent an estimated {spent.cost_usd:.4f} USD"
+        if self.is_exceeded(spent):
+            excess = spent.cost_usd - self.max_cost_usd
+            text += f", {excess:.4f} USD more than the cap, by jobs that were in flight"
+        return f"{text}."
+
+
+def _excess(amount: float, cap: float) -> float:
+    """Return by how much a cap is exceeded; sums of cents are not exact."""
+    return round(amount - cap, 6)
+
+
+def _is_full(spent: float, known: float, cap: float) -> bool:
+    """Return whether a cap leaves no room for an item: whose cost is not known may begin while there is any."""
+    return _excess(spent + known, cap) > 0 or (not known and _excess(spent, cap) >= 0)
 
 
 def spent_in(entry: Mapping[str, Any], rate: Rate) -> Spent:

@@ -24,8 +24,8 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.prices.estimates import PriceList
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.batch.caps import Caps, spent_in
-from airflow_provider_assemblyai.batch.items import InFlightItem, Item, with_content_version
+from airflow_provider_assemblyai.batch.caps import Caps, Spent, spent_in
+from airflow_provider_assemblyai.batch.items import InFlightItem, Item, spending_of, with_content_version
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.manifest import ItemError, ItemOutcome, ManifestRow
 from airflow_provider_assemblyai.batch.plan import Progress
@@ -38,7 +38,6 @@ from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import (
     JobState,
     ReusePolicy,
-    can_resume,
     fingerprint_of,
     job_identity,
 )
@@ -92,7 +91,8 @@ class _LedgerStateStore:
     :param run: the name of this run.
     :param earlier_id: of the job that was there before this run.
     :param prices: of the connection.
-    :param spend: called with minutes and dollars of each job that is accepted, as far as they are known.
+    :param on_accepted: called with each job that is accepted.
+    :param on_gone: called where another job takes the place of one that is gone.
     """
 
     ledger: Ledger
@@ -100,7 +100,8 @@ class _LedgerStateStore:
     run: str
     earlier_id: str
     prices: PriceList
-    spend: Callable[[float, float], None]
+    on_accepted: Callable[[InFlightItem], None]
+    on_gone: Callable[[InFlightItem], None]
     durable: bool = True
     _counted_id: str = field(default="", init=False)
 
@@ -111,7 +112,7 @@ class _LedgerStateStore:
         item, before = self.in_flight, self.in_flight.job_state
         replaced = before.get("transcript_id") == self.earlier_id != "" and not state.get("transcript_id")
         if replaced and item.run == self.run and not state.get("resubmits"):
-            item.end_job()  # it is not there any more, but did not fail
+            self.on_gone(item)
         item.job_state = state
         if item.transcript_id != self.earlier_id:
             item.run = self.run
@@ -120,7 +121,7 @@ class _LedgerStateStore:
         if item.transcript_id not in ("", self.earlier_id, self._counted_id):
             # A job in the place of one that failed, which is not billed, costs what that would have.
             if not (self._counted_id and state.get("resubmits")):
-                self.spend((state.get("duration") or 0.0) / 60, item.cost_usd or 0.0)
+                self.on_accepted(item)
             self._counted_id = item.transcript_id
 
 
@@ -154,32 +155,57 @@ class ItemProcessor:
     control: TaskControl
     progress: Progress
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    #: Key of an item that is being submitted -> what it costs, as far as that is known.
+    _reserved: dict[str, Spent] = field(default_factory=dict, init=False)
     _failures_in_a_row: int = field(default=0, init=False)
     _errors: int = field(default=0, init=False)
 
     def submit(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Submit an item, or go on with the job that an earlier try left; None if the item is done."""
-        try:
-            if not in_flight.may_have_job:
-                self._check_caps(in_flight.item)
-            return self._follow(in_flight, self._start_job)
-        except _LeftOut as left_out:
-            self._leave_out(in_flight, left_out.error)
-            return None
-
-    def _check_caps(self, item: Item) -> None:
-        rate = self.settings.prices.request_rate(item.config)
-        if (error := self.settings.caps.refuse(self.progress.spent, rate)) is not None:
-            raise _LeftOut(error)
+        return self._follow(in_flight, self._start_job)
 
     def fetch(self, in_flight: InFlightItem) -> InFlightItem | None:
         """Fetch the result of a job that has ended; it may have to be submitted again."""
         return self._follow(in_flight, self._resume_job)
 
+    def _reserve(self, item: Item) -> None:
+        """
+        Set aside what an item costs, as far as that is known.
+
+        :raises _LeftOut: a cap leaves no room for it.
+        """
+        caps, prices = self.settings.caps, self.settings.prices
+        if not caps.any:
+            return
+        known, rate = spending_of(item, prices), prices.request_rate(item.config)
+        with self._lock:
+            others = [spent for key, spent in self._reserved.items() if key != item.key]
+            spent = Spent(
+                self.progress.spent.minutes + sum(one.minutes for one in others),
+                self.progress.spent.cost_usd + sum(one.cost_usd for one in others),
+            )
+            if (error := caps.refuse(spent, known, rate)) is not None:
+                raise _LeftOut(error)
+            self._reserved[item.key] = known
+
+    def _on_accepted(self, in_flight: InFlightItem) -> None:
+        """Count what an accepted job costs, as far as that is known."""
+        with self._lock:
+            self._reserved.pop(in_flight.item.key, None)
+            self.progress.spent.add(
+                (in_flight.job_state.get("duration") or 0.0) / 60, in_flight.cost_usd or 0.0
+            )
+
+    def _on_gone(self, in_flight: InFlightItem) -> None:
+        """Count a job of this run that is not there any more, but did not fail: it is paid for."""
+        gone = in_flight.end_job()
+        count_minutes("billed", gone.minutes)
+        count_cost(gone.cost_usd)
+
     def _leave_out(self, unsent: InFlightItem, error: ItemError) -> None:
         """Record that an item was not submitted, and why."""
-        if unsent.may_have_job and unsent.run == self.settings.run:
-            unsent.end_job()
+        if unsent.transcript_id and unsent.run == self.settings.run:
+            self._on_gone(unsent)
         unsent.run = self.settings.run
         self.ledger.append(self._result_entry(unsent, "not_submitted", error=error))
 
@@ -201,8 +227,13 @@ class ItemProcessor:
             if completed is None:
                 return in_flight
             self._record_completed(in_flight, completed)
+        except _LeftOut as left_out:
+            self._leave_out(in_flight, left_out.error)
         except AssemblyAIError as error:
             self._record_failure(in_flight, error)
+        finally:
+            with self._lock:
+                self._reserved.pop(in_flight.item.key, None)
         return None
 
     def _start_job(self, in_flight: InFlightItem) -> tuple[Submission, Transcript]:
@@ -211,10 +242,10 @@ class ItemProcessor:
             # Killed before its end was recorded: it is read once more, and not submitted anew.
             found["phase"] = "submitted"
         in_flight.item = with_content_version(in_flight.item)
+        if not in_flight.may_have_job:
+            self._reserve(in_flight.item)  # before the recording is read
         source = self._source(in_flight.item)
         fingerprint = self._fingerprint(in_flight, source)
-        if found and not can_resume(found, fingerprint, self.settings.clear_generation, self.settings.policy):
-            self._check_caps(in_flight.item)
         job = self._submission(in_flight, source, fingerprint)
         transcript = job.start(found)
         assert transcript is not None
@@ -253,8 +284,15 @@ class ItemProcessor:
             pages=self.client.pages,
             newest=self.client.newest,
             store=_LedgerStateStore(
-                self.ledger, in_flight, settings.run, in_flight.transcript_id, settings.prices, self._spend
+                self.ledger,
+                in_flight,
+                settings.run,
+                in_flight.transcript_id,
+                settings.prices,
+                self._on_accepted,
+                self._on_gone,
             ),
+            before_job=lambda: self._reserve(in_flight.item),
             identity=job_identity(fingerprint, settings.conn_id, hosts, settings.clear_generation),
             source=source,
             config=in_flight.item.config,
@@ -276,17 +314,19 @@ class ItemProcessor:
             chars_per_caption=self.settings.chars_per_caption,
             deadline=self.client.hook.client.deadline,
         )
-        entry = self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs)
-        self.ledger.append(entry)
-        duration = in_flight.job_state.get("duration")
+        duration, earlier = in_flight.job_state.get("duration"), in_flight.earlier_cost_usd
         minutes = minutes_of(transcript, duration)
+        cost = self.settings.prices.transcript_cost(transcript, in_flight.item.config, duration)
+        gone = in_flight.settle(minutes, cost)
+        entry = self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs, cost=cost)
+        self.ledger.append(entry)
         if in_flight.run == self.settings.run:
-            count_minutes("billed", minutes)
-            count_cost(entry["result"]["estimated_cost_usd"])
+            count_minutes("billed", minutes + gone.minutes)
+            count_cost((cost or 0.0) + gone.cost_usd)
             spent = spent_in(entry, self.settings.prices.request_rate(in_flight.item.config))
             self._spend(
-                minutes - (duration or 0.0) / 60,
-                spent.cost_usd - in_flight.earlier_cost_usd - (in_flight.cost_usd or 0.0),
+                minutes + gone.minutes - (duration or 0.0) / 60,
+                spent.cost_usd - earlier - (in_flight.cost_usd or 0.0),
             )
         else:
             count_minutes("reused", minutes)
@@ -323,6 +363,7 @@ class ItemProcessor:
         *,
         transcript: Transcript | None = None,
         outputs: dict[str, str] | None = None,
+        cost: float | None = 0.0,
         error: ItemError | None = None,
     ) -> Entry:
         state, reply = in_flight.job_state, transcript or {}
@@ -333,10 +374,15 @@ class ItemProcessor:
         may_exist = in_flight.transcript_id or (
             not refused and (state.get("url_hashes") or state.get("upload_url"))
         )
-        kept = may_exist and state.get("phase") in ("intent", "submitted") and status != "not_submitted"
-        cost: float | None = in_flight.cost_usd if kept else 0.0
-        if transcript is not None:
-            cost = self.settings.prices.transcript_cost(transcript, in_flight.item.config, duration)
+        left_out = status == "not_submitted"
+        # What is in doubt is looked for again.
+        kept = (
+            may_exist
+            and state.get("phase") in ("intent", "submitted")
+            and not (left_out and in_flight.transcript_id)
+        )
+        if kept and status == "failed":
+            cost = in_flight.cost_usd
         row: ManifestRow = {
             "source": in_flight.item.source,
             "transcript_id": state.get("transcript_id"),
@@ -344,7 +390,7 @@ class ItemProcessor:
             "error_class": error.error_class if error else None,
             "error": error.message if error else None,
             "audio_duration": reply.get("audio_duration"),
-            "minutes": round(minutes_of(reply, duration), 4) if status != "not_submitted" else 0.0,
+            "minutes": round(minutes_of(reply, duration), 4) if not left_out else 0.0,
             "region": self.client.hook.region,
             "outputs": outputs or {},
             "speech_model_used": sanitize(reply.get("speech_model_used") or "") or None,

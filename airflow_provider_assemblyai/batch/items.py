@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -23,17 +23,24 @@ from airflow_provider_assemblyai.api.sanitize import (
     strip_url,
 )
 from airflow_provider_assemblyai.api.validation import shown
+from airflow_provider_assemblyai.batch.caps import Spent
 from airflow_provider_assemblyai.jobs.audio import (
     check_address,
     check_source_id,
     identity_without_query,
     is_url,
+    locate,
+    requested_duration,
 )
 from airflow_provider_assemblyai.jobs.state import JobState, fingerprint_of, hash_of
 from airflow_provider_assemblyai.storage.atomic_files import file_name, output_name
 from airflow_provider_assemblyai.storage.listing import find_content_version, is_media_listing, list_media
 
 log = logging.getLogger(__name__)
+
+
+#: Fields of an item's entries that say what its run has spent on it before its present job.
+SPENDING: Final = ("earlier_minutes", "earlier_cost_usd", "earlier_unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,7 @@ class InFlightItem:
     :param earlier_minutes: of audio of jobs that its run had submitted for it before.
     :param earlier_cost_usd: the same in estimated dollars.
     :param cost_usd: of its job, where that is known before it has ended.
+    :param earlier_unknown: of the earlier jobs, those whose length was not known: each had that of the present job.
     :ivar transcript_id: of its job; empty before there is one.
     """
 
@@ -115,6 +123,7 @@ class InFlightItem:
     earlier_minutes: float = 0.0
     earlier_cost_usd: float = 0.0
     cost_usd: float | None = None
+    earlier_unknown: int = 0
 
     @property
     def transcript_id(self) -> str:
@@ -125,18 +134,38 @@ class InFlightItem:
         """Whether something was posted for it, and may be paid for already."""
         return bool(self.job_state.get("transcript_id") or self.job_state.get("url_hashes"))
 
-    def end_job(self) -> None:
-        """Note that another job takes the place of its own, which is paid for."""
-        self.earlier_minutes += (self.job_state.get("duration") or 0.0) / 60
-        self.earlier_cost_usd += self.cost_usd or 0.0
+    def end_job(self) -> Spent:
+        """Note that another job takes the place of its own, which is paid for; return what that has cost, if it is known."""
+        ended = Spent((self.job_state.get("duration") or 0.0) / 60, self.cost_usd or 0.0)
+        if self.cost_usd is None:
+            self.earlier_unknown += 1
+            ended = Spent()
+        else:
+            self._add_earlier(ended)
         self.cost_usd = None
+        return ended
+
+    def settle(self, minutes: float, cost_usd: float | None) -> Spent:
+        """
+        Take in what the present job has cost, and return what those of unknown length have.
+
+        :param minutes: of audio.
+        :param cost_usd: estimated, or None.
+        """
+        found = Spent(self.earlier_unknown * minutes, self.earlier_unknown * (cost_usd or 0.0))
+        self._add_earlier(found)
+        self.earlier_unknown = 0
+        return found
+
+    def _add_earlier(self, spent: Spent) -> None:
+        self.earlier_minutes += spent.minutes
+        self.earlier_cost_usd = round(self.earlier_cost_usd + spent.cost_usd, 6)
 
     @property
     def spending(self) -> dict[str, float]:
         """What entries of the ledger hold of earlier jobs, if there were any."""
-        if not self.earlier_minutes and not self.earlier_cost_usd:
-            return {}
-        return {"earlier_minutes": self.earlier_minutes, "earlier_cost_usd": self.earlier_cost_usd}
+        held = {name: getattr(self, name) for name in SPENDING}
+        return held if any(held.values()) else {}
 
     def entry(self) -> dict[str, Any]:
         """Return its open entry of the ledger."""
@@ -349,6 +378,17 @@ def orphaned_item(entry: Mapping[str, Any]) -> Item:
         # So that it is still known for one when it is written again.
         former_key=None if "address_fingerprint" in entry else entry["key"],
     )
+
+
+def spending_of(item: Item, prices: PriceList) -> Spent:
+    """Return what an item costs that is to be submitted, as far as that is known."""
+    if item.error is not None:
+        return Spent()
+    try:
+        seconds = requested_duration(locate(item.audio), item.config) or 0.0
+    except InvalidInput:
+        return Spent()
+    return Spent(seconds / 60, prices.request_cost(item.config, seconds) or 0.0)
 
 
 def with_content_version(item: Item) -> Item:

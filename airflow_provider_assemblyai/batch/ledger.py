@@ -17,8 +17,8 @@ Of each item, named by its ``key``, the last entry counts::
     {"key", "index" | "path" | "orphaned", "content_version", "source", "name", "run", "job_state"}    its job goes on
     {"key", "content_version", "run", "job_state", "result", "permanent", "failed_minutes"}            it has ended
 
-Both also hold the ``address_fingerprint`` of a URL, and ``earlier_minutes`` and ``earlier_cost_usd`` if the run had
-submitted jobs for the item before; the first the ``cost_usd`` of a job whose length is known. ``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
+Both also hold the ``address_fingerprint`` of a URL, and ``earlier_minutes``, ``earlier_cost_usd`` and
+``earlier_unknown`` if the run had submitted jobs for the item before; the first the ``cost_usd`` of a job whose length is known. ``result`` is its row of the manifest; ``job_state`` is there if the next run goes on with the job. Other entries are
 ``{"run_started"}``, ``{"confirmed"}`` and ``{"checkpoint"}``.
 """
 
@@ -74,6 +74,7 @@ class _EntryFields(TypedDict, total=False):
     failed_minutes: float
     earlier_minutes: float
     earlier_cost_usd: float
+    earlier_unknown: int
     cost_usd: float
 
 
@@ -257,11 +258,12 @@ class Ledger:
         whole = next((name for name in reversed(chunks) if self._read_chunk(name) is not None), "")
         names = [name for name in segments if name > whole]
         if len(names) >= self.compact_at:
-            newest: dict[str, bytes] = {}
+            # Of each run: what it has spent on an item must not be forgotten because another run comes after it.
+            newest: dict[tuple[str, str], bytes] = {}
             for name in names:
                 for entry in self._read_segment(name, segments):
-                    newest.pop(entry["key"], None)
-                    newest[entry["key"]] = encode_line(entry)
+                    newest.pop(of := (entry["key"], entry.get("run", "")), None)
+                    newest[of] = encode_line(entry)
             content = sealed_lines(newest.values())
             self.lease.check()
             # Torn ones, whose segments go now.

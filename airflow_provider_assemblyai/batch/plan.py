@@ -40,6 +40,7 @@ class _ItemFields(TypedDict, total=False):
     job_state: dict[str, Any] | None
     earlier_minutes: float
     earlier_cost_usd: float
+    earlier_unknown: int
     cost_usd: float
 
 

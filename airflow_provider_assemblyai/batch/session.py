@@ -18,15 +18,16 @@ from airflow_provider_assemblyai.api.errors import InvalidInput
 from airflow_provider_assemblyai.batch.caps import Spent, earlier_in, spent_in
 from airflow_provider_assemblyai.batch.item_processor import BatchSettings
 from airflow_provider_assemblyai.batch.items import (
+    SPENDING,
     InFlightItem,
     Item,
     Items,
     orphaned_item,
+    spending_of,
     with_content_version,
 )
 from airflow_provider_assemblyai.batch.ledger import Entry, Ledger
 from airflow_provider_assemblyai.batch.plan import LedgerIndex, Plan, Progress, has_address_of, item_status
-from airflow_provider_assemblyai.jobs.audio import locate, requested_duration
 from airflow_provider_assemblyai.jobs.state import JOB, NAME_IT, VERSION
 from airflow_provider_assemblyai.jobs.state_store import open_state_store
 from airflow_provider_assemblyai.jobs.task_state import is_owner_finished, owner_of
@@ -152,8 +153,7 @@ class BatchSession:
     def _restore(self, line: Entry) -> InFlightItem:
         """Return the item of a line of the plan, or of a checkpoint."""
         run = line.get("run") or self.settings.run
-        names = ("earlier_minutes", "earlier_cost_usd", "cost_usd")
-        spending = {name: line[name] for name in names if name in line}
+        spending = {name: line[name] for name in (*SPENDING, "cost_usd") if name in line}
         return InFlightItem(self._items.restore(line), line.get("job_state") or {}, run, **spending)
 
     def _check_fence(self, number: int) -> None:
@@ -161,18 +161,25 @@ class BatchSession:
 
     def _spent(self, on_entry: Callable[[Entry], None] = lambda _: None) -> Spent:
         """
-        Return what this run has spent.
+        Return what this task instance has spent, before it was cleared, too.
 
         :param on_entry: called with every entry of the ledger.
         """
         rate = self._items.rate(self.settings.prices)
-        spent: dict[str, tuple[float, float]] = {}
+        total = Spent()
+        last: dict[str, tuple[str, float, float]] = {}
         for entry in self.ledger.entries():
             on_entry(entry)
-            if entry["run"] == self.settings.run:
+            key, run = entry["key"], entry["run"]
+            # An entry holds all that its run has spent on the item since another run had it.
+            if (before := last.pop(key, None)) is not None and before[0] != run:
+                total.add(*before[1:])
+            if run in self._own_runs:
                 of_item = spent_in(entry, rate)
-                spent[entry["key"]] = of_item.minutes, of_item.cost_usd
-        return Spent(sum(minutes for minutes, _ in spent.values()), sum(cost for _, cost in spent.values()))
+                last[key] = run, of_item.minutes, of_item.cost_usd
+        for _, minutes, cost in last.values():
+            total.add(minutes, cost)
+        return total
 
     def _index_ledger(self, retry_failed: str) -> tuple[LedgerIndex, Spent]:
         """Return what the ledger knows, and what this run has spent."""
@@ -238,19 +245,19 @@ class BatchSession:
             return {}
         goes_on = bool(entry["job_state"])
         earlier = earlier_in(entry) if goes_on else spent_in(entry, self._items.rate(self.settings.prices))
-        spending = {"earlier_minutes": earlier.minutes, "earlier_cost_usd": earlier.cost_usd}
+        spending = {
+            "earlier_minutes": earlier.minutes,
+            "earlier_cost_usd": earlier.cost_usd,
+            "earlier_unknown": entry.get("earlier_unknown", 0),
+        }
         cost = (entry.get("result") or entry).get("estimated_cost_usd", entry.get("cost_usd"))
         return {**spending, "cost_usd": cost} if goes_on and cost is not None else spending
 
     def _measure(self, item: Item, missing: Spent) -> None:
         """Add what an item that is to be submitted costs, as far as that is known and counts."""
-        if not self.settings.caps.any or item.error is not None:
-            return
-        try:
-            seconds = requested_duration(locate(item.audio), item.config) or 0.0
-        except InvalidInput:
-            return
-        missing.add(seconds / 60, self.settings.prices.request_cost(item.config, seconds) or 0.0)
+        if self.settings.caps.any:
+            known = spending_of(item, self.settings.prices)
+            missing.add(known.minutes, known.cost_usd)
 
     def _items_with_versions(self, index: LedgerIndex) -> Iterator[Item]:
         """Yield all items, those that the ledger knows with their content version of now."""

@@ -65,7 +65,8 @@ class Summary(TypedDict):
     :ivar speech_model_used: the model that ran, or None.
     :ivar warnings: what was done differently from what was asked.
     :ivar outputs: format -> URI of what was written.
-    :ivar estimated_cost_usd: of the transcript by list price; 0 if the task re-used it, None if there is no estimate.
+    :ivar estimated_cost_usd: of the transcript by list price; 0 if the task re-used it or was given a summary that says
+        it, None if there is no estimate.
     """
 
     transcript_id: str | None
@@ -179,49 +180,67 @@ def summarize(
     }
 
 
-def restore_summary(summary: Summary, *, formats: Sequence[str] = (), push_text: bool) -> Summary:
+def restore_summary(
+    summary: Summary, *, formats: Sequence[str] = (), folder: str | None = None, push_text: bool
+) -> Summary:
     """
     Return the summary of a transcript that is only in its files any more.
 
     :param summary: as it was recorded, without the text.
     :param formats: what the task is to write.
+    :param folder: where to; None if it writes nothing.
     :param push_text: whether to read the text back.
-    :raises InvalidInput: a part of what the task is to deliver was not stored, is gone, or is damaged.
+    :raises InvalidInput: a part of what the task is to deliver was not stored, is elsewhere or gone, or is damaged.
     :raises StorageError: the store could not be asked; a retry helps.
     """
     try:
-        outputs = {str(name): str(uri) for name, uri in summary["outputs"].items()}
+        stored = {str(name): str(uri) for name, uri in summary["outputs"].items()}
         if summary["status"] != "completed":
             raise InvalidInput("Its result was not stored, because the task did not wait for it.")
-        if lacking := [name for name in formats if name not in outputs]:
+        if lacking := [name for name in formats if name not in stored]:
             raise InvalidInput(f"It was stored without {', '.join(lacking)}.")
+        outputs = {name: stored[name] for name in formats}
         for uri in outputs.values():
-            path = open_path(uri, "output_path")
-            with store_errors("output_path", uri):
-                if not path.exists():
-                    raise InvalidInput(f"{uri} is gone.")
-        text = _text_in(outputs, summary["region"], push_text=push_text)
-        return {**summary, "text": text, "estimated_cost_usd": 0.0}
+            _check_there(uri, folder)
+        text = _text_in(outputs or stored, summary, push_text=push_text)
+        return {**summary, "text": text, "outputs": outputs, "estimated_cost_usd": 0.0}
     except (KeyError, TypeError, AttributeError):
         raise InvalidInput("What was stored of it is damaged.") from None
 
 
-def _text_in(outputs: Mapping[str, str], region: str, *, push_text: bool) -> str | None:
-    """Return the text that the files hold, if it is to be pushed; the file with everything in it must be whole."""
+def _check_there(uri: str, folder: str | None) -> None:
+    """Return if a file is where the task is to write it."""
+    if folder is not None and uri.rpartition("/")[0] != folder.rstrip("/"):
+        raise InvalidInput(f"It was stored as {uri}, and output_path is {folder} now: set it back.")
+    path = open_path(uri, "output_path")
+    with store_errors("output_path", uri):
+        if not path.exists():
+            raise InvalidInput(f"{uri} is gone.")
+
+
+def _text_in(outputs: Mapping[str, str], summary: Summary, *, push_text: bool) -> str | None:
+    """Return the text that the files hold, if it is to be pushed; they must be whole, and of this transcript."""
+    text = None
     if "json" in outputs:
         content = read_file(open_path(outputs["json"], "output_path"))
         try:
             transcript: Transcript = parse_json(content or "")
-            return summarize(transcript, region, push_text=push_text)["text"]
+            text = summarize(transcript, summary["region"], push_text=True)["text"]
+            whole = transcript["id"] == summary["transcript_id"]
         except (UnexpectedReply, ValueError, KeyError, TypeError, AttributeError):
-            raise InvalidInput(f"{outputs['json']} is damaged.") from None
-    if not push_text:
-        return None
-    content = read_file(open_path(outputs["txt"], "output_path")) if "txt" in outputs else None
-    if content is None:
+            whole = False
+        if not whole:
+            raise InvalidInput(f"{outputs['json']} is damaged, or of another transcript.")
+    if "txt" in outputs:
+        content = read_file(open_path(outputs["txt"], "output_path"))
+        if not content or (text and text.strip() and not content.strip()):
+            raise InvalidInput(f"{outputs['txt']} is damaged.")
+        if "json" not in outputs:
+            text = storable(content.removesuffix("\n"))
+            text = text if len(text.encode()) <= MAX_XCOM_TEXT else None
+    elif "json" not in outputs and push_text:
         raise InvalidInput("Its text was not stored.")
-    text = storable(content.removesuffix("\n"))
-    return text if len(text.encode()) <= MAX_XCOM_TEXT else None
+    return text if push_text else None
 
 
 def write_files(

@@ -47,6 +47,7 @@ class JobState(State, total=False):
     :ivar url_hashes: of each URL that may have been submitted.
     :ivar shared: whether the job was adopted by a public URL, which other tasks may have submitted as well.
     :ivar duration: seconds of audio that were submitted, if they are known.
+    :ivar gone: jobs of this run that were gone before their end was seen, and that this one replaces: they are paid for.
     :ivar summary: what the task returned, without text.
     """
 
@@ -66,6 +67,7 @@ class JobState(State, total=False):
     shared: bool
     resubmits: int
     duration: float | None
+    gone: int
     summary: dict[str, Any]
 
 

@@ -153,6 +153,7 @@ class Submission:
     :param control: of the task.
     :param log: logs a sentence.
     :param may_submit: False if the job was resumed in a region that the connection has left.
+    :param before_job: called before anything is sent for a job that would be paid for in addition; it may raise.
     :param restore: returns what the task returns, out of its stored summary and the files that this names; raises
         ``InvalidInput`` if a part is missing.
     :ivar state: of the job, as it was written last.
@@ -170,6 +171,7 @@ class Submission:
     control: TaskControl
     log: Callable[..., None]
     may_submit: bool = True
+    before_job: Callable[[], None] = lambda: None
     restore: Callable[[Any], Any] | None = None
     state: JobState = field(init=False)
     restored: Any = field(default=None, init=False)
@@ -264,7 +266,11 @@ class Submission:
             )
             raise gone
         self.log("%s%s A new job is submitted.", gone, missing)
-        self.state = {**self._new_state(), "serial": self.state.get("serial", 0)}
+        untold = phase == "submitted" and (
+            self.state.get("clear_generation") == self.identity["clear_generation"]
+        )
+        count = self.state.get("gone", 0) + untold
+        self.state = {**self._new_state(), "serial": self.state.get("serial", 0), "gone": count}
         return self._submit()
 
     # --- submitting --------------------------------------------------------------------------------------
@@ -282,6 +288,7 @@ class Submission:
             "shared": False,
             "resubmits": 0,
             "duration": None,
+            "gone": 0,
         }
 
     def _submit(self) -> Transcript:
@@ -292,6 +299,10 @@ class Submission:
                 "submission would cross regions."
             )
         for _ in range(MAX_LOST):
+            if not self.state.get(
+                "resubmits"
+            ):  # a job that failed is not billed, and the next one takes its place
+                self.before_job()
             url = self._address()
             self.state["duration"] = self.source.duration(self.config)
             if not self.state["url_hashes"]:
@@ -518,7 +529,9 @@ class Submission:
             raise failed
         self.log("%s It is submitted again (%d of %d).", failed, done + 1, self.policy.max_resubmits)
         again = self._new_state()
-        again.update({"serial": self.state.get("serial", 0), "resubmits": done + 1})
+        again.update(
+            {"serial": self.state.get("serial", 0), "resubmits": done + 1, "gone": self.state.get("gone", 0)}
+        )
         if not unreadable:
             again["upload_url"] = self.state.get("upload_url")
             again["uploaded_at"] = self.state.get("uploaded_at", 0.0)

@@ -325,8 +325,15 @@ class PaidCallOperator(AssemblyAIOperator):
         """
         cost: float | None = {**(xcoms.get("usage") or {}), **(result or {})}.get("estimated_cost_usd")
         files = [] if output is None else [output]
-        log_success(self.log, "The call", cost=cost, model=xcoms.get("model"), files=files)
+        duration = self._audio_duration()
+        log_success(
+            self.log, "The call", cost=cost, audio_duration=duration, model=xcoms.get("model"), files=files
+        )
         return cost
+
+    def _audio_duration(self) -> float | None:
+        """Return the seconds of the audio that the call is about, if it is about one and they are known."""
+        return None
 
     def _storable(self, value: T) -> T:
         """Return a value as Airflow's database takes it."""

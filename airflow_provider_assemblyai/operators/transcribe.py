@@ -135,10 +135,15 @@ class TranscribeOperator(TranscriptionOperator):
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
             formats = self._checked_formats()
-            restore = partial(results.restore_summary, formats=formats, push_text=self._pushes_text)
-            factory = replace(self._factory(), deadline=deadline, restore=restore)
+            factory, folder = replace(self._factory(), deadline=deadline), None
             if formats:
-                factory.outputs(context).check_writable(*results.suffixes_of(formats))
+                files = factory.outputs(context)
+                files.check_writable(*results.suffixes_of(formats))
+                folder = files.uri("json").rpartition("/")[0]
+            restore = partial(
+                results.restore_summary, formats=formats, folder=folder, push_text=self._pushes_text
+            )
+            factory = replace(factory, restore=restore)
             hook, job, transcript = factory.start(context, claim=bool(formats))
             outputs = factory.claim_outputs(context) if formats else None
             if transcript is None:
@@ -282,7 +287,10 @@ class TranscribeOperator(TranscriptionOperator):
                 deadline=deadline,
             )
         known = job.state.get("duration")
+        # Those that were gone before their end were of the same recording.
+        jobs = 1 + job.state.get("gone", 0)
         cost = hook.prices.transcript_cost(transcript, job.config, known)
+        cost = None if cost is None else round(jobs * cost, 6)
         region = job.identity["region"]
         summary = results.summarize(
             transcript, region, push_text=self._pushes_text, outputs=written, cost=cost
@@ -294,7 +302,7 @@ class TranscribeOperator(TranscriptionOperator):
         for warning in summary["warnings"]:
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
         reused = job.mark_stored(summary)
-        minutes = minutes_of(transcript, known)
+        minutes = jobs * minutes_of(transcript, known)
         count_minutes("reused" if reused else "billed", minutes)
         count_cost(0.0 if reused else cost)
         if self.delete_after and not job.state.get("shared"):

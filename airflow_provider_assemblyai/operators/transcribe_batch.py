@@ -298,7 +298,9 @@ class TranscribeBatchOperator(TranscriptionOperator):
         missing = summary["failed"] + summary["not_submitted"]
         if not summary["items"]:
             self.log.warning("There was nothing to transcribe.")
-        over = session.settings.caps.explain_cost(progress.spent) if summary["not_submitted"] else ""
+        caps = session.settings.caps
+        capped = summary["not_submitted"] or caps.is_exceeded(progress.spent)
+        over = caps.explain_cost(progress.spent) if capped else ""
         if over:
             self.log.warning("%s", over)
         if missing and self.on_partial_failure != "succeed":

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api import transcripts, understanding
+from airflow_provider_assemblyai.api.call import finite
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, ResponseUnusable
 from airflow_provider_assemblyai.api.transcripts import check_id
 from airflow_provider_assemblyai.api.understanding import UnderstandingResponse
-from airflow_provider_assemblyai.api.validation import check_bool_or, check_choice
+from airflow_provider_assemblyai.api.validation import MAX_SECONDS, check_bool_or, check_choice
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.billing import count_cost
 from airflow_provider_assemblyai.jobs.results import MAX_XCOM_TEXT
@@ -84,6 +85,8 @@ class UnderstandOperator(GatewayCallOperator):
 
     template_fields: Sequence[str] = ("features", *GatewayCallOperator.template_fields)
     template_fields_renderers = {"features": "json"}  # noqa: RUF012 - Airflow reads it from the class
+    #: Seconds of the audio, as the service told them.
+    _read_duration: float | None = None
 
     def __init__(
         self,
@@ -165,16 +168,18 @@ class UnderstandOperator(GatewayCallOperator):
         features, prices = request.body["features"], request.hook.prices
         if prices.understanding_cost(features, 0.0) is None:
             return None
-        given, seconds = self.transcript_id, None
-        if isinstance(given, Mapping):
-            seconds = given.get("audio_duration")
-        if seconds is None:
+        if self._audio_duration() is None:
             call = replace(transcripts.get(request.body["transcript_id"]), repeatable=False, timeout=10.0)
             try:
-                seconds = request.hook.send(call).get("audio_duration")
+                self._read_duration = request.hook.send(call).get("audio_duration")
             except AssemblyAIError as error:
                 self.log.info("The length of the audio cannot be read: %s", error)
-        return prices.understanding_cost(features, seconds)
+        return prices.understanding_cost(features, self._audio_duration())
+
+    def _audio_duration(self) -> float | None:
+        given = self.transcript_id
+        told = given.get("audio_duration") if isinstance(given, Mapping) else None
+        return finite(self._read_duration if told is None else told, 0.0, MAX_SECONDS)
 
     def _raise_if_failed(self, response: UnderstandingResponse, result: Understanding) -> None:
         """

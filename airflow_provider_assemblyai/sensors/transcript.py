@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -99,9 +99,15 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             return self._summarize(hook, transcript)
 
     def _summarize(self, hook: AssemblyAIHook, transcript: Transcript) -> Summary:
-        """Return the summary of a transcript that has ended. A task that did not wait for it could not tell what it cost."""
+        """
+        Return the summary of a transcript that has ended, and tell what it cost.
+
+        A task that did not wait for it could not tell; one that did has told, and its cost is not counted again.
+        """
         transcript_status.require_completed(transcript)
         cost, minutes = hook.prices.transcript_cost(transcript), minutes_of(transcript)
+        if self._is_cost_told():
+            cost = minutes = 0.0
         count_minutes("billed", minutes)
         count_cost(cost)
         log_success(
@@ -113,6 +119,12 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             minutes=minutes,
         )
         return results.summarize(transcript, hook.region, push_text=self.push_text, cost=cost)
+
+    def _is_cost_told(self) -> bool:
+        """Return whether the task whose summary the sensor was given has told what the transcript cost."""
+        given = self.transcript_id
+        cost = given.get("estimated_cost_usd") if isinstance(given, Mapping) else None
+        return isinstance(cost, int | float) and not isinstance(cost, bool)
 
     def execute(self, context: Context) -> Summary:
         self._deadline = time.time() + self.timeout

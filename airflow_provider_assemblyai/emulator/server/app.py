@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Router
+from starlette.routing import BaseRoute, Router
 
 from airflow_provider_assemblyai.emulator.core.connections import Connections
 from airflow_provider_assemblyai.emulator.core.errors import (
@@ -38,17 +38,7 @@ def build(service: Service, connections: Connections) -> RequestMiddleware:
     :param service: the region's state.
     :param connections: the sockets it will be served on.
     """
-    router = Router(
-        [
-            *files.routes(service),
-            *transcripts.routes(service),
-            *clips.routes(service),
-            *llm_gateway.routes(service),
-            *streaming.routes(service, connections),
-            *control.routes(service),
-        ],
-        redirect_slashes=False,
-    )
+    router = Router(routes(service, connections), redirect_slashes=False)
     app = ExceptionMiddleware(
         router,
         handlers={
@@ -59,6 +49,22 @@ def build(service: Service, connections: Connections) -> RequestMiddleware:
         },
     )
     return RequestMiddleware(app, router.routes, service, connections)
+
+
+def routes(service: Service, connections: Connections) -> list[BaseRoute]:
+    """All routes: those of the service, and those below ``/_emulator``.
+
+    :param service: the region's state.
+    :param connections: its sockets.
+    """
+    return [
+        *files.routes(service),
+        *transcripts.routes(service),
+        *clips.routes(service),
+        *llm_gateway.routes(service),
+        *streaming.routes(service, connections),
+        *control.routes(service),
+    ]
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -246,8 +246,7 @@ class Session:
                 raise SessionEnd(CLOSED, 3006, str(error)) from None
             self._inputs.put_nowait(self._parameters)
         else:
-            problem = "Invalid Message Type" if isinstance(kind, str) else "Invalid Message"
-            raise SessionEnd(CLOSED, 3006, f"{problem}: {_shown(text)}")
+            raise SessionEnd(CLOSED, 3006, f"Invalid Message: {_shown(text)}")
 
     # Ends and faults from the emulator's side
 

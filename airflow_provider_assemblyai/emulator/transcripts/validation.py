@@ -116,10 +116,9 @@ def _check_language(fields: Mapping[str, Any]) -> None:
     codes = fields.get("language_codes")
     if codes is not None and (len(codes) > 2 or "en" not in codes or not CODES.issuperset(codes)):
         raise refusal('language_codes must contain at most 2 supported codes, one of which is "en"')
-    if fields.get("language_detection"):
-        for name in ("language_code", "language_codes"):
-            if name in fields:
-                raise refusal(f"language_detection cannot be used together with {name}")
+    # With language_codes it is not known to be refused.
+    if fields.get("language_detection") and "language_code" in fields:
+        raise refusal("language_detection cannot be used together with language_code")
     options = fields.get("language_detection_options") or {}
     expected, fallback = options.get("expected_languages") or ["all"], options.get("fallback_language")
     if fallback not in (None, "auto", *expected) and "all" not in expected:

@@ -11,10 +11,14 @@ import pytest
 from assemblyai.prerecorded.v2.api import delete_transcript, get_transcript
 
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.emulator.text.pii_patterns import NEWER_POLICIES, POLICIES
 from tests.support.emulator_api import wav
 
 # The client uses an older interface of its own data library.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:assemblyai")
+
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -101,3 +105,13 @@ def test_redacted_audio(transcriber: aai.Transcriber, tmp_path: Path) -> None:
     target = tmp_path / "redacted.mp3"
     transcript.save_redacted_audio(str(target))
     assert target.read_bytes()[:3] == b"ID3"
+
+
+def test_the_page_names_the_policies_that_find_nothing() -> None:
+    known = [policy.value for policy in aai.PIIRedactionPolicy]
+    lacking = sorted(set(known) - POLICIES.keys() - NEWER_POLICIES.keys())
+    words = (
+        ", ".join(f"`{name}`" for name in lacking[:-1])
+        + f" and `{lacking[-1]}` are accepted and find nothing"
+    )
+    assert words in (ROOT / "docs/emulator.md").read_text()

@@ -123,10 +123,6 @@ FEATURES: dict[str, dict[str, Any]] = {
             "language_detection cannot be used together with language_code",
         ),
         (
-            {**DETECT, "language_codes": ["en", "es"]},
-            "language_detection cannot be used together with language_codes",
-        ),
-        (
             {"speech_models": ["universal-3-pro"], "prompt": "A call.", "keyterms_prompt": ["chain"]},
             "prompt and keyterms_prompt cannot be used together with universal-3-pro",
         ),
@@ -246,6 +242,7 @@ def test_what_the_service_refuses_is_refused(
     "fields",
     [
         {**DETECT, "language_code": None},
+        {**DETECT, "language_codes": ["en", "es"]},
         {"language_detection": False, "language_code": "en"},
         {"speaker_labels": True, "speakers_expected": 2, "speaker_options": {"min_speakers_expected": 1}},
         {"redact_pii": True, "redact_pii_policies": ["a_kind_of_tomorrow"]},

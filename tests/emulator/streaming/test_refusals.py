@@ -64,7 +64,7 @@ def test_a_session_that_was_left_open_still_counts_as_one(emulator: Emulator) ->
         ("[]", "Invalid Message: []"),
         ('"Terminate"', 'Invalid Message: "Terminate"'),
         ('{"kind": "Terminate"}', 'Invalid Message: {"kind": "Terminate"}'),
-        ('{"type": "Stop"}', 'Invalid Message Type: {"type": "Stop"}'),
+        ('{"type": "Stop"}', 'Invalid Message: {"type": "Stop"}'),
         ("x" * 500, f"Invalid JSON: {'x' * 200}..."),
     ],
 )

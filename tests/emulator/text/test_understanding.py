@@ -108,6 +108,13 @@ def test_only_what_has_a_pattern_is_formatted(understand: Understand) -> None:
     assert "formatted_utterances" not in found
 
 
+@pytest.mark.parametrize("effort", ["low", "medium", None])
+def test_formatting_takes_an_effort(understand: Understand, effort: str | None) -> None:
+    body = understand(custom_formatting={"phone_number": "xxx.xxx.xxxx", "effort": effort})
+    assert response(body, "custom_formatting")["mapping"] == {"555-201-0142": "555.201.0142"}
+    assert body["speech_understanding"]["request"]["custom_formatting"]["effort"] == effort
+
+
 @pytest.mark.parametrize("kind", ["bullets", "paragraph"])
 def test_a_summary_by_chapters(understand: Understand, kind: str) -> None:
     options = {"summary_type": kind, "approximate_chapters": 2, "headline_length": 5, "effort": "medium"}
@@ -196,6 +203,14 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     ({"custom_formatting": {}}, LABELS, "custom_formatting needs one of: date, phone_number, email"),
     ({"custom_formatting": {"date": 5}}, LABELS, "date must be a string"),
+    *(
+        (
+            {"custom_formatting": {"date": "mm/dd/yyyy", "effort": effort}},
+            LABELS,
+            "effort must be one of: low, medium",
+        )
+        for effort in ("high", "", "Low", 1, True)
+    ),
     ({"summarization": {}}, LABELS, "summary_type must be one of: bullets, paragraph"),
     (
         {"summarization": {"summary_type": "bullets", "headline_length": 3}},

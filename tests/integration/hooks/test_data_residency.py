@@ -154,6 +154,67 @@ def test_edge_routing_is_refused(
     assert eu.requests == []
 
 
+OUTSIDE = (
+    "https://api.assemblyai.com",
+    "https://llm-gateway.assemblyai.com",
+    "https://streaming.us.assemblyai.com",
+    "https://streaming.assemblyai.com",
+    "https://sync.us.assemblyai.com",
+    "https://assemblyai.com",
+    "https://api.assemblyai.com:443",
+    "https://api.assemblyai.com.",
+    "https://api.assemblyai.com./v2/",
+    "https://API.AssemblyAI.com",
+    " HTTPS://Streaming.AssemblyAI.COM.:8443/a/path ",
+    "https://api.eu.assemblyai.com.assemblyai.com",
+)
+INSIDE = (
+    "https://api.eu.assemblyai.com",
+    "https://API.EU.AssemblyAI.com.:443/",
+    "https://streaming.eu.assemblyai.com",
+    "https://proxy.example/api.assemblyai.com",
+    "https://notassemblyai.com",
+    "https://api.assemblyai.com.example",
+    "http://127.0.0.1:8765",
+    "http://localhost:8765/path",
+    "http://[::1]:9",
+)
+
+
+@pytest.mark.parametrize("override", OUTSIDE)
+def test_a_host_override_to_the_service_elsewhere_is_refused(
+    eu: Emulator, monkeypatch: pytest.MonkeyPatch, context: Any, tmp_path: Path, override: str
+) -> None:
+    connection = {"conn_type": "assemblyai", "password": "a-key", "host": override, "extra": {"region": "eu"}}
+    monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
+    for region in (None, "eu", "us"):
+        hook = AssemblyAIHook(region=region)
+        works, sentence = hook.test_connection()
+        assert not works
+        assert "outside region 'eu'" in sentence
+        assert "allow_data_outside_region" in sentence
+        with pytest.raises(InvalidInput) as caught:
+            hook.get_conn()
+        assert str(caught.value) == sentence
+    with pytest.raises(AirflowFailException, match="The host override"):
+        ask()(context, tmp_path)
+    assert context["task_state_store"].values == {}
+    connection["extra"] = {"region": "eu", "allow_data_outside_region": True}
+    monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
+    assert AssemblyAIHook().client.hosts.overridden
+    connection["extra"] = {"region": "us"}
+    monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
+    assert AssemblyAIHook().client.hosts.overridden
+    with pytest.raises(InvalidInput, match="The host override"):
+        AssemblyAIHook(region="eu").get_conn()
+
+
+@pytest.mark.parametrize("override", INSIDE)
+def test_a_host_override_that_stays_or_that_is_a_proxy_is_allowed(override: str) -> None:
+    hosts = hosts_for("eu", override=override)
+    assert (hosts.overridden, hosts.keep_in) == (True, "eu")
+
+
 def test_the_hook_refuses_what_a_call_would_take_out(eu: Emulator) -> None:
     hook, away = AssemblyAIHook(), AssemblyAIHook(region="us")
     for call in (

@@ -111,12 +111,44 @@ def test_the_text_comes_from_the_files(
     assert first["text"].lower().rstrip(".") == SPOKEN
 
 
+def test_a_file_that_is_not_asked_for_any_more_is_not_missed(
+    emulator: Emulator, context: Any, run: Any, task: Any, expire: Callable[[], None], tmp_path: Path
+) -> None:
+    first = run(task(formats=["json", "txt", "srt"]), context)
+    expire()
+    context["ti"].max_tries += 1
+    (tmp_path / "out" / "monday.srt").unlink()
+    outputs = {name: first["outputs"][name] for name in ("json", "txt")}
+    assert run(task(), context)["outputs"] == outputs
+    assert run(task(output_path=None), context)["text"].lower().rstrip(".") == SPOKEN
+
+
+def test_files_of_another_folder_are_no_result(
+    emulator: Emulator, context: Any, run: Any, task: Any, expire: Callable[[], None], tmp_path: Path
+) -> None:
+    run(task(), context)
+    expire()
+    context["ti"].max_tries += 1
+    with pytest.raises(AirflowFailException, match=r"monday\.json, and output_path is .*/other now"):
+        run(task(output_path=str(tmp_path / "other")), context)
+    assert not list((tmp_path / "other").glob("monday*"))
+
+
 def _remove(out: Path) -> None:
     (out / "monday.txt").unlink()
 
 
 def _damage(out: Path) -> None:
     (out / "monday.json").write_text("{")
+
+
+def _empty(out: Path) -> None:
+    (out / "monday.txt").write_text("\n")
+
+
+def _exchange(out: Path) -> None:
+    stored = json.loads((out / "monday.json").read_text())
+    (out / "monday.json").write_text(json.dumps({**stored, "id": ID}))
 
 
 def _nothing(out: Path) -> None:
@@ -128,6 +160,8 @@ NOT_ALL_THERE = pytest.mark.parametrize(
     [
         pytest.param({}, {}, _remove, r"monday\.txt is gone", id="a file is gone"),
         pytest.param({}, {}, _damage, r"monday\.json is damaged", id="a file is damaged"),
+        pytest.param({}, {}, _empty, r"monday\.txt is damaged", id="a file is empty"),
+        pytest.param({}, {}, _exchange, r"monday\.json is .* of another transcript", id="another file"),
         pytest.param({}, {"formats": ["txt", "srt"]}, _nothing, "stored without srt", id="another format"),
         pytest.param(
             {"output_path": None}, {"output_path": None}, _nothing, "text was not stored", id="XCom"

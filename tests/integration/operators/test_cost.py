@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, Stats, Tas
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import ItemsFailed
+from airflow_provider_assemblyai.batch.ledger import Ledger
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
@@ -416,7 +417,9 @@ def test_more_dollars_than_the_cap_are_refused_before_anything_is_sent(
 ) -> None:
     for number in range(3):
         sound(tmp_path / "calls" / f"{number}.wav", seconds=60, sample=number)
-    with pytest.raises(AirflowFailException, match=r"costs at least 0\.0105 USD .* 0\.0005 USD too much"):
+    with pytest.raises(
+        AirflowFailException, match=r"costs at least an estimated 0\.0105 USD.* 0\.0005 USD too much"
+    ):
         run(make_operator(f"{tmp_path}/calls", out, max_cost_usd=0.01), context)
     assert emulator.counters()["accepted"] == emulator.counters()["uploads"] == 0
     assert run(make_operator(f"{tmp_path}/calls", out, max_cost_usd=0.0105), context)["completed"] == 3
@@ -438,10 +441,49 @@ def test_nothing_is_submitted_beyond_the_cap_in_dollars(
     with pytest.raises(ItemsFailed):
         run(make_operator(audios, out, max_cost_usd=0.6, max_in_flight=1), context)
     assert emulator.counters()["accepted"] == 3
+    # Nor is it forgotten when the task is cleared.
+    context["ti"].max_tries = 5
+    with pytest.raises(ItemsFailed):
+        run(make_operator(audios, out, max_cost_usd=0.6, max_in_flight=1), context)
+    assert emulator.counters()["accepted"] == 3
+    with pytest.raises(ItemsFailed, match=r"estimated 0\.8400 USD, 0\.1400 USD more"):
+        run(make_operator(audios, out, max_cost_usd=0.7, max_in_flight=1), context)
+    assert context["ti"].xcoms["summary"]["estimated_cost_usd"] == 0.21, "the rest was told before"
     context["ti"].run_id = "another_run"
     with pytest.raises(ItemsFailed):
         run(make_operator(audios, out, max_cost_usd=0.2, max_in_flight=1), context)
-    assert emulator.counters()["accepted"] == 4
+    assert emulator.counters()["accepted"] == 5
+
+
+def test_a_cap_that_is_exceeded_is_told_also_where_nothing_was_left_out(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path, log: Log
+) -> None:
+    summary = run(make_operator(urls(3, "?emulator=duration:3600"), out, max_cost_usd=0.5), context)
+    assert summary["completed"] == 3
+    assert "an estimated 0.6300 USD, 0.1300 USD more than the cap" in log.read()
+
+
+@pytest.mark.parametrize("count", [3, 11])
+def test_a_cap_that_is_just_enough(
+    emulator: Emulator, context: Any, run: Callable[..., Any], tmp_path: Path, out: Path, count: int
+) -> None:
+    """Sums of many small numbers are not exact."""
+    for number in range(count):
+        sound(tmp_path / "calls" / f"{number}.wav", seconds=60, sample=number)
+    cap = round(count * 0.0035, 4)
+    assert sum([0.0035] * 11) > 0.0385
+    assert run(make_operator(f"{tmp_path}/calls", out, max_cost_usd=cap), context)["completed"] == count
+
+
+def test_what_an_item_is_known_to_cost_must_be_left(
+    emulator: Emulator, context: Any, run: Callable[..., Any], tmp_path: Path, out: Path
+) -> None:
+    known = [str(sound(tmp_path / f"{number}.wav", seconds=60, sample=number)) for number in range(3)]
+    audios = [*urls(1, "?emulator=duration:3600"), *known]
+    arguments: dict[str, Any] = {"max_cost_usd": 0.214, "max_in_flight": 1, "on_partial_failure": "succeed"}
+    summary = run(make_operator(audios, out, **arguments), context)
+    assert (summary["completed"], summary["errors"]) == (2, {"CostCap": 2})
+    assert emulator.counters()["billed_usd"] == summary["estimated_cost_usd"] == 0.2135
 
 
 def test_a_job_that_took_the_place_of_another_counts_as_well(
@@ -455,12 +497,17 @@ def test_a_job_that_took_the_place_of_another_counts_as_well(
     summary = run(make_operator(f"{tmp_path}/calls", out, max_cost_usd=1), context)
     assert summary["estimated_cost_usd"] == emulator.counters()["billed_usd"] == 0.0105
     sound(tmp_path / "calls" / "2.wav", seconds=60, sample=9)
-    with pytest.raises(AirflowFailException, match=r"this run has spent 0\.0105 USD"):
+    with pytest.raises(AirflowFailException, match=r"this run has spent an estimated 0\.0105 USD"):
         run(make_operator(f"{tmp_path}/calls", out, max_cost_usd=0.012), context)
 
 
 def test_a_job_that_was_submitted_again_because_it_was_gone_counts_as_well(
-    emulator: Emulator, context: Any, run: Callable[..., Any], tmp_path: Path, out: Path
+    emulator: Emulator,
+    context: Any,
+    run: Callable[..., Any],
+    tmp_path: Path,
+    out: Path,
+    counted: Counter[str],
 ) -> None:
     sound(tmp_path / "calls" / "0.wav", seconds=60)
     arguments: dict[str, Any] = {"max_cost_usd": 1, "on_missing": "resubmit", "deferrable": True}
@@ -471,6 +518,97 @@ def test_a_job_that_was_submitted_again_because_it_was_gone_counts_as_well(
     summary = run(make_operator(f"{tmp_path}/calls", out, **arguments), context)
     assert emulator.counters()["accepted"] == 2
     assert summary["estimated_cost_usd"] == emulator.counters()["billed_usd"] == 0.007
+    assert counted[METRIC] == pytest.approx(0.007)
+
+
+def test_jobs_that_are_gone_are_submitted_again_only_within_the_cap(
+    emulator: Emulator,
+    context: Any,
+    run: Callable[..., Any],
+    tmp_path: Path,
+    out: Path,
+    counted: Counter[str],
+) -> None:
+    for number in range(5):
+        sound(tmp_path / "calls" / f"{number}.wav", seconds=60, sample=number)
+    arguments: dict[str, Any] = {"on_missing": "resubmit", "deferrable": True}
+    with pytest.raises(TaskDeferred):
+        make_operator(f"{tmp_path}/calls", out, max_cost_usd=0.0175, **arguments).execute(context)
+    for one in emulator.transcripts():
+        AssemblyAIHook().send(transcripts.delete(one["id"]))
+    with pytest.raises(ItemsFailed):
+        run(make_operator(f"{tmp_path}/calls", out, max_cost_usd=0.0245, **arguments), context)
+    assert emulator.counters()["accepted"] == 7
+    summary = context["ti"].xcoms["summary"]
+    assert (summary["completed"], summary["errors"]) == (2, {"CostCap": 3})
+    assert summary["estimated_cost_usd"] == emulator.counters()["billed_usd"] == 0.0245
+    assert counted[METRIC] == pytest.approx(0.0245)
+    summary = run(make_operator(f"{tmp_path}/calls", out, max_cost_usd=0.035, **arguments), context)
+    assert summary["completed"] == 5
+    assert summary["estimated_cost_usd"] == emulator.counters()["billed_usd"] == 0.035
+    assert counted[METRIC] == pytest.approx(0.035)
+
+
+@pytest.mark.parametrize("batch", [True, False], ids=["batch", "one"])
+def test_what_is_gone_of_unknown_length_cost_what_its_successor_does(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path, counted: Counter[str], batch: bool
+) -> None:
+    def task() -> Any:
+        arguments: dict[str, Any] = {"on_missing": "resubmit", "deferrable": True}
+        if batch:
+            return make_operator([HOUR], out, **arguments)
+        return transcribe(defer_after=0, output_path=str(out), **arguments)
+
+    for _ in range(2):
+        with pytest.raises(TaskDeferred):
+            task().execute(context)
+        AssemblyAIHook().send(transcripts.delete(emulator.transcripts()[-1]["id"]))
+    assert run(task(), context)["estimated_cost_usd"] == 0.63
+    assert run(task(), context)["estimated_cost_usd"] == 0.63
+    assert emulator.counters()["accepted"] == 3
+    assert emulator.counters()["billed_usd"] == 0.63
+    assert counted[METRIC] == pytest.approx(0.63)
+
+
+def test_what_is_in_doubt_is_submitted_only_within_the_cap(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
+) -> None:
+    arguments: dict[str, Any] = {"max_cost_usd": 0.3, "settle_time": 0.01, "max_in_flight": 1}
+    audios = urls(3, "?emulator=duration:3600")
+    emulator.fault("reset_connection", method="POST", path="/v2/transcript", times=None)
+    with pytest.raises(ItemsFailed):
+        run(make_operator(audios, out, **arguments), context)
+    assert emulator.counters()["accepted"] == 0
+    emulator.clear_faults()
+    with pytest.raises(ItemsFailed):
+        run(make_operator(audios, out, **arguments), context)
+    assert context["ti"].xcoms["summary"]["errors"] == {"CostCap": 1}
+    assert emulator.counters()["billed_usd"] == 0.42
+    summary = run(make_operator(audios, out, **{**arguments, "max_cost_usd": 1}), context)
+    assert (summary["completed"], summary["estimated_cost_usd"]) == (3, 0.63)
+
+
+def test_what_was_spent_is_not_forgotten_when_segments_are_put_together(
+    emulator: Emulator,
+    context: Any,
+    other_context: Any,
+    run: Callable[..., Any],
+    tmp_path: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    audios = [str(sound(tmp_path / f"{number}.wav", seconds=60, sample=number)) for number in range(2)]
+    run(make_operator(audios, out, max_cost_usd=0.007), context)
+    # Another run does them again, and puts the segments of both together.
+    for number, audio in enumerate(audios):
+        sound(Path(audio), seconds=60, sample=number + 10)
+    other_context["ti"].run_id = "another_run"
+    monkeypatch.setattr(Ledger.__init__, "__defaults__", (1,))
+    run(make_operator(audios, out), other_context)
+    assert list((out / ".assemblyai" / "batch" / "chunks").iterdir())
+    third = str(sound(tmp_path / "2.wav", seconds=60, sample=20))
+    with pytest.raises(AirflowFailException, match=r"spent an estimated 0\.0070 USD"):
+        run(make_operator([*audios, third], out, max_cost_usd=0.007), context)
 
 
 def test_a_price_that_is_not_known_is_refused_while_a_cap_is_set(

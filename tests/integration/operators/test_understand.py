@@ -97,6 +97,13 @@ def test_an_id_alone_and_features_as_json_text(summary: dict[str, Any], context:
     assert found["features"] == {"summarization": "success"}
 
 
+@pytest.mark.parametrize("effort", ["low", "medium", None])
+def test_formatting_takes_an_effort(summary: dict[str, Any], context: Any, effort: str | None) -> None:
+    features = {"custom_formatting": {"date": "mm/dd/yyyy", "effort": effort}}
+    found = operator(summary, features=features).execute(context)
+    assert found["features"] == {"custom_formatting": "success"}
+
+
 def test_turns_have_their_new_speakers_but_no_words(summary: dict[str, Any], context: Any) -> None:
     features = {"speaker_identification": {"speaker_type": "role", "known_values": ["Clerk"]}}
     result = operator(summary, features=features).execute(context)["result"]
@@ -190,6 +197,13 @@ def test_in_the_region_of_the_transcript(
             {"summarization": {"summary_type": "bullets", "headline_length": True}},
             "headline_length must be an int",
         ),
+        *(
+            (
+                {"custom_formatting": {"date": "mm/dd/yyyy", "effort": effort}},
+                "custom_formatting: effort must be a str",
+            )
+            for effort in (1, True, ["low"])
+        ),
         ({"summarization": {"summary_type": "bullets", "more": {1, 2}}}, "cannot be sent as JSON"),
     ],
 )
@@ -222,6 +236,10 @@ def test_bad_arguments_are_refused_while_the_dag_is_parsed(kwargs: dict[str, Any
     [
         ({"summarization": {"summary_type": "short"}}, "summary_type must be one of: bullets, paragraph"),
         ({"translation": {}}, "target_languages is empty"),
+        (
+            {"custom_formatting": {"date": "mm/dd/yyyy", "effort": "high"}},
+            "effort must be one of: low, medium",
+        ),
         ({"poetry": {}}, "poetry is not a known feature.*The features are translation"),
     ],
 )
@@ -372,3 +390,43 @@ def test_validate_costs_nothing(emulator: Emulator, summary: dict[str, Any]) -> 
     with pytest.raises(ApiError, match="target_languages is empty"):
         hook.send(understanding.validate({"translation": {}}))
     assert billed_calls(emulator) == 0
+
+
+# --- the last line ---------------------------------------------------------------------------------------
+
+FORMATTING = {"custom_formatting": {"date": "mm/dd/yyyy"}}
+
+
+@pytest.mark.parametrize(
+    ("features", "known", "words"),
+    [
+        # It is read, because the estimate needs it.
+        (FORMATTING, None, "The call is done: 60.0 s of audio, estimated cost 0."),
+        (FORMATTING, 90.5, "The call is done: 90.5 s of audio, estimated cost 0."),
+        # There is no price, so nothing is read.
+        (BULLETS, 90.5, "The call is done: 90.5 s of audio, estimated cost not known"),
+        (BULLETS, None, "The call is done: estimated cost not known"),
+        (BULLETS, "long", "The call is done: estimated cost not known"),
+    ],
+)
+def test_the_last_line_names_the_duration_where_it_is_known(
+    emulator: Emulator,
+    context: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    features: Any,
+    known: Any,
+    words: str,
+) -> None:
+    done = AssemblyAIHook().send(transcripts.submit("https://example.com/a.wav?emulator=duration:60", {}))
+    AssemblyAIHook().send(transcripts.get(done["id"]))
+    given = {"transcript_id": done["id"], "region": "us", "audio_duration": known}
+    # The second finds the file of the first.
+    for task in range(2):
+        capfd.readouterr()
+        operator(given, features=features, output_path=str(tmp_path)).execute(context)
+        lines = [line for line in "".join(capfd.readouterr()).splitlines() if " is done: " in line]
+        assert len(lines) == 1
+        if task == 0 or known is not None:
+            assert words in lines[0]
+    assert billed_calls(emulator) == 1

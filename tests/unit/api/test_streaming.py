@@ -420,7 +420,7 @@ def test_no_code_is_forgotten() -> None:
     [
         (1008, "Unauthorized connection: Too many concurrent sessions", "wait"),
         (3005, "Session Cancelled: An error occurred", "reconnect"),
-        (3006, 'Invalid Message Type: {"type": "Stop"}', "fail"),
+        (3006, 'Invalid Message: {"type": "Stop"}', "fail"),
         (3008, "Session Expired: Maximum session duration exceeded", "reconnect"),
         (3009, "Unauthorized Connection: Too many concurrent sessions", "wait"),
         (1008, "Unauthorized Connection: missing Authorization header", "fail"),
