@@ -58,7 +58,8 @@ class TranscribeShortOperator(PaidCallOperator):
     It has also the parameters of :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator` (waiting, lost
     answers) and of :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries). The
     service keeps nothing of a clip, so it has no transcript id. Longer recordings, speakers, redaction and everything
-    else need :class:`airflow_provider_assemblyai.operators.transcribe.TranscribeOperator`.
+    else need :class:`airflow_provider_assemblyai.operators.transcribe.TranscribeOperator`. It has its own price: 0.30 USD
+    for an hour of audio by list price.
 
     :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath``, of at most 200 MB
         (templated). 16-bit WAV and raw PCM are sent as they are; anything else is converted in memory, which needs the
