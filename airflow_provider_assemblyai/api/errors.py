@@ -50,6 +50,20 @@ FailureClass = Literal["source", "policy", "server", "upload"]
 
 #: How long the service keeps a transcript.
 RETENTION: Final = "30 days, or the shorter time that is set for the account"
+#: What to do when it has gone.
+_WHEN_GONE: Final = (
+    "Use the files that were written of it, or transcribe the recording again: clear its task with reuse=False or "
+    "on_missing='resubmit', which pays for a new job. Write files (output_path, TranscriptExportOperator) sooner than that."
+)
+
+
+def advice_about(message: str) -> str:
+    """
+    Return what to do, for a message of a transcript that has gone; empty for another, or if it says so itself.
+
+    :param message: of an error.
+    """
+    return _WHEN_GONE if RETENTION in message and "on_missing=" not in message else ""
 
 
 class AssemblyAIError(Exception):

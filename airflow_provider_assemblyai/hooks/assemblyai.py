@@ -31,6 +31,7 @@ from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     TransportError,
     UnexpectedReply,
+    advice_about,
 )
 from airflow_provider_assemblyai.api.prices.estimates import PriceList, check_prices
 from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback, named_region
@@ -301,4 +302,4 @@ def fail_fast() -> Iterator[None]:
     except AssemblyAIError as error:
         if error.retryable:
             raise
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(f"{error} {advice_about(str(error))}".rstrip()) from error

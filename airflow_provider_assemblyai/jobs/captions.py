@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions and sentences made of words, in the formats in which the service returns them."""
+"""Captions, sentences and paragraphs made of words, in the formats in which the service returns them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ DEFAULT_CHARS: Final = 128
 _SENTENCE_ENDS: Final = (".", "?", "!", "…")
 #: Milliseconds of silence that end a caption: it would be shown for too long.
 _PAUSE_MS: Final = 1_500
+#: Sentences that a paragraph has at most.
+_PARAGRAPH_SENTENCES: Final = 4
 
 
 def srt(turns: Iterable[Words], chars: int | None = None) -> str:
@@ -47,10 +49,28 @@ def sentences(words: Words) -> list[dict[str, Any]]:
         found[-1].append(word)
         if word["text"].endswith(_SENTENCE_ENDS):
             found.append([])
-    return [_sentence(part) for part in found if part]
+    return [_part(part) for part in found if part]
 
 
-def _sentence(words: Words) -> dict[str, Any]:
+def paragraphs(words: Words) -> list[dict[str, Any]]:
+    """
+    Return the paragraphs, each with its words: up to four sentences without a long pause between them.
+
+    :param words: of the whole text.
+    """
+    found: list[list[dict[str, Any]]] = []
+    for sentence in sentences(words):
+        if (
+            not found
+            or len(found[-1]) == _PARAGRAPH_SENTENCES
+            or sentence["start"] - found[-1][-1]["end"] > _PAUSE_MS
+        ):
+            found.append([])
+        found[-1].append(sentence)
+    return [_part([word for sentence in part for word in sentence["words"]]) for part in found]
+
+
+def _part(words: Words) -> dict[str, Any]:
     known = [word["confidence"] for word in words if "confidence" in word]
     return {
         "text": " ".join(word["text"] for word in words),

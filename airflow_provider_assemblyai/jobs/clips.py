@@ -3,7 +3,8 @@
 How a clip gets into a request: read whole, checked against the limits of the service, and converted if need be.
 
 WAV and raw PCM go as they are; anything else is decoded in memory by PyAV. What the service mixes to one channel
-anyway is one channel after that.
+anyway is one channel after that. Encoded audio that went as raw PCM would be paid for as noise of another length, so
+settings alone make nothing raw: its name and its first bytes must agree.
 """
 
 from __future__ import annotations
@@ -27,16 +28,20 @@ from airflow_provider_assemblyai.api.short_audio.clips import (
     SAMPLE_RATES,
     SHORTEST_MS,
 )
-from airflow_provider_assemblyai.api.streaming import BYTES_PER_MS
+from airflow_provider_assemblyai.api.streaming import BYTES_PER_MS, SAMPLE_RATE
 from airflow_provider_assemblyai.jobs.audio import Audio, locate, read_blocks
-from airflow_provider_assemblyai.storage.media import decode, load_av, read_header, wav_header
+from airflow_provider_assemblyai.storage.media import PcmFormat, decode, load_av, read_header, wav_header
+from airflow_provider_assemblyai.storage.media_encodings import SUFFIXES, encoding_of
 
 #: How files of raw PCM are named.
 _RAW: Final = (".pcm", ".raw", ".s16le")
-#: First bytes of encoded audio, which raw samples do not begin with by chance.
-_ENCODED: Final = (b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
 #: Settings that only raw PCM needs.
 _PCM_SETTINGS: Final = ("sample_rate", "channels")
+#: First bytes of WAV files, the long form included.
+_WAV: Final = (b"RIFF", b"RF64", b"BW64")
+#: Bytes that are read of a clip. What is sent is less, but two minutes of stereo at 192 kHz and 32 bits are 184 MB before
+#: they are converted, as is a short video; and the worker holds all of it in memory.
+MAX_READ: Final = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -72,83 +77,105 @@ def read_clip(audio: object, config: Mapping[str, Any], timeout: float) -> Clip:
     """
     located = locate(audio)
     content = _read(located, timeout)
+    name = located.shown if located.url is None else urlsplit(located.url).path
+    suffix = PurePosixPath(name).suffix.lower()
+    encoding = encoding_of(content, named_raw=suffix in _RAW)
     kept = {name: value for name, value in config.items() if name not in _PCM_SETTINGS}
-    media_type, sent = "audio/wav", content
-    if _is_raw(located, content, config):
-        media_type, kept = "audio/pcm", dict(config)
-        seconds = _pcm_seconds(located, content, config)
-    elif (found := _wav_seconds(content)) is not None:
-        seconds = found
+    if encoding is None and _is_raw(located, suffix, config):
+        rate, channels = int(config["sample_rate"]), int(config["channels"])
+        frames = _whole_samples(located, content, channels)
+        _check_length(located, frames, rate)
+        sent, media_type, kept = content, "audio/pcm", dict(config)
+    elif (wav := _wav_samples(content)) is not None:
+        found, start, size = wav
+        media_type, rate, frames = "audio/wav", found.rate, size // (2 * found.channels)
+        _check_length(located, frames, rate)
+        sent = _plain_wav(content, found, start, size)
     else:
-        samples = _decode(located, content)
-        sent, seconds = wav_header(len(samples), 1) + samples, len(samples) / BYTES_PER_MS / 1000
-    if seconds * 1000 < SHORTEST_MS:
-        raise InvalidInput(
-            f"audio: {located.shown} has {seconds * 1000:.0f} ms of sound, and a clip has at least {SHORTEST_MS}."
-        )
-    if seconds * 1000 > LONGEST_MS:
-        raise _too_long(located, f"{seconds:.1f}")
-    return Clip(located.shown, sent, media_type, seconds, kept, hashlib.sha256(content).hexdigest())
+        samples = _decode(located, content, encoding, config)
+        media_type, rate, frames = "audio/wav", SAMPLE_RATE, len(samples) // 2
+        _check_length(located, frames, rate)
+        sent = wav_header(len(samples), 1) + samples
+    return Clip(located.shown, sent, media_type, frames / rate, kept, hashlib.sha256(content).hexdigest())
 
 
 def _read(audio: Audio, timeout: float) -> bytes:
     content = bytearray()
-    if audio.size is None or audio.size <= MAX_BYTES:
+    if audio.size is None or audio.size <= MAX_READ:
         with closing(read_blocks(audio, timeout)) as blocks:
             for block in blocks:
                 content += block
-                if len(content) > MAX_BYTES:
+                if len(content) > MAX_READ:
                     break
-    if len(content) > MAX_BYTES or (audio.size or 0) > MAX_BYTES:
+    if len(content) > MAX_READ or (audio.size or 0) > MAX_READ:
         raise InvalidInput(
-            f"audio: {audio.shown} has more than {MAX_BYTES // 1_000_000} MB, which is the most of a clip. {ELSEWHERE}"
+            f"audio: {audio.shown} has more than {MAX_READ // 1_000_000} MB, which is the most that is read of a clip. "
+            f"{ELSEWHERE}"
         )
     if not content:
         raise InvalidInput(f"audio: {audio.shown} is empty.")
     return bytes(content)
 
 
-def _is_raw(audio: Audio, content: bytes, config: Mapping[str, Any]) -> bool:
-    """Return whether it is raw PCM: by its name, or because the user gives its format."""
-    if content.startswith((b"RIFF", *_ENCODED)) or content[4:8] == b"ftyp":
+def _is_raw(audio: Audio, suffix: str, config: Mapping[str, Any]) -> bool:
+    """Return whether what begins like nothing that is known is raw PCM: by its name, or because the user gives its format."""
+    if suffix in SUFFIXES:
         return False
-    name = urlsplit(audio.url).path if audio.url is not None else audio.shown
     if all(setting in config for setting in _PCM_SETTINGS):
         return True
-    if PurePosixPath(name).suffix.lower() in _RAW:
+    if suffix in _RAW:
         raise InvalidInput(f"audio: {audio.shown} is raw PCM: name its sample_rate and channels in config.")
     return False
 
 
-def _pcm_seconds(audio: Audio, content: bytes, config: Mapping[str, Any]) -> float:
-    step = 2 * int(config["channels"])
-    if len(content) % step:
+def _whole_samples(audio: Audio, content: bytes, channels: int) -> int:
+    """Return how many samples of each channel there are."""
+    if len(content) % (2 * channels):
         raise InvalidInput(
-            f"audio: {audio.shown} has {len(content)} bytes, which are no whole samples of {config['channels']} channels "
+            f"audio: {audio.shown} has {len(content)} bytes, which are no whole samples of {channels} channels "
             "and 16 bits: check sample_rate and channels in config, which make it raw PCM."
         )
-    return len(content) / step / int(config["sample_rate"])
+    return len(content) // (2 * channels)
 
 
-def _wav_seconds(content: bytes) -> float | None:
-    """Return how long a WAV file is; None if it is none that the service takes."""
-    if not content.startswith(b"RIFF"):
+def _check_length(audio: Audio, frames: int, rate: int) -> None:
+    """Refuse a clip of another length than the service takes; the numbers that are shown do not contradict each other."""
+    if frames * 1000 < SHORTEST_MS * rate:
+        raise InvalidInput(
+            f"audio: {audio.shown} has {frames * 10_000 // rate / 10:g} ms of sound, and a clip has at least {SHORTEST_MS}."
+        )
+    if frames * 1000 > LONGEST_MS * rate:
+        raise _too_long(audio, f"{-(-frames * 1000 // rate) / 1000:.12g}")
+
+
+def _wav_samples(content: bytes) -> tuple[PcmFormat, int, int] | None:
+    """Return the format, the place and the bytes of the samples of a WAV file; None if it is none that the service takes."""
+    if not content.startswith(_WAV):
         return None
     file = io.BytesIO(content)
     found = read_header(file.read)
     if found is None or found.rate not in SAMPLE_RATES or found.channels > MAX_CHANNELS:
         return None
-    there = len(content) - file.tell()
+    start = file.tell()
+    there = len(content) - start
     size = there if found.size is None else min(found.size, there)
-    return size / (2 * found.channels) / found.rate
+    return found, start, size - size % (2 * found.channels)
 
 
-def _decode(audio: Audio, content: bytes) -> bytes:
+def _plain_wav(content: bytes, found: PcmFormat, start: int, size: int) -> bytes:
+    """Return a WAV file as it is, or its samples behind a new header if the old one is not what the service reads."""
+    if content.startswith(b"RIFF") and found.size == size and len(content) <= MAX_BYTES:
+        return content
+    return wav_header(size, found.channels, found.rate) + content[start : start + size]
+
+
+def _decode(audio: Audio, content: bytes, encoding: str | None, config: Mapping[str, Any]) -> bytes:
     av = load_av()
+    kind = f" ({encoding})" if encoding else ""
     if av is None:
         raise InvalidInput(
-            f"audio: {audio.shown} is neither raw PCM nor WAV of 16 bits at a usual rate. To have it converted, install "
-            "airflow-provider-assemblyai[media]."
+            f"audio: {audio.shown}{kind} is neither raw PCM nor WAV of 16 bits at a usual rate. To have it converted, "
+            f"install airflow-provider-assemblyai[media].{_raw_advice(encoding, config)}"
         )
     samples = bytearray()
     try:
@@ -160,8 +187,17 @@ def _decode(audio: Audio, content: bytes) -> bytes:
     except InvalidInput:
         raise
     except ValueError as error:
-        raise InvalidInput(f"audio: {audio.shown} cannot be decoded: {sanitize(str(error))}.") from None
+        raise InvalidInput(
+            f"audio: {audio.shown}{kind} cannot be decoded: {sanitize(str(error))}.{_raw_advice(encoding, config)}"
+        ) from None
     return bytes(samples)
+
+
+def _raw_advice(encoding: str | None, config: Mapping[str, Any]) -> str:
+    """Return how to name raw PCM, for a user who gives its format and has named it like something else."""
+    if encoding or not any(setting in config for setting in _PCM_SETTINGS):
+        return ""
+    return f" If it is raw PCM, give it a name that ends with {', '.join(_RAW)}."
 
 
 def _too_long(audio: Audio, seconds: str) -> InvalidInput:

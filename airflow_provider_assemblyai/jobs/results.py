@@ -29,7 +29,7 @@ Format = Literal["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redact
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("json", "txt")
 #: What can be made of words with times, where the service has nothing to ask for.
-TIMED_FORMATS: Final[tuple[Format, ...]] = ("srt", "vtt", "sentences")
+TIMED_FORMATS: Final[tuple[Format, ...]] = ("srt", "vtt", "sentences", "paragraphs")
 
 #: Bytes of text that may go to XCom, which lives in Airflow's database.
 MAX_XCOM_TEXT: Final = 256 * 1024
@@ -282,10 +282,10 @@ def write_files(
             case "srt" | "vtt":
                 export = transcripts.srt if name == "srt" else transcripts.vtt
                 written[name] = outputs.write(name, send(export(transcript_id, chars_per_caption)))
-            case "sentences" if transcript_id is None:
+            case "sentences" | "paragraphs" if transcript_id is None:
                 about = {key: transcript.get(key) for key in ("id", "confidence", "audio_duration")}
-                content = {**about, "sentences": captions.sentences(words)}
-                written[name] = outputs.write("sentences.json", as_json(content))
+                made = captions.sentences(words) if name == "sentences" else captions.paragraphs(words)
+                written[name] = outputs.write(f"{name}.json", as_json({**about, name: made}))
             case "sentences" | "paragraphs":
                 parts = transcripts.sentences if name == "sentences" else transcripts.paragraphs
                 written[name] = outputs.write(f"{name}.json", as_json(send(parts(transcript_id))))

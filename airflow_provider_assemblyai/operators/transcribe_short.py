@@ -58,19 +58,20 @@ class TranscribeShortOperator(PaidCallOperator):
     It has also the parameters of :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator` (waiting, lost
     answers) and of :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries). The
     service keeps nothing of a clip, so it has no transcript id. Longer recordings, speakers, redaction and everything
-    else need :class:`airflow_provider_assemblyai.operators.transcribe.TranscribeOperator`.
+    else need :class:`airflow_provider_assemblyai.operators.transcribe.TranscribeOperator`. It has its own price: 0.30 USD
+    for an hour of audio by list price.
 
-    :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath``, of at most 40 MB
+    :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath``, of at most 200 MB
         (templated). 16-bit WAV and raw PCM are sent as they are; anything else is converted in memory, which needs the
-        extra ``media``. Its stem names the files, with the map index in mapped tasks; where another recording has that
+        extra ``media``. What begins like encoded audio is never sent as raw PCM. Its stem names the files, with the map index in mapped tasks; where another recording has that
         name, with a digest.
     :param source_id: your name for the recording, for audio whose URL is another one each time (templated). It names the
         files in the place of the address.
     :param config: what to ask for, a :class:`airflow_provider_assemblyai.api.short_audio.clips.ClipConfig` (templated).
         Any other setting is refused. Raw PCM needs ``sample_rate`` and ``channels``.
     :param output_path: directory or object store prefix for the files (templated).
-    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences`` (templated). The last three ask for
-        the times of words. Default: ``json`` and ``txt``.
+    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs`` (templated). The
+        last four ask for the times of words. Default: ``json`` and ``txt``.
     :param chars_per_caption: characters a subtitle line may have.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
     :param wait_for_turn: whether to wait for a turn of the rate limiter before the request, too: True, False, or

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
-from airflow_provider_assemblyai.api.errors import InvalidInput, TranscriptNotReady
+from airflow_provider_assemblyai.api.errors import InvalidInput, NotFoundError, TranscriptNotReady
 from airflow_provider_assemblyai.api.validation import check_bool, check_text
 from airflow_provider_assemblyai.hooks.assemblyai import fail_fast
 from airflow_provider_assemblyai.jobs import results
@@ -119,7 +119,11 @@ class TranscriptDeleteOperator(TranscriptOperator):
     def execute(self, context: Context) -> str:
         with fail_fast():
             transcript_id, hook = self._resolve_transcript(deadline=time.time() + self._time_limit(math.inf))
-            status = hook.send(transcripts.get(transcript_id))["status"]
+            try:
+                status = hook.send(transcripts.get(transcript_id))["status"]
+            except NotFoundError as error:
+                error.args = (f"{error} If only its time was over, there is nothing left to delete.",)
+                raise
             if status not in ("completed", "error"):
                 # What the service does with a running job that is deleted is not known; it bills it.
                 raise TranscriptNotReady(transcript_id, status)

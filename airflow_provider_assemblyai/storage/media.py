@@ -15,6 +15,8 @@ _PCM: Final = 1
 _EXTENSIBLE: Final = 0xFFFE
 #: From here on a length is none: programs that write to a pipe put such values there.
 _UNKNOWN_SIZE: Final = 0xFFFF_FF00
+#: The same for a length of 64 bits.
+_LARGEST_SIZE: Final = 1 << 62
 
 
 class PcmFormat(NamedTuple):
@@ -40,14 +42,19 @@ def read_header(read: Callable[[int], bytes]) -> PcmFormat | None:
     if read(12)[8:] != b"WAVE":
         return None
     found: PcmFormat | None = None
+    long_size: int | None = None
     while len(head := read(8)) == 8:
         name, size = head[:4], struct.unpack("<I", head[4:])[0]
         if name == b"data":
-            return found and found._replace(size=None if size == 0 or size >= _UNKNOWN_SIZE else size)
+            return found and found._replace(size=long_size if size == 0 or size >= _UNKNOWN_SIZE else size)
         content = read(size + size % 2)
-        if name == b"fmt " and size >= 16:
+        if name == b"ds64" and len(content) >= 16:
+            # Where RF64 has its sizes; one that was written by a stream has none there either.
+            stated = struct.unpack("<Q", content[8:16])[0]
+            long_size = stated if 0 < stated < _LARGEST_SIZE else None
+        if name == b"fmt " and len(content) >= 16:
             kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
-            if kind == _EXTENSIBLE and size >= 26:
+            if kind == _EXTENSIBLE and len(content) >= 26:
                 kind = struct.unpack("<H", content[24:26])[0]
             if (kind, bits) != (_PCM, 16) or not channels or not rate:
                 return None
@@ -55,19 +62,20 @@ def read_header(read: Callable[[int], bytes]) -> PcmFormat | None:
     return None
 
 
-def wav_header(size: int, channels: int) -> bytes:
+def wav_header(size: int, channels: int, rate: int = SAMPLE_RATE) -> bytes:
     """
     Return the header of a WAV file.
 
     :param size: bytes of audio.
     :param channels: interleaved.
+    :param rate: samples a second.
     """
     step = 2 * channels
     size = min(size, _UNKNOWN_SIZE)  # what is longer than 37 hours is read to its end
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         *(b"RIFF", 36 + size, b"WAVE"),
-        *(b"fmt ", 16, _PCM, channels, SAMPLE_RATE, SAMPLE_RATE * step, step, 16),
+        *(b"fmt ", 16, _PCM, channels, rate, rate * step, step, 16),
         *(b"data", size),
     )
 

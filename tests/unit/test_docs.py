@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai import get_provider_info
+from airflow_provider_assemblyai.api.prices.list_prices import DATE, PRICES
 from airflow_provider_assemblyai.api.short_audio.clips import ClipConfig
 from airflow_provider_assemblyai.api.understanding import FEATURES
 from airflow_provider_assemblyai.batch.manifest import BatchSummary
@@ -144,6 +145,30 @@ def test_every_parameter_setting_and_format_of_short_clips_is_in_a_table() -> No
     assert table == parameters(TranscribeShortOperator) | set(results.Summary.__annotations__)
     assert first_cells(section("Settings", page)) == set(ClipConfig.__annotations__)
     assert f"any of `{' '.join(CLIP_FORMATS)}`" in page
+
+
+def test_the_price_of_short_clips_is_said_where_they_are_described() -> None:
+    price = f"{PRICES['us']['sync']:.2f} USD"
+    row = next(line for line in README.splitlines() if line.startswith("| `TranscribeShortOperator`"))
+    page = (ROOT / "docs/short-clips.md").read_text()
+    for text in (row, page, TranscribeShortOperator.__doc__ or ""):
+        assert re.search(rf"{price} (for an|an) hour( of audio)? by", " ".join(text.split())), text
+        assert "list price" in text
+    assert DATE in page
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        *(
+            f"docs/{name}.md"
+            for name in ("batch", "emulator", "events", "llm-gateway", "streaming-capture", "understanding")
+        ),
+    ],
+)
+def test_pages_about_transcripts_name_how_long_the_service_keeps_them(page: str) -> None:
+    assert "30 days" in (ROOT / page).read_text()
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def below_language_confidence(language: str, found: float, wanted: float) -> Job
 
 def no_spoken_audio() -> JobError:
     """Language detection on silence."""
-    return JobError("language_detection cannot be performed on files with no spoken audio")
+    return JobError("language_detection cannot be performed on files with no spoken audio.")
 
 
 def transcoding_failed(media_type: str) -> JobError:

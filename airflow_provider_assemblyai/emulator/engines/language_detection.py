@@ -15,6 +15,8 @@ FALLBACK = "fallback"
 _CODE_SWITCHING_THRESHOLD = 0.3
 # Paired with English where nothing else is known.
 _SECOND_LANGUAGE = "es"
+# The words beyond "No speech was detected" are a guess.
+_NO_SPEECH = "No speech was detected in the audio, so the transcript is empty and its language is {code}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class DetectedLanguage:
     :param code: as the transcript shows it.
     :param confidence: how certain it is.
     :param languages: the two most certain languages, where code switching was asked for.
+    :param warnings: what was done in the place of a detection.
     """
 
     code: str
     confidence: float
     languages: tuple[tuple[str, float], ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def detect_language(
@@ -49,7 +53,8 @@ def detect_language(
         if options.get("on_no_speech_detected") != FALLBACK:
             raise no_spoken_audio()
         code = next(iter(expected), ENGLISH) if fallback == AUTO else fallback
-        return DetectedLanguage(_shown(code, options), 0.0)
+        code = _shown(code, options)
+        return DetectedLanguage(code, 0.0, warnings=(_NO_SPEECH.format(code=code),))
     code = found
     is_expected = not expected or base_language(found) in map(base_language, expected)
     if not is_expected:

@@ -83,6 +83,7 @@ class ScriptedEngine:
             language=detected.code if detected else str(fields.get("language_code") or ENGLISH),
             language_confidence=detected.confidence if detected else None,
             languages=detected.languages if detected else (),
+            warnings=detected.warnings if detected else (),
         )
 
     def listen(self, options: RecognitionOptions) -> Listener:

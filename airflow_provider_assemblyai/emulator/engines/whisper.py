@@ -132,7 +132,7 @@ class WhisperEngine:
             else fields.get("language_code") or _service_code(longest.language),
             language_confidence=detected.confidence if detected else None,
             languages=detected.languages if detected else (),
-            warnings=self._warnings(job),
+            warnings=(*self._warnings(job), *(detected.warnings if detected else ())),
         )
 
     def listen(self, options: RecognitionOptions) -> Listener:

@@ -205,14 +205,14 @@ def _read_audio(part: Part, fields: Mapping[str, Any]) -> ClipRequest:
         raise ClipError("unsupported_media_type", f"{part.media_type or 'no content type'} is not supported")
     if request.rate not in SAMPLE_RATES:
         raise ClipError("unsupported_media_type", f"a sample rate of {request.rate} is not supported")
-    if request.duration_ms < SHORTEST_MS:
-        raise ClipError(
-            "audio_too_short", f"audio duration {request.duration_ms} ms is below {SHORTEST_MS} ms"
-        )
-    if request.duration_ms > LONGEST_MS:
-        raise ClipError(
-            "audio_too_large", f"audio duration {request.duration_ms} ms exceeds limit {LONGEST_MS} ms"
-        )
+    # In thousandths, rounded away from the limits: the texts do not contradict themselves.
+    scaled, second = len(request.samples) * 1_000_000, 2 * request.channels * request.rate
+    if scaled < SHORTEST_MS * 1000 * second:
+        shown = scaled // second / 1000
+        raise ClipError("audio_too_short", f"audio duration {shown:g} ms is below {SHORTEST_MS} ms")
+    if scaled > LONGEST_MS * 1000 * second:
+        shown = -(-scaled // second) / 1000
+        raise ClipError("audio_too_large", f"audio duration {shown:.12g} ms exceeds limit {LONGEST_MS} ms")
     return request
 
 

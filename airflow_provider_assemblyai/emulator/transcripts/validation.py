@@ -123,6 +123,8 @@ def _check_language(fields: Mapping[str, Any]) -> None:
     expected, fallback = options.get("expected_languages") or ["all"], options.get("fallback_language")
     if fallback not in (None, "auto", *expected) and "all" not in expected:
         raise refusal('fallback_language must be "auto" or one of expected_languages')
+    if options.get("on_no_speech_detected") == "fallback" and fallback == "auto":
+        raise refusal('fallback_language must not be "auto" if on_no_speech_detected is "fallback"')
 
 
 def _check_combinations(fields: Mapping[str, Any]) -> None:

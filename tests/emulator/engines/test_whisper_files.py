@@ -187,7 +187,7 @@ def test_silence_and_the_wrong_language(client: Api, website: str) -> None:
         "Audio speech threshold 0.0000 is below the requested speech threshold value 0.5"
     )
     detected = finish(client, client.submit(silence, language_detection=True))["error"]
-    assert detected == "language_detection cannot be performed on files with no spoken audio"
+    assert detected == "language_detection cannot be performed on files with no spoken audio."
     assert "English only" in finish(client, client.submit(silence, language_code="de"))["error"]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from typing import Any
 
@@ -135,9 +136,11 @@ def test_settings_that_are_taken(api: Api) -> None:
     ("seconds", "rate", "channels", "refusal"),
     [
         (0.079, 16_000, 1, (400, "audio_too_short")),
+        (0.0799, 16_000, 1, (400, "audio_too_short")),
         (0.08, 16_000, 1, None),
         (120, 8000, 1, None),
         (120.01, 8000, 2, (413, "audio_too_large")),
+        (120.0004, 48_000, 1, (413, "audio_too_large")),
         (2, 11_025, 1, (415, "unsupported_media_type")),
         (1, 48_000, 2, None),
         (1, 8000, 3, (400, "bad_audio")),
@@ -146,6 +149,9 @@ def test_settings_that_are_taken(api: Api) -> None:
 def test_limits_of_audio(api: Api, seconds: float, rate: int, channels: int, refusal: Any) -> None:
     answer = clip(api, wav(seconds, rate, channels))
     assert (None if answer.status_code == 200 else problem(answer)) == refusal
+    if refusal in ((400, "audio_too_short"), (413, "audio_too_large")):
+        (found,) = re.findall(r"duration ([\d.]+) ms", answer.json()["detail"])
+        assert not 80 <= float(found) <= 120_000
 
 
 def test_what_is_no_such_audio(api: Api) -> None:

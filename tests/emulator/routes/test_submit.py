@@ -165,6 +165,16 @@ FEATURES: dict[str, dict[str, Any]] = {
             'fallback_language must be "auto" or one of expected_languages',
         ),
         (
+            {
+                **DETECT,
+                "language_detection_options": {
+                    "on_no_speech_detected": "fallback",
+                    "fallback_language": "auto",
+                },
+            },
+            'fallback_language must not be "auto" if on_no_speech_detected is "fallback"',
+        ),
+        (
             {"redact_pii_audio_options": {"override_audio_redaction_method": "beep"}},
             "redact_pii_audio_options.override_audio_redaction_method must be one of: silence",
         ),

@@ -4,7 +4,10 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
@@ -12,6 +15,7 @@ import requests
 from tests.support.emulator_api import AUDIO, Api, error_of, send_request
 from tests.support.emulator_command import Start, ready
 from tests.support.processes import until
+from tests.support.streams import Stream
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -78,6 +82,21 @@ def test_speakers_and_retention(start: Start) -> None:
         assert {turn["speaker"] for turn in done["utterances"]} == set("ABC")
         api.call("POST", "/_emulator/clock", json={"advance": 12 * 3_600 + 1})
         assert error_of(api.get(f"/v2/transcript/{done['id']}"))[0] == 400
+
+
+def test_how_far_audio_may_be_ahead(start: Start) -> None:
+    arguments = ("--engine", "scripted", "--port", "0", "--speed", "0.1")
+    strict = start(*arguments, "--streaming-limit", "look_ahead=strict")
+    server: Any = SimpleNamespace(url=ready(strict)[1]["us"], api_key="emulator-key")
+    stream = Stream(server)
+    with suppress(OSError):
+        stream.send_audio(bytes(10 * 32_000))
+    assert stream.error()[0] == 3007
+    server.url = ready(start(*arguments))[1]["us"]
+    assert Stream(server).send_audio(bytes(10 * 32_000)).finish()[-1]["audio_duration_seconds"] == 10
+    wrong = start(*arguments, "--streaming-limit", "look_ahead=lax")
+    assert "look_ahead" in wrong.communicate(timeout=60)[1]
+    assert wrong.returncode == 2
 
 
 def test_without_a_model_it_says_what_to_install(start: Start, tmp_path: Path) -> None:

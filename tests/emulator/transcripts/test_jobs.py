@@ -60,7 +60,7 @@ def test_above_the_concurrency_limit_jobs_queue_in_order() -> None:
             "language",
             "detected language 'bg', confidence 0.2949, is below the requested confidence threshold value of '0.4'",
         ),
-        ("no_speech", "language_detection cannot be performed on files with no spoken audio"),
+        ("no_speech", "language_detection cannot be performed on files with no spoken audio."),
         ("transcoding", "Transcoding failed. File type application/json"),
         ("server", "Server error, developers have been alerted"),
     ],
@@ -328,6 +328,12 @@ def test_the_language_that_is_detected(
         confidence,
     )
     assert (done["text"] == "") == ("speech:0" in option)
+    if done["text"]:
+        assert "metadata" not in done
+    else:
+        (warning,) = done["metadata"]["warnings"]
+        assert "No speech was detected" in warning["message"]
+        assert code in warning["message"]
 
 
 @pytest.mark.parametrize(
@@ -349,11 +355,11 @@ def test_the_language_that_is_detected(
             },
             "detected language 'fr', confidence 0.0132, is below the requested confidence threshold value of '0.5'",
         ),
-        ("speech:0", {}, "language_detection cannot be performed on files with no spoken audio"),
+        ("speech:0", {}, "language_detection cannot be performed on files with no spoken audio."),
         (
             "speech:0",
             {"language_detection_options": {"on_no_speech_detected": "error"}},
-            "language_detection cannot be performed on files with no spoken audio",
+            "language_detection cannot be performed on files with no spoken audio.",
         ),
         (
             "speech:0.4",

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_assemblyai.api import transcripts
-from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.emulator import Emulator, serve
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
@@ -23,6 +23,7 @@ from airflow_provider_assemblyai.operators.transcripts import (
 )
 from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
+from tests.integration.conftest import fired, through_database
 
 URL = "https://example.com/calls/monday.mp3"
 ID = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
@@ -242,16 +243,76 @@ ABOUT_A_TRANSCRIPT = pytest.mark.parametrize(
 )
 
 
+def says_what_to_do(message: str) -> bool:
+    return all(
+        words in message
+        for words in (
+            "30 days, or the shorter time that is set for the account",
+            "Use the files that were written of it",
+            "clear its task with reuse=False or on_missing='resubmit'",
+            "Write files (output_path, TranscriptExportOperator) sooner",
+        )
+    )
+
+
 @ABOUT_A_TRANSCRIPT
 def test_tasks_about_a_transcript_that_has_gone_name_retention(
-    emulator: Emulator, context: Any, run: Any, tmp_path: Path, operator: type, arguments: dict[str, Any]
+    emulator: Emulator,
+    context: Any,
+    other_context: Any,
+    run: Any,
+    task: Any,
+    expire: Callable[[], None],
+    tmp_path: Path,
+    operator: type,
+    arguments: dict[str, Any],
 ) -> None:
+    summary = run(task(), other_context)
+    expire()
     given = {
         name: value.format(out=tmp_path) if isinstance(value, str) else value
         for name, value in arguments.items()
     }
-    with pytest.raises(AirflowFailException, match="30 days, or the shorter time"):
-        run(operator(task_id="a_task", transcript_id=ID, **given), context)
+    deferring = {"deferrable": True} if operator in (TranscriptSensor, UnderstandOperator) else {}
+    scrubbed = bool(emulator.transcripts())
+    for more in ({}, deferring):
+        made = operator(task_id="a_task", transcript_id=summary, **given, **more)
+        if operator is TranscriptDeleteOperator and scrubbed:
+            assert run(made, context) == summary["transcript_id"], "deleting twice is fine"
+            continue
+        with pytest.raises(AirflowFailException) as caught:
+            run(made, context)
+        assert says_what_to_do(str(caught.value)), str(caught.value)
+        if operator is TranscriptDeleteOperator:
+            assert "nothing left to delete" in str(caught.value)
+
+
+@pytest.mark.parametrize("expired", ["scrubbed", "unknown"])
+@pytest.mark.parametrize("waits", ["transcribe", "sensor"])
+def test_a_job_that_expires_while_a_task_is_deferred(
+    context: Any, monkeypatch: pytest.MonkeyPatch, waits: str, expired: Any
+) -> None:
+    url = f"{URL}?emulator=processing:100"
+    with serve(expired=expired) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", emulator.connection_json)
+        if waits == "transcribe":
+            made: Any = TranscribeOperator(
+                task_id="a_task", audio=url, deferrable=True, defer_after=0, poll_interval=0.05
+            )
+        else:
+            submitted = AssemblyAIHook().send(transcripts.submit(url, {}))["id"]
+            made = TranscriptSensor(
+                task_id="a_task", transcript_id=submitted, deferrable=True, poke_interval=0.05
+            )
+        with pytest.raises(TaskDeferred) as deferred:
+            made.execute(context)
+        emulator.advance(101)
+        emulator.advance(31 * 86_400)
+        event = fired(*deferred.value.trigger.serialize())
+        kwargs = through_database(deferred.value.kwargs or {})
+        with pytest.raises(AirflowFailException) as caught:
+            made.resume_execution(deferred.value.method_name, {**kwargs, "event": event}, context)
+    assert says_what_to_do(str(caught.value)), str(caught.value)
 
 
 def test_items_of_an_earlier_run_need_their_files_or_the_service(

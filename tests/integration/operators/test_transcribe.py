@@ -155,6 +155,17 @@ def test_a_long_text_is_left_out_with_a_warning(
 def test_warnings_of_the_service_are_kept(emulator: Emulator, context: Any, run: Callable[..., Any]) -> None:
     summary = run(operator(audio=f"{URL}?emulator=warning:speaker%20labels%20were%20left%20out"), context)
     assert summary["warnings"] == ["speaker labels were left out"]
+    options = {"on_no_speech_detected": "fallback", "fallback_language": "de"}
+    silent = run(
+        operator(
+            audio=f"{URL}?emulator=speech:0",
+            config={"language_detection": True, "language_detection_options": options},
+            reuse=False,
+        ),
+        context,
+    )
+    assert (silent["text"], silent["language_code"]) == ("", "de")
+    assert ["No speech was detected" in warning for warning in silent["warnings"]] == [True]
 
 
 def test_mapped_tasks_do_not_share_names(

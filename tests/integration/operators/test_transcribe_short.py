@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import random
+import struct
 import sys
 import threading
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +26,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_assemblyai.api.errors import GatewayTimeout, ResponseLost
 from airflow_provider_assemblyai.api.short_audio import clips
 from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.jobs.clips import MAX_READ, read_clip
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
@@ -122,6 +127,19 @@ def test_files_are_those_of_a_transcript(
         set(one) for one in made["sentences"]
     ]
     assert " ".join(one["text"] for one in made["sentences"]) == SPOKEN
+    made, exported = json.loads(read("short", "paragraphs")), json.loads(read("long", "paragraphs"))
+    assert set(made) <= set(exported)
+    assert [set(one) for one in made["paragraphs"]] == [set(one) for one in exported["paragraphs"]]
+    assert [one["text"] for one in made["paragraphs"]] == [one["text"] for one in exported["paragraphs"]]
+
+
+def test_paragraphs(emulator: Emulator, context: Any, clip: str, tmp_path: Path) -> None:
+    emulator.set_transcript(" ".join(f"Number {number}." for number in range(12)))
+    found = operator(clip, output_path=str(tmp_path / "out"), formats=["paragraphs"]).execute(context)
+    content = json.loads((tmp_path / "out" / "order.paragraphs.json").read_text())
+    assert found["outputs"] == {"paragraphs": (tmp_path / "out" / "order.paragraphs.json").as_uri()}
+    assert [len(one["words"]) for one in content["paragraphs"]] == [8, 8, 8]
+    assert content["paragraphs"][1]["text"].startswith("Number 4. Number 5.")
 
 
 def test_another_recording_keeps_its_files(emulator: Emulator, old_context: Any, tmp_path: Path) -> None:
@@ -261,16 +279,154 @@ def test_other_audio_is_converted(
     assert abs(found["audio_duration"] - 2) < 0.1
 
 
-def encode(path: Path, container: str, codec: str) -> None:
-    """Write two seconds of sound, 44,100 Hz and stereo."""
+ENCODED = {
+    "ID3": ("mp3", "mp3", {}),
+    "no ID3": ("mp3", "mp3", {"id3v2_version": "0", "write_xing": "0"}),
+    "layer 2": ("mp2", "mp2", {}),
+    "ADTS": ("adts", "aac", {}),
+    "AIFF": ("aiff", "pcm_s16be", {}),
+    "AU": ("au", "pcm_s16be", {}),
+    "CAF": ("caf", "pcm_s16le", {}),
+    "MPEG-TS": ("mpegts", "mp2", {}),
+    "M2TS": ("mpegts", "mp2", {"mpegts_m2ts_mode": "1"}),
+    "Ogg": ("ogg", "libopus", {}),
+    "FLAC": ("flac", "flac", {}),
+    "MP4": ("mp4", "aac", {}),
+    "WebM": ("webm", "libopus", {}),
+    "ASF": ("asf", "wmav2", {}),
+    "Wave64": ("w64", "pcm_s16le", {}),
+    "RF64 of 24 bits": ("wav", "pcm_s24le", {"rf64": "always"}),
+}
+
+
+@pytest.mark.parametrize("name", ["a", "a.pcm", "a.bin", "a.mp3"])
+@pytest.mark.parametrize("kind", ENCODED)
+def test_encoded_audio_is_never_sent_as_raw_pcm(
+    emulator: Emulator, context: Any, tmp_path: Path, monkeypatch: Any, kind: str, name: str
+) -> None:
+    """It would be paid for as noise of another length."""
+    encode(path := tmp_path / name, *ENCODED[kind])
+    config = {"sample_rate": 16_000, "channels": 1}
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "av", None)
+        refused(emulator, context, r"\(.*\) is neither raw PCM nor WAV.*\[media\]", str(path), config=config)
+    found = operator(str(path), config=config).execute(context)
+    assert abs(found["audio_duration"] - 2) < 0.15
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xf3\x40\xc4" + bytes(20),  # the beginning of a frame, and no second one
+        b"ID3\4" + bytes(9000),
+        b"<!doctype html><html><body>Not found</body></html>",
+        b"\x47" + bytes(9000),
+        b"\x1a\x45\xdf\xa3" + bytes(9000),
+    ],
+)
+def test_what_is_neither_raw_pcm_nor_convertible_is_refused(
+    emulator: Emulator, context: Any, tmp_path: Path, content: bytes
+) -> None:
+    (path := tmp_path / "a.mp3").write_bytes(content)
+    config = {"sample_rate": 16_000, "channels": 1}
+    refused(emulator, context, r"cannot be decoded", str(path), config=config)
+
+
+def test_noise_and_silence_are_raw_pcm(emulator: Emulator, context: Any, tmp_path: Path) -> None:
+    config = {"sample_rate": 16_000, "channels": 1}
+    draw = random.Random(1)
+    # Small samples around zero are the ones whose bytes look most like the beginning of a frame.
+    quiet = array("h", (draw.randrange(-300, 300) for _ in range(16_000))).tobytes()
+    tone = array("h", (round(9000 * math.sin(math.tau * n / 94)) + 71 for n in range(16_000))).tobytes()
+    for samples in (
+        bytes(32_000),
+        b"\xff" * 32_000,
+        b"\x47\xf0" * 16_000,
+        draw.randbytes(32_000),
+        quiet,
+        tone,
+    ):
+        for name in ("a", "a.pcm", "a.bin"):
+            (path := tmp_path / name).write_bytes(samples)
+            assert operator(str(path), config=config).execute(context)["audio_duration"] == 1
+    (path := tmp_path / "a.wav").write_bytes(quiet)
+    emulator.reset()
+    refused(emulator, context, r"If it is raw PCM.*\.pcm", str(path), config=config)
+
+
+def wav_of_a_stream(
+    size: int, kind: bytes = b"RIFF", *, stated: int | None = None, tail: bytes = b""
+) -> bytes:
+    """Two seconds of 16,000 Hz, with the size that a program writes that cannot go back to the header."""
+    header = bytearray(wav(2, 16_000)[:44])
+    header[:8] = kind + struct.pack("<I", 0xFFFF_FFFF)
+    header[40:44] = struct.pack("<I", size)
+    long_size = b"" if stated is None else struct.pack("<4sIQQQI", b"ds64", 28, 0, stated, 0, 0)
+    return bytes(header[:12]) + long_size + bytes(header[12:]) + bytes(64_000) + tail
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav_of_a_stream(0),
+        wav_of_a_stream(0xFFFF_FFFF),
+        wav_of_a_stream(0xFFFF_FFFF, tail=b"\0"),
+        wav_of_a_stream(0x7FFF_FFFF),
+        wav_of_a_stream(0xFFFF_FFFF, b"RF64", stated=64_000, tail=b"LIST" + bytes(4000)),
+        wav_of_a_stream(0xFFFF_FFFF, b"RF64", stated=0),
+        wav_of_a_stream(0xFFFF_FFFF, b"BW64", stated=64_000),
+        wav_of_a_stream(64_000, tail=bytes(41_000_000)),
+    ],
+    ids=["0", "-1", "-1 and half a sample", "2 GB", "RF64", "RF64 of a stream", "BW64", "long tail"],
+)
+def test_a_wav_is_as_long_as_its_samples(
+    emulator: Emulator, context: Any, tmp_path: Path, monkeypatch: Any, content: bytes
+) -> None:
+    """The service is sent a header that it reads as we do."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    (path := tmp_path / "a.wav").write_bytes(content)
+    assert operator(str(path)).execute(context)["audio_duration"] == 2
+    assert emulator.counters()["clip_seconds"] == 2
+    assert read_clip(str(path), {}, 10).content == wav(2, 16_000)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF])
+def test_a_wav_of_a_stream_that_is_converted(
+    emulator: Emulator, context: Any, tmp_path: Path, size: int
+) -> None:
+    encode(path := tmp_path / "a.wav", "wav", "pcm_s24le", {})
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = struct.pack("<I", size)
+    path.write_bytes(content)
+    assert operator(str(path)).execute(context)["audio_duration"] == pytest.approx(2, abs=0.01)
+
+
+def test_a_file_that_is_large_before_it_is_converted(
+    emulator: Emulator, context: Any, tmp_path: Path
+) -> None:
+    (path := tmp_path / "a.wav").write_bytes(wav(110, 96_000, 2))
+    assert path.stat().st_size > clips.MAX_BYTES
+    assert operator(str(path)).execute(context)["audio_duration"] == pytest.approx(110, abs=0.01)
+    assert len(read_clip(str(path), {}, 10).content) < 4_000_000
+
+
+def test_what_goes_as_it_is_is_never_too_large() -> None:
+    assert 2 * clips.MAX_CHANNELS * max(clips.SAMPLE_RATES) * clips.LONGEST_MS // 1000 < clips.MAX_BYTES
+
+
+def encode(path: Path, container: str, codec: str, options: dict[str, str] | None = None) -> None:
+    """Write two seconds of sound, 44,100 Hz (of Opus 48,000) and stereo."""
     import av
 
-    with av.open(str(path), "w", format=container) as file:
-        stream: Any = file.add_stream(codec, rate=44_100, layout="stereo")
-        frame = av.AudioFrame(format="s16", layout="stereo", samples=44_100 * 2)
-        frame.sample_rate = 44_100
+    rate = 48_000 if codec == "libopus" else 44_100
+    with av.open(str(path), "w", format=container, options=options or {}) as file:
+        stream: Any = file.add_stream(codec, rate=rate, layout="stereo")
+        stream.bit_rate = 64_000
+        frame = av.AudioFrame(format="s16", layout="stereo", samples=rate * 2)
+        frame.sample_rate = rate
         frame.planes[0].update(bytes(frame.planes[0].buffer_size))
-        resampler = av.AudioResampler(stream.format.name, "stereo", 44_100)
+        resampler = av.AudioResampler(stream.format.name, "stereo", rate)
         fifo = av.AudioFifo()
         for part in resampler.resample(frame):
             fifo.write(part)
@@ -296,11 +452,14 @@ def test_other_files_are_not_read_for_it(emulator: Emulator, context: Any, clip:
     ("content", "problem"),
     [
         (b"", "is empty"),
+        # The numbers do not contradict each other.
+        (wav(0.0799, 16_000), "79.8 ms of sound, and a clip has at least 80"),
+        (wav(120.0004, 48_000), "120.001 s of sound, and a clip has at most 120"),
         (wav(0.079, 16_000), "79 ms of sound, and a clip has at least 80"),
         (wav(120.5, 8000), "120.5 s of sound, and a clip has at most 120. Use TranscribeOperator"),
         (wav(125, 11_025), "more than 120 s of sound.*Use TranscribeOperator"),
-        (wav(1, 16_000).ljust(40_000_001, b"\0"), "more than 40 MB.*Use TranscribeOperator"),
         (b"no sound at all", "cannot be decoded"),
+        (wav(1)[:30], "RIFF.*cannot be decoded"),
     ],
 )
 def test_what_is_no_clip(
@@ -309,6 +468,12 @@ def test_what_is_no_clip(
     (path := tmp_path / "a.wav").write_bytes(content)
     refused(emulator, context, problem, str(path))
     refused(emulator, context, "does not exist", str(tmp_path / "b.wav"))
+
+
+def test_no_more_is_read_than_a_worker_holds(emulator: Emulator, context: Any, tmp_path: Path) -> None:
+    with (path := tmp_path / "a.wav").open("wb") as file:
+        file.truncate(MAX_READ + 1)
+    refused(emulator, context, "more than 200 MB.*Use TranscribeOperator", str(path))
 
 
 def test_from_an_object_store_and_from_a_url(
