@@ -63,8 +63,8 @@ class TranscribeShortOperator(PaidCallOperator):
 
     :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath``, of at most 200 MB
         (templated). 16-bit WAV and raw PCM are sent as they are; anything else is converted in memory, which needs the
-        extra ``media``. What begins like encoded audio is never sent as raw PCM. Its stem names the files, with the map index in mapped tasks; where another recording has that
-        name, with a digest.
+        extra ``media``. What begins like encoded audio is never sent as raw PCM. Its stem names the files, with the map
+        index in mapped tasks; where another recording has that name, with a digest.
     :param source_id: your name for the recording, for audio whose URL is another one each time (templated). It names the
         files in the place of the address.
     :param config: what to ask for, a :class:`airflow_provider_assemblyai.api.short_audio.clips.ClipConfig` (templated).
