@@ -58,6 +58,7 @@ class StreamingSession:
 
     :param channel: whose audio is sent.
     :param socket: open; its session has not begun.
+    :ivar never_began: whether the service has closed it before it began: then there is nothing to bill.
     """
 
     def __init__(self, channel: ChannelState, socket: StreamingSocket) -> None:
@@ -71,6 +72,7 @@ class StreamingSession:
         self._pace = Pace(channel.catch_up, self._now(), self._clock.milliseconds(_AT_ONCE))
         self._warned = False
         self._closed: CloseReason | None = None
+        self.never_began = False
 
     @property
     def seconds(self) -> float | None:
@@ -83,6 +85,7 @@ class StreamingSession:
         """Return why the session ended, or None if it was ended here and the service has confirmed it."""
         try:
             self._receive_until(_BEGIN, lambda: self._state.begun)
+            self.never_began = not self._state.begun and self._closed is not None
             if not self._state.begun and self._closed is None:
                 self._terminate(quick=True)
                 return self._closed or CloseReason(0, "reconnect", "The service did not begin the session.")
