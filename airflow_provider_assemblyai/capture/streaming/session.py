@@ -16,7 +16,7 @@ from typing import Final
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.close_codes import TOO_FAST, CloseReason, close_reason
 from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, sees_partial_turns
-from airflow_provider_assemblyai.api.streaming_state import SessionState
+from airflow_provider_assemblyai.api.streaming_state import REWIND_MS, SessionState
 from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
 from airflow_provider_assemblyai.capture.streaming.channel import ChannelState
 from airflow_provider_assemblyai.capture.streaming.pace import Pace
@@ -345,10 +345,20 @@ class StreamingSession:
         longest = max(round(self._config.drain_timeout * 1000), _SENT_AGAIN_MS)
         return max(heard_until, self._channel.position_ms - longest)
 
+    def _reached_ms(self) -> int:
+        """Return up to where the service must have come, whether it has heard it or not."""
+        reached, turn = self._channel.reached_ms, self._state.open_turn
+        if turn is not None and turn["words"] and time.monotonic() - self._last_heard < _UNHEARD_SECONDS:
+            last_word = turn["words"][-1]["end"]
+            if reached - last_word > REWIND_MS:
+                # It is slow, not deaf: so much silence would have ended the turn.
+                return int(last_word)
+        return reached
+
     def _rewind(self) -> None:
         channel, turn = self._channel, self._state.open_turn
         self._update_heard()
-        channel.go_back(self._resume_at(), channel.reached_ms)
+        channel.go_back(self._resume_at(), self._reached_ms())
         if turn is None:
             return
         skipped = [word for word in turn["words"] if word["start"] < channel.position_ms]

@@ -260,15 +260,22 @@ class Listener:
     :param most_ahead: seconds that may wait there; with more of them the connection breaks.
     :param most_heard: seconds that it hears; then the connection breaks.
     :param too_fast: whether it says that too much waits, instead of breaking the connection.
+    :param beats: whether it sends heartbeats.
     :ivar received: the sound that came.
     :ivar final_words: the numbers of the words in turns that have ended.
     """
 
     def __init__(
-        self, speed: float, most_ahead: float = 1e9, most_heard: float = 1e9, *, too_fast: bool = False
+        self,
+        speed: float,
+        most_ahead: float = 1e9,
+        most_heard: float = 1e9,
+        *,
+        too_fast: bool = False,
+        beats: bool = True,
     ) -> None:
         self._speed, self._most_ahead, self._most_heard = speed, most_ahead, most_heard
-        self._too_fast = too_fast
+        self._too_fast, self._beats = too_fast, beats
         self._waiting, self.received = bytearray(), bytearray()
         self.final_words: list[int] = []
         self._pings: list[bytes] = []
@@ -303,7 +310,7 @@ class Listener:
             audio = bytes(self._waiting[:can_hear])
             del self._waiting[: len(audio)]
             self._hear(client, audio)
-            if (now - beat) * self._speed > 5:
+            if self._beats and (now - beat) * self._speed > 5:
                 beat = now
                 client.message("Heartbeat", total_audio_received_ms=len(self.received) // 32)
             if len(self._waiting) > self._most_ahead * SECOND and self._too_fast:
@@ -407,6 +414,27 @@ def test_what_waits_at_the_service_when_a_connection_breaks_is_sent_again() -> N
             catch_up_rate=2.0,
         )
     assert not sessions, "the connection did not break while something waited"
+    heard_all(stored, seconds)
+
+
+def test_what_a_slow_service_had_not_come_to_is_sent_again_although_the_next_session_breaks_too() -> None:
+    """The first hears half as fast as it gets sound, and the second has heard nothing yet."""
+    speed, seconds = 8.0, 70.0
+    sessions = [
+        Listener(speed / 2, most_ahead=20, beats=False),
+        Listener(speed / 1000, most_ahead=10, beats=False),
+        Listener(speed, beats=False),
+    ]
+
+    def serve(client: Client) -> None:
+        sessions.pop(0)(client)
+
+    stored = StoredCapture()
+    with stream_server(serve) as server:
+        capture_from(
+            server.url, "a-key", delivered(marked(seconds), ()), stored, duration=seconds, speed=speed
+        )
+    assert not sessions
     heard_all(stored, seconds)
 
 
