@@ -146,23 +146,24 @@ def _outages(
         while len(opened(_OUTAGE_AT)) < len(_OUTAGES):
             time.sleep(0.1)
         control.add_faults({"kind": "http_status", "status": 503, "path": "/v3/token", "times": None})
-        broke = time.time()
         control.call("POST", "/stream-faults", {"kind": "drop"})
         time.sleep(_OUTAGE)
         control.clear_faults()
-        outage = {"broke": broke, "back": time.time()}
-        return {shown: each.result() | outage for shown, each in started.items()}
+        back = time.time()
+        return {shown: {**each.result(), "back": back} for shown, each in started.items()}
 
 
-def _outage_of(found: Mapping[str, Any]) -> tuple[float, float, float]:
+def _outage_of(found: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """
-    Return when the service was back, how late text was at most, and when it was on time again.
+    Return when the service was back, what was missed by then, how late text was at most, and when it was on time again.
 
-    The outage is over when the service is back, not when the first late text comes: how long that takes counts.
+    The outage is over when the service is back, not when the first late text comes: how long that takes counts. Missed is
+    what is sent after it: the turn that was open when the connection broke, too.
     """
     received, lags = [at / 1000 for at in found["received"]], [lag / 1000 for lag in found["lags"]]
     late = [at for at, lag in zip(received, lags, strict=True) if lag > _LATE_S]
-    return found["back"] - found["started"], max(lags), max(late)
+    over = found["back"] - found["started"]
+    return over, over - found["sessions"][1] / 1000, max(lags), max(late)
 
 
 def _judge_outages(outages: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -170,10 +171,10 @@ def _judge_outages(outages: Mapping[str, Mapping[str, Any]]) -> bool:
     verdicts: list[tuple[bool, str]] = []
     for shown, found in outages.items():
         _, seconds, rate = _OUTAGES[shown]
-        over, lag, on_time = _outage_of(found)
-        left, length = seconds - over, found["back"] - found["broke"]
-        rest = max(0.0, length - max(0.0, left) * (rate - 1)) / rate
-        needed = length / (rate - 1) if rate > 1 else float("inf")
+        over, missed, lag, on_time = _outage_of(found)
+        left = seconds - over
+        rest = max(0.0, missed - max(0.0, left) * (rate - 1)) / rate
+        needed = missed / (rate - 1) if rate > 1 else float("inf")
         caught_up = needed <= left
         rows.append(
             (

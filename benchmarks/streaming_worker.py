@@ -5,7 +5,8 @@ One streaming session in a process of its own: ``streaming_worker.py CONTESTANT 
 A short session comes first, so that what is loaded at first use is not measured. Audio is 16-bit PCM at 16 kHz, sent in
 pieces of 100 ms in real time. Prints one line of JSON: processor seconds of the session, the lag of every turn (from the
 end of its last word to the arrival of its text, in milliseconds), and resident memory by simulated second. Of a capture also
-when it began, when each turn was received, and the seconds from the end of the recording to that of the task.
+when it began, where each of its sessions begins, when each turn was received, and the seconds from the end of the recording to
+that of the task.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def ours(audio: str, url: str, seconds: float, **arguments: Any) -> dict[str, An
         "gaps": len(summary["gaps"]),
         "received": received,
         "started": started,
+        "sessions": [session["start_ms"] for session in whole["capture"]["sessions"]],
         "waited": waited,
     }
 
