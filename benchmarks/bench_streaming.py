@@ -51,6 +51,7 @@ _OUTAGE_AT, _OUTAGE = 15.0, 20.0
 #: The recordings that it meets: what is shown, which contestant it is, its seconds, and how fast it catches up.
 _OUTAGES = {
     "early, catch_up_rate=1.25": ("ours", 240, 1.25),
+    "just in time, catch_up_rate=2.0": ("ours_at_twice_the_speed", 60, 2.0),
     "late, catch_up_rate=1.25": ("ours", 70, 1.25),
     "early, catch_up_rate=1.0": ("ours_in_real_time", 180, 1.0),
 }
@@ -148,14 +149,21 @@ def _outages(
         control.call("POST", "/stream-faults", {"kind": "drop"})
         time.sleep(_OUTAGE)
         control.clear_faults()
-        return {shown: each.result() for shown, each in started.items()}
+        back = time.time()
+        return {shown: {**each.result(), "back": back} for shown, each in started.items()}
 
 
-def _outage_of(found: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Return when the outage was over for a recording, how late text was at most, and when it was on time again."""
+def _outage_of(found: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """
+    Return when the service was back, what was missed by then, how late text was at most, and when it was on time again.
+
+    The outage is over when the service is back, not when the first late text comes: how long that takes counts. Missed is
+    what is sent after it: the turn that was open when the connection broke, too.
+    """
     received, lags = [at / 1000 for at in found["received"]], [lag / 1000 for lag in found["lags"]]
     late = [at for at, lag in zip(received, lags, strict=True) if lag > _LATE_S]
-    return min(late), max(lags), max(late)
+    over = found["back"] - found["started"]
+    return over, over - found["sessions"][1] / 1000, max(lags), max(late)
 
 
 def _judge_outages(outages: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -163,11 +171,11 @@ def _judge_outages(outages: Mapping[str, Mapping[str, Any]]) -> bool:
     verdicts: list[tuple[bool, str]] = []
     for shown, found in outages.items():
         _, seconds, rate = _OUTAGES[shown]
-        over, lag, on_time = _outage_of(found)
+        over, missed, lag, on_time = _outage_of(found)
         left = seconds - over
-        rest = max(0.0, lag - max(0.0, left) * (rate - 1)) / rate
-        needed = lag / (rate - 1) if rate > 1 else float("inf")
-        caught_up = needed < left
+        rest = max(0.0, missed - max(0.0, left) * (rate - 1)) / rate
+        needed = missed / (rate - 1) if rate > 1 else float("inf")
+        caught_up = needed <= left
         rows.append(
             (
                 f"{seconds} s, {shown}",

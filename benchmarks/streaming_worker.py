@@ -5,7 +5,8 @@ One streaming session in a process of its own: ``streaming_worker.py CONTESTANT 
 A short session comes first, so that what is loaded at first use is not measured. Audio is 16-bit PCM at 16 kHz, sent in
 pieces of 100 ms in real time. Prints one line of JSON: processor seconds of the session, the lag of every turn (from the
 end of its last word to the arrival of its text, in milliseconds), and resident memory by simulated second. Of a capture also
-when each turn was received, and the seconds from the end of the recording to that of the task.
+when it began, where each of its sessions begins, when each turn was received, and the seconds from the end of the recording to
+that of the task.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def ours(audio: str, url: str, seconds: float, **arguments: Any) -> dict[str, An
         before = time.process_time()
         summary = operator.execute(context)
         cpu = time.process_time() - before
-        waited = time.time() - datetime.fromisoformat(summary["started"]).timestamp() - seconds
+        started = datetime.fromisoformat(summary["started"]).timestamp()
+        waited = time.time() - started - seconds
         whole = json.loads(Path(summary["outputs"]["json"].removeprefix("file://")).read_text())
     ends = [turn["words"][-1]["end"] for turn in whole["utterances"]]
     received = [turn["received_ms"] for turn in whole["capture"]["turns"]]
@@ -66,6 +68,8 @@ def ours(audio: str, url: str, seconds: float, **arguments: Any) -> dict[str, An
         "seconds": summary["captured_seconds"],
         "gaps": len(summary["gaps"]),
         "received": received,
+        "started": started,
+        "sessions": [session["start_ms"] for session in whole["capture"]["sessions"]],
         "waited": waited,
     }
 
@@ -111,13 +115,12 @@ def official_sdk(audio: str, url: str, seconds: float) -> dict[str, Any]:
 
 def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str, Any]:
     """A long capture in accelerated time, which writes its segments to files as the operator does."""
-    from airflow_provider_assemblyai.api import streaming
     from airflow_provider_assemblyai.capture.audio.sources import PcmSource
     from airflow_provider_assemblyai.capture.config import CaptureConfig
     from airflow_provider_assemblyai.capture.output.segments import SegmentStore, SegmentWriter
     from airflow_provider_assemblyai.capture.runner import CaptureRunner
+    from airflow_provider_assemblyai.capture.streaming.connector import Connector
     from airflow_provider_assemblyai.client.task_control import TaskControl
-    from airflow_provider_assemblyai.client.websocket import StreamingSocket
     from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
     from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
 
@@ -135,10 +138,6 @@ def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str
                 yield block
                 recorded += len(block) / 32_000
 
-    def connect(max_session: float, _: object) -> StreamingSocket:
-        token = client.send(streaming.token(max_session))
-        return StreamingSocket(streaming.session_url(client.hosts.streaming, {}, 30), token)
-
     with tempfile.TemporaryDirectory() as output:
         config, control = CaptureConfig(duration=seconds, speed=speed, keep_audio=True), TaskControl()
         writer = SegmentWriter(SegmentStore(OutputFiles.at(output, "long"), ("bench",), config), control.log)
@@ -147,7 +146,7 @@ def long_capture(audio: str, url: str, seconds: float, speed: float) -> dict[str
             config,
             PcmSource("loop", blocks),
             control,
-            connect=connect,
+            connect=Connector(client, config),
             on_start=lambda: 0,
             save_segment=writer.save,
             check_fenced=lambda: None,
@@ -160,9 +159,12 @@ def main() -> None:
     if contestant == "long":
         found = long_capture(audio, url, float(seconds), float(speed))
     else:
-        in_real_time = partial(ours, catch_up_rate=1.0)
-        contestants: dict[str, Callable[[str, str, float], dict[str, Any]]]
-        contestants = {"ours": ours, "ours_in_real_time": in_real_time, "official_sdk": official_sdk}
+        contestants: dict[str, Callable[[str, str, float], dict[str, Any]]] = {
+            "ours": ours,
+            "ours_in_real_time": partial(ours, catch_up_rate=1.0),
+            "ours_at_twice_the_speed": partial(ours, catch_up_rate=2.0),
+            "official_sdk": official_sdk,
+        }
         contestants[contestant](audio, url, _WARM_UP)
         found = contestants[contestant](audio, url, float(seconds))
     print(json.dumps(found))

@@ -57,19 +57,25 @@ _WHEN_GONE: Final = (
 )
 
 
-def advice_about(message: str) -> str:
-    """
-    Return what to do, for a message of a transcript that has gone; empty for another, or if it says so itself.
-
-    :param message: of an error.
-    """
-    return _WHEN_GONE if RETENTION in message and "on_missing=" not in message else ""
-
-
 class AssemblyAIError(Exception):
     """Base of all errors raised by this package."""
 
     retryable = False
+    _advises = False
+
+    def advise(self, message: str) -> None:
+        """
+        Say what happened in other words.
+
+        :param message: it says what to do as well.
+        """
+        self.args = (message, *self.args[1:])
+        self._advises = True
+
+    @property
+    def advice(self) -> str:
+        """What to do about a transcript that has gone; empty for another error, or if its message says so itself."""
+        return _WHEN_GONE if RETENTION in str(self) and not self._advises else ""
 
 
 class InvalidInput(AssemblyAIError, ValueError):

@@ -183,6 +183,8 @@ class CaptureRunner:
                     self._control.log.warning(
                         "The service has not begun a session yet: recording begins without it."
                     )
+                    for waited_for in self._streamers:
+                        waited_for.ready.set()
                     return
         if (failure := self._streaming_failure()) is not None:
             raise failure

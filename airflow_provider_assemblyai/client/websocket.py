@@ -54,11 +54,12 @@ class HandshakeRefused(Exception):
     The handshake was answered, but not with a session.
 
     :param reason: what to do about it.
+    :param retry_after: seconds the service asked us to wait, if it did.
     """
 
-    def __init__(self, reason: CloseReason) -> None:
+    def __init__(self, reason: CloseReason, retry_after: float | None = None) -> None:
         super().__init__(reason.sentence)
-        self.reason = reason
+        self.reason, self.retry_after = reason, retry_after
 
 
 class ConnectionLost(Exception):
@@ -394,10 +395,12 @@ class _Opening(threading.Thread):
         except websocket.WebSocketBadStatusException as error:
             body = error.resp_body or b""
             content = body if isinstance(body, bytes) else str(body).encode(errors="replace")
+            headers = {str(name).lower(): str(value) for name, value in (error.resp_headers or {}).items()}
+            reply = Reply(error.status_code, headers, content)
             # What is no error may be anything, also words of a recording.
-            text = Reply(error.status_code, {}, content).error_text() if error.status_code >= 400 else ""
+            text = reply.error_text() if error.status_code >= 400 else ""
             reason = refused_handshake(error.status_code, sanitize(text, [self._credential]))
-            raise HandshakeRefused(reason) from None
+            raise HandshakeRefused(reason, reply.retry_after) from None
         except (websocket.WebSocketException, OSError, ValueError) as error:
             status = library.getstatus()
             if status is None:

@@ -31,7 +31,6 @@ from airflow_provider_assemblyai.api.errors import (
     InvalidInput,
     TransportError,
     UnexpectedReply,
-    advice_about,
 )
 from airflow_provider_assemblyai.api.prices.estimates import PriceList, check_prices
 from airflow_provider_assemblyai.api.regions import Hosts, hosts_for, is_loopback, named_region
@@ -302,4 +301,4 @@ def fail_fast() -> Iterator[None]:
     except AssemblyAIError as error:
         if error.retryable:
             raise
-        raise AirflowFailException(f"{error} {advice_about(str(error))}".rstrip()) from error
+        raise AirflowFailException(f"{error} {error.advice}".rstrip()) from error

@@ -181,13 +181,13 @@ def summarize(
 
 
 def restore_summary(
-    summary: Summary, *, formats: Sequence[str] = (), folder: str | None = None, push_text: bool
-) -> Summary:
+    summary: Mapping[str, Any], *, formats: Sequence[str] = (), folder: str | None = None, push_text: bool
+) -> dict[str, Any]:
     """
-    Return the summary of a transcript that is only in its files any more.
+    Return the summary of what is only in its files any more.
 
-    :param summary: as it was recorded, without the text.
-    :param formats: what the task is to write.
+    :param summary: as a task recorded it, without the text: of a transcript, or of a capture.
+    :param formats: what the task is to deliver.
     :param folder: where to; None if it writes nothing.
     :param push_text: whether to read the text back.
     :raises InvalidInput: a part of what the task is to deliver was not stored, is elsewhere or gone, or is damaged.
@@ -195,7 +195,7 @@ def restore_summary(
     """
     try:
         stored = {str(name): str(uri) for name, uri in summary["outputs"].items()}
-        if summary["status"] != "completed":
+        if summary["status"] not in ("completed", "partial"):
             raise InvalidInput("Its result was not stored, because the task did not wait for it.")
         if lacking := [name for name in formats if name not in stored]:
             raise InvalidInput(f"It was stored without {', '.join(lacking)}.")
@@ -218,29 +218,30 @@ def _check_there(uri: str, folder: str | None) -> None:
             raise InvalidInput(f"{uri} is gone.")
 
 
-def _text_in(outputs: Mapping[str, str], summary: Summary, *, push_text: bool) -> str | None:
+def _text_in(outputs: Mapping[str, str], summary: Mapping[str, Any], *, push_text: bool) -> str | None:
     """Return the text that the files hold, if it is to be pushed; they must be whole, and of this transcript."""
-    text = None
+    text: str | None = None
     if "json" in outputs:
         content = read_file(open_path(outputs["json"], "output_path"))
         try:
-            transcript: Transcript = parse_json(content or "")
-            text = summarize(transcript, summary["region"], push_text=True)["text"]
-            whole = transcript["id"] == summary["transcript_id"]
-        except (UnexpectedReply, ValueError, KeyError, TypeError, AttributeError):
-            whole = False
-        if not whole:
+            whole = parse_json(content or "")
+        except (UnexpectedReply, ValueError):
+            whole = None
+        if not isinstance(whole, dict) or whole.get("id") != summary["transcript_id"]:
             raise InvalidInput(f"{outputs['json']} is damaged, or of another transcript.")
+        text = str(whole.get("text") or "")
     if "txt" in outputs:
         content = read_file(open_path(outputs["txt"], "output_path"))
-        if not content or (text and text.strip() and not content.strip()):
+        spoken = summary.get("words") or (text and text.strip())
+        if not content or (spoken and not content.strip()):
             raise InvalidInput(f"{outputs['txt']} is damaged.")
-        if "json" not in outputs:
-            text = storable(content.removesuffix("\n"))
-            text = text if len(text.encode()) <= MAX_XCOM_TEXT else None
-    elif "json" not in outputs and push_text:
+        text = content.removesuffix("\n") if text is None else text
+    if not push_text:
+        return None
+    if text is None:
         raise InvalidInput("Its text was not stored.")
-    return text if push_text else None
+    pushed = storable(text)
+    return pushed if len(pushed.encode()) <= MAX_XCOM_TEXT else None
 
 
 def write_files(

@@ -261,8 +261,8 @@ class Submission:
                 return None
         if self.policy.on_missing == "fail":
             again = "on_missing='resubmit'" + (" or reuse=False" if missing else "")
-            gone.args = (
-                f"{gone}{missing} Nothing is submitted; {again} submits a new job, which is paid for.",
+            gone.advise(
+                f"{gone}{missing} Nothing is submitted; {again} submits a new job, which is paid for."
             )
             raise gone
         self.log("%s%s A new job is submitted.", gone, missing)

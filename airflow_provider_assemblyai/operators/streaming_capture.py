@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -18,7 +17,6 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Context, O
 
 from airflow_provider_assemblyai.api import streaming, transcripts
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
-from airflow_provider_assemblyai.api.regions import check_data_stays
 from airflow_provider_assemblyai.api.validation import (
     check_bool,
     check_choice,
@@ -43,7 +41,7 @@ from airflow_provider_assemblyai.capture.output.publisher import ResultPublisher
 from airflow_provider_assemblyai.capture.output.segments import SegmentStore, SegmentWriter
 from airflow_provider_assemblyai.capture.runner import CaptureProgress, CaptureRunner
 from airflow_provider_assemblyai.capture.state import CAPTURE, CaptureStateStore
-from airflow_provider_assemblyai.client.websocket import StreamingSocket
+from airflow_provider_assemblyai.capture.streaming.connector import Connector
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
 from airflow_provider_assemblyai.jobs.results import check_caption_length, check_formats
@@ -231,7 +229,8 @@ class StreamingCaptureOperator(AssemblyAIOperator):
 
     def _capture(self, source: PcmSource, publisher: ResultPublisher) -> CaptureProgress:
         config, control, state_store = publisher.config, publisher.control, publisher.state_store
-        connect = _Connector(self.assemblyai_conn_id, config)
+        # Read here: other threads may not ask Airflow.
+        connect = Connector(AssemblyAIHook(self.assemblyai_conn_id).client, config)
         writer = SegmentWriter(publisher.segments, self.log)
         elapsed_ms, state = 0, state_store.state
         if state is not None:
@@ -319,27 +318,3 @@ def _check_duration(value: object) -> float:
     if isinstance(value, int | float) and value > MAX_DURATION:
         raise InvalidInput(f"duration must be at most {MAX_DURATION:.0f} seconds, which are 31 days.")
     return check_seconds("duration", value)
-
-
-class _Connector:
-    """
-    Opens sessions, each with a temporary token that limits it.
-
-    :param conn_id: the connection, read at once: other threads may not ask Airflow.
-    :param config: of the capture.
-    """
-
-    def __init__(self, conn_id: str, config: CaptureConfig) -> None:
-        self._client = AssemblyAIHook(conn_id, pause=lambda seconds: self._pause(seconds)).client
-        check_data_stays(self._client.hosts, config.streaming)
-        self._url = streaming.session_url(
-            self._client.hosts.streaming, config.streaming, config.inactivity_timeout
-        )
-        self._lock = threading.Lock()
-        self._pause: Callable[[float], None] = time.sleep
-
-    def __call__(self, max_session: float, pause: Callable[[float], None]) -> StreamingSocket:
-        with self._lock:
-            self._pause = pause
-            token = self._client.send(streaming.token(max_session))
-        return StreamingSocket(self._url, token)

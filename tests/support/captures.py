@@ -20,9 +20,9 @@ from airflow_provider_assemblyai.capture.audio.sources import PcmSource
 from airflow_provider_assemblyai.capture.config import CaptureConfig
 from airflow_provider_assemblyai.capture.output.merge import CaptureData
 from airflow_provider_assemblyai.capture.runner import CaptureProgress, CaptureRunner
+from airflow_provider_assemblyai.capture.streaming.connector import Connector
 from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.client.task_control import TaskControl
-from airflow_provider_assemblyai.client.websocket import StreamingSocket
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.emulator.engines.marked_audio import WORD_INTERVAL_MS, marked_audio
 from airflow_provider_assemblyai.operators.streaming_capture import StreamingCaptureOperator
@@ -165,19 +165,11 @@ def capture_from(
     capture_config = CaptureConfig(**{"inactivity_timeout": 3_600.0, "drain_timeout": 7_200.0, **config})
 
     with Client(api_key, hosts) as client:
-
-        def connect(max_session: float, pause: Callable[[float], None]) -> StreamingSocket:
-            token = client.send(streaming.token(max_session))
-            url = streaming.session_url(
-                hosts.streaming, capture_config.streaming, capture_config.inactivity_timeout
-            )
-            return StreamingSocket(url, token)
-
         return CaptureRunner(
             capture_config,
             PcmSource("memory", lambda _: blocks),
             TaskControl(log=LogLines(lines)),
-            connect=connect,
+            connect=Connector(client, capture_config),
             on_start=lambda: 0,
             save_segment=stored.save,
             check_fenced=lambda: None,

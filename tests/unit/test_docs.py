@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_assemblyai import get_provider_info
+from airflow_provider_assemblyai.api.errors import RETENTION
 from airflow_provider_assemblyai.api.prices.list_prices import DATE, PRICES
 from airflow_provider_assemblyai.api.short_audio.clips import ClipConfig
 from airflow_provider_assemblyai.api.understanding import FEATURES
@@ -217,6 +218,15 @@ def anchors(text: str) -> set[str]:
     outside_code = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", outside_code, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["docs/streaming-capture.md", "docs/on-call.md"])
+def test_pages_say_how_long_a_transcript_is_kept_and_what_to_do_after_that(page: str) -> None:
+    text = " ".join((ROOT / page).read_text().split())
+    assert RETENTION in text
+    after = text[text.index(RETENTION) :]
+    for step in ("a backup", "`TranscribeOperator`"):
+        assert step in after[:1500]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
-from airflow_provider_assemblyai.api.errors import StateUnknown
+from airflow_provider_assemblyai.api.errors import RETENTION, NotFoundError, TranscriptDeleted
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
@@ -49,20 +49,28 @@ def transcribe_recording(
     :param on_job: called with the id and the region of every job, as soon as they are known.
     :param deadline: of the task; seconds since the epoch.
     :raises TranscriptFailed: the service could not do it.
-    :raises StateUnknown: the transcript of an earlier try was deleted.
+    :raises TranscriptDeleted: the transcript of an earlier try has gone from the service; a ``NotFoundError`` if the
+        service does not know its id any more.
     """
     deadline = min(deadline, time.time() + _MAX_WAIT)
     factory = SubmissionFactory(
         conn_id, audio, "auto", _PRESIGN_EXPIRY, config, output_path, ReusePolicy(), control, deadline
     )
-    hook, job, submitted = factory.start(context)
-    if submitted is None:
-        raise StateUnknown("The transcript of the stored audio was deleted from the service.")
+    try:
+        hook, job, submitted = factory.start(context)
 
-    def wait(running: Transcript) -> Transcript:
-        return wait_until_done(hook.client, running["id"], _POLL, deadline, control.pause)
+        def wait(running: Transcript) -> Transcript:
+            return wait_until_done(hook.client, running["id"], _POLL, deadline, control.pause)
 
-    completed = job.follow(submitted, wait, on_job=lambda made: on_job(made["id"], hook.region))
+        assert submitted is not None, "without what restores a result there is one, or an error"
+        completed = job.follow(submitted, wait, on_job=lambda made: on_job(made["id"], hook.region))
+    except (TranscriptDeleted, NotFoundError) as gone:
+        gone.advise(
+            f"The transcript of the stored audio has gone from the service, which keeps one for {RETENTION}. Nothing is "
+            f"submitted again. The audio is at {audio}: transcribe it with a TranscribeOperator; or clear this task "
+            "without fallback, for the text that was heard live."
+        )
+        raise
     assert completed is not None
     hook.client.min_timeout = RESULT_TIMEOUT
     return hook, completed

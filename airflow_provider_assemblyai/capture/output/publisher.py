@@ -10,13 +10,16 @@ from typing import Any
 import pendulum
 from airflow.providers.common.compat.sdk import Context
 
-from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.errors import (
     AssemblyAIError,
     CaptureIncomplete,
+    InvalidInput,
+    NotFoundError,
     SourceFailed,
     StorageError,
     StreamingError,
+    TranscriptDeleted,
 )
 from airflow_provider_assemblyai.api.sanitize import storable, strip_url
 from airflow_provider_assemblyai.capture.config import CaptureConfig
@@ -67,9 +70,16 @@ class ResultPublisher:
         :raises SourceFailed: nothing was recorded.
         :raises StreamingError: the service refused to stream, and there is no other text.
         :raises CaptureIncomplete: something is missing, and that is to be a failure.
+        :raises TranscriptDeleted: the transcript of the stored audio has gone from the service, and not all files are
+            there; a ``NotFoundError`` if the service does not know its id any more.
         :raises StorageError: there is no room for the files, or only for those with text; a retry writes them again.
         """
-        config, data = self.config, self.segments.read(self.state_store.started["tries"])
+        config = self.config
+        try:
+            job = self._published_job()
+        except (TranscriptDeleted, NotFoundError) as gone:
+            return self._stored_result(gone, failure)
+        data = self.segments.read(self.state_store.started["tries"])
         if not data.recorded:
             if unfinished:
                 return self._summary(data, {}, None, {}, None)
@@ -86,7 +96,6 @@ class ResultPublisher:
                 full_disk, unfinished = error, True  # the text is small: it may still find room
         published = self._published_summary().get("gaps")
         gaps = data.gaps(end_ms, config.channels) if published is None else published
-        job = self._published_job()
         if job is None and text_missing and wav is not None and config.fallback_config is not None:
             job = self._submit_fallback(context, wav, config.fallback_config)
         turns = data.turns()
@@ -155,12 +164,51 @@ class ResultPublisher:
         return self.segments.merge_audio(data, self.outputs) if wanted and data.audio_files else None
 
     def _published_job(self) -> Job | None:
-        """Return the job whose text the result had the last time; the audio may be gone since."""
+        """
+        Return the job whose text the result had the last time; the audio may be gone since.
+
+        :raises TranscriptDeleted: only its scrubbed record is left.
+        :raises NotFoundError: not even that.
+        """
         summary = self._published_summary()
         if not summary.get("transcript_id"):
             return None
         hook = AssemblyAIHook(self.conn_id, summary["region"], pause=self.control.pause)
-        return hook, hook.send(transcripts.get(summary["transcript_id"]))
+        made: transcripts.Transcript = hook.send(transcripts.get(summary["transcript_id"]))
+        transcript_status.require_completed(made)
+        return hook, made
+
+    def _stored_result(
+        self, gone: TranscriptDeleted | NotFoundError, failure: AssemblyAIError | None
+    ) -> CaptureSummary:
+        """Return what the files hold, and write nothing: the service has no more of it."""
+        published = self._published_summary()
+        try:
+            # The audio is no format, and was kept beside the files.
+            kept = [name for name in published.get("outputs", ()) if name == "wav"]
+            summary: Any = results.restore_summary(
+                published,
+                formats=[*self.config.formats, *kept],
+                folder=self.outputs.uri("json").rpartition("/")[0],
+                push_text=self.config.push_text,
+            )
+        except InvalidInput as error:
+            gone.advise(
+                f"{gone} {error} The result cannot be made again, and no file was changed. Restore the files from a "
+                "backup, or, where the audio was kept, transcribe it with a TranscribeOperator; a new run records anew."
+            )
+            raise gone from None
+        self.control.log.info("%s What was stored of it is used.", gone)
+        self._raise_if_incomplete(summary, failure, has_fallback=True)
+        log_success(
+            self.control.log,
+            f"The capture of {summary['captured_seconds']:.1f} s",
+            cost=0.0,
+            minutes=0.0,
+            files=summary["outputs"].values(),
+        )
+        restored: CaptureSummary = summary
+        return restored
 
     def _submit_fallback(self, context: Context, wav: str, asked: Mapping[str, Any]) -> Job:
         self.control.log.warning("Text is missing: the stored audio is submitted as a pre-recorded job.")

@@ -16,7 +16,7 @@ from typing import Final
 from airflow_provider_assemblyai.api import streaming
 from airflow_provider_assemblyai.api.close_codes import TOO_FAST, CloseReason, close_reason
 from airflow_provider_assemblyai.api.streaming import FRAME_MS, MIN_FRAME_MS, sees_partial_turns
-from airflow_provider_assemblyai.api.streaming_state import SessionState
+from airflow_provider_assemblyai.api.streaming_state import REWIND_MS, SessionState
 from airflow_provider_assemblyai.capture.audio.pcm import extract_channel, silence
 from airflow_provider_assemblyai.capture.streaming.channel import ChannelState
 from airflow_provider_assemblyai.capture.streaming.pace import Pace
@@ -58,6 +58,7 @@ class StreamingSession:
 
     :param channel: whose audio is sent.
     :param socket: open; its session has not begun.
+    :ivar never_began: whether the service has closed it before it began: then there is nothing to bill.
     """
 
     def __init__(self, channel: ChannelState, socket: StreamingSocket) -> None:
@@ -71,6 +72,7 @@ class StreamingSession:
         self._pace = Pace(channel.catch_up, self._now(), self._clock.milliseconds(_AT_ONCE))
         self._warned = False
         self._closed: CloseReason | None = None
+        self.never_began = False
 
     @property
     def seconds(self) -> float | None:
@@ -83,6 +85,7 @@ class StreamingSession:
         """Return why the session ended, or None if it was ended here and the service has confirmed it."""
         try:
             self._receive_until(_BEGIN, lambda: self._state.begun)
+            self.never_began = not self._state.begun and self._closed is not None
             if not self._state.begun and self._closed is None:
                 self._terminate(quick=True)
                 return self._closed or CloseReason(0, "reconnect", "The service did not begin the session.")
@@ -342,10 +345,20 @@ class StreamingSession:
         longest = max(round(self._config.drain_timeout * 1000), _SENT_AGAIN_MS)
         return max(heard_until, self._channel.position_ms - longest)
 
+    def _reached_ms(self) -> int:
+        """Return up to where the service must have come, whether it has heard it or not."""
+        reached, turn = self._channel.reached_ms, self._state.open_turn
+        if turn is not None and turn["words"] and time.monotonic() - self._last_heard < _UNHEARD_SECONDS:
+            last_word = turn["words"][-1]["end"]
+            if reached - last_word > REWIND_MS:
+                # It is slow, not deaf: so much silence would have ended the turn.
+                return int(last_word)
+        return reached
+
     def _rewind(self) -> None:
         channel, turn = self._channel, self._state.open_turn
         self._update_heard()
-        channel.go_back(self._resume_at(), channel.reached_ms)
+        channel.go_back(self._resume_at(), self._reached_ms())
         if turn is None:
             return
         skipped = [word for word in turn["words"] if word["start"] < channel.position_ms]

@@ -21,10 +21,12 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.errors import StateUnknown, Superseded, TaskKilled
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary
-from airflow_provider_assemblyai.emulator import Emulator
+from airflow_provider_assemblyai.emulator import Emulator, serve
+from airflow_provider_assemblyai.emulator.service import EXPIRED
 from tests.support.captures import (
     bare,
     end_session,
+    listens,
     marked,
     none_left,
     operator,
@@ -355,6 +357,104 @@ def test_fallback_is_not_needed_where_all_was_heard(
     summary = operator(str(tape), out, fallback="transcribe").execute(context)
     assert (summary["transcript_id"], listening.counters()["accepted"]) == (None, 0)
     assert not list(out.rglob("*.wav"))
+
+
+# --- after the retention of the transcript ----------------------------------------------------------------------
+
+#: Seconds after which the service has nothing of a transcript any more.
+MONTH = 31 * 86_400
+
+
+@pytest.fixture(params=EXPIRED)
+def expiring(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """An emulator with one reading of what is left of a transcript after its retention; its stream breaks off."""
+    expired, job_seconds = (request.param, 0.0) if isinstance(request.param, str) else request.param
+    with serve(expired=expired, job_seconds=job_seconds) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", emulator.connection_json)
+        emulator.fault("stream_close", after=1.0, code=1008, error="Account has no funds")
+        yield listens(emulator)
+
+
+def everything_below(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("cleared", [True, False], ids=["cleared", "retried"])
+@pytest.mark.parametrize("formats", [["json", "txt"], ["txt", "srt"]], ids="+".join)
+def test_a_result_whose_transcript_has_gone_is_returned_and_stays_as_it_is(
+    expiring: Emulator, context: Any, tape: Path, out: Path, formats: list[str], cleared: bool
+) -> None:
+    arguments: dict[str, Any] = {"fallback": "transcribe", "formats": formats, "push_text": True}
+    first = operator(str(tape), out, **arguments).execute(context)
+    assert first["text"]
+    before = everything_below(out)
+    expiring.advance(MONTH)
+    context["ti"].max_tries += cleared
+    second = operator(str(tape), out, **arguments).execute(context)
+    assert second == {**first, "estimated_cost_usd": 0.0}
+    assert everything_below(out) == before, "nothing is written"
+    assert (expiring.counters()["accepted"], streams(expiring)["opened"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("harm", "formats", "words"),
+    [
+        (Path.unlink, ["json", "txt"], r"show\.json is gone"),
+        (lambda path: path.write_text("{"), ["json", "txt"], r"show\.json is damaged"),
+        (lambda path: path.write_text('{"id": "another"}'), ["json", "txt"], "of another transcript"),
+        (lambda path: None, ["json", "txt", "srt"], "stored without srt"),
+        (lambda path: path.with_suffix(".txt").write_text("\n"), ["json", "txt"], r"show\.txt is damaged"),
+    ],
+    ids=["gone", "damaged", "another", "format", "empty"],
+)
+def test_a_result_that_is_not_all_there_is_an_error_that_names_retention(
+    expiring: Emulator,
+    context: Any,
+    tape: Path,
+    out: Path,
+    harm: Callable[[Path], object],
+    formats: list[str],
+    words: str,
+) -> None:
+    operator(str(tape), out, fallback="transcribe").execute(context)
+    expiring.advance(MONTH)
+    harm(out / "show.json")
+    before = everything_below(out)
+    context["ti"].max_tries += 1
+    with pytest.raises(AirflowFailException, match=words) as failed:
+        operator(str(tape), out, fallback="transcribe", formats=formats).execute(context)
+    assert "30 days, or the shorter time that is set for the account" in str(failed.value)
+    assert "Restore the files from a backup" in str(failed.value)
+    assert everything_below(out) == before
+    assert (expiring.counters()["accepted"], streams(expiring)["opened"]) == (1, 1)
+
+
+@pytest.mark.parametrize("expiring", [(reading, 3_600.0) for reading in EXPIRED], indirect=True, ids=EXPIRED)
+def test_a_transcript_that_has_gone_before_its_files_were_written_is_no_result(
+    expiring: Emulator, context: Any, tape: Path, out: Path
+) -> None:
+    first = operator(str(tape), out, fallback="transcribe")
+
+    def kill() -> None:
+        until(lambda: expiring.counters()["accepted"])
+        first.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(TaskKilled):
+        first.execute(context)
+    killer.join()
+    expiring.advance(MONTH)  # it ends
+    expiring.advance(MONTH)
+    with pytest.raises(AirflowFailException, match="30 days") as failed:
+        operator(str(tape), out, fallback="transcribe").execute(context)
+    assert f"The audio is at file://{out}/show.wav" in str(failed.value)
+    assert pcm_of(out / "show.wav") == marked(2.4)
+    assert not (out / "show.txt").exists()
+    summary = operator(str(tape), out).execute(context)
+    assert (summary["transcript_id"], summary["status"]) == (None, "partial"), "what was heard live"
+    assert (expiring.counters()["accepted"], streams(expiring)["opened"]) == (1, 1)
 
 
 def test_a_late_start_is_skipped_and_a_retry_is_not(

@@ -94,7 +94,7 @@ def test_a_result_that_was_used_again_has_been_told(
 
 
 @pytest.mark.parametrize("given", ["an id", "an id in a dict", "no estimate", "no number"])
-def test_it_tells_the_cost_of_what_nobody_is_known_to_have_told(
+def test_it_tells_a_cost_that_is_not_known_to_be_told(
     emulator: Emulator, context: Any, run: Callable[..., Any], counted: Counter[str], wait: Any, given: str
 ) -> None:
     done = transcribe(run, context)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from airflow_provider_assemblyai.api.close_codes import CloseReason
 from airflow_provider_assemblyai.api.errors import StreamingError
@@ -34,12 +33,13 @@ def test_the_last_piece_is_sent_if_the_recorder_closes_in_between() -> None:
     config = CaptureConfig(duration=60.0, drain_timeout=3_600.0)
     with _EndingSpool(config.bytes_per_ms) as spool:
 
-        def connect(max_session: float, pause: Callable[[float], None]) -> StreamingSocket:
+        def connect(max_session: float) -> StreamingSocket:
             raise HandshakeRefused(refusals.pop(0))
 
         control = TaskControl(log=logging.getLogger(__name__))
         channel = ChannelState(config, 0, spool, CaptureClock(), control, 0, CatchUp(1.25))
         streamer = ChannelStreamer(channel, connect)
+        streamer.ready.set()  # the recording has begun
         streamer.run()
     assert not refusals, "no second session was tried for the last piece"
     assert isinstance(streamer.failure, StreamingError)
