@@ -96,18 +96,19 @@ def accepted(emulator: Emulator) -> tuple[int, int]:
 
 
 def test_what_is_left_is_used_at_once(emulator: Emulator, supervisor: Supervisor) -> None:
-    details = run_all(ask, [context_of(supervisor, index) for index in range(30)])
-    assert accepted(emulator) == (30, 0)
-    assert len(details) == 30
-    # At an even pace it would be one by one, two seconds apart, and nothing would be known of what is left.
+    emulator.configure_gateway(limit=60)
+    details = run_all(ask, [context_of(supervisor, index) for index in range(45)])
+    assert accepted(emulator) == (45, 0)
+    assert len(details) == 45
+    # A first window is 30 calls. At an even pace the rest would come a minute later, and nothing would be known of what is left.
     released = [detail for detail in details if LEFT in detail]
-    assert len(released) > 15
+    assert len(released) == 15
     assert all(message.key == "rate_limit" for message in supervisor.reads)
     for ti in supervisor.tasks.values():
         report = ti.xcoms["rate_limit"]
         assert report["version"] == 1
         assert report["released_at"] <= report["sent_at"] <= report["answered_at"]
-        assert (report["limit"], 0 <= report["remaining"] < 30, 0 < report["reset"] <= 60) == (30, True, True)
+        assert (report["limit"], 0 <= report["remaining"] < 60, 0 < report["reset"] <= 60) == (60, True, True)
 
 
 @pytest.mark.parametrize("broken", ["no headers", "no reading", "no writing", "nonsense"])
@@ -176,12 +177,13 @@ def test_of_a_task_that_asks_twice_the_released_call_is_reported(
 
 
 def test_speech_understanding_has_the_same_pace(emulator: Emulator, supervisor: Supervisor) -> None:
+    emulator.configure_gateway(understanding_limit=60)
     done = AssemblyAIHook().send(transcripts.submit("https://example.com/a.wav", {"speaker_labels": True}))
     AssemblyAIHook().send(transcripts.get(done["id"]))
     features = {"summarization": {"summary_type": "bullets"}}
     make = partial(
         UnderstandOperator, task_id="a_task", transcript_id=done["id"], features=features, deferrable=True
     )
-    details = run_all(make, [context_of(supervisor, index) for index in range(12)])
-    assert any(LEFT in detail for detail in details)
-    assert supervisor.tasks[0].xcoms["rate_limit"]["limit"] == 30
+    details = run_all(make, [context_of(supervisor, index) for index in range(36)])
+    assert sum(LEFT in detail for detail in details) == 6
+    assert supervisor.tasks[0].xcoms["rate_limit"]["limit"] == 60
