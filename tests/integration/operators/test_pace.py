@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.execution_time.comms import GetXCom, XComResult
 
 from airflow_provider_assemblyai.api import transcripts
@@ -20,7 +19,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.operators.llm_gateway import LLMGatewayOperator
 from airflow_provider_assemblyai.operators.paid_call import PaidCallOperator
 from airflow_provider_assemblyai.operators.understand import UnderstandOperator
-from tests.integration.conftest import StateStore, TaskInstance, through_database
+from tests.integration.conftest import StateStore, TaskInstance, import_string, through_database
 
 MODEL, ANSWER = "gpt-5", "The quick brown fox is here."
 CHAT = "/v1/chat/completions"
