@@ -40,6 +40,7 @@ from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import (
     JobState,
     ReusePolicy,
+    can_resume,
     fingerprint_of,
     job_identity,
 )
@@ -125,6 +126,7 @@ class _LedgerStateStore:
             if not (self._counted_id and state.get("resubmits")):
                 self.on_accepted(item)
             self._counted_id = item.transcript_id
+            item.stored = None  # what was written before is of another job
 
 
 class _LeftOut(Exception):
@@ -250,6 +252,11 @@ class ItemProcessor:
             self._reserve(in_flight.item)  # before the recording is read
         source = self._source(in_flight.item)
         fingerprint = self._fingerprint(in_flight, source)
+        settings = self.settings
+        if not found or not can_resume(found, fingerprint, settings.clear_generation, settings.policy):
+            in_flight.stored = (
+                None  # another recording, or a new job: what was written before is not its result
+            )
         job = self._submission(in_flight, source, fingerprint)
         if in_flight.stored is not None and self._is_there(in_flight.stored):
             # What is there is not paid for again.

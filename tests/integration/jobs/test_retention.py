@@ -24,6 +24,7 @@ from airflow_provider_assemblyai.operators.transcripts import (
 from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 from tests.integration.conftest import fired, through_database
+from tests.integration.operators.test_transcribe_batch import sound
 
 URL = "https://example.com/calls/monday.mp3"
 ID = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
@@ -369,3 +370,20 @@ def test_files_of_an_item_whose_transcript_has_gone_count(
     summary = run_again(formats=["json", "txt", "srt"], on_missing="resubmit", retry_failed="all")
     assert summary["completed"] == 1
     assert accepted(emulator) == paid + 1
+
+
+def test_files_of_an_earlier_recording_are_no_result_of_a_new_one(
+    emulator: Emulator, context: Any, run: Any, tmp_path: Path
+) -> None:
+    def again() -> Any:
+        context["ti"].max_tries += 1
+        given: dict[str, Any] = {"poll_interval": 0.05, "on_partial_failure": "succeed"}
+        given |= {"audios": [str(audio)], "output_path": str(tmp_path / "out")}
+        return run(TranscribeBatchOperator(task_id="a_task", **given), context)
+
+    audio = sound(tmp_path / "monday.wav", seconds=1)
+    assert again()["completed"] == 1
+    sound(audio, seconds=2, sample=7)
+    emulator.fault("http_status", status=404, method="GET", path="/v2/transcript/{id}", times=None)
+    assert again()["completed"] == 0
+    assert accepted(emulator) == 2
