@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath, TaskDeferred
+from airflow.providers.common.compat.sdk import ObjectStoragePath, Stats, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.emulator import Emulator
@@ -122,9 +123,25 @@ def other_context() -> dict[str, Any]:
 
 
 @pytest.fixture
+def new_context() -> Callable[[], dict[str, Any]]:
+    """Makes contexts of tasks that have nothing in common."""
+    return lambda: {"ti": TaskInstance(), "task_state_store": StateStore()}
+
+
+@pytest.fixture
 def old_context() -> dict[str, Any]:
     """A task of Airflow 3.1 and 3.2."""
     return {"ti": TaskInstance()}
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Metrics as Airflow's backend gets them."""
+    found: Counter[str] = Counter()
+    monkeypatch.setattr(
+        Stats, "incr", staticmethod(lambda name, count: found.update({name: count})), raising=False
+    )
+    return found
 
 
 def through_database(value: Any) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, Stats, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_assemblyai.api import transcripts
 from airflow_provider_assemblyai.api.errors import ItemsFailed
@@ -66,21 +66,6 @@ REQUESTS: list[dict[str, Any]] = [
     },
     {"speech_understanding": {"request": {"summarization": {"summary_type": "bullets"}}}},
 ]
-
-
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Metrics as Airflow's backend gets them."""
-    found: Counter[str] = Counter()
-    monkeypatch.setattr(
-        Stats, "incr", staticmethod(lambda name, count: found.update({name: count})), raising=False
-    )
-    return found
-
-
-@pytest.fixture
-def new_context() -> Callable[[], dict[str, Any]]:
-    return lambda: {"ti": TaskInstance(), "task_state_store": StateStore()}
 
 
 def transcribe(audio: str = HOUR, **kwargs: Any) -> TranscribeOperator:

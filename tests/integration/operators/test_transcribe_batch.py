@@ -17,7 +17,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSkipException,
     ObjectStoragePath,
-    Stats,
     TaskDeferred,
 )
 
@@ -242,12 +241,8 @@ def test_jobs_of_another_list_are_paid_for_and_fetched(
 
 
 def test_minutes_are_metrics(
-    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path, counted: Counter[str]
 ) -> None:
-    counted: Counter[str] = Counter()
-    monkeypatch.setattr(
-        Stats, "incr", staticmethod(lambda name, count: counted.update({name: count})), raising=False
-    )
     bad = "https://example.com/bad.wav?emulator=error:server,duration:120"
     run(make_operator([*urls(4), bad], out, max_resubmits=1, on_partial_failure="succeed"), context)
     assert counted["assemblyai.audio_minutes.billed"] == 2.0

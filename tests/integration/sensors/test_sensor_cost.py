@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Stats
 
 from airflow_provider_assemblyai.emulator import Emulator
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
-from tests.integration.conftest import StateStore, TaskInstance
 
 HOUR = "https://example.com/hour.wav?emulator=duration:3600"
 COST = "assemblyai.estimated_cost_usd"
@@ -23,18 +21,8 @@ NOTHING = "0.00 minutes billed, estimated cost 0.000000 USD"
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Metrics as Airflow's backend gets them."""
-    found: Counter[str] = Counter()
-    monkeypatch.setattr(
-        Stats, "incr", staticmethod(lambda name, count: found.update({name: count})), raising=False
-    )
-    return found
-
-
-@pytest.fixture
 def wait(
-    run: Callable[..., Any], deferrable: bool, capfd: pytest.CaptureFixture[str]
+    run: Callable[..., Any], new_context: Any, deferrable: bool, capfd: pytest.CaptureFixture[str]
 ) -> Callable[[Any], tuple[float | None, str]]:
     """Run a sensor for what it is given; return the cost in its summary and its last line."""
 
@@ -44,7 +32,7 @@ def wait(
             task_id="wait", transcript_id=given, poke_interval=0.05, deferrable=deferrable
         )
         sensor.render_template_fields({})
-        found = run(sensor, {"ti": TaskInstance(), "task_state_store": StateStore()})
+        found = run(sensor, new_context())
         summary = getattr(found, "xcom_value", found)
         lines = [line for line in "".join(capfd.readouterr()).splitlines() if " is done: " in line]
         assert len(lines) == 1
