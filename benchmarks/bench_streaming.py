@@ -37,7 +37,7 @@ from tests.support.emulator_control import EmulatorControl
 
 _WORKER = program("streaming_worker")
 _PACKAGES = ("airflow-provider-assemblyai", "apache-airflow", "websocket-client", "assemblyai", "websockets")
-_CPU_BOUND = 1.2
+_CPU_BOUND = 1.05
 _SLOPE_BOUND_MIB = 1.0
 _LAG_BOUND_MS = 100
 _HOUR = 3_600

@@ -129,7 +129,7 @@ class CaptureRunner:
         self._stopped: str | None = None
         self._control = TaskControl(lambda: self._stopped or control.stop_reason(), control.log)
         self._clock = CaptureClock(config.speed, elapsed_ms)
-        self._spool = Spool(config.bytes_per_ms)
+        self._spool = Spool(config.bytes_per_ms, self._clock.now)
         self._recorder = Recorder(source, self._spool, self._clock, config, control.log)
         channels = [
             ChannelState(config, index, self._spool, self._clock, self._control, elapsed_ms, self._catch_up)

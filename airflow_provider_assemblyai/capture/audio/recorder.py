@@ -19,6 +19,9 @@ from airflow_provider_assemblyai.capture.config import CaptureConfig
 _REOPEN = (1.0, 15.0)
 #: Seconds. A shorter break is no gap: what the source has buffered meanwhile comes after it.
 _MIN_BREAK = 1.0
+#: Seconds before its time at which audio is taken from a source that has it: to wake for each frame costs as much as
+#: sending it. The second is what is left of them when the next is taken.
+_AHEAD = (1.0, 0.3)
 
 
 class CaptureClock:
@@ -110,7 +113,16 @@ class Recorder(threading.Thread):
             self.failure.__cause__ = error
         finally:
             self.primed.set()
+            self._await_end()
             self._spool.close()
+
+    def _await_end(self) -> None:
+        """Wait until the time of all that is recorded has come."""
+        while self._clock.runs and not self._stopped.is_set():
+            left = self._spool.written_ms - self._clock.now()
+            if left <= 0:
+                return
+            self._stopped.wait(self._clock.real_seconds(left))
 
     def _record(self) -> None:
         pause = _REOPEN[0]
@@ -167,23 +179,22 @@ class Recorder(threading.Thread):
                 cut = min(outdated, len(pending))
                 outdated -= cut
                 del pending[:cut]
-            while len(pending) >= frame:
-                if self._append(bytes(pending[:frame])):
+            if whole := len(pending) // frame * frame:
+                if self._append(bytes(pending[:whole])):
                     return True
-                del pending[:frame]
+                del pending[:whole]
         whole = len(pending) - len(pending) % self._bytes_per_ms
         return bool(whole) and self._append(bytes(pending[:whole]))
 
     def _append(self, audio: bytes) -> bool:
-        """Record one piece when its time has come: a source may be faster than real time, a recording is not."""
+        """Record one piece about when its time comes: a source may be faster than real time, a recording is not."""
         audio = audio[: max(0, self._end_ms - self._position) * self._bytes_per_ms]
         length = len(audio) // self._bytes_per_ms
         if length == 0 or self._stopped.is_set():
             return True
-        early = self._position + length - self._clock.now()
-        if early > 0:
-            time.sleep(self._clock.real_seconds(early))
-        if self._stopped.is_set():
+        most, least = map(self._clock.milliseconds, _AHEAD)
+        early = self._position - self._clock.now()
+        if early > most and self._stopped.wait(self._clock.real_seconds(early - least)):
             return True
         self._spool.append(self._position, audio)
         self._position += length

@@ -4,6 +4,8 @@ The audio of a capture on its way: written once when it is recorded, read by tho
 
 The newest seconds lie in memory, where a sender that keeps up finds them; the rest lies in unnamed temporary
 files, so that an outage of hours needs no memory, and nothing is left behind.
+
+Audio may be written a little before its time: it is there for readers when its time has come, piece by piece.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import IO, Any, Final
 
 from airflow_provider_assemblyai.api.errors import StorageError
+from airflow_provider_assemblyai.api.streaming import FRAME_MS
 
 #: Milliseconds in one temporary file.
 _CHUNK_MS: Final = 60_000
@@ -66,6 +70,10 @@ class _Chunk:
                 count = os.pwrite(self.file.fileno(), self.unwritten, self.written)
             self.written += count
             del self.unwritten[:count]
+
+    def visible_until(self, now: float) -> int:
+        """Return up to where its time has come, in whole frames; its start or less if that is nothing."""
+        return self.end if now >= self.end else self.start + int(now - self.start) // FRAME_MS * FRAME_MS
 
     def read(self, at: int, length: int) -> bytes:
         """Return audio that is there, from a time on."""
@@ -123,16 +131,46 @@ class Spool:
     Recorded audio by its time in milliseconds. One thread writes, any number read.
 
     :param bytes_per_ms: bytes of one millisecond.
+    :param now: returns the time of the recording: what is later is not there yet.
+    :ivar written_ms: the end of all that was written.
+    :ivar closed: whether there will be no more.
     """
 
-    def __init__(self, bytes_per_ms: int) -> None:
-        self._bytes_per_ms = bytes_per_ms
+    def __init__(self, bytes_per_ms: int, now: Callable[[], float] = lambda: inf) -> None:
+        self._bytes_per_ms, self._now = bytes_per_ms, now
         self._chunks: list[_Chunk] = []
         self._lock = threading.Lock()
         self._wakeups: list[WakeupPipe] = []
         self._readers: dict[str, int] = {}
-        self.end = 0
+        # What is there, and until when that is all.
+        self._visible_ms, self._visible_until = 0, -inf
+        self.written_ms = 0
         self.closed = False
+
+    @property
+    def end(self) -> int:
+        """The end of what is there."""
+        now = self._now()
+        if now >= self._visible_until:
+            with self._lock:
+                if not self.closed:
+                    self._show(now)
+        return self._visible_ms
+
+    def next_at(self) -> float:
+        """Return when there will be more of what is written; infinite if all of it is there."""
+        return self._visible_until if self.end < self.written_ms else inf
+
+    def _show(self, now: float) -> None:
+        visible, until = self._visible_ms, inf
+        for chunk in self._chunks:
+            if chunk.end > visible:
+                if (end := chunk.visible_until(now)) > chunk.start:
+                    visible = max(visible, end)
+                if visible < chunk.end:
+                    until = min(max(visible, chunk.start) + FRAME_MS, chunk.end)
+                    break
+        self._visible_ms, self._visible_until = visible, until
 
     def wakeup_pipe(self) -> WakeupPipe:
         """Return a pipe that is notified when there is something new."""
@@ -158,14 +196,18 @@ class Spool:
             try:
                 last.append(audio)
             finally:
-                self.end = last.end  # what could not be written is still in memory
+                self.written_ms = last.end  # what the disk did not take is still in memory
+                self._visible_until = -inf
         for wakeup in self._wakeups:
             if wakeup.armed:
                 wakeup.notify()
 
     def close(self) -> None:
-        """There will be no more audio."""
-        self.closed = True
+        """There will be no more audio; what was written before its time is left out."""
+        with self._lock:
+            if not self.closed:
+                self._show(self._now())
+                self._visible_until, self.closed = inf, True
         for wakeup in self._wakeups:
             wakeup.notify()
 
@@ -177,16 +219,18 @@ class Spool:
         :param length: milliseconds at most; there is less where a gap begins, or nothing more is there yet.
         """
         parts: list[bytes] = []
-        start = at
+        start, visible_end = at, self.end
         with self._lock:
             for chunk in self._chunks:
-                if length <= 0 or (parts and chunk.start > at):
+                if length <= 0 or (parts and chunk.start > at) or chunk.start >= visible_end:
                     break
                 if chunk.end <= at:
                     continue
                 if chunk.start > at:
                     start = at = chunk.start
-                count = min(length, chunk.end - at)
+                count = min(length, min(chunk.end, visible_end) - at)
+                if count <= 0:
+                    break
                 parts.append(chunk.read(at, count))
                 at += count
                 length -= count
@@ -194,8 +238,10 @@ class Spool:
 
     def spans(self, since: int) -> list[tuple[int, int]]:
         """Return start and end of all audio from a time on, in order; where one span touches the next, there is no gap."""
+        visible_end = self.end
         with self._lock:
-            return [(max(chunk.start, since), chunk.end) for chunk in self._chunks if chunk.end > since]
+            found = ((max(chunk.start, since), min(chunk.end, visible_end)) for chunk in self._chunks)
+            return [(start, end) for start, end in found if end > start]
 
     def has_audio_after(self, at: int) -> bool:
         """Return whether there is audio from a time on."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from airflow_provider_assemblyai.api import streaming
@@ -173,9 +174,13 @@ class StreamingSession:
 
     def _await_audio(self) -> None:
         # A recording that keeps its time needs no wakeup, which costs as much as sending a frame.
-        recorded_in = self._channel.position_ms + FRAME_MS - self._clock.now()
-        if recorded_in > 0 and self._clock.runs:
-            end = time.monotonic() + min(_TICK, self._clock.real_seconds(recorded_in) + _RECORDED_AFTER)
+        now = self._clock.now()
+        recorded_at: float = self._channel.position_ms + FRAME_MS
+        if self._spool.written_ms >= recorded_at or recorded_at <= now:
+            recorded_at = self._spool.next_at()
+        if now < recorded_at < inf and self._clock.runs:
+            recorded_in = self._clock.real_seconds(recorded_at - now)
+            end = time.monotonic() + min(_TICK, recorded_in + _RECORDED_AFTER)
             while self._closed is None and (left := end - time.monotonic()) > 0:
                 self._receive(left)
             return None

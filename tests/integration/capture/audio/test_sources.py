@@ -282,7 +282,8 @@ def test_an_address_that_leads_nowhere(site: str) -> None:
 
 def start_recording(source: PcmSource, seconds: float, speed: float = 10.0) -> tuple[Recorder, Spool]:
     config = CaptureConfig(duration=seconds, speed=speed)
-    spool, clock = Spool(config.bytes_per_ms), CaptureClock(speed)
+    clock = CaptureClock(speed)
+    spool = Spool(config.bytes_per_ms, clock.now)
     spool.release_before("test", 0)
     recorder = Recorder(source, spool, clock, config, logging.getLogger("test"))
     recorder.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,54 @@ def test_a_disk_that_writes_only_half_loses_nothing(monkeypatch: pytest.MonkeyPa
         for at in range(0, 30_000, 100):
             spool.append(at, audio[at * BYTES_PER_MS : (at + 100) * BYTES_PER_MS])
         assert spool.read(0, 30_000) == (0, audio)
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_written_before_its_time_is_there_when_that_has_come(seed: int) -> None:
+    chance, clock = random.Random(seed), _Clock()
+    with Spool(BYTES_PER_MS, clock) as spool:
+        frames: list[tuple[int, int]] = []
+        at = known = chance.randrange(3) * 60_000
+        clock.now = float(at)
+        while at < known + MINUTES_3:
+            if chance.random() < 0.02:
+                at = max(at, int(clock.now)) + chance.randrange(1, 5_000)
+            while at - clock.now < 1_000:
+                length = chance.choice([100, 100, 500, 1_100])
+                spool.append(at, chance.randbytes(length * BYTES_PER_MS))
+                frames += [(each, each + 100) for each in range(at, at + length, 100)]
+                at += length
+            clock.now += chance.choice([0.5, 20.0, 100.0, 333.3])
+            there = [frame for frame in frames if frame[1] <= clock.now]
+            later = [frame for frame in frames if frame[1] > clock.now]
+            assert spool.end == (there[-1][1] if there else 0)
+            assert spool.next_at() == (later[0][1] if later else inf)
+            assert sum(end - start for start, end in spool.spans(0)) == 100 * len(there)
+            asked = chance.randrange(known, at)
+            start, audio = spool.read(asked, 100_000)
+            assert start + len(audio) // BYTES_PER_MS <= max(asked, spool.end)
+            assert bool(audio) == spool.has_audio_after(asked) == (spool.end > asked)
+        end, spans = spool.end, spool.spans(0)
+        spool.close()
+        clock.now += 100_000
+        spool.append(at, bytes(100 * BYTES_PER_MS))
+        assert (spool.end, spool.spans(0), spool.next_at()) == (end, spans, inf)
+
+
+def test_what_is_written_late_is_there_at_once() -> None:
+    clock = _Clock()
+    clock.now = 1_000.0
+    with Spool(BYTES_PER_MS, clock) as spool:
+        spool.append(700, bytes(130 * BYTES_PER_MS))
+        assert (spool.end, spool.next_at()) == (830, inf)
+        spool.append(830, bytes(230 * BYTES_PER_MS))
+        assert (spool.end, spool.next_at()) == (1_000, 1_060)
+        clock.now = 1_060.0
+        assert (spool.end, spool.next_at()) == (1_060, inf)
