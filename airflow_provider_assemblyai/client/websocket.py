@@ -235,8 +235,6 @@ class StreamingSocket:
 
     def _poll(self, event: int, seconds: float, also: int | None = None) -> bool:
         """Wait for an event of the socket; a descriptor that becomes readable ends the wait, too."""
-        if event == select.POLLIN and also is None:
-            return bool(self._incoming.poll(max(0.0, seconds) * 1000))
         poll = select.poll()
         poll.register(self._socket, event)
         if also is not None:
@@ -253,6 +251,8 @@ class StreamingSocket:
         """
         if self._has_more or self._socket.fileno() < 0 or self._decrypted():
             return True
+        if also is None:
+            return bool(self._incoming.poll(max(0.0, seconds) * 1000))
         return self._poll(select.POLLIN, seconds, also)
 
     def receive(self) -> Frame | None:

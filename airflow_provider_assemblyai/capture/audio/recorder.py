@@ -21,7 +21,7 @@ _REOPEN = (1.0, 15.0)
 _MIN_BREAK = 1.0
 #: Seconds before its time at which audio is taken from a source that has it: to wake for each frame costs as much as
 #: sending it. The second is what is left of them when the next is taken.
-_AHEAD = (1.0, 0.3)
+_AHEAD = (2.0, 0.5)
 
 
 class CaptureClock:

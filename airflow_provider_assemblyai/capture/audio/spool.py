@@ -80,7 +80,8 @@ class _Chunk:
         begin = (at - self.start) * self.bytes_per_ms
         end = begin + length * self.bytes_per_ms
         if begin >= self.written:
-            return bytes(self.unwritten[begin - self.written : end - self.written])
+            with memoryview(self.unwritten) as unwritten:
+                return bytes(unwritten[begin - self.written : end - self.written])
         with _disk_errors():
             older = os.pread(self.file.fileno(), min(end, self.written) - begin, begin)
         return older if end <= self.written else older + self.unwritten[: end - self.written]
@@ -157,9 +158,10 @@ class Spool:
                     self._show(now)
         return self._visible_ms
 
+    @property
     def next_at(self) -> float:
-        """Return when there will be more of what is written; infinite if all of it is there."""
-        return self._visible_until if self.end < self.written_ms else inf
+        """When there will be more of what is written than :attr:`end` was at last; infinite if there was all of it."""
+        return self._visible_until if self._visible_ms < self.written_ms else inf
 
     def _show(self, now: float) -> None:
         visible, until = self._visible_ms, inf
@@ -219,7 +221,8 @@ class Spool:
         :param length: milliseconds at most; there is less where a gap begins, or nothing more is there yet.
         """
         parts: list[bytes] = []
-        start, visible_end = at, self.end
+        start = at
+        visible_end = self._visible_ms if at + length <= self._visible_ms else self.end
         with self._lock:
             for chunk in self._chunks:
                 if length <= 0 or (parts and chunk.start > at) or chunk.start >= visible_end:

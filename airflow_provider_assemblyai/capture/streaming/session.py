@@ -28,7 +28,8 @@ _AT_ONCE: Final = 0.3
 _EARLY_MS: Final = 20.0
 #: Real seconds after which the recorder has surely stored a frame whose time has come.
 _RECORDED_AFTER: Final = 0.002
-#: Real seconds between two checks whether the session has to end.
+#: Real seconds between two checks whether the session has to end; and of its longest wait.
+_CHECK: Final = 0.5
 _TICK: Final = 0.25
 _PING_MS: Final = 2_000
 #: Seconds without a message of the service after which the connection is given up.
@@ -116,20 +117,21 @@ class StreamingSession:
         while self._closed is None:
             now = self._now()
             if now >= look_at:
-                look_at = now + min(self._clock.milliseconds(_TICK), 1000.0)
+                look_at = now + min(self._clock.milliseconds(_CHECK), 1000.0)
                 if self._has_to_end(now):
                     return None
+            backlog_ms = self._channel.backlog_ms
             # Asked for after every message: a speaker may leave little time between two turns.
-            if self._channel.backlog_ms > _RENEWED_MS and self._must_be_renewed(now):
+            if backlog_ms > _RENEWED_MS and self._must_be_renewed(now):
                 self._channel.control.log.info(
                     "Session %s is as far ahead of real time as it may be: another one catches up the rest.",
                     self._id,
                 )
                 return self._terminate(quick=False)
             if now >= pace.due - _EARLY_MS:
-                sent = self._send_frame()
+                sent = self._send_frame(backlog_ms)
                 if sent:
-                    pace.sent(sent, now, self._channel.backlog_ms)
+                    pace.sent(sent, now, backlog_ms - sent)
                     idle_since = now
                 elif self._spool.closed and not self._spool.has_audio_after(self._channel.position_ms):
                     return self._terminate(quick=False)
@@ -140,12 +142,12 @@ class StreamingSession:
                     return self._terminate(quick=False)
             if (early := pace.due - now) > _EARLY_MS:
                 self._receive(min(_TICK, self._clock.real_seconds(early)))
-            elif self._lacks_audio():
+            else:
                 self._await_audio()
         return None
 
     def _has_to_end(self, now: float) -> bool:
-        """Do what is due a few times a second, and tell whether the session was ended for something that it has found."""
+        """Do what is due twice a second, and tell whether the session was ended for something that it has found."""
         channel = self._channel
         if channel.must_stop():
             self._terminate(quick=channel.control.stop_reason() is not None)
@@ -168,16 +170,15 @@ class StreamingSession:
             and state.open_turn is None
         )
 
-    def _lacks_audio(self) -> bool:
-        # Asked for several times a frame, so nothing is called here.
-        return self._spool.end - self._channel.position_ms < MIN_FRAME_MS and not self._spool.closed
-
     def _await_audio(self) -> None:
+        """Wait until there is a frame to send, or for some other reason to look."""
+        if not self._lacks_audio(self._channel.backlog_ms):
+            return None
         # A recording that keeps its time needs no wakeup, which costs as much as sending a frame.
         now = self._clock.now()
         recorded_at: float = self._channel.position_ms + FRAME_MS
         if self._spool.written_ms >= recorded_at or recorded_at <= now:
-            recorded_at = self._spool.next_at()
+            recorded_at = self._spool.next_at
         if now < recorded_at < inf and self._clock.runs:
             recorded_in = self._clock.real_seconds(recorded_at - now)
             end = time.monotonic() + min(_TICK, recorded_in + _RECORDED_AFTER)
@@ -186,17 +187,20 @@ class StreamingSession:
             return None
         wakeup = self._channel.wakeup
         descriptor = wakeup.arm()
-        if self._lacks_audio():
+        if self._lacks_audio(self._channel.backlog_ms):
             self._receive(min(_TICK, self._clock.real_seconds(1000)), descriptor)
         return wakeup.disarm()
+
+    def _lacks_audio(self, backlog_ms: int) -> bool:
+        return backlog_ms < MIN_FRAME_MS and not self._spool.closed
 
     def _now(self) -> float:
         # Not the time of the recording, which may not have begun yet.
         return time.monotonic() * self._per_second
 
-    def _send_frame(self) -> int:
+    def _send_frame(self, backlog_ms: int) -> int:
         """Send one frame, and return its milliseconds; 0 if there is not enough audio yet."""
-        if self._lacks_audio():
+        if self._lacks_audio(backlog_ms):
             return 0  # the rest of a frame is being recorded
         channel, config = self._channel, self._config
         at, audio = self._spool.read(channel.position_ms, FRAME_MS)

@@ -99,7 +99,7 @@ def test_what_is_written_before_its_time_is_there_when_that_has_come(seed: int) 
             there = [frame for frame in frames if frame[1] <= clock.now]
             later = [frame for frame in frames if frame[1] > clock.now]
             assert spool.end == (there[-1][1] if there else 0)
-            assert spool.next_at() == (later[0][1] if later else inf)
+            assert spool.next_at == (later[0][1] if later else inf)
             assert sum(end - start for start, end in spool.spans(0)) == 100 * len(there)
             asked = chance.randrange(known, at)
             start, audio = spool.read(asked, 100_000)
@@ -109,7 +109,7 @@ def test_what_is_written_before_its_time_is_there_when_that_has_come(seed: int) 
         spool.close()
         clock.now += 100_000
         spool.append(at, bytes(100 * BYTES_PER_MS))
-        assert (spool.end, spool.spans(0), spool.next_at()) == (end, spans, inf)
+        assert (spool.end, spool.spans(0), spool.next_at) == (end, spans, inf)
 
 
 def test_what_is_written_late_is_there_at_once() -> None:
@@ -117,8 +117,8 @@ def test_what_is_written_late_is_there_at_once() -> None:
     clock.now = 1_000.0
     with Spool(BYTES_PER_MS, clock) as spool:
         spool.append(700, bytes(130 * BYTES_PER_MS))
-        assert (spool.end, spool.next_at()) == (830, inf)
+        assert (spool.end, spool.next_at) == (830, inf)
         spool.append(830, bytes(230 * BYTES_PER_MS))
-        assert (spool.end, spool.next_at()) == (1_000, 1_060)
+        assert (spool.end, spool.next_at) == (1_000, 1_060)
         clock.now = 1_060.0
-        assert (spool.end, spool.next_at()) == (1_060, inf)
+        assert (spool.end, spool.next_at) == (1_060, inf)
