@@ -19,9 +19,9 @@ from airflow_provider_assemblyai.capture.config import CaptureConfig
 _REOPEN = (1.0, 15.0)
 #: Seconds. A shorter break is no gap: what the source has buffered meanwhile comes after it.
 _MIN_BREAK = 1.0
-#: Seconds before its time at which audio is taken from a source that has it: to wake for each frame costs as much as
-#: sending it. The second is what is left of them when the next is taken.
-_AHEAD = (2.0, 0.5)
+#: Milliseconds of the recording before its time at which audio is taken from a source that has it: to wake for each frame
+#: costs as much as sending it. The second is what is left of them when the next is taken.
+_AHEAD_MS = (2_000, 500)
 
 
 class CaptureClock:
@@ -192,7 +192,7 @@ class Recorder(threading.Thread):
         length = len(audio) // self._bytes_per_ms
         if length == 0 or self._stopped.is_set():
             return True
-        most, least = map(self._clock.milliseconds, _AHEAD)
+        most, least = _AHEAD_MS
         early = self._position - self._clock.now()
         if early > most and self._stopped.wait(self._clock.real_seconds(early - least)):
             return True
