@@ -22,6 +22,8 @@ _MIN_BREAK = 1.0
 #: Milliseconds of the recording before its time at which audio is taken from a source that has it: to wake for each frame
 #: costs as much as sending it. The second is what is left of them when the next is taken.
 _AHEAD_MS = (2_000, 500)
+#: Frames that are taken at once.
+_PIECE = 10
 
 
 class CaptureClock:
@@ -179,10 +181,10 @@ class Recorder(threading.Thread):
                 cut = min(outdated, len(pending))
                 outdated -= cut
                 del pending[:cut]
-            if whole := len(pending) // frame * frame:
-                if self._append(bytes(pending[:whole])):
+            while count := min(len(pending) // frame, _PIECE):
+                if self._append(bytes(pending[: count * frame])):
                     return True
-                del pending[:whole]
+                del pending[: count * frame]
         whole = len(pending) - len(pending) % self._bytes_per_ms
         return bool(whole) and self._append(bytes(pending[:whole]))
 

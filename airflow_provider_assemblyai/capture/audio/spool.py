@@ -143,6 +143,7 @@ class Spool:
         self._lock = threading.Lock()
         self._wakeups: list[WakeupPipe] = []
         self._readers: dict[str, int] = {}
+        self._closed_at = inf
         # What is there, and until when that is all.
         self._visible_ms, self._visible_until = 0, -inf
         self.written_ms = 0
@@ -151,17 +152,16 @@ class Spool:
     @property
     def end(self) -> int:
         """The end of what is there."""
-        now = self._now()
+        now = min(self._now(), self._closed_at)
         if now >= self._visible_until:
             with self._lock:
-                if not self.closed:
-                    self._show(now)
+                self._show(now)
         return self._visible_ms
 
     @property
     def next_at(self) -> float:
         """When there will be more of what is written than :attr:`end` was at last; infinite if there was all of it."""
-        return self._visible_until if self._visible_ms < self.written_ms else inf
+        return self._visible_until if self._visible_ms < self.written_ms and not self.closed else inf
 
     def _show(self, now: float) -> None:
         visible, until = self._visible_ms, inf
@@ -206,10 +206,10 @@ class Spool:
 
     def close(self) -> None:
         """There will be no more audio; what was written before its time is left out."""
-        with self._lock:
-            if not self.closed:
-                self._show(self._now())
-                self._visible_until, self.closed = inf, True
+        # Without the lock: a disk that does not answer must not hold up the end of the sessions.
+        if not self.closed:
+            self._closed_at = self._now()
+            self.closed = True
         for wakeup in self._wakeups:
             wakeup.notify()
 

@@ -28,9 +28,9 @@ _AT_ONCE: Final = 0.3
 _EARLY_MS: Final = 20.0
 #: Real seconds after which the recorder has surely stored a frame whose time has come.
 _RECORDED_AFTER: Final = 0.002
-#: Real seconds between two checks whether the session has to end; and of its longest wait.
-_CHECK: Final = 0.5
+#: Real seconds between two looks whether the task has to stop, and between two checks of the session.
 _TICK: Final = 0.25
+_CHECK: Final = 0.5
 _PING_MS: Final = 2_000
 #: Seconds without a message of the service after which the connection is given up.
 _DEAD: Final = 20.0
@@ -73,6 +73,7 @@ class StreamingSession:
         self._opened = self._last_message = self._last_ping = self._last_heard = time.monotonic()
         self._pace = Pace(channel.catch_up, self._now(), self._clock.milliseconds(_AT_ONCE))
         self._warned = False
+        self._check_at = 0.0
         self._closed: CloseReason | None = None
         self.never_began = False
 
@@ -117,7 +118,7 @@ class StreamingSession:
         while self._closed is None:
             now = self._now()
             if now >= look_at:
-                look_at = now + min(self._clock.milliseconds(_CHECK), 1000.0)
+                look_at = now + min(self._clock.milliseconds(_TICK), 1000.0)
                 if self._has_to_end(now):
                     return None
             backlog_ms = self._channel.backlog_ms
@@ -131,7 +132,7 @@ class StreamingSession:
             if now >= pace.due - _EARLY_MS:
                 sent = self._send_frame(backlog_ms)
                 if sent:
-                    pace.sent(sent, now, backlog_ms - sent)
+                    pace.sent(sent, now, self._channel.backlog_ms)
                     idle_since = now
                 elif self._spool.closed and not self._spool.has_audio_after(self._channel.position_ms):
                     return self._terminate(quick=False)
@@ -147,11 +148,14 @@ class StreamingSession:
         return None
 
     def _has_to_end(self, now: float) -> bool:
-        """Do what is due twice a second, and tell whether the session was ended for something that it has found."""
+        """Do what is due a few times a second, and tell whether the session was ended for something that it has found."""
         channel = self._channel
         if channel.must_stop():
             self._terminate(quick=channel.control.stop_reason() is not None)
             return True
+        if now < self._check_at:
+            return False
+        self._check_at = now + min(self._clock.milliseconds(_CHECK), 1000.0)
         self._update_heard()
         self._check_connection()
         if self._is_unheard():

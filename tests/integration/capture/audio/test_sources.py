@@ -315,6 +315,16 @@ def test_nothing_is_recorded_faster_than_real_time_and_not_more_than_the_duratio
     assert not recorder.exhausted
 
 
+def test_of_a_source_that_delivers_all_at_once_only_the_next_seconds_are_taken() -> None:
+    recorder, spool = start_recording(open_source(lambda: [bytes(60 * SECOND)], 1), 60, speed=1.0)
+    until(lambda: spool.written_ms >= 2_000)
+    written, there = spool.written_ms, spool.end
+    recorder.stop()
+    recorder.join(60)
+    assert written - there <= 3_200
+    assert spool.end < 60_000
+
+
 def test_what_a_callable_raises_is_named_without_its_text() -> None:
     def broken() -> Iterator[bytes]:
         yield bytes(3200)

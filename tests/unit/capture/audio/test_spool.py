@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from math import inf
 from pathlib import Path
 
@@ -122,3 +123,26 @@ def test_what_is_written_late_is_there_at_once() -> None:
         assert (spool.end, spool.next_at) == (1_000, 1_060)
         clock.now = 1_060.0
         assert (spool.end, spool.next_at) == (1_060, inf)
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, answers = threading.Event(), threading.Event()
+
+    def hang(descriptor: int, audio: bytes, at: int) -> int:
+        stuck.set()
+        answers.wait()
+        return len(audio)
+
+    monkeypatch.setattr(os, "pwrite", hang)
+    with Spool(BYTES_PER_MS) as spool:
+        writer = threading.Thread(target=spool.append, args=(0, bytes(5_000 * BYTES_PER_MS)))
+        closer = threading.Thread(target=spool.close)
+        writer.start()
+        assert stuck.wait(60)
+        closer.start()
+        closer.join(60)
+        closed = not closer.is_alive()
+        answers.set()
+        writer.join()
+        closer.join()
+    assert closed
