@@ -325,6 +325,18 @@ def test_of_a_source_that_delivers_all_at_once_only_the_next_seconds_are_taken()
     assert spool.end < 60_000
 
 
+def test_what_was_taken_early_from_a_source_that_breaks_is_recorded() -> None:
+    def broken() -> Iterator[bytes]:
+        yield bytes(2 * SECOND)
+        raise RuntimeError
+
+    recorder, spool = start_recording(open_source(broken, 1), 60)
+    recorder.join(60)
+    assert isinstance(recorder.failure, SourceFailed)
+    assert spool.closed
+    assert spool.spans(0) == [(0, 2_000)]
+
+
 def test_what_a_callable_raises_is_named_without_its_text() -> None:
     def broken() -> Iterator[bytes]:
         yield bytes(3200)
