@@ -98,7 +98,8 @@ def made_to_fit(cls: type, kwargs: Mapping[str, Any], odd: set[str]) -> dict[str
     if "python_callable" in names:
         for name in {"prompt", "messages"} - odd:
             fitting.pop(name, None)
-    if not fitting.get("tools") and "tool_choice" not in odd:
+    # What is odd is not asked whether it is true: it may be anything.
+    if not odd & {"tools", "tool_choice"} and not fitting.get("tools"):
         fitting.pop("tool_choice", None)
     if fitting.get("soft_fail") is True is fitting.get("never_fail"):
         del fitting["never_fail"]  # Airflow says so
