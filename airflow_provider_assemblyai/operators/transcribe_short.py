@@ -121,7 +121,8 @@ class TranscribeShortOperator(PaidCallOperator):
         if self.output_path is not None:
             return
         for name in ("formats", "chars_per_caption"):
-            if getattr(self, name):
+            # Not asked whether it is true: it may be of any class yet.
+            if getattr(self, name) is not None:
                 raise InvalidInput(f"{name} needs an output_path: it is about files.")
         if self.push_text is False:
             raise InvalidInput("push_text=False needs an output_path: the text would go nowhere.")

@@ -40,6 +40,7 @@ from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 from tests.hostile.server import hostile
 from tests.integration.conftest import SPOKEN, TaskInstance
 from tests.support.emulator_api import wav
+from tests.support.odd_values import NotTrueOrFalse
 
 PATH = "/v1/transcribe"
 
@@ -536,7 +537,8 @@ def test_settings_that_are_sent(emulator: Emulator, context: Any, clip: str) -> 
 
 
 def test_arguments_that_go_nowhere(clip: str) -> None:
-    for wrong in ({"formats": ["json"]}, {"chars_per_caption": 20}, {"push_text": False}):
+    no_truth: Any = {"formats": NotTrueOrFalse()}
+    for wrong in ({"formats": ["json"]}, no_truth, {"chars_per_caption": 20}, {"push_text": False}):
         with pytest.raises(ValueError, match="needs an output_path"):
             operator(clip, **wrong)
 
