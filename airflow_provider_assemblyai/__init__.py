@@ -40,6 +40,8 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators", *_OPERATORS),
         "sensors": _modules("sensors", "transcript"),
         "triggers": _modules("triggers", *_TRIGGERS),
+        "extra-links": [f"{_PACKAGE}.links.task_page.TaskPageLink"],
+        "config": {"assemblyai": _configuration()},
         "task-decorators": [
             {"name": "llm_gateway", "class-name": _TASK_DECORATOR, "path": _TASK_DECORATOR},
         ],
@@ -59,6 +61,35 @@ def get_provider_info() -> dict[str, Any]:
                 _pydanticai_fields(),
             ),
         ],
+    }
+
+
+def _configuration() -> dict[str, Any]:
+    return {
+        "description": "What the page of a task may show beside what Airflow's own API shows. Both are off by default.",
+        "options": {
+            "transcript_roots": _option(
+                "Folders and object store prefixes, separated by blanks, below which the page may read the JSON of a "
+                "transcript, and the manifest of a batch, that the task itself has recorded. ``{dag_id}`` in one is replaced "
+                "by the DAG's id. Users who may read the XComs of a DAG may then read these files of it.",
+                "s3://aws_default@recordings/transcripts/{dag_id}",
+            ),
+            "media_hosts": _option(
+                "Hosts, separated by blanks, from which the page may play a recording, if its address is public: https, "
+                "and without a query. The viewer's browser asks that host.",
+                "media.example.com",
+            ),
+        },
+    }
+
+
+def _option(description: str, example: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": "",
     }
 
 

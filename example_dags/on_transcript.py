@@ -27,8 +27,13 @@ with DAG(
 
     @task
     def completed(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        # One run may be for many transcripts.
-        return [event.extra["payload"] for event in triggering_asset_events[transcripts]]
+        # One run may be for many transcripts. An event that was made by hand may name none.
+        extras = [event.extra or {} for event in triggering_asset_events[transcripts]]
+        # The trigger's events hold a payload; one that a webhook relay created is the payload itself.
+        payloads = [extra.get("payload", extra) for extra in extras]
+        return [
+            one for one in payloads if isinstance(one, dict) and isinstance(one.get("transcript_id"), str)
+        ]
 
     TranscriptExportOperator.partial(
         task_id="export",

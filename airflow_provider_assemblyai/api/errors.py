@@ -209,15 +209,19 @@ class TranscriptFailed(AssemblyAIError):
     :param transcript_id: id of the failed job.
     :param reason: the service's own words, URLs without their query and user part.
     :param failure: the class of the reason; only ``server`` is worth another submission.
+    :param hint: what to do about this reason. Default: about its class.
     """
 
-    def __init__(self, transcript_id: str, reason: str, failure: FailureClass) -> None:
-        hint = {
-            "source": "The service could not use the audio: check that the file or URL holds readable audio.",
-            "policy": "The audio does not meet a threshold set in config.",
-            "server": "The fault is on the service's side: submitting again can help.",
-            "upload": "The uploaded bytes were not audio as sent.",
-        }[failure]
+    def __init__(self, transcript_id: str, reason: str, failure: FailureClass, hint: str = "") -> None:
+        hint = (
+            hint
+            or {
+                "source": "The service could not use the audio: check that the file or URL holds readable audio.",
+                "policy": "The audio does not meet a threshold set in config.",
+                "server": "The fault is on the service's side: submitting again can help.",
+                "upload": "The uploaded bytes were not audio as sent.",
+            }[failure]
+        )
         super().__init__(f"Transcript {transcript_id} failed: {reason.rstrip('.')}. {hint}")
         self.transcript_id = transcript_id
         self.reason = reason

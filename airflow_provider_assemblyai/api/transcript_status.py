@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from airflow_provider_assemblyai.api.errors import (
     FailureClass,
@@ -22,6 +22,34 @@ _FAILURES: tuple[tuple[str, FailureClass], ...] = (
     ("audio speech threshold", "policy"),
     ("detected language", "policy"),
 )
+
+#: What to do about a reason, by a part of its text; about any other one the error itself knows what its class needs.
+_HINTS: Final = (
+    (
+        "download error",
+        "The service could not fetch the address: check that it is public, or set transfer='upload'.",
+    ),
+    ("duration is too short", "The service takes recordings from 160 ms on: leave shorter ones out."),
+    (
+        "no spoken audio",
+        "There is no speech from which a language could be told: set config's language_code, or "
+        "language_detection_options with on_no_speech_detected='fallback' and a fallback_language.",
+    ),
+    (
+        "speech threshold",
+        "Less of it is speech than config's speech_threshold asks for: lower that, or leave it out.",
+    ),
+    (
+        "confidence threshold",
+        "Its language is less sure than config's language_confidence_threshold asks for: lower that, or set language_code.",
+    ),
+)
+
+
+def hint_for(reason: str) -> str:
+    """Return what to do about the error text of a failed job; nothing if that is not known."""
+    text = reason.lower()
+    return next((hint for part, hint in _HINTS if part in text), "")
 
 
 def failure_of(reason: str) -> FailureClass:
@@ -50,7 +78,7 @@ def require_completed(transcript: Transcript) -> None:
     """
     if transcript["status"] == "error":
         reason = sanitize(transcript.get("error") or "no reason given")
-        raise TranscriptFailed(transcript["id"], reason, failure_of(reason))
+        raise TranscriptFailed(transcript["id"], reason, failure_of(reason), hint_for(reason))
     if is_deleted(transcript):
         raise TranscriptDeleted(transcript["id"])
     if transcript["status"] != "completed":

@@ -35,7 +35,14 @@ from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, former_identity
-from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, minutes_of
+from airflow_provider_assemblyai.jobs.billing import (
+    count_completed,
+    count_cost,
+    count_failed,
+    count_minutes,
+    count_reused,
+    minutes_of,
+)
 from airflow_provider_assemblyai.jobs.results import Format
 from airflow_provider_assemblyai.jobs.state import (
     JobState,
@@ -224,9 +231,7 @@ class ItemProcessor:
             completed = job.follow(
                 transcript,
                 lambda running: None,
-                on_failed=lambda failed: count_minutes(
-                    "failed", minutes_of(failed, job.state.get("duration"))
-                ),
+                on_failed=lambda failed: count_failed(minutes_of(failed, job.state.get("duration"))),
             )
             if completed is None:
                 return in_flight
@@ -334,7 +339,9 @@ class ItemProcessor:
         gone = in_flight.settle(minutes, cost)
         entry = self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs, cost=cost)
         self.ledger.append(entry)
+        model = transcript.get("speech_model_used")
         if in_flight.run == self.settings.run:
+            count_completed(1, model, in_flight.job_state.get("submitted_at"), self.client.hook.region)
             count_minutes("billed", minutes + gone.minutes)
             count_cost((cost or 0.0) + gone.cost_usd)
             spent = spent_in(entry, self.settings.prices.request_rate(in_flight.item.config))
@@ -343,6 +350,7 @@ class ItemProcessor:
                 spent.cost_usd - earlier - (in_flight.cost_usd or 0.0),
             )
         else:
+            count_reused(model, self.client.hook.region)
             count_minutes("reused", minutes)
         with self._lock:
             self._failures_in_a_row = 0
@@ -401,6 +409,8 @@ class ItemProcessor:
         cost: float | None = 0.0,
         error: ItemError | None = None,
     ) -> Entry:
+        with self._lock:
+            self.progress.outcomes[status] += 1
         state, reply = in_flight.job_state, transcript or {}
         duration = state.get("duration")
         # A job that exists, or may exist, is looked for by the next run, whatever became of this one. A refusal

@@ -219,6 +219,8 @@ class Plan:
         self._begun = _PageWriter(folder, "items-0-begun", _ITEMS_PAGE)
         self._new = _PageWriter(folder, "items-1-new", _ITEMS_PAGE)
         self._keys = _PageWriter(folder, "keys", _KEYS_PAGE)
+        #: Items that were added to be done.
+        self.items_added = 0
 
     def add_key(self, key: str) -> None:
         """Add one item of the list, repeats included; it gets a line of the manifest."""
@@ -234,6 +236,7 @@ class Plan:
         :param spending: what the ledger holds of its cost, see
             :class:`airflow_provider_assemblyai.batch.items.InFlightItem`.
         """
+        self.items_added += 1
         line = item.stored()
         if entry is not None:
             line |= {"run": entry["run"], "job_state": entry["job_state"]}
@@ -307,9 +310,28 @@ class Progress:
     :param spent: by its run.
     :param plan_position: items of the plan that have been started.
     :param in_flight: transcript id -> item.
+    :param items: in the list, repeats included; 0 if a checkpoint of an older version does not say so.
+    :param planned: of them, what was to be done when the attempt began.
+    :param started_at: when that was; seconds since the epoch.
+    :param outcomes: of what has ended since: ``completed``, ``failed`` and ``not_submitted``.
     """
 
     plan: Plan
     spent: Spent
     plan_position: int = 0
     in_flight: dict[str, InFlightItem] = field(default_factory=dict)
+    items: int = 0
+    planned: int = 0
+    started_at: float = 0.0
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the counts for the page of the task."""
+        return {
+            "items": self.items,
+            "found": max(0, self.items - self.planned),
+            "completed": self.outcomes["completed"],
+            "failed": self.outcomes["failed"] + self.outcomes["not_submitted"],
+            "in_flight": len(self.in_flight),
+            "started_at": self.started_at,
+        }

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -46,6 +48,10 @@ class _Checkpoint(TypedDict):
     plan_position: int
     submitted_minutes: float
     submitted_cost_usd: NotRequired[float]
+    items: NotRequired[int]
+    planned: NotRequired[int]
+    started_at: NotRequired[float]
+    outcomes: NotRequired[dict[str, int]]
 
 
 _CHECKPOINT: Final = RecordKind(_Checkpoint, ("plan", "plan_position", "submitted_minutes"))
@@ -116,7 +122,7 @@ class BatchSession:
         self._log.info(
             "%d items, %d in the ledger, %d of them are done again.", scan.count, len(index), len(scan.again)
         )
-        return Progress(plan, spent)
+        return Progress(plan, spent, items=scan.count, planned=plan.items_added, started_at=time.time())
 
     def checkpoint(self, progress: Progress) -> str:
         """Write all that another process needs to go on, and return its name."""
@@ -125,6 +131,10 @@ class BatchSession:
             "plan_position": progress.plan_position,
             "submitted_minutes": progress.spent.minutes,
             "submitted_cost_usd": progress.spent.cost_usd,
+            "items": progress.items,
+            "planned": progress.planned,
+            "started_at": progress.started_at,
+            "outcomes": dict(progress.outcomes),
         }
         return self.ledger.checkpoint(state, (item.entry() for item in progress.in_flight.values()))
 
@@ -138,6 +148,10 @@ class BatchSession:
             Spent(state["submitted_minutes"], self._cost_in(state)),
             state["plan_position"],
             {item.transcript_id: item for item in map(self._restore, entries)},
+            state.get("items", 0),
+            state.get("planned", 0),
+            state.get("started_at", 0.0),
+            Counter(state.get("outcomes", {})),
         )
 
     def _cost_in(self, checkpoint: Mapping[str, Any]) -> float:

@@ -39,6 +39,7 @@ class CaptureConfig:
     :param chars_per_caption: characters that a caption may have, or None.
     :param keep_audio: whether the audio is a result, too.
     :param push_text: whether the summary holds the text.
+    :param push_utterances: whether what was said goes to XCom, for the task's page.
     :param fail_if_partial: whether a capture with missing parts fails.
     :param fallback_config: of the pre-recorded job for text that is missing; None if there is to be none.
     :param speed: seconds of the recording in a real one; above 1 only against an emulator that runs as fast.
@@ -57,6 +58,7 @@ class CaptureConfig:
     chars_per_caption: int | None = None
     keep_audio: bool = False
     push_text: bool = False
+    push_utterances: bool = False
     fail_if_partial: bool = False
     fallback_config: Mapping[str, Any] | None = None
     speed: float = 1.0

@@ -30,6 +30,7 @@ from airflow_provider_assemblyai.capture.streaming.channel import ChannelState, 
 from airflow_provider_assemblyai.capture.streaming.pace import CatchUp
 from airflow_provider_assemblyai.capture.streaming.reconnect import ChannelStreamer, Connect
 from airflow_provider_assemblyai.client.task_control import TaskControl
+from airflow_provider_assemblyai.telemetry import metrics
 
 #: What ends a recording: its duration is over, the source ended, nothing was said for too long, or a failure.
 EndedBy = Literal["duration", "source", "silence", "failure"]
@@ -226,8 +227,9 @@ class CaptureRunner:
     def _log_progress(self) -> None:
         progress = self._progress
         channels = progress.channels
+        metrics.gauge("assemblyai.streaming.lag", progress.lag)
         self._control.log.info(
-            "%s of %s recorded, %s sent, %s heard; backlog %.1f s, turns %d, sessions %d.",
+            "%s of %s recorded, %s sent, %s heard; backlog %.1f s, turns %d, sessions %d, reconnects %d.",
             _shown_time(progress.spool.end),
             _shown_time(self._config.end_ms),
             _shown_time(min(channel.position_ms for channel in channels)),
@@ -235,6 +237,7 @@ class CaptureRunner:
             progress.lag,
             progress.turns,
             len(progress.sessions),
+            progress.reconnects,
         )
 
     def _report_refused_rate(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import random
 import ssl
 import time
@@ -32,6 +33,7 @@ from airflow_provider_assemblyai.api.call import Call, Product, Reply
 from airflow_provider_assemblyai.api.errors import (
     ApiError,
     AssemblyAIError,
+    AuthenticationError,
     InvalidInput,
     TransportError,
     UnexpectedReply,
@@ -39,7 +41,9 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.regions import Hosts, check_data_stays, is_loopback
 from airflow_provider_assemblyai.api.retry_rules import backoff, may_repeat
 from airflow_provider_assemblyai.api.sanitize import sanitize, strip_url
+from airflow_provider_assemblyai.api.validation import shown
 from airflow_provider_assemblyai.client.body import ACCEPT_ENCODING, BrokenBody, Decoder, ReceivedBody
+from airflow_provider_assemblyai.client.reasons import plain_reason
 
 if TYPE_CHECKING:
     import requests
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
     from airflow_provider_assemblyai.client.blocking import Session
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT: Final = 10.0
 #: While a body is being sent, urllib3 applies the connect timeout to each block.
@@ -90,6 +96,7 @@ class _BaseClient:
     :param deadline: when requests and their repeats end; seconds since the epoch.
     :param min_timeout: seconds that each call is given even if the deadline is over: what is paid for is fetched.
     :param jitter: gives a number from 0 to 1, so that many callers do not call again at the same moment.
+    :param conn_id: the Airflow connection that the key is of, for messages.
     """
 
     key: str
@@ -99,6 +106,7 @@ class _BaseClient:
     deadline: float = inf
     min_timeout: float = 0.0
     jitter: Callable[[], float] = random.random
+    conn_id: str | None = None
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -131,7 +139,7 @@ class _BaseClient:
         return request
 
     def _transport_error(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
-        detail = sanitize(str(error), [self.key]) or type(error).__name__
+        detail = sanitize(plain_reason(error), [self.key])
         problem = "no answer from" if sent else "no connection to"
         return TransportError(
             f"{call.method} {call.path}: {problem} {self._host(call)} ({detail}).", sent=sent
@@ -184,12 +192,30 @@ class _BaseClient:
                 or time.time() + state.upcoming_sleep >= end
             )
 
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            log.info("%s It is sent again in %.0f s.", error, state.upcoming_sleep)
+
         return {
             "retry": retry_if_exception(lambda error: may_repeat(call, error)),
             "wait": wait,
             "stop": stop,
+            "before_sleep": tell,
             "reraise": True,
         }
+
+    def _result(self, call: Call[T], reply: Reply) -> T:
+        """
+        Return the value of a reply.
+
+        :raises AuthenticationError: it names the connection whose key was refused.
+        """
+        try:
+            return call.result(reply)
+        except AuthenticationError as error:
+            if self.conn_id is not None:
+                error.args = (f"{error} Check the API key in connection {shown(self.conn_id)}.",)
+            raise
 
 
 class _SizedBlocks:
@@ -260,7 +286,7 @@ class Client(_BaseClient):
         end = self._end(deadline)
         for attempt in Retrying(sleep=self.pause, **self._retry_policy(call, end)):
             with attempt:
-                return call.result(self._exchange(call, end, before))
+                return self._result(call, self._exchange(call, end, before))
         raise AssertionError("unreachable: the loop returns or raises")
 
     def pages(self, call: Call[T]) -> Iterator[T]:
@@ -389,8 +415,10 @@ class AsyncClient(_BaseClient):
                 reply = await self._exchange(call, end)
                 if len(reply.content) > 64 * 1024:
                     # Parsing megabytes would stall every other trigger of this process.
-                    return await asyncio.get_running_loop().run_in_executor(_parser(), call.result, reply)
-                return call.result(reply)
+                    return await asyncio.get_running_loop().run_in_executor(
+                        _parser(), self._result, call, reply
+                    )
+                return self._result(call, reply)
         raise AssertionError("unreachable: the loop returns or raises")
 
     async def pages(self, call: Call[T]) -> AsyncIterator[T]:

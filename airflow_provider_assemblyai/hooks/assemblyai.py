@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowNotFoundException,
@@ -101,7 +102,14 @@ class AssemblyAIHook(BaseHook):
         :raises InvalidInput: the connection is missing or cannot work.
         """
         key, hosts = self._read_settings()
-        return Client(key, hosts, pause=self._pause, deadline=self._deadline, min_timeout=self._min_timeout)
+        return Client(
+            key,
+            hosts,
+            pause=self._pause,
+            deadline=self._deadline,
+            min_timeout=self._min_timeout,
+            conn_id=self.assemblyai_conn_id,
+        )
 
     def get_conn(self) -> Client:
         """Return the client of this hook."""
@@ -136,12 +144,12 @@ class AssemblyAIHook(BaseHook):
     @property
     def gateway(self) -> GatewaySettings:
         """What the connection sets for the LLM Gateway."""
-        return self._gateway(self._read_connection().extra_dejson)
+        return self._gateway(self._named_extra(self._read_connection()))
 
     @cached_property
     def prices(self) -> PriceList:
         """The list prices of this region, as the connection overrides them."""
-        return PriceList(self.region, check_prices(self._read_connection().extra_dejson.get("prices")))
+        return PriceList(self.region, check_prices(self._named_extra(self._read_connection()).get("prices")))
 
     def streaming_token(self, max_session: float) -> str:
         """
@@ -156,7 +164,7 @@ class AssemblyAIHook(BaseHook):
     async def async_client(self) -> AsyncClient:
         """Return a new client for an event loop; use it as ``async with``."""
         key, hosts, _ = await self._read_async()
-        return AsyncClient(key, hosts)
+        return AsyncClient(key, hosts, conn_id=self.assemblyai_conn_id)
 
     async def gateway_account(self) -> tuple[str, float | None]:
         """
@@ -175,46 +183,63 @@ class AssemblyAIHook(BaseHook):
         :raises InvalidInput: the connection is missing or cannot work.
         """
         key, hosts, extra = await self._read_async()
-        return AsyncClient(key, hosts), self._number(extra, "status_requests")
+        return AsyncClient(key, hosts, conn_id=self.assemblyai_conn_id), self._number(
+            extra, "status_requests"
+        )
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap authenticated call and return what was found, in a sentence."""
         try:
-            key, hosts = self._read_settings()
+            # Without the id: what a form holds is tested under a random one.
+            connection = self._read_connection()
+            key, hosts = self._check_settings(connection, _extra_of(connection))
         except InvalidInput as error:
             return False, str(error)
         with Client(key, hosts, max_retry_time=0) as client:
             return _probe(client)
 
     def _read_connection(self) -> Connection:
-        with _explain_missing(self.assemblyai_conn_id):
+        with _explain_missing(self.assemblyai_conn_id), _without_warning():
             return self.get_connection(self.assemblyai_conn_id)
 
     def _read_settings(self) -> tuple[str, Hosts]:
         connection = self._read_connection()
-        return self._settings(connection, connection.extra_dejson)
+        return self._settings(connection, self._named_extra(connection))
 
     async def _read_async(self) -> tuple[str, Hosts, Mapping[str, Any]]:
-        with _explain_missing(self.assemblyai_conn_id):
+        with _explain_missing(self.assemblyai_conn_id), _without_warning():
             connection = await get_async_connection(self.assemblyai_conn_id, hook=self)
-        extra = await get_async_extra_dejson(connection)
+        extra = self._named_extra(connection)
         return *self._settings(connection, extra), extra
 
+    def _named_extra(self, connection: Connection) -> Mapping[str, Any]:
+        with self._name_connection():
+            return _extra_of(connection)
+
     def _settings(self, connection: Connection, extra: Mapping[str, Any]) -> tuple[str, Hosts]:
+        with self._name_connection():
+            return self._check_settings(connection, extra)
+
+    def _check_settings(self, connection: Connection, extra: Mapping[str, Any]) -> tuple[str, Hosts]:
+        key = check_key(connection.password)
+        hosts = hosts_for(
+            self._region,
+            home=extra.get("region"),
+            override=_override(connection),
+            edge=_is_true(extra.get("streaming_edge")),
+            allow_insecure_http=_is_true(extra.get("allow_insecure_http")),
+            allow_data_outside_region=_is_true(extra.get("allow_data_outside_region")),
+        )
+        check_prices(extra.get("prices"))  # before anything is paid for
+        return key, hosts
+
+    @contextmanager
+    def _name_connection(self) -> Iterator[None]:
+        """Let what is wrong with the connection name it."""
         try:
-            key = check_key(connection.password)
-            hosts = hosts_for(
-                self._region,
-                home=extra.get("region"),
-                override=_override(connection),
-                edge=_is_true(extra.get("streaming_edge")),
-                allow_insecure_http=_is_true(extra.get("allow_insecure_http")),
-                allow_data_outside_region=_is_true(extra.get("allow_data_outside_region")),
-            )
-            check_prices(extra.get("prices"))  # before anything is paid for
+            yield
         except InvalidInput as error:
             raise InvalidInput(f"Connection {shown(self.assemblyai_conn_id)}: {error}") from None
-        return key, hosts
 
     def _gateway(self, extra: Mapping[str, Any]) -> GatewaySettings:
         model = extra.get("llm_model")
@@ -251,9 +276,48 @@ def _override(connection: Connection) -> str | None:
     return host
 
 
+def _extra_of(connection: Connection) -> Mapping[str, Any]:
+    """
+    Return the settings in the extra of a connection.
+
+    Airflow's own property registers each value as a secret. Nothing in this extra is one, and Airflow masks the extra
+    as a whole.
+
+    :raises InvalidInput: it is no JSON object: a region that is not read would send audio elsewhere.
+    """
+    try:
+        extra = json.loads(connection.extra or "{}")
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise InvalidInput("The extra must be a JSON object.")
+    return extra
+
+
 def _is_true(value: object) -> bool:
     # A connection given as a URI has only strings.
     return value is True or str(value).strip().lower() in ("true", "1", "yes", "on")
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    """
+    Have Airflow read a connection without a warning in the log of a healthy task.
+
+    It takes each value of an extra for a secret then, and warns that "us" is too short for one.
+    """
+    try:
+        from airflow.sdk._shared.secrets_masker.secrets_masker import SecretsMasker
+
+        warned = SecretsMasker._has_warned_short_secret
+    except (ImportError, AttributeError):  # it is no public part of Airflow
+        yield
+        return
+    SecretsMasker._has_warned_short_secret = True
+    try:
+        yield
+    finally:
+        SecretsMasker._has_warned_short_secret = warned
 
 
 @contextmanager
@@ -299,6 +363,7 @@ def fail_fast() -> Iterator[None]:
     try:
         yield
     except AssemblyAIError as error:
+        # The sentence says it all: a log with the frames that led to it hides it.
         if error.retryable:
-            raise
-        raise AirflowFailException(f"{error} {error.advice}".rstrip()) from error
+            raise error.with_traceback(None) from None
+        raise AirflowFailException(f"{error} {error.advice}".rstrip()) from None

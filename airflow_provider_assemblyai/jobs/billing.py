@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from airflow.providers.common.compat.sdk import Stats
-
 from airflow_provider_assemblyai.api.prices.estimates import billed_channels
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.telemetry import metrics
 
 Kind = Literal["billed", "failed", "reused"]
 
@@ -32,7 +32,39 @@ def count_minutes(kind: Kind, minutes: float) -> None:
     :param minutes: of audio.
     """
     for name in (kind,) if kind == "reused" else (kind, "submitted"):
-        _add(f"assemblyai.audio_minutes.{name}", minutes)
+        metrics.count(f"assemblyai.audio_minutes.{name}", minutes)
+
+
+def count_completed(
+    jobs: int, model: str | None, submitted_at: float | None, region: str | None = None
+) -> None:
+    """
+    Count jobs that ended with a transcript, and how long the last of them took.
+
+    :param jobs: how many.
+    :param model: the one that ran.
+    :param submitted_at: seconds since the epoch; states of older versions do not say so.
+    :param region: where the transcript lives, if the task has not told yet.
+    """
+    metrics.count("assemblyai.jobs.completed", jobs, model=model, region=region)
+    if submitted_at is not None:
+        seconds = time.time() - submitted_at
+        metrics.timing("assemblyai.job_duration", seconds, model=model, region=region)
+
+
+def count_reused(model: str | None, region: str | None = None) -> None:
+    """Count a transcript that was there already."""
+    metrics.count("assemblyai.jobs.reused", model=model, region=region)
+
+
+def count_failed(minutes: float) -> None:
+    """
+    Count a job that the service failed.
+
+    :param minutes: of its audio, if they are known.
+    """
+    metrics.count("assemblyai.jobs.failed")
+    count_minutes("failed", minutes)
 
 
 def count_cost(cost: float | None) -> None:
@@ -41,13 +73,7 @@ def count_cost(cost: float | None) -> None:
 
     :param cost: USD, or None if there is no estimate.
     """
-    _add("assemblyai.estimated_cost_usd", cost or 0.0)
-
-
-def _add(name: str, amount: float) -> None:
-    if amount > 0:
-        # Airflow's backends take fractions, and hardly anything here is whole.
-        Stats.incr(name, amount)  # type: ignore[arg-type]
+    metrics.count("assemblyai.estimated_cost_usd", cost or 0.0)
 
 
 def log_success(

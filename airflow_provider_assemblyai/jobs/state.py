@@ -62,6 +62,7 @@ class JobState(State, total=False):
     anchor_created: str | None
     upload_url: str | None
     uploaded_at: float
+    submitted_at: float
     url_hashes: list[str]
     transcript_id: str | None
     shared: bool

@@ -359,6 +359,7 @@ class Submission:
 
     def _accepted(self, transcript: Transcript, *, shared: bool) -> Transcript:
         self.state.update({"phase": "submitted", "transcript_id": transcript["id"], "shared": shared})
+        self.state["submitted_at"] = time.time()
         self._write()
         return transcript
 

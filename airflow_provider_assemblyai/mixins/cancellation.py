@@ -12,6 +12,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_assemblyai.api.errors import TaskKilled
 from airflow_provider_assemblyai.client.task_control import TaskControl
+from airflow_provider_assemblyai.telemetry.metrics import task_tags
 
 if TYPE_CHECKING or AIRFLOW_V_3_2_PLUS:
     from airflow.sdk.exceptions import TaskDeferralTimeout
@@ -52,9 +53,11 @@ class CancellationMixin(_Operator):
 
     @contextmanager
     def _report_running_job(self, context: Context) -> Iterator[None]:
-        """Report the job when Airflow ends this try."""
+        """Report the job when Airflow ends this try; all that is counted meanwhile is counted for this task."""
+        ti = context["ti"]
         try:
-            yield
+            with task_tags(dag_id=ti.dag_id, task_id=ti.task_id):
+                yield
         except AirflowTaskTimeout:
             self._log_running_job("The execution_timeout is over.")
             raise

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, BaseOperatorLink
 
 from airflow_provider_assemblyai.api.validation import check_nesting, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
+from airflow_provider_assemblyai.links.task_page import TaskPageLink
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
+from airflow_provider_assemblyai.mixins.lineage import LineageMixin, transcript_addresses
 from airflow_provider_assemblyai.triggers.base import DeferralTrigger
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 TranscriptReference: TypeAlias = "str | Mapping[str, Any] | XComArg"
 
 
-class AssemblyAIOperator(CancellationMixin, BaseOperator):
+class AssemblyAIOperator(CancellationMixin, LineageMixin, BaseOperator):
     """
     Base of the operators: the connection, and retries that are not 0 by default.
 
@@ -31,6 +33,8 @@ class AssemblyAIOperator(CancellationMixin, BaseOperator):
     :param retries: as in every operator, but 2 by default: a retry goes on where a crash has ended a try.
     :param retry_delay: as in every operator, but 30 s by default.
     """
+
+    operator_extra_links: Collection[BaseOperatorLink] = (TaskPageLink(),)
 
     def __init__(
         self,
@@ -96,6 +100,9 @@ class TranscriptOperator(AssemblyAIOperator):
         self.transcript_id = transcript_id
         self.region = region
         self._check_options()
+
+    def _read_addresses(self) -> Iterable[str]:
+        return transcript_addresses(self.transcript_id, self.region)
 
     def _resolve_transcript(self, **limits: Any) -> tuple[str, AssemblyAIHook]:
         """

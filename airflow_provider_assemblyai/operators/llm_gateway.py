@@ -39,6 +39,7 @@ from airflow_provider_assemblyai.mixins.transcript_marker import TranscriptMarke
 from airflow_provider_assemblyai.operators.gateway_call import GatewayCallOperator
 from airflow_provider_assemblyai.operators.paid_call import PaidRequest
 from airflow_provider_assemblyai.storage.atomic_files import as_json
+from airflow_provider_assemblyai.telemetry import metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -280,6 +281,8 @@ class LLMGatewayOperator(TranscriptMarkerMixin, GatewayCallOperator):
             answer.usage["output_tokens"],
             answer.request_id,
         )
+        metrics.count("assemblyai.llm_gateway.tokens.input", answer.usage["input_tokens"] or 0)
+        metrics.count("assemblyai.llm_gateway.tokens.output", answer.usage["output_tokens"] or 0)
         facts = {
             "usage": {**usage, "estimated_cost_usd": cost},
             "model": answer.model,

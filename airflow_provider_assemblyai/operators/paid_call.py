@@ -47,6 +47,7 @@ from airflow_provider_assemblyai.jobs.state_store import (
     open_state_store,
     task_instance_key,
 )
+from airflow_provider_assemblyai.links.task_page import TaskPageLink, push_links
 from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress, is_usable, start_progress
 from airflow_provider_assemblyai.llm_gateway.call_report import CallReporter
 from airflow_provider_assemblyai.llm_gateway.call_state import CALL, CallState, CallStateStore, StoredAnswer
@@ -56,6 +57,7 @@ from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.polling.policy import check_event
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, open_path, read_file
 from airflow_provider_assemblyai.storage.file_owners import claim_name
+from airflow_provider_assemblyai.telemetry import metrics
 from airflow_provider_assemblyai.triggers.llm_gateway import LLMGatewayTrigger
 
 T = TypeVar("T")
@@ -113,6 +115,7 @@ class PaidCallOperator(AssemblyAIOperator):
 
     template_fields: Sequence[str] = ("output_path", "assemblyai_conn_id")
     ui_color = "#e6dbff"
+    operator_extra_links = (TaskPageLink("gateway", "Answer"),)
     #: Tells the state of a task apart from that of an operator of another kind that has had its place; None for none.
     _state_kind: str | None = None
     _call_in_flight = False
@@ -149,6 +152,7 @@ class PaidCallOperator(AssemblyAIOperator):
 
     def execute(self, context: Context) -> Any:
         with fail_fast(), self._report_running_job(context):
+            push_links(self, context)
             progress = self._start_progress(context)
             request = self._prepare(context)
             earlier = self._find_earlier_answer(request)
@@ -240,6 +244,8 @@ class PaidCallOperator(AssemblyAIOperator):
         state = self._open_state(context, hook, body, named)
         kept = KeptAnswers(context, named, (self.assemblyai_conn_id, hook.region))
         reporter = CallReporter(context["ti"], body.get("model"), self.log)
+        metrics.set_tag("region", hook.region)
+        metrics.set_tag("model", model)
         return PaidRequest(hook, model, body, outputs, state, kept, reporter, attachment)
 
     def _open_state(
@@ -323,6 +329,7 @@ class PaidCallOperator(AssemblyAIOperator):
         :param result: what is returned beside the answer itself.
         :param output: URI of the answer's file.
         """
+        self._result = {**xcoms, **(result or {}), **({} if output is None else {"output": output})}
         cost: float | None = {**(xcoms.get("usage") or {}), **(result or {})}.get("estimated_cost_usd")
         files = [] if output is None else [output]
         duration = self._audio_duration()
@@ -399,6 +406,8 @@ class PaidCallOperator(AssemblyAIOperator):
                 self._wait_for_capacity(request, error, progress)
             else:
                 progress["refusals"] = 0
+                metrics.count("assemblyai.llm_gateway.calls")
+                metrics.timing("assemblyai.llm_gateway.waited", progress["waited_seconds"])
                 return answer
 
     def _call_once(self, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
@@ -439,6 +448,7 @@ class PaidCallOperator(AssemblyAIOperator):
         """Wait until there may be capacity; a task that is deferrable does not do that here."""
         now = time.time()
         progress["refusals"] += 1
+        metrics.count("assemblyai.llm_gateway.refused")
         retry_after = error.retry_after if isinstance(error, ApiError) else None
         seconds = max(1.0, backoff(progress["refusals"] + 1, error, random.random()))
         if asks_too_much(error):

@@ -46,6 +46,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fa
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets, mask_webhook_secrets
 from airflow_provider_assemblyai.jobs.results import check_caption_length, check_formats
 from airflow_provider_assemblyai.jobs.state_store import open_state_store, task_instance_key
+from airflow_provider_assemblyai.links.task_page import TaskPageLink, push_links
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
 from airflow_provider_assemblyai.storage.file_owners import claim_name
@@ -71,6 +72,8 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     :param keep_audio: keep the audio as well, as a WAV file.
     :param channels: 2 keeps the first two channels of the source apart, with a session each.
     :param push_text: whether the returned summary holds the text; one over 256 KiB is left out.
+    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
+        speech, 1 MiB at most.
     :param segment: seconds between two segments, at most 60: what a killed process loses.
     :param stop_when_silent: seconds without a word after which the capture ends.
     :param inactivity_timeout: seconds without audio after which the service ends a session, 5 to 3600.
@@ -99,6 +102,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     )
     template_fields_renderers = {"config": "json", "fallback_config": "json"}  # noqa: RUF012 - Airflow reads it from the class
     ui_color = "#ffe9db"
+    operator_extra_links = (TaskPageLink("capture"),)
     #: The process that supervises this one, once the task runs.
     _supervisor: int | None = None
 
@@ -114,6 +118,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         keep_audio: bool = False,
         channels: Literal[1, 2] = 1,
         push_text: bool = False,
+        push_utterances: bool = False,
         segment: Seconds = MAX_SEGMENT,
         stop_when_silent: Seconds | None = None,
         inactivity_timeout: Seconds = 30.0,
@@ -137,6 +142,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
         self.keep_audio = check_bool("keep_audio", keep_audio)
         self.channels = channels
         self.push_text = check_bool("push_text", push_text)
+        self.push_utterances = check_bool("push_utterances", push_utterances)
         self.segment = check_seconds("segment", segment)
         self.stop_when_silent = (
             None if stop_when_silent is None else check_seconds("stop_when_silent", stop_when_silent)
@@ -179,6 +185,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def execute(self, context: Context) -> CaptureSummary:
         deadline = time.time() + self._time_limit(inf)
         with fail_fast(), self._report_running_job(context):
+            push_links(self, context)
             self._supervisor = os.getppid()
             if not callable(self.source):
                 check_source(self.source)
@@ -214,7 +221,8 @@ class StreamingCaptureOperator(AssemblyAIOperator):
                 self.log.info(
                     "The recording is over: its result is made from its segments, nothing is streamed."
                 )
-                return publisher.publish(context)
+                self._result = published = publisher.publish(context)
+                return published
             progress = self._capture(source, publisher)
             failure = progress.failure
             if progress.ended_by == "failure" and failure is not None and failure.retryable:
@@ -225,7 +233,11 @@ class StreamingCaptureOperator(AssemblyAIOperator):
                     self.log.warning("What was captured so far is not written yet: %s", error)
                 raise failure
             state_store.mark_recorded()
-            return publisher.publish(context, failure)
+            self._result = published = publisher.publish(context, failure)
+            return published
+
+    def _read_addresses(self) -> Iterable[str]:
+        return () if callable(self.source) else (str(self.source),)
 
     def _capture(self, source: PcmSource, publisher: ResultPublisher) -> CaptureProgress:
         config, control, state_store = publisher.config, publisher.control, publisher.state_store
@@ -272,6 +284,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             chars_per_caption=self.chars_per_caption,
             keep_audio=self.keep_audio,
             push_text=self.push_text,
+            push_utterances=self.push_utterances,
             fail_if_partial=self.on_partial == "fail",
             fallback_config=fallback_config if self.fallback else None,
         )

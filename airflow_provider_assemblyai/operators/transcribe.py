@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -25,15 +25,26 @@ from airflow_provider_assemblyai.api.validation import (
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, upload_shortfall
-from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
+from airflow_provider_assemblyai.jobs.billing import (
+    count_completed,
+    count_cost,
+    count_failed,
+    count_minutes,
+    count_reused,
+    log_success,
+    minutes_of,
+)
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
+from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.jobs.submission import Submission
+from airflow_provider_assemblyai.links.task_page import push_links
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.blocking import wait_before_deferring, wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event, worker_wait
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles
+from airflow_provider_assemblyai.telemetry import metrics
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger, delete_if_over
 
 if TYPE_CHECKING:
@@ -55,6 +66,8 @@ class TranscribeOperator(TranscriptionOperator):
         without a signature.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
         A text over 256 KiB is left out with a warning.
+    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
+        speech, 1 MiB at most.
     :param delete_after: delete the transcript and the uploaded audio from the service once the files are
         written; needs ``json`` among the formats.
     :param wait_for_completion: False returns as soon as the job is accepted.
@@ -84,6 +97,7 @@ class TranscribeOperator(TranscriptionOperator):
         audio: str | ObjectStoragePath | XComArg,
         source_id: str | XComArg | None = None,
         push_text: bool | None = None,
+        push_utterances: bool = False,
         delete_after: bool = False,
         wait_for_completion: bool = True,
         defer_after: float | timedelta | Literal["auto"] = "auto",
@@ -96,6 +110,7 @@ class TranscribeOperator(TranscriptionOperator):
         self.audio = audio
         self.source_id = source_id
         self.push_text = check_bool_or("push_text", push_text, None)
+        self.push_utterances = check_bool("push_utterances", push_utterances)
         self.delete_after = check_bool("delete_after", delete_after)
         self.wait_for_completion = check_bool("wait_for_completion", wait_for_completion)
         self.defer_after = check_seconds_or("defer_after", defer_after, "auto", zero=True)
@@ -115,7 +130,7 @@ class TranscribeOperator(TranscriptionOperator):
                 if self._is_asked_for(name):
                     raise InvalidInput(f"{name} needs an output_path: it is about files.")
         if not self.wait_for_completion:
-            for name in ("output_path", "formats", "delete_after", "push_text"):
+            for name in ("output_path", "formats", "delete_after", "push_text", "push_utterances"):
                 if self._is_asked_for(name):
                     raise InvalidInput(
                         f"{name} needs the result, and wait_for_completion=False does not wait for it: "
@@ -134,6 +149,7 @@ class TranscribeOperator(TranscriptionOperator):
     def execute(self, context: Context) -> Summary:
         deadline = time.time() + self._time_limit(self.timeout)
         with fail_fast(), self._report_running_job(context):
+            push_links(self, context)
             formats = self._checked_formats()
             factory, folder = replace(self._factory(), deadline=deadline), None
             if formats:
@@ -149,9 +165,10 @@ class TranscribeOperator(TranscriptionOperator):
             if transcript is None:
                 return self._finish_restored(context, job)
             if not self.wait_for_completion:
-                self._push_transcript_id(context, hook, transcript)
+                self._push_transcript_id(context, hook, job, transcript)
                 submitted = results.summarize(transcript, hook.region, push_text=False)
                 job.mark_stored(submitted)
+                self._result = submitted
                 # What it costs is known when it has ended: the task that waits for it says so.
                 log_success(self.log, f"Submitting transcript {transcript['id']}", cost=None)
                 return submitted
@@ -176,6 +193,9 @@ class TranscribeOperator(TranscriptionOperator):
             outputs = None if self.output_path is None else factory.claim_outputs(context)
             transcript = hook.send(transcripts.get(transcript_id))
             return self._follow(context, hook, job, transcript, deadline, outputs)
+
+    def _read_addresses(self) -> Iterable[str]:
+        return (str(self.audio),)
 
     def _factory(self) -> SubmissionFactory:
         audio = check_address(self.audio)
@@ -215,19 +235,35 @@ class TranscribeOperator(TranscriptionOperator):
         completed = job.follow(
             transcript,
             lambda running: self._wait(hook, job, running["id"], deadline),
-            on_job=lambda found: self._push_transcript_id(context, hook, found),
-            on_failed=lambda failed: count_minutes("failed", minutes_of(failed, job.state.get("duration"))),
+            on_job=lambda found: self._push_transcript_id(context, hook, job, found),
+            on_failed=lambda failed: count_failed(minutes_of(failed, job.state.get("duration"))),
         )
         assert completed is not None
         hook.client.min_timeout = results.RESULT_TIMEOUT
-        return self._finish(hook, job, completed, outputs, deadline)
+        summary = self._finish(hook, job, completed, outputs, deadline)
+        self._push_timeline(context, job, "completed", done_at=time.time())
+        if self.push_utterances:
+            push_utterances(context, completed, self.log)
+        return summary
 
-    def _push_transcript_id(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> None:
+    def _push_transcript_id(
+        self, context: Context, hook: AssemblyAIHook, job: Submission, transcript: Transcript
+    ) -> None:
         context["ti"].xcom_push(key="transcript_id", value=transcript["id"])
+        self._push_timeline(context, job, transcript["status"])
         self._transcript_id, self._region = transcript["id"], hook.region
+        metrics.set_tag("region", hook.region)
         self.log.info(
             "Transcript %s in region %s is %s.", transcript["id"], hook.region, transcript["status"]
         )
+
+    def _push_timeline(
+        self, context: Context, job: Submission, status: str, done_at: float | None = None
+    ) -> None:
+        """Push the moments of a job for the page of the task; seconds since the epoch."""
+        moments = {"uploaded_at": job.state.get("uploaded_at"), "submitted_at": job.state.get("submitted_at")}
+        timeline = {**moments, "done_at": done_at, "status": status, "region": job.identity["region"]}
+        context["ti"].xcom_push(key="timeline", value=timeline)
 
     def _wait(self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float) -> Transcript:
         """Wait on the worker, or defer, after a short wait if that is likely to be enough."""
@@ -303,6 +339,11 @@ class TranscribeOperator(TranscriptionOperator):
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
         reused = job.mark_stored(summary)
         minutes = jobs * minutes_of(transcript, known)
+        metrics.set_tag("model", transcript.get("speech_model_used"))
+        if reused:
+            count_reused(transcript.get("speech_model_used"))
+        else:
+            count_completed(jobs, transcript.get("speech_model_used"), job.state.get("submitted_at"))
         count_minutes("reused" if reused else "billed", minutes)
         count_cost(0.0 if reused else cost)
         if self.delete_after and not job.state.get("shared"):
@@ -322,6 +363,7 @@ class TranscribeOperator(TranscriptionOperator):
         return self.policy.reuse != "output" and job.state.get("clear_generation") == generation
 
     def _log_success(self, summary: Summary, minutes: float) -> None:
+        self._result = summary
         log_success(
             self.log,
             f"Transcript {summary['transcript_id']}",

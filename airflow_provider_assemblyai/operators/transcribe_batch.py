@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from os import PathLike
@@ -43,6 +43,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fa
 from airflow_provider_assemblyai.jobs.billing import log_success
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
+from airflow_provider_assemblyai.links.task_page import TaskPageLink, push_links
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.policy import (
     FIRST_POLL_DELAY,
@@ -124,6 +125,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
     """
 
     template_fields: Sequence[str] = ("audios", *TranscriptionOperator.template_fields)
+    operator_extra_links = (TaskPageLink("batch"),)
     #: Seconds after which a lease that another task holds is read again.
     lease_poll_interval = 15.0
 
@@ -178,6 +180,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
 
     def execute(self, context: Context) -> BatchSummary:
         with fail_fast(), self._report_running_job(context):
+            push_links(self, context)
             return self._start(context, time.time() + self._time_limit(self.timeout))
 
     def execute_complete(self, context: Context, event: Any) -> BatchSummary:
@@ -278,6 +281,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
                 low_water = min(int(self.max_in_flight * _LOW_WATER), len(ids) - 1)
                 max_remaining = low_water if executor.has_pending() else 0
                 self.log.info("%d transcripts are in flight.", len(ids))
+                context["ti"].xcom_push(key="progress", value=progress.shown())
                 trigger = self._trigger(ids, region, deadline, max_remaining)
                 if self.deferrable:
                     checkpoint = session.checkpoint(progress)
@@ -294,6 +298,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
         )
         summary = totals.summary(region, manifest)
         plan.remove()
+        self._result = summary
         self.log.info("Summary: %s", json.dumps(summary))
         missing = summary["failed"] + summary["not_submitted"]
         if not summary["items"]:
@@ -415,6 +420,10 @@ class TranscribeBatchOperator(TranscriptionOperator):
         )
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
         return BatchSession(context, settings, items, self.log)
+
+    def _read_addresses(self) -> Iterable[str]:
+        given = [self.audios] if isinstance(self.audios, str | ObjectStoragePath) else self.audios
+        return (str(one.get("audio") if isinstance(one, Mapping) else one) for one in given)
 
     def _stop_submitting(self) -> None:
         self._stopped = True

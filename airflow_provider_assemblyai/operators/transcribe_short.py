@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,7 +21,7 @@ from airflow_provider_assemblyai.api.errors import (
 from airflow_provider_assemblyai.api.short_audio import clips
 from airflow_provider_assemblyai.api.short_audio.clips import ClipTranscript
 from airflow_provider_assemblyai.api.transcripts import Transcript
-from airflow_provider_assemblyai.api.validation import check_bool_or
+from airflow_provider_assemblyai.api.validation import check_bool, check_bool_or
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import (
@@ -33,7 +33,9 @@ from airflow_provider_assemblyai.jobs.audio import (
 from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
 from airflow_provider_assemblyai.jobs.clips import Clip, read_clip
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
+from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.jobs.results import Format, Summary
+from airflow_provider_assemblyai.links.task_page import TaskPageLink
 from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress
 from airflow_provider_assemblyai.llm_gateway.call_state import StoredAnswer
 from airflow_provider_assemblyai.operators.paid_call import (
@@ -74,6 +76,8 @@ class TranscribeShortOperator(PaidCallOperator):
         last four ask for the times of words. Default: ``json`` and ``txt``.
     :param chars_per_caption: characters a subtitle line may have.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
+    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
+        speech, 1 MiB at most.
     :param wait_for_turn: whether to wait for a turn of the rate limiter before the request, too: True, False, or
         ``auto``, as in other paid calls; only if deferrable.
     :param timeout: seconds, or a ``timedelta``, for the whole request, to the last byte of its answer; also for reading
@@ -92,6 +96,7 @@ class TranscribeShortOperator(PaidCallOperator):
     )
     template_fields_renderers = {"config": "json"}  # noqa: RUF012 - Airflow reads it from the class
     ui_color = "#dbe9ff"
+    operator_extra_links = (TaskPageLink(),)
     _state_kind = "clip"
 
     def __init__(
@@ -103,6 +108,7 @@ class TranscribeShortOperator(PaidCallOperator):
         formats: Sequence[Format] | str | None = None,
         chars_per_caption: int | None = None,
         push_text: bool | None = None,
+        push_utterances: bool = False,
         wait_for_turn: WaitForTurn = False,
         timeout: float | timedelta = clips.ANSWER_TIMEOUT,
         **kwargs: Any,
@@ -114,6 +120,7 @@ class TranscribeShortOperator(PaidCallOperator):
         self.formats = formats
         self.chars_per_caption = results.check_caption_length(chars_per_caption)
         self.push_text = check_bool_or("push_text", push_text, None)
+        self.push_utterances = check_bool("push_utterances", push_utterances)
         self._check_options()
 
     def _check_options(self) -> None:
@@ -164,6 +171,9 @@ class TranscribeShortOperator(PaidCallOperator):
             )
         return config
 
+    def _read_addresses(self) -> Iterable[str]:
+        return (str(self.audio),)
+
     def _is_busy(self, error: AssemblyAIError) -> bool:
         return clips.is_busy(error)
 
@@ -193,6 +203,8 @@ class TranscribeShortOperator(PaidCallOperator):
         summary["warnings"] += [short] if short else []
         for warning in summary["warnings"]:
             self.log.warning("%s: %s", clip.shown, warning)
+        if self.push_utterances:
+            push_utterances(context, transcript, self.log)
         if summary["outputs"]:
             self._record_delivered(request, _stored(summary, xcoms))
         count_minutes("billed", minutes_of(summary))
@@ -203,7 +215,7 @@ class TranscribeShortOperator(PaidCallOperator):
     def _log_success(
         self, xcoms: Mapping[str, Any], result: Mapping[str, Any] | None, output: str | None
     ) -> float | None:
-        summary = cast("Summary", result)
+        self._result = summary = cast("Summary", result)
         log_success(
             self.log,
             f"Session {xcoms.get('session_id')}",

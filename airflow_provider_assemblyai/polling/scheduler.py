@@ -77,6 +77,11 @@ class PollScheduler:
         #: turn thousands of waits into as many requests.
         self._rescued: set[str] = set()
 
+    @property
+    def pending(self) -> int:
+        """Transcripts that are waited for."""
+        return len(self._pending)
+
     # --- coming and going --------------------------------------------------------------------------------
 
     def add(self, wait: WaitRequest) -> None:

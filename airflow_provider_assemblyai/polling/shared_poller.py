@@ -34,6 +34,7 @@ from airflow_provider_assemblyai.polling.connection import (
 from airflow_provider_assemblyai.polling.models import PollRequest, WaitRequest
 from airflow_provider_assemblyai.polling.policy import PollEvent
 from airflow_provider_assemblyai.polling.scheduler import PollScheduler
+from airflow_provider_assemblyai.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 _LINGER = 30.0
 #: Requests under way at the same time.
 _PARALLEL = 8
+#: Seconds between two gauges of what is waited for.
+_GAUGES = 10.0
 #: Waiters that are woken before others of this event loop get their turn.
 _WAKE_AT_ONCE = 20
 
@@ -145,7 +148,8 @@ class AccountPoller:
         self._requests: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._idle_since = time.time()
-        self._checked_at = -inf
+        self._checked_at = self._measured_at = -inf
+        self._region = account.client.hosts.region
         self._task = run_detached(self._run())
 
     def register(self, waiter: _Waiter) -> None:
@@ -184,6 +188,10 @@ class AccountPoller:
         now = time.time()
         self._refresh_connections(now)
         budget = self._account.budget
+        if now >= self._measured_at + _GAUGES:
+            self._measured_at = now
+            metrics.gauge("assemblyai.in_flight", self._scheduler.pending, region=self._region)
+            metrics.gauge("assemblyai.status_budget_used", budget.used(now), region=self._region)
         while self._queue and len(self._requests) < _PARALLEL and self._scheduler.blocked_until(now) <= now:
             if not self._scheduler.is_wanted(self._queue[0]):
                 self._scheduler.reschedule(self._queue.popleft(), now)
@@ -225,11 +233,14 @@ class AccountPoller:
 
     async def _send(self, poll: PollRequest) -> None:
         sent_at = time.time()
+        metrics.count("assemblyai.polls", region=self._region)
         try:
             rows = await self._read(poll)
         except AuthenticationError as error:
+            metrics.count("assemblyai.polls.failed", region=self._region)
             ended = await self._on_refused_key(poll, error, sent_at)
         except AssemblyAIError as error:
+            metrics.count("assemblyai.polls.failed", region=self._region)
             ended = self._scheduler.on_error(poll, error, time.time())
         else:
             self._checked_at = -inf

@@ -46,6 +46,15 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
+    def used(self, now: float) -> float:
+        """
+        Return the share of what may be spent at once that is spent, 0 to 1.
+
+        :param now: seconds since the epoch.
+        """
+        self._fill(now)
+        return 1 - self._tokens / self._capacity
+
     def next_at(self, now: float) -> float:
         """
         Return when there is one, if nothing else takes it.

@@ -27,7 +27,9 @@ from airflow_provider_assemblyai.api.validation import check_bool, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
+from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.jobs.results import Summary
+from airflow_provider_assemblyai.links.task_page import push_links
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
@@ -44,6 +46,8 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     connection, retries) and those of every sensor.
 
     :param push_text: whether the returned summary holds the text, if it has at most 256 KiB.
+    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
+        speech, 1 MiB at most.
     :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
         default_deferrable`` of the Airflow configuration.
     :param poke_interval: seconds between two looks; in deferrable mode between the first ones.
@@ -64,6 +68,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
         self,
         *,
         push_text: bool = True,
+        push_utterances: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 15.0,
         timeout: float | timedelta | None = None,
@@ -77,6 +82,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
                 kwargs[name] = check_seconds(name, seconds, zero=True)
         super().__init__(**kwargs)
         self.push_text = check_bool("push_text", push_text)
+        self.push_utterances = check_bool("push_utterances", push_utterances)
         self.deferrable = check_bool("deferrable", deferrable)
         # Of every sensor, which takes any text for true.
         for name in ("soft_fail", "never_fail", "silent_fail", "exponential_backoff"):
@@ -86,19 +92,19 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        summary = self._look()
+        summary = self._look(context)
         return PokeReturnValue(is_done=summary is not None, xcom_value=summary)
 
-    def _look(self) -> Summary | None:
+    def _look(self, context: Context) -> Summary | None:
         with fail_fast():
             deadline = time.time() + self.timeout if self._deadline is None else self._deadline
             transcript_id, hook = self._resolve_transcript(deadline=deadline, min_timeout=_LEAST_TIME)
             transcript = hook.send(transcripts.get(transcript_id))
             if transcript["status"] in ("queued", "processing"):
                 return None
-            return self._summarize(hook, transcript)
+            return self._summarize(context, hook, transcript)
 
-    def _summarize(self, hook: AssemblyAIHook, transcript: Transcript) -> Summary:
+    def _summarize(self, context: Context, hook: AssemblyAIHook, transcript: Transcript) -> Summary:
         """
         Return the summary of a transcript that has ended, and tell what it cost.
 
@@ -118,7 +124,11 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             model=transcript.get("speech_model_used"),
             minutes=minutes,
         )
-        return results.summarize(transcript, hook.region, push_text=self.push_text, cost=cost)
+        summary = results.summarize(transcript, hook.region, push_text=self.push_text, cost=cost)
+        self._result = summary
+        if self.push_utterances:
+            push_utterances(context, transcript, self.log)
+        return summary
 
     def _is_cost_told(self) -> bool:
         """Return whether the task whose summary the sensor was given has told what the transcript cost."""
@@ -127,13 +137,14 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
         return isinstance(cost, int | float) and not isinstance(cost, bool)
 
     def execute(self, context: Context) -> Summary:
+        push_links(self, context)
         self._deadline = time.time() + self.timeout
         if not self.deferrable:
             return super().execute(context)  # type: ignore[no-any-return]
         with self._as_in_poke_mode():
             summary = None
             try:
-                summary = self._look()
+                summary = self._look(context)
             except AssemblyAIError as error:
                 if not self.silent_fail:
                     raise
@@ -170,7 +181,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
                 if deadline is None or time.time() >= deadline:
                     raise AirflowSensorTimeout(f"Transcript {transcript_id} was not finished in time.")
                 self._defer(deadline)
-            return self._summarize(hook, transcript)
+            return self._summarize(context, hook, transcript)
 
     @contextmanager
     def _as_in_poke_mode(self) -> Iterator[None]:

@@ -299,7 +299,13 @@ class OutputFiles:
         :param suffix: its extension.
         :param content: text, or blocks of bytes.
         """
-        return write_file(self.path(suffix), content)
+        path = self.path(suffix)
+        uri = write_file(path, content)
+        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
+
+        # What is written beside the results is nothing that lineage should show, so it is not written by tracked paths.
+        get_hook_lineage_collector().add_output_asset(context=path, uri=uri)
+        return uri
 
     def path(self, suffix: str) -> ObjectStoragePath:
         """
@@ -382,7 +388,7 @@ def _write(path: ObjectStoragePath, blocks: Iterable[bytes]) -> None:
             partial.replace(target)
         return
     _make_folder(path)
-    with path.open("wb") as file:
+    with path.fs.open(path.path, "wb") as file:
         for block in blocks:
             file.write(block)
 

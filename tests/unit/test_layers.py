@@ -18,15 +18,15 @@ ROOT = Path(airflow_provider_assemblyai.__file__).parent
 
 #: From top to bottom. A room imports rooms of lower lines only, so there can be no cycle.
 LAYERS = (
-    ("decorators", "sensors", "commands"),
+    ("decorators", "sensors", "commands", "plugins"),
     ("operators",),
-    ("mixins", "batch", "capture"),
+    ("links", "mixins", "batch", "capture"),
     ("triggers",),
     ("events",),
     ("polling", "llm_gateway"),
     ("jobs",),
     ("hooks", "retry_policy"),
-    ("client", "storage"),
+    ("client", "storage", "telemetry"),
     ("api",),
 )
 EMULATOR_LAYERS = (

@@ -31,8 +31,10 @@ from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import captions, results
 from airflow_provider_assemblyai.jobs.billing import count_cost, log_success, minutes_of
+from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
+from airflow_provider_assemblyai.telemetry import metrics
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class ResultPublisher:
             raise StorageError(f"{full_disk} The text is kept: {', '.join(written.values())}.") from full_disk
         if not unfinished:
             self._mark_published(context, summary)
+            if config.push_utterances:
+                push_utterances(context, whole, self.control.log)
             self.segments.delete_audio(data)
             if wav is not None and "wav" not in written:
                 ObjectFolder(self.outputs.prefix).remove([f"{self.outputs.name}.wav"])
@@ -135,6 +139,12 @@ class ResultPublisher:
         if started["phase"] != "published":
             self.state_store.mark_published({**summary, "text": None}, generation)
             count_cost(summary["estimated_cost_usd"])
+            metrics.count(
+                "assemblyai.streaming.billed_seconds",
+                summary["billed_session_seconds"],
+                region=summary["region"],
+            )
+            metrics.count("assemblyai.streaming.reconnects", summary["reconnects"], region=summary["region"])
         else:
             stored = {**summary, "text": None}
             published_by = started.get("clear_generation")

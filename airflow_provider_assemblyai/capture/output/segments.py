@@ -139,7 +139,7 @@ class SegmentStore:
             if at >= stored["end_ms"]:
                 continue
             path = self.folder.path / f"{stored['name']}.wav"
-            with store_errors("output_path", str(path)), path.open("rb") as file:
+            with store_errors("output_path", str(path)), path.fs.open(path.path, "rb") as file:
                 file.seek(_HEADER_SIZE + (at - stored["start_ms"]) * bytes_per_ms)
                 while block := file.read(_BLOCK):
                     yield block

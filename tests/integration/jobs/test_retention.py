@@ -86,7 +86,7 @@ def test_a_cleared_task_returns_what_was_stored(
             **first,
             "estimated_cost_usd": 0.0,
         }
-    assert context["ti"].xcoms == {"transcript_id": first["transcript_id"]}
+    assert context["ti"].xcoms["transcript_id"] == first["transcript_id"]
     assert accepted(emulator) == paid, "nothing is paid for"
 
 

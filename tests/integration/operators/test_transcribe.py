@@ -59,7 +59,13 @@ def test_a_url_is_handed_over(
     assert summary["audio_duration"] > 0
     assert summary["estimated_cost_usd"] > 0
     assert json.loads(json.dumps(summary)) == summary
-    assert context["ti"].xcoms == {"transcript_id": record["id"]}
+    pushed = context["ti"].xcoms
+    assert pushed.keys() == {"transcript_id", "timeline", "_link_TaskPageLink"}
+    assert pushed["transcript_id"] == record["id"]
+    timeline = pushed["timeline"]
+    assert timeline.keys() == {"uploaded_at", "submitted_at", "done_at", "status", "region"}
+    assert (timeline["uploaded_at"], timeline["status"], timeline["region"]) == (None, "completed", "us")
+    assert timeline["submitted_at"] <= timeline["done_at"]
     assert record["audio_url"] == URL
     assert emulator.counters()["billed"] == 1
     assert emulator.counters()["uploads"] == 0

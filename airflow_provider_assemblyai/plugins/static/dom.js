@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elements, made without HTML: what a recording holds is always text.
+
+/**
+ * Return a new element.
+ *
+ * @param {string} name - of the tag.
+ * @param {object} attributes - by name; null and false leave one out, a function listens to the event of its name.
+ * @param {...(Node|string|number|null)} children - text becomes text nodes.
+ */
+export function el(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") element.addEventListener(key, value);
+    else element.setAttribute(key, value === true ? "" : String(value));
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined).map(asNode));
+  return element;
+}
+
+function asNode(child) {
+  return child instanceof Node ? child : document.createTextNode(String(child));
+}
+
+/** Return a section with a heading. */
+export function section(title, ...children) {
+  const id = `section-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  return el("section", { "aria-labelledby": id }, el("h2", { id }, title), ...children);
+}
+
+/**
+ * Return a list of terms and values; those without a value are left out.
+ *
+ * @param {Array<[string, Node|string|number|null]>} rows
+ */
+export function facts(rows) {
+  const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return el(
+    "dl",
+    { class: "facts" },
+    known.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))),
+  );
+}
+
+/** Return a table that scrolls by itself where it is too wide. */
+export function table(caption, headings, rows) {
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el(
+      "table",
+      {},
+      el("caption", {}, caption),
+      el("thead", {}, el("tr", {}, headings.map((heading) => el("th", { scope: "col" }, heading)))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell ?? ""))))),
+    ),
+  );
+}
+
+/** Return a bar that is full at `most`. */
+export function bar(label, value, most) {
+  const share = most > 0 ? Math.min(1, Math.max(0, value / most)) : 0;
+  return el(
+    "div",
+    { class: "bar" },
+    el("progress", { max: "1", value: share, "aria-label": label }),
+    el("span", { class: "share" }, `${Math.floor(share * 100)} %`),
+  );
+}
+
+/** Replace all that is in an element. */
+export function fill(element, ...children) {
+  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+}
