@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Everything runs in .venv, which `make install` makes from the locked versions. No target needs root, a key
-# (but `live`), or more of the internet than the package index.
+# Everything runs in .venv, which `make install` makes from the locked versions. No target needs a key (but `live`),
+# more of the internet than the package index, or root (but `test-browser`, if there is no Chromium).
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -32,7 +32,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
 .PHONY: help install demo test fuzz test-airflow test-python test-clients test-distributed test-speech-drops check
-.PHONY: chaos chaos-quick chaos-batch live check-spec dist dist-check
+.PHONY: test-browser chaos chaos-quick chaos-batch live check-spec dist dist-check
 .PHONY: bench-gateway bench-import bench-streaming bench-upload bench-waiting
 
 help: ## list the targets
@@ -68,6 +68,12 @@ test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two
 
 test-speech-drops: install ## ten minutes of real speech, twenty broken connections: what it changes in the text, in five minutes
 	$(BIN)/python -m pytest -s tests/speech_drops
+
+test-browser: ## the pages in Airflow's UI, with Debian's Chromium; with V=3.1 (or 3.2, 3.3) on that Airflow. Needs root, or Chromium
+	@case "$(V)" in ""|3.1|3.2|3.3) ;; *) echo "make test-browser knows V=3.1, V=3.2 and V=3.3." >&2; exit 2 ;; esac
+	@tests/browser/install-chromium
+	@$(MAKE) --no-print-directory $(if $(V),.venv-airflow-$(V),.venv)/.installed-browser
+	$(if $(V),$(OTHER),$(BIN))/python -m pytest tests/browser
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check
@@ -156,6 +162,10 @@ $(BIN)/uv:
 
 .venv-airflow-%/.installed-chaos: .venv-airflow-%/.installed-dev
 	$(call INTO_OTHER,$*,dev chaos)
+	@touch $@
+
+.venv-airflow-%/.installed-browser: .venv-airflow-%/.installed-dev
+	$(call INTO_OTHER,$*,dev browser)
 	@touch $@
 
 INTO_OTHER = $(BIN)/uv pip install --python $(@D)/bin/python "apache-airflow==$(1).*" \

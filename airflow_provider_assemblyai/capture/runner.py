@@ -229,7 +229,8 @@ class CaptureRunner:
         channels = progress.channels
         metrics.gauge("assemblyai.streaming.lag", progress.lag)
         self._control.log.info(
-            "%s of %s recorded, %s sent, %s heard; backlog %.1f s, turns %d, sessions %d, reconnects %d.",
+            "%s of %s recorded, %s sent, %s heard; backlog %.1f s, turns %d, sessions %d, "
+            "reconnects %d, gaps %d.",
             _shown_time(progress.spool.end),
             _shown_time(self._config.end_ms),
             _shown_time(min(channel.position_ms for channel in channels)),
@@ -238,6 +239,7 @@ class CaptureRunner:
             progress.turns,
             len(progress.sessions),
             progress.reconnects,
+            progress.spool.gaps,
         )
 
     def _report_refused_rate(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_assemblyai.api.sanitize import storable
+from airflow_provider_assemblyai.links.task_page import push_shown
 from airflow_provider_assemblyai.storage.atomic_files import as_json
 
 #: Of the XCom.
@@ -39,7 +40,7 @@ def push_utterances(context: Context, transcript: Mapping[str, Any], log: Any) -
             MAX_XCOM_UTTERANCES,
         )
         return
-    context["ti"].xcom_push(key=KEY, value=storable(value))
+    push_shown(context, KEY, storable(value))
 
 
 def _turns(transcript: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 import attrs
 from airflow.providers.common.compat.sdk import BaseOperatorLink, conf
+
+log = logging.getLogger(__name__)
 
 #: Of the plugin's pages, below the path of ``[api] base_url``.
 URL_PREFIX: Final = "/assemblyai"
@@ -51,7 +54,26 @@ def push_links(operator: Any, context: Any) -> None:
     ti = context["ti"]
     for link in operator.operator_extra_links:
         if isinstance(link, TaskPageLink):
-            ti.xcom_push(key=link.xcom_key, value=link.get_link(operator, ti_key=ti))
+            push_shown(context, link.xcom_key, link.get_link(operator, ti_key=ti))
+
+
+def push_shown(context: Any, key: str, value: Any) -> None:
+    """
+    Push what only the page shows; where Airflow does not take it, the task goes on: it may have paid for its work.
+
+    :param context: of the task.
+    :param key: of the XCom.
+    :param value: JSON.
+    """
+    try:
+        context["ti"].xcom_push(key=key, value=value)
+    except Exception as error:
+        # The text of an error may quote the value, which may be words of a recording.
+        log.warning(
+            "XCom %r could not be pushed (%s): the page of this task will not show it.",
+            key,
+            type(error).__name__,
+        )
 
 
 def _base_path() -> str:

@@ -39,7 +39,7 @@ from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.jobs.submission import Submission
-from airflow_provider_assemblyai.links.task_page import push_links
+from airflow_provider_assemblyai.links.task_page import push_links, push_shown
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.blocking import wait_before_deferring, wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event, worker_wait
@@ -263,7 +263,7 @@ class TranscribeOperator(TranscriptionOperator):
         """Push the moments of a job for the page of the task; seconds since the epoch."""
         moments = {"uploaded_at": job.state.get("uploaded_at"), "submitted_at": job.state.get("submitted_at")}
         timeline = {**moments, "done_at": done_at, "status": status, "region": job.identity["region"]}
-        context["ti"].xcom_push(key="timeline", value=timeline)
+        push_shown(context, "timeline", timeline)
 
     def _wait(self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float) -> Transcript:
         """Wait on the worker, or defer, after a short wait if that is likely to be enough."""
@@ -385,6 +385,7 @@ class TranscribeOperator(TranscriptionOperator):
         summary: Summary = job.restored
         minutes = 0.0
         context["ti"].xcom_push(key="transcript_id", value=summary["transcript_id"])
+        self._push_timeline(context, job, summary["status"])
         if self._is_of_this_run(job):
             summary["estimated_cost_usd"] = job.state["summary"].get("estimated_cost_usd")
             minutes = minutes_of(summary)

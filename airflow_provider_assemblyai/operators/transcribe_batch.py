@@ -43,7 +43,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fa
 from airflow_provider_assemblyai.jobs.billing import log_success
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
-from airflow_provider_assemblyai.links.task_page import TaskPageLink, push_links
+from airflow_provider_assemblyai.links.task_page import TaskPageLink, push_links, push_shown
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.policy import (
     FIRST_POLL_DELAY,
@@ -281,7 +281,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
                 low_water = min(int(self.max_in_flight * _LOW_WATER), len(ids) - 1)
                 max_remaining = low_water if executor.has_pending() else 0
                 self.log.info("%d transcripts are in flight.", len(ids))
-                context["ti"].xcom_push(key="progress", value=progress.shown())
+                push_shown(context, "progress", progress.shown())
                 trigger = self._trigger(ids, region, deadline, max_remaining)
                 if self.deferrable:
                     checkpoint = session.checkpoint(progress)

@@ -34,6 +34,7 @@ def wait_until_done(
     :raises AssemblyAIError: waiting ended without an answer, see :func:`.policy.require_completed_event`.
     """
     state = policy.PollState(transcript_id, poll_interval, deadline, policy.FIRST_POLL_DELAY)
+    told = False
     while True:
         pause(state.next_delay(time.time(), random.random()))
         end = max(deadline, time.time() + _LAST_POLL)
@@ -45,6 +46,7 @@ def wait_until_done(
             event = state.on_error(error, time.time())
         else:
             event = state.on_status(transcript["status"], time.time())
+            told = _tell_processing(transcript, told)
         if event is not None:
             policy.require_completed_event(event, client.hosts.region)
             return transcript
@@ -71,7 +73,7 @@ def wait_before_deferring(
     :return: None if it goes on, or cannot be read: a trigger has more patience.
     """
     interval = min(poll_interval, policy.WORKER_INTERVAL)
-    polls = 0
+    polls, told = 0, False
     while (now := time.time()) < end:
         pause(min(policy.next_interval(interval, polls, random.random()), end - now))
         polls += 1
@@ -86,7 +88,16 @@ def wait_before_deferring(
             return None
         if transcript["status"] in ("completed", "error"):
             return transcript
+        told = _tell_processing(transcript, told)
         # A first answer may call every job queued; one that still is a moment later waits for others.
         if transcript["status"] == "queued" and not while_queued:
             return None
     return None
+
+
+def _tell_processing(transcript: Transcript, told: bool) -> bool:
+    """Log once that the service has begun with a transcript."""
+    if transcript["status"] == "processing" and not told:
+        log.info("Transcript %s is processing.", transcript["id"])
+        return True
+    return told

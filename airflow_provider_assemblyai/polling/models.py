@@ -31,6 +31,7 @@ class WaitRequest:
     :param first_poll_at: when the first poll makes sense.
     :param deadline: when to give up.
     :param max_remaining: transcripts that may remain when waiting ends.
+    :param watched: whether the waiter wants to know when a transcript is being processed.
     :ivar remaining: what has no event yet.
     """
 
@@ -40,6 +41,7 @@ class WaitRequest:
     first_poll_at: float
     deadline: float
     max_remaining: int = 0
+    watched: bool = False
     remaining: dict[str, None] = field(init=False)
     events: list[PollEvent] = field(default_factory=list, init=False)
 

@@ -73,6 +73,7 @@ class PollScheduler:
         self._deadlines: list[tuple[float, int, WaitRequest]] = []
         self._number = 0
         self._follow_ups: list[PollRequest] = []
+        self._begun: list[tuple[WaitRequest, str]] = []
         #: What is read by id because the list did not answer; never many, so that a bad minute of the list does not
         #: turn thousands of waits into as many requests.
         self._rescued: set[str] = set()
@@ -118,6 +119,11 @@ class PollScheduler:
             self._index.forget(pending.id)
             if pending.scan is not None:
                 pending.scan.remaining.pop(pending.id, None)
+
+    def take_begun(self) -> list[tuple[WaitRequest, str]]:
+        """Return the transcripts that are being processed since the last call, with the waits that watch them."""
+        begun, self._begun = self._begun, []
+        return begun
 
     # --- what to do --------------------------------------------------------------------------------------
 
@@ -272,6 +278,8 @@ class PollScheduler:
     def _on_status(
         self, pending: PendingTranscript, status: str, planned_at: float, now: float
     ) -> list[WaitRequest]:
+        if status == "processing" != pending.status:
+            self._begun += [(wait, pending.id) for wait in pending.waits if wait.watched]
         pending.status = status
         pending.failing_since = None
         if pending.scan is not None:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import copy_context
 from math import inf
 
 from airflow_provider_assemblyai.api import transcripts
@@ -58,6 +59,7 @@ async def wait_for_transcripts(
     first_poll_at: float = 0.0,
     max_remaining: int = 0,
     on_progress: Callable[[int], None] | None = None,
+    on_processing: Callable[[str], None] | None = None,
     progress_interval: float = 60.0,
 ) -> list[PollEvent]:
     """
@@ -78,6 +80,7 @@ async def wait_for_transcripts(
     :param first_poll_at: when the first poll makes sense; seconds since the epoch.
     :param max_remaining: how many may remain when it returns.
     :param on_progress: called now and then while it waits, with the number of those that have ended.
+    :param on_processing: called with the id of a transcript when it is seen to be processed.
     :param progress_interval: seconds between two such calls.
     """
     wanted = list(dict.fromkeys(ids))
@@ -88,14 +91,16 @@ async def wait_for_transcripts(
     except InvalidInput as error:
         await asyncio.sleep(max(0.0, ready_at - time.time()))
         return [{"transcript_id": one, "outcome": "refused", "detail": str(error)} for one in wanted]
-    waiter = _Waiter(WaitRequest(wanted, poll_interval, ready_at, first_poll_at, deadline, max_remaining))
+    watched = on_processing is not None
+    request = WaitRequest(wanted, poll_interval, ready_at, first_poll_at, deadline, max_remaining, watched)
+    waiter = _Waiter(request, on_processing)
     if waiter.request.over:
         await asyncio.sleep(max(0.0, ready_at - time.time()))
         return []
     connection.waiters.add(waiter)
     waiter.move_to(account)
     # Ten thousand may wait here for hours: nothing is kept that only a beginning needs.
-    del account, ids, wanted
+    del account, ids, wanted, request
     try:
         while on_progress is not None:
             done, _ = await asyncio.wait([waiter.done], timeout=progress_interval)
@@ -114,10 +119,13 @@ async def wait_for_transcripts(
 class _Waiter:
     """A request, and what wakes the trigger that made it."""
 
-    __slots__ = ("done", "poller", "request")
+    __slots__ = ("context", "done", "on_processing", "poller", "request")
 
-    def __init__(self, request: WaitRequest) -> None:
+    def __init__(self, request: WaitRequest, on_processing: Callable[[str], None] | None) -> None:
         self.request = request
+        self.on_processing = on_processing
+        # Airflow tells by the context to whose log a line belongs, and a poller runs in another one.
+        self.context = None if on_processing is None else copy_context()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.poller: AccountPoller | None = None
 
@@ -125,6 +133,10 @@ class _Waiter:
         self.leave()
         self.poller = _poller_of(account)
         self.poller.register(self)
+
+    def tell_processing(self, transcript_id: str) -> None:
+        if self.context is not None and self.on_processing is not None and not self.done.done():
+            self.context.run(self.on_processing, transcript_id)
 
     def leave(self) -> None:
         if self.poller is not None:
@@ -246,6 +258,7 @@ class AccountPoller:
             self._checked_at = -inf
             ended = self._scheduler.on_rows(poll, rows, time.time())
         await self._notify(ended)
+        await self._tell_processing()
 
     async def _read(self, poll: PollRequest) -> list[tuple[str, str]]:
         try:
@@ -285,6 +298,13 @@ class AccountPoller:
             waiter = self._waiters.get(request)
             if waiter is not None and not waiter.done.done():
                 waiter.done.set_result(None)
+            if number % _WAKE_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _tell_processing(self) -> None:
+        for number, (request, transcript_id) in enumerate(self._scheduler.take_begun(), 1):
+            if (waiter := self._waiters.get(request)) is not None:
+                waiter.tell_processing(transcript_id)
             if number % _WAKE_AT_ONCE == 0:
                 await asyncio.sleep(0)
 

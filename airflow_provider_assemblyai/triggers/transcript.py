@@ -78,10 +78,14 @@ class TranscriptTrigger(DeferralTrigger):
             ready_at=now + policy.DEFERRAL_DELAY,
             first_poll_at=now + policy.first_poll_delay(self.audio_duration),
             deadline=self.deadline,
+            on_processing=self._log_processing,
         )
         # Airflow may call on_kill also after the event was taken.
         self._fired = True
         yield TriggerEvent({"version": policy.EVENT_VERSION, **event})
+
+    def _log_processing(self, transcript_id: str) -> None:
+        self.log.info("Transcript %s is processing.", transcript_id)
 
     async def on_kill(self) -> None:
         """

@@ -292,7 +292,7 @@ def test_nothing_is_missing(folder: Path) -> None:
 def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
     """Whether an error is of a kind, or what Airflow knows of such a one."""
     while error is not None and not isinstance(error, kind):
-        error = error.__cause__
+        error = error.__context__
     return error is not None
 
 
@@ -328,7 +328,9 @@ def run_task(cls: Any, kwargs: Mapping[str, Any], odd: set[str], service: Refusi
         return "deferred"
     except (AssemblyAIError, AirflowException) as error:
         check_sentence(error)
-        if caused_by(error, ItemsFailed) or (isinstance(error, AirflowSkipException) and not error.__cause__):
+        if caused_by(error, ItemsFailed) or (
+            isinstance(error, AirflowSkipException) and not error.__context__
+        ):
             return "done"  # each bad item is a line of the manifest
         if caused_by(error, SourceFailed) and callable(kwargs["source"]):
             return "done"  # it was called, which is what it is for

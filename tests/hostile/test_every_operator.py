@@ -242,7 +242,7 @@ class Run:
         shown = "".join(traceback.format_exception(error))
         ours = isinstance(error, AssemblyAIError | AirflowSensorTimeout)
         caused = isinstance(error, AirflowFailException | AirflowSkipException) and isinstance(
-            error.__cause__, AssemblyAIError
+            error.__context__, AssemblyAIError
         )
         self._check(ours or caused, f"an error that is not ours: {shown}")
         self._check(len(str(error)) < 3000, "a sentence that is too long to read")

@@ -139,7 +139,7 @@ class Outcome:
     def lost(self) -> int:
         """How many answers were lost, so that another try may pay for the same again where the user chose that."""
         return sum(
-            isinstance(error, ResponseLost) or isinstance(error.__cause__, ResponseLost)
+            isinstance(error, ResponseLost) or isinstance(error.__context__, ResponseLost)
             for error in self.failures
         )
 

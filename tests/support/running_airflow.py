@@ -73,6 +73,7 @@ class Airflow:
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         emulator: Sequence[str] = emulator_command("whisper"),
         taps: Sequence[str] = (),
+        password: str | None = None,
         startup_timeout: float = DEADLINE,
     ) -> None:
         self.home = home
@@ -86,6 +87,7 @@ class Airflow:
         self._tapped = taps
         self.taps: dict[str, Relay] = {}
         self._startup_timeout = startup_timeout
+        self._password = password
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy on the loopback
 
@@ -113,6 +115,15 @@ class Airflow:
         self.url = f"http://127.0.0.1:{self._ports['port']}"
         self._env = airflow_environment(self.home, **self._ports, dag_folders=self._dag_folders)
         self._env |= self._settings
+        if self._password is not None:
+            # One user, `admin`, who has to log in; without a password everyone is logged in as one.
+            passwords = self.home / "passwords.json"
+            passwords.write_text(json.dumps({"admin": self._password}))
+            self._env |= {
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+            }
         # The model loads while the database is made.
         self._process_set.start(
             "migrate", [sys.executable, "-m", "airflow", "db", "migrate"], self._env, self.home
@@ -177,13 +188,20 @@ class Airflow:
         execution_api = self._env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
         try:
             tasks = self._http.get(f"{execution_api}health", timeout=TIMEOUT)
-            answer = self._http.get(f"{self.url}/auth/token", timeout=TIMEOUT)
+            answer = self._log_in()
         except requests.RequestException:
             return False
         if not (tasks.ok and answer.ok):
             return False
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return True
+
+    def _log_in(self) -> requests.Response:
+        url = f"{self.url}/auth/token"
+        if self._password is None:
+            return self._http.get(url, timeout=TIMEOUT)
+        user = {"username": "admin", "password": self._password}
+        return self._http.post(url, json=user, timeout=TIMEOUT)
 
     # The emulator
 

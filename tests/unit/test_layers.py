@@ -20,13 +20,13 @@ ROOT = Path(airflow_provider_assemblyai.__file__).parent
 LAYERS = (
     ("decorators", "sensors", "commands", "plugins"),
     ("operators",),
-    ("links", "mixins", "batch", "capture"),
+    ("mixins", "batch", "capture"),
     ("triggers",),
     ("events",),
     ("polling", "llm_gateway"),
     ("jobs",),
     ("hooks", "retry_policy"),
-    ("client", "storage", "telemetry"),
+    ("client", "storage", "telemetry", "links"),
     ("api",),
 )
 EMULATOR_LAYERS = (

@@ -147,6 +147,8 @@ class Spool:
         # What is there, and until when that is all.
         self._visible_ms, self._visible_until = 0, -inf
         self.written_ms = 0
+        #: How often something was missed before what came next.
+        self.gaps = 0
         self.closed = False
 
     @property
@@ -191,6 +193,7 @@ class Spool:
         with self._lock:
             if self.closed:
                 return  # the recorder may notice late
+            self.gaps += at > self.written_ms
             last = self._chunks[-1] if self._chunks else None
             if last is None or last.end != at or last.end - last.start >= _CHUNK_MS:
                 last = _Chunk(at, at, self._bytes_per_ms)

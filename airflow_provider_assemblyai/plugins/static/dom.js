@@ -69,7 +69,13 @@ export function bar(label, value, most) {
   );
 }
 
-/** Replace all that is in an element. */
+/** Have these children in an element, and leave what is there and looks the same: it may have the focus, or be selected. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+  const wanted = children.flat().filter((child) => child !== null && child !== undefined);
+  const there = [...element.childNodes];
+  wanted.forEach((child, index) => {
+    if (!there[index]) element.append(child);
+    else if (child !== there[index] && !there[index].isEqualNode(child)) there[index].replaceWith(child);
+  });
+  there.slice(wanted.length).forEach((node) => node.remove());
 }

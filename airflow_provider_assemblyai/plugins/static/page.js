@@ -28,7 +28,9 @@ async function show() {
   const instance = await task.instance();
   heading(instance);
   const open = isOpen(instance);
-  const lines = open ? await optional(() => task.log(instance.try_number), []) : [];
+  // Only of a transcript the lines say something that is not in the result: when the service began with it.
+  const told = open || task.kind === "transcript";
+  const lines = told ? await optional(() => task.log(instance.try_number), []) : [];
   const parts = await (KINDS[task.kind] ?? showTranscript)({ instance, lines });
   words ??= open ? null : await wordsOf(parts.source);
   fill(main, ...parts.facts, ...(words ?? []));

@@ -2,10 +2,16 @@
 // What the lines that triggers and captures log once a minute say of the progress.
 
 const BATCH = /(\d+) of (\d+) transcripts have ended, (\d+) are in flight\./;
+const PROCESSING = /^Transcript \S+ (?:in region \S+ )?is processing\./;
 const IN_FLIGHT = /^(\d+) transcripts are in flight\./;
 const CAPTURE =
-  /(\d+:\d\d:\d\d) of (\d+:\d\d:\d\d) recorded, (\d+:\d\d:\d\d) sent, (\d+:\d\d:\d\d) heard; backlog ([\d.]+) s, turns (\d+), sessions (\d+)(?:, reconnects (\d+))?(?:, gaps (\d+))?\./;
+  /(\d+:\d\d:\d\d) of (\d+:\d\d:\d\d) recorded, (\d+:\d\d:\d\d) sent, (\d+:\d\d:\d\d) heard; backlog ([\d.]+) s, turns (\d+), sessions (\d+), reconnects (\d+), gaps (\d+)\./;
 const TURN = /(?:Still waiting|Waiting) for a turn at (.+?)(?:, at place (\d+))?: (.+)$/;
+
+/** Return when the service was first seen to process a transcript; null if no line tells. */
+export function processingSince(lines) {
+  return lines.find((line) => PROCESSING.test(line.event))?.timestamp ?? null;
+}
 
 /** Return the progress of a batch: transcripts that ended and are in flight, since when; null if no line tells. */
 export function batchProgress(lines) {
@@ -24,8 +30,7 @@ export function captureProgress(lines) {
     const match = CAPTURE.exec(line.event);
     if (!match) continue;
     const [recorded, all, sent, heard] = match.slice(1, 5).map(seconds);
-    const [backlog, turns, sessions] = match.slice(5, 8).map(Number);
-    const [reconnects, gaps] = match.slice(8, 10).map((number) => (number === undefined ? null : Number(number)));
+    const [backlog, turns, sessions, reconnects, gaps] = match.slice(5, 10).map(Number);
     return { recorded, all, sent, heard, backlog, turns, sessions, reconnects, gaps, at: line.timestamp };
   }
   return null;

@@ -118,8 +118,13 @@ class TranscriptView {
 
   /** Show the words at a moment of the recording, and play them if there is a player. */
   jump(ms) {
-    this.list.show(rowAtTime(this.rows, this.turns, ms));
+    this.#scrollTo(rowAtTime(this.rows, this.turns, ms));
     if (this.player) this.player.currentTime = ms / 1000;
+  }
+
+  #scrollTo(index) {
+    this.box.scrollIntoView({ block: "nearest" });
+    this.list.show(index);
   }
 
   #row(index) {
@@ -199,7 +204,7 @@ class TranscriptView {
     this.status.textContent = all ? `${count(at)} of ${count(all)}` : text.trim() ? "Not found" : "";
     this.list.refresh();
     const match = this.#found[this.#current];
-    if (match) this.list.show(this.rows.findIndex((row) => row.turn === match.turn && row.to > match.from));
+    if (match) this.#scrollTo(this.rows.findIndex((row) => row.turn === match.turn && row.to > match.from));
   }
 
   /** Mark the word that is played, and keep it in sight. */

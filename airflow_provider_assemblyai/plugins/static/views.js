@@ -3,7 +3,7 @@
 
 import { bar, el, facts, section, table } from "./dom.js";
 import { clock, count, dollars, duration, isNumber, moment, percent } from "./format.js";
-import { batchProgress, captureProgress, gatewayProgress } from "./progress.js";
+import { batchProgress, captureProgress, gatewayProgress, processingSince } from "./progress.js";
 import { list } from "./transcript_model.js";
 
 /** Failures of a batch that are shown at once. */
@@ -17,7 +17,7 @@ export function isOpen(instance) {
 
 /** Return the summary of a transcript, and what became of it when. */
 export function transcriptFacts(found) {
-  const { summary, instance, transcriptId, timeline } = found;
+  const { summary, transcriptId, timeline } = found;
   const minutes = summary && isNumber(summary.audio_duration) ? summary.audio_duration / 60 : null;
   return [
     section(
@@ -34,7 +34,7 @@ export function transcriptFacts(found) {
         ["Estimated cost", summary && dollars(summary.estimated_cost_usd)],
       ]),
     ),
-    steps(timeline, instance),
+    steps(found),
     warnings(summary),
     files(summary?.outputs),
   ];
@@ -42,19 +42,21 @@ export function transcriptFacts(found) {
 
 function statusOf({ instance, timeline, lines }) {
   if (!isOpen(instance)) return instance.state;
-  const told = lines.toReversed().find((line) => /^Transcript \S+ (?:in region \S+ )?is (queued|processing)/.test(line.event));
-  return told ? /is (queued|processing)/.exec(told.event)[1] : timeline?.status ?? "not submitted yet";
+  if (timeline?.done_at) return timeline.status;
+  return processingSince(lines) ? "processing" : (timeline?.status ?? "not submitted yet");
 }
 
 /** Return the steps of a transcript on its way, with their moments. */
-function steps(timeline, instance) {
+function steps({ timeline, instance, lines }) {
   if (!timeline) return null;
+  const open = isOpen(instance) && !timeline.done_at;
+  // A short job may be done before it was seen to be processed: of what is over only moments are shown.
   const rows = [
     ["Uploaded", timeline.uploaded_at],
-    ["Submitted", timeline.submitted_at],
+    ["Queued", timeline.submitted_at],
+    ["Processing", processingSince(lines)],
     ["Done", timeline.done_at],
-  ].filter(([, at]) => at);
-  if (!timeline.done_at && isOpen(instance)) rows.push(["Done", null]);
+  ].filter(([name, at]) => at || (open && (name === "Processing" || name === "Done")));
   return section(
     "Timeline",
     el(

@@ -110,7 +110,7 @@ def test_two_runs_at_once(emulator: Emulator, bucket: ObjectStoragePath) -> None
             self.run_id = run_id
 
         def xcom_push(self, key: str, value: Any) -> None:
-            raise AssertionError("nothing fails here")
+            assert key != "summary", "nothing fails here"
 
     def work(run_id: str) -> BatchSummary:
         context: Any = {"ti": TaskInstance(run_id)}

@@ -198,7 +198,7 @@ def test_progress_is_one_line_a_minute_with_numbers_and_no_words(
     assert len(told) == 2
     numbers = re.fullmatch(
         r"0:01:\d\d of 0:02:30 recorded, 0:0[01]:\d\d sent, 0:0[01]:\d\d heard; "
-        r"backlog \d+\.\d s, turns (\d+), sessions 1\.",
+        r"backlog \d+\.\d s, turns (\d+), sessions 1, reconnects 0, gaps 0\.",
         told[0],
     )
     assert numbers is not None

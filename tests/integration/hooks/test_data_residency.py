@@ -148,7 +148,7 @@ def test_edge_routing_is_refused(
     for use in (lambda: hook.streaming_token(60), hook.get_conn):
         with pytest.raises(InvalidInput) as caught:
             use()
-        assert str(caught.value) == sentence
+        assert str(caught.value) == f"Connection 'assemblyai_default': {sentence}"
     assert "outside region 'eu'" in sentence
     assert "allow_data_outside_region" in sentence
     assert eu.requests == []
@@ -195,8 +195,8 @@ def test_a_host_override_to_the_service_elsewhere_is_refused(
         assert "allow_data_outside_region" in sentence
         with pytest.raises(InvalidInput) as caught:
             hook.get_conn()
-        assert str(caught.value) == sentence
-    with pytest.raises(AirflowFailException, match="The host override"):
+        assert str(caught.value) == f"Connection 'assemblyai_default': {sentence}"
+    with pytest.raises(AirflowFailException, match="Connection 'assemblyai_default': The host override"):
         ask()(context, tmp_path)
     assert context["task_state_store"].values == {}
     connection["extra"] = {"region": "eu", "allow_data_outside_region": True}
@@ -205,7 +205,7 @@ def test_a_host_override_to_the_service_elsewhere_is_refused(
     connection["extra"] = {"region": "us"}
     monkeypatch.setenv("AIRFLOW_CONN_ASSEMBLYAI_DEFAULT", json.dumps(connection))
     assert AssemblyAIHook().client.hosts.overridden
-    with pytest.raises(InvalidInput, match="The host override"):
+    with pytest.raises(InvalidInput, match="Connection 'assemblyai_default': The host override"):
         AssemblyAIHook(region="eu").get_conn()
 
 

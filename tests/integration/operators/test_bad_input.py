@@ -314,7 +314,7 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
 def refused(context: Any, operator: Any, match: str, **kwargs: Any) -> None:
     with pytest.raises(AirflowFailException, match=match) as caught:
         operator(task_id="t", **kwargs).execute(context)
-    assert isinstance(caught.value.__cause__, InvalidInput)
+    assert isinstance(caught.value.__context__, InvalidInput)
 
 
 @pytest.mark.parametrize(("operator", "kwargs"), TASKS, ids=lambda one: getattr(one, "__name__", ""))

@@ -65,6 +65,7 @@ def test_text(emulator: Emulator, context: Any) -> None:
     assert usage.pop("estimated_cost_usd") == pytest.approx(cost, abs=1e-8)
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] > 0
     assert pushed.pop("request_id")
+    assert pushed.pop("_link_TaskPageLink")
     assert pushed == {"model": MODEL, "finish_reason": "stop", "attempts": 1, "waited_seconds": 0.0}
 
 
@@ -375,8 +376,8 @@ def test_a_request_that_the_service_refuses(
 ) -> None:
     emulator.configure_gateway(envelope=envelope)
     error = fails(context, match, **arguments)
-    assert isinstance(error.__cause__, ApiError)
-    assert error.__cause__.status == 400
+    assert isinstance(error.__context__, ApiError)
+    assert error.__context__.status == 400
     assert "fox fox" not in str(error)
     assert billed_calls(emulator) == 0
 

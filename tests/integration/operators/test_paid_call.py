@@ -165,8 +165,8 @@ def test_the_time_to_wait_is_bounded(emulator: Emulator, context: Any, run: Any,
     with pytest.raises(GatewayTimeout, match=r"max_wait=30 s.*nothing was billed.*HTTP 429") as caught:
         run(operator(deferrable=deferrable, max_wait=30), context)
     assert caught.value.retryable
-    assert isinstance(caught.value.__cause__, RateLimitError)
-    assert caught.value.__cause__.retry_after == 40
+    assert isinstance(caught.value.__context__, RateLimitError)
+    assert caught.value.__context__.retry_after == 40
     assert calls(emulator) == 1, "waiting longer than that makes no sense, so it is not begun"
 
 

@@ -90,7 +90,7 @@ def test_from_a_clip_to_its_text(emulator: Emulator, context: Any, clip: str) ->
     }
     assert 0 < found["confidence"] <= 1
     pushed = context["ti"].xcoms
-    assert set(pushed) == {"session_id", "attempts", "waited_seconds"}
+    assert set(pushed) == {"session_id", "attempts", "waited_seconds", "_link_TaskPageLink"}
     assert pushed["attempts"] == calls(emulator) == billed(emulator) == 1
     assert [request["path"] for request in emulator.requests] == [PATH], "one request, no polling"
 

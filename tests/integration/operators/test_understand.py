@@ -64,8 +64,8 @@ def calls(emulator: Emulator) -> int:
 def fails(of: Any, context: Any, match: str, **kwargs: Any) -> BaseException:
     with pytest.raises(AirflowFailException, match=match) as caught:
         operator(of, **kwargs).execute(context)
-    assert caught.value.__cause__ is not None
-    return caught.value.__cause__
+    assert caught.value.__context__ is not None
+    return caught.value.__context__
 
 
 # --- what comes back -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -128,6 +129,32 @@ def test_a_waiter_that_is_cancelled_leaves_and_the_others_stay(
 
     (event,) = asyncio.run(main())
     assert event["transcript_id"] == stays
+
+
+def test_the_begin_of_the_work_is_told_once_to_each_in_its_own_context(
+    emulator: Emulator, connection: FakeConnection
+) -> None:
+    """Airflow tells by the context whose log a line belongs to; who does not watch is told nothing."""
+    task = ContextVar[str]("task")
+    told: list[tuple[str, str]] = []
+    first, second = submit(2)
+
+    async def watch(name: str, transcript_id: str) -> None:
+        task.set(name)
+        await wait(connection, [transcript_id], on_processing=lambda one: told.append((task.get(), one)))
+
+    async def main() -> None:
+        pairs = {"a": first, "b": first, "c": second}
+        waiting = [asyncio.create_task(watch(name, one)) for name, one in pairs.items()]
+        waiting.append(asyncio.create_task(wait(connection, [second])))  # type: ignore[arg-type]
+        await until(lambda: len(told) >= 3)
+        seen = lists(emulator)
+        await until(lambda: lists(emulator) >= seen + 3)
+        await asyncio.to_thread(emulator.advance, 3600)
+        await asyncio.gather(*waiting)
+
+    asyncio.run(main())
+    assert sorted(told) == [("a", first), ("b", first), ("c", second)]
 
 
 def test_nothing_is_polled_when_nothing_waits(

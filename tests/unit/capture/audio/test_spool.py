@@ -113,6 +113,13 @@ def test_what_is_written_before_its_time_is_there_when_that_has_come(seed: int) 
         assert (spool.end, spool.spans(0), spool.next_at) == (end, spans, inf)
 
 
+def test_gaps_are_counted_where_something_was_missed() -> None:
+    with Spool(BYTES_PER_MS) as spool:
+        for at in (0, 100, 400, 500, 900):
+            spool.append(at, bytes(100 * BYTES_PER_MS))
+        assert spool.gaps == 2
+
+
 def test_what_is_written_late_is_there_at_once() -> None:
     clock = _Clock()
     clock.now = 1_000.0
