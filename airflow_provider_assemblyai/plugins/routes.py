@@ -21,13 +21,13 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from sqlalchemy import select
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
 from airflow_provider_assemblyai.plugins.policy import media_hosts
+from airflow_provider_assemblyai.plugins.readers import Readers
 from airflow_provider_assemblyai.plugins.shown_fields import (
     as_body,
     parse_object,
@@ -49,10 +49,6 @@ _TYPES: Final = {".js": "text/javascript", ".css": "text/css"}
 _FILES: Final = {path.name: path for path in _STATIC.iterdir() if path.suffix in _TYPES}
 #: Rows of failures that are shown; the manifest has all.
 _MAX_FAILURES: Final = 2000
-#: Files that are read at a time, and requests that may wait for that. The threads are the reader's own: a store that does
-#: not answer takes none of those that Airflow's routes share. A file of the largest size takes some 500 MB meanwhile.
-_READERS: Final = 2
-_MAX_WAITING: Final = 32
 #: The largest integer of a database.
 _MAX_INDEX: Final = 2**31 - 1
 
@@ -63,7 +59,7 @@ _MAY_LOG_IN = Depends(get_user)
 def make_app() -> FastAPI:
     """Return the application; nothing of it is open to a stranger."""
     app = FastAPI(title="AssemblyAI", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.readers = CapacityLimiter(_READERS)
+    app.state.readers = Readers()
     app.get("/task", dependencies=[_MAY_READ])(_page)
     app.get("/static/{name}", dependencies=[_MAY_LOG_IN])(_static)
     app.get("/transcript", dependencies=[_MAY_READ])(_transcript)
@@ -159,15 +155,12 @@ def _read_failures(task: _TaskQuery) -> dict[str, Any]:
 
 
 async def _read(request: Request, read: Callable[[], dict[str, Any]]) -> Response:
-    limiter: CapacityLimiter = request.app.state.readers
-    if limiter.statistics().tasks_waiting >= _MAX_WAITING:
-        raise HTTPException(503, "Many files are read just now. Try again.", headers={"Retry-After": "5"})
-
     def answer() -> Response:
         with _as_http_errors():
             return Response(as_body(read()), media_type="application/json")
 
-    return await to_thread.run_sync(answer, limiter=limiter)
+    readers: Readers = request.app.state.readers
+    return await readers.run(answer)
 
 
 @contextmanager

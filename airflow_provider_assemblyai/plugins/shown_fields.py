@@ -9,7 +9,6 @@ answering others meanwhile.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -29,7 +28,8 @@ def _text(value: Any) -> str | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if math.isfinite(value) and abs(value) <= _MAX_NUMBER else None
+    # Nor is one what is no number, or has no end.
+    return value if abs(value) <= _MAX_NUMBER else None
 
 
 def _name(value: Any) -> str | float | None:

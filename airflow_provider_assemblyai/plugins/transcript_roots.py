@@ -32,13 +32,13 @@ SECTION: Final = "assemblyai"
 MAX_TRANSCRIPT: Final = 64 << 20
 MAX_MANIFEST: Final = 64 << 20
 
-_LOCAL: Final = ("file", "local", "")
+_LOCAL: Final = ("file", "local")
 #: Nothing is written there, so no task can have recorded a file of its own.
 _NO_ROOTS: Final = ("http", "https")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 _DAG_ID: Final = "{dag_id}"
 #: What a part of a path must not hold: another reading of it could lead elsewhere.
-_WRONG: Final = re.compile(r"[\\%?#\x00-\x1f\x7f\ud800-\udfff]")
+_WRONG: Final = re.compile(r"[\\%?#\x00-\x1f\x7f\ud800-\udfff]|::")
 #: Characters of what a task has recorded.
 _MAX_URI: Final = 8192
 _BLOCK: Final = 1 << 20
@@ -161,7 +161,7 @@ def _split(uri: str) -> tuple[str, str, tuple[str, ...]]:
     if len(uri) > _MAX_URI:
         raise InvalidInput("it is too long.")
     scheme, separator, address = uri.partition("://")
-    scheme, address = (scheme.lower(), address) if separator else ("", uri)
+    scheme, address = (scheme.lower(), address) if separator else ("file", uri)
     connection = ""
     if scheme in _LOCAL:
         scheme, slash, address = "file", address[:1], address[1:]
