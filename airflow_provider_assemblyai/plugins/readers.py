@@ -26,6 +26,8 @@ class Readers:
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(THREADS)
+        # The limiter knows a request only some time after it came.
+        self._present = 0
 
     async def run(self, read: Callable[[], T]) -> T:
         """
@@ -33,8 +35,12 @@ class Readers:
 
         :raises HTTPException: too many others wait.
         """
-        if self._limiter.statistics().tasks_waiting >= MAX_WAITING:
+        if self._present >= THREADS + MAX_WAITING:
             raise HTTPException(
                 503, "Many files are being read. Try again in a moment.", headers={"Retry-After": "5"}
             )
-        return await to_thread.run_sync(read, limiter=self._limiter)
+        self._present += 1
+        try:
+            return await to_thread.run_sync(read, limiter=self._limiter)
+        finally:
+            self._present -= 1
