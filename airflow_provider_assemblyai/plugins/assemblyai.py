@@ -20,9 +20,10 @@ class PageApp:
 
     @cached_property
     def _app(self) -> Any:
+        from airflow_provider_assemblyai.plugins.policy import Policed
         from airflow_provider_assemblyai.plugins.routes import make_app
 
-        return make_app()
+        return Policed(make_app())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._app(scope, receive, send)

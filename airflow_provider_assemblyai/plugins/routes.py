@@ -11,26 +11,32 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from airflow.models.xcom import XComModel
-from airflow.providers.common.compat.sdk import conf
 from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from sqlalchemy import select
 
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput
-from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.plugins.policy import media_hosts
+from airflow_provider_assemblyai.plugins.readers import Readers
+from airflow_provider_assemblyai.plugins.shown_fields import (
+    as_body,
+    parse_object,
+    shown_row,
+    shown_transcript,
+)
 from airflow_provider_assemblyai.plugins.transcript_roots import (
     MAX_MANIFEST,
     MAX_TRANSCRIPT,
-    SECTION,
-    as_object,
     find_place,
     read_lines,
     read_place,
@@ -39,45 +45,23 @@ from airflow_provider_assemblyai.plugins.transcript_roots import (
 
 _STATIC: Final = Path(__file__).with_name("static")
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css"}
+#: By name, so that no path is made of a request.
+_FILES: Final = {path.name: path for path in _STATIC.iterdir() if path.suffix in _TYPES}
 #: Rows of failures that are shown; the manifest has all.
 _MAX_FAILURES: Final = 2000
-
-#: What the page shows of a transcript; unredacted copies are not among it.
-_FIELDS: Final = (
-    *(
-        "id",
-        "audio_duration",
-        "language_code",
-        "confidence",
-        "chapters",
-        "entities",
-        "sentiment_analysis_results",
-    ),
-    *("redact_pii", "text"),
-)
-_TURN: Final = ("speaker", "channel", "start", "end", "text")
-_WORD: Final = ("text", "start", "end", "confidence", "speaker", "channel")
-_ROW: Final = ("source", "transcript_id", "status", "error_class", "error")
-
-#: Only files of this host, nothing inline, and no frame but Airflow's own.
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'self'"
-)
-#: A host, with or without a port: nothing that could be another part of the policy.
-_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?", re.IGNORECASE)
-#: Transcripts stay in no cache.
-_NOT_KEPT: Final = {"Cache-Control": "no-store"}
+#: The largest integer of a database.
+_MAX_INDEX: Final = 2**31 - 1
 
 _MAY_READ = Depends(requires_access_dag("GET", DagAccessEntity.XCOM))
+_MAY_LOG_IN = Depends(get_user)
 
 
 def make_app() -> FastAPI:
     """Return the application; nothing of it is open to a stranger."""
     app = FastAPI(title="AssemblyAI", docs_url=None, redoc_url=None, openapi_url=None)
-    app.middleware("http")(_add_headers)
+    app.state.readers = Readers()
     app.get("/task", dependencies=[_MAY_READ])(_page)
-    app.get("/static/{name}", dependencies=[Depends(get_user)])(_static)
+    app.get("/static/{name}", dependencies=[_MAY_LOG_IN])(_static)
     app.get("/transcript", dependencies=[_MAY_READ])(_transcript)
     app.get("/failures", dependencies=[_MAY_READ])(_failures)
     return app
@@ -88,32 +72,44 @@ class _TaskQuery:
 
     def __init__(
         self,
+        request: Request,
         dag_id: Annotated[str, Query(min_length=1, max_length=250)],
         run_id: Annotated[str, Query(min_length=1, max_length=250)],
         task_id: Annotated[str, Query(min_length=1, max_length=250)],
-        map_index: Annotated[int, Query(ge=-1)] = -1,
+        map_index: Annotated[int, Query(ge=-1, le=_MAX_INDEX)] = -1,
     ) -> None:
+        # Of a name that is given twice, Airflow's check could have read the other value.
+        names = [name for name, _ in request.query_params.multi_items()]
+        if len(names) != len(set(names)):
+            raise HTTPException(400, "A parameter is given more than once.")
+        for value in (dag_id, run_id, task_id):
+            # Airflow takes ~ for all of them, the page makes paths, and a database takes no NUL.
+            if value in ("~", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", value):
+                raise HTTPException(404, "There is no such task instance.")
         self.dag_id, self.run_id, self.task_id, self.map_index = dag_id, run_id, task_id, map_index
 
-    def xcom(self, key: str) -> Any:
-        """Return the value that the task pushed; None if there is none."""
+    def recorded(self, key: str) -> dict[str, Any]:
+        """Return a summary that the task has pushed; an empty one if there is none."""
+        columns = (XComModel.dag_id, XComModel.run_id, XComModel.task_id)
+        asked = (self.dag_id, self.run_id, self.task_id)
+        query = select(*columns, XComModel.value).where(
+            *(column == value for column, value in zip(columns, asked, strict=True)),
+            XComModel.map_index == self.map_index,
+            XComModel.key == key,
+        )
         with create_session(scoped=False) as session:
-            found = session.scalars(
-                XComModel.get_many(
-                    run_id=self.run_id,
-                    key=key,
-                    dag_ids=self.dag_id,
-                    task_ids=self.task_id,
-                    map_indexes=self.map_index,
-                    limit=1,
-                )
-            ).first()
-            return None if found is None else XComModel.deserialize_value(found)
+            row = session.execute(query).first()
+        # Some databases compare without letter case, or without blanks at the end. And the value is taken as it is stored:
+        # to read it as Airflow does can make objects of classes that it names.
+        return row[-1] if row and tuple(row[:-1]) == asked and isinstance(row[-1], dict) else {}
 
 
-def _page() -> Response:
+_AskedTask = Annotated[_TaskQuery, Depends()]
+
+
+def _page(task: _AskedTask) -> Response:
     settings = {
-        "reads": bool(conf.get(SECTION, "transcript_roots", fallback="")),
+        "reads": bool(roots(task.dag_id)),
         "media_hosts": media_hosts(),
     }
     template = (_STATIC / "page.html").read_text()
@@ -121,90 +117,58 @@ def _page() -> Response:
 
 
 def _static(name: str) -> Response:
-    path = _STATIC / name
-    if path.suffix not in _TYPES or path.parent != _STATIC or not path.is_file():
+    path = _FILES.get(name)
+    if path is None:
         raise HTTPException(404, "There is no such file.")
-    return FileResponse(path, media_type=_TYPES[path.suffix])
+    # Asked for anew each time: another version of the package has others.
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "no-cache"})
 
 
-def _transcript(task: Annotated[_TaskQuery, Depends()]) -> Response:
+async def _transcript(request: Request, task: _AskedTask) -> Response:
     """Return what the page shows of the JSON that a task instance has recorded."""
-    outputs = _recorded(task, "return_value").get("outputs")
-    uri = outputs.get("json") if isinstance(outputs, dict) else None
-    with _as_http_errors():
-        content = read_place(find_place(uri, roots(task.dag_id)), MAX_TRANSCRIPT)
-        return JSONResponse(_shown(as_object(content)), headers=_NOT_KEPT)
+    return await _read(request, partial(_read_transcript, task))
 
 
-def _failures(task: Annotated[_TaskQuery, Depends()]) -> Response:
+async def _failures(request: Request, task: _AskedTask) -> Response:
     """Return the rows of the items that are not done, out of the manifest that a batch has recorded."""
-    summary = _recorded(task, "return_value") or _recorded(task, "summary")
+    return await _read(request, partial(_read_failures, task))
+
+
+def _read_transcript(task: _TaskQuery) -> dict[str, Any]:
+    outputs = task.recorded("return_value").get("outputs")
+    uri = outputs.get("json") if isinstance(outputs, dict) else None
+    content = read_place(find_place(uri, roots(task.dag_id)), MAX_TRANSCRIPT)
+    return shown_transcript(parse_object(content), media_hosts())
+
+
+def _read_failures(task: _TaskQuery) -> dict[str, Any]:
+    summary = task.recorded("return_value") or task.recorded("summary")
     rows: list[dict[str, Any]] = []
-    read = 0
-    with _as_http_errors():
-        for line in read_lines(find_place(summary.get("manifest"), roots(task.dag_id)), MAX_MANIFEST):
-            read += len(line)
-            row = as_object(line)
-            if row.get("status") != "completed":
-                rows.append({name: row.get(name) for name in _ROW})
-            if len(rows) == _MAX_FAILURES:
-                break
+    for line in read_lines(find_place(summary.get("manifest"), roots(task.dag_id)), MAX_MANIFEST):
+        row = parse_object(line)
+        if row.get("status") != "completed":
+            rows.append(shown_row(row))
+        if len(rows) == _MAX_FAILURES:
+            break
     wanted = sum(count for name in ("failed", "not_submitted") if isinstance(count := summary.get(name), int))
-    return JSONResponse({"rows": rows, "complete": len(rows) >= wanted}, headers=_NOT_KEPT)
+    return {"rows": rows, "complete": len(rows) >= wanted}
 
 
-def _recorded(task: _TaskQuery, key: str) -> dict[str, Any]:
-    """Return what a task instance has pushed, if it is a summary."""
-    found = task.xcom(key)
-    return found if isinstance(found, dict) else {}
+async def _read(request: Request, read: Callable[[], dict[str, Any]]) -> Response:
+    def answer() -> Response:
+        with _as_http_errors():
+            return Response(as_body(read()), media_type="application/json")
+
+    readers: Readers = request.app.state.readers
+    return await readers.run(answer)
 
 
 @contextmanager
 def _as_http_errors() -> Iterator[None]:
-    """Answer with a sentence what cannot be shown; where a file is, is no secret to who may read the XCom."""
+    """Answer with a sentence what cannot be shown."""
     try:
         yield
     except InvalidInput as error:
         raise HTTPException(404, str(error)) from None
     except AssemblyAIError as error:
         raise HTTPException(503, str(error)) from None
-
-
-def _shown(transcript: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that the page shows; of what was redacted only the redacted text."""
-    shown = {name: transcript.get(name) for name in _FIELDS}
-    shown["audio_url"] = strip_url(str(transcript.get("audio_url") or ""))
-    turns = _cut(transcript.get("utterances"), _TURN)
-    for turn, given in zip(turns, _objects(transcript.get("utterances")), strict=True):
-        turn["words"] = _cut(given.get("words"), _WORD)
-    shown["utterances"] = turns
-    shown["words"] = [] if turns else _cut(transcript.get("words"), _WORD)
-    if transcript.get("redact_pii"):
-        # They quote what the redaction takes out.
-        shown["entities"] = []
-    if turns or shown["words"]:
-        shown["text"] = None
-    return shown
-
-
-def _cut(values: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [{name: value.get(name) for name in names} for value in _objects(values)]
-
-
-def _objects(values: object) -> list[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-
-
-def media_hosts() -> list[str]:
-    """Return the hosts from which the page may play a recording."""
-    named = conf.get(SECTION, "media_hosts", fallback="") or ""
-    return [one for one in re.split(r"[\s,]+", named) if _HOST.fullmatch(one)]
-
-
-async def _add_headers(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
-    answer = await follow(request)
-    media = "".join(f" https://{host}" for host in media_hosts())
-    answer.headers["Content-Security-Policy"] = _POLICY + (f"; media-src{media}" if media else "")
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer

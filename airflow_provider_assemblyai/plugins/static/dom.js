@@ -20,7 +20,9 @@ export function el(name, attributes = {}, ...children) {
 }
 
 function asNode(child) {
-  return child instanceof Node ? child : document.createTextNode(String(child));
+  if (child instanceof Node) return child;
+  // What a task has pushed may be of any type.
+  return document.createTextNode(typeof child === "object" ? JSON.stringify(child) : String(child));
 }
 
 /** Return a section with a heading. */
