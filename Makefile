@@ -33,7 +33,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .PRECIOUS: .venv-airflow-%/.installed-dev
 .PHONY: help install demo test fuzz test-airflow test-python test-clients test-distributed test-speech-drops check
 .PHONY: test-browser chaos chaos-quick chaos-batch live check-spec dist dist-check
-.PHONY: bench-gateway bench-import bench-streaming bench-upload bench-waiting
+.PHONY: bench-gateway bench-import bench-page bench-streaming bench-upload bench-waiting
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,10 @@ bench-gateway: install .venv/.installed-bench ## pace and price of waiting for a
 
 bench-import: install .venv/.installed-bench ## what importing the operators costs, beside other providers
 	$(BIN)/python benchmarks/bench_import.py
+
+bench-page: install .venv/.installed-bench .venv/.installed-browser ## what a long transcript costs the browser that shows it
+	@tests/browser/install-chromium
+	$(BIN)/python benchmarks/bench_page.py
 
 bench-streaming: install .venv/.installed-bench ## what a live recording costs, beside the official SDK
 	$(BIN)/python benchmarks/bench_streaming.py

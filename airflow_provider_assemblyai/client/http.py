@@ -141,9 +141,13 @@ class _BaseClient:
     def _transport_error(self, call: Call[Any], error: Exception, *, sent: bool) -> TransportError:
         detail = sanitize(plain_reason(error), [self.key])
         problem = "no answer from" if sent else "no connection to"
-        return TransportError(
-            f"{call.method} {call.path}: {problem} {self._host(call)} ({detail}).", sent=sent
-        )
+        said = f"{call.method} {call.path}: {problem} {self._host(call)} ({detail})."
+        return TransportError(said if sent else said + self._where_to_look, sent=sent)
+
+    @property
+    def _where_to_look(self) -> str:
+        known = "" if self.conn_id is None else f", and connection {shown(self.conn_id)}"
+        return f" Check the network{known}."
 
     def _too_late(self, call: Call[Any], seconds: float, *, sent: bool) -> TransportError:
         return TransportError(
@@ -194,7 +198,8 @@ class _BaseClient:
 
         def tell(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            log.info("%s It is sent again in %.0f s.", error, state.upcoming_sleep)
+            said = str(error).removesuffix(self._where_to_look)
+            log.info("%s It is sent again in %.0f s.", said, state.upcoming_sleep)
 
         return {
             "retry": retry_if_exception(lambda error: may_repeat(call, error)),

@@ -353,17 +353,21 @@ def _probe(client: Client) -> tuple[bool, str]:
     return True, f"The API key works and the account is reachable ({where})."
 
 
-@contextmanager
-def fail_fast() -> Iterator[None]:
+class fail_fast:
     """
     Let Airflow retry only what a retry can help; the one seam between our errors and Airflow's.
 
+    The sentence of an error of ours says it all: a log with the frames that led to it hides it.
+
     :raises AirflowFailException: from any error of ours that is not retryable.
     """
-    try:
-        yield
-    except AssemblyAIError as error:
-        # The sentence says it all: a log with the frames that led to it hides it.
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
+        if not isinstance(error, AssemblyAIError):
+            return
         if error.retryable:
             raise error.with_traceback(None) from None
         raise AirflowFailException(f"{error} {error.advice}".rstrip()) from None

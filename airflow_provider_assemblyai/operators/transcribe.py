@@ -234,7 +234,7 @@ class TranscribeOperator(TranscriptionOperator):
     ) -> Summary:
         completed = job.follow(
             transcript,
-            lambda running: self._wait(hook, job, running["id"], deadline),
+            lambda running: self._wait(hook, job, running, deadline),
             on_job=lambda found: self._push_transcript_id(context, hook, job, found),
             on_failed=lambda failed: count_failed(minutes_of(failed, job.state.get("duration"))),
         )
@@ -265,17 +265,19 @@ class TranscribeOperator(TranscriptionOperator):
         timeline = {**moments, "done_at": done_at, "status": status, "region": job.identity["region"]}
         push_shown(context, "timeline", timeline)
 
-    def _wait(self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float) -> Transcript:
+    def _wait(
+        self, hook: AssemblyAIHook, job: Submission, running: Transcript, deadline: float
+    ) -> Transcript:
         """Wait on the worker, or defer, after a short wait if that is likely to be enough."""
         if self.deferrable:
-            ended = self._wait_before_deferring(hook, job, transcript_id, deadline)
+            ended = self._wait_before_deferring(hook, job, running, deadline)
             if ended is not None:
                 return ended
             if time.time() >= deadline:
                 # The list may have called it done while the transcript itself does not.
-                raise TranscriptTimeout(transcript_id, hook.region)
+                raise TranscriptTimeout(running["id"], hook.region)
             trigger = TranscriptTrigger(
-                transcript_id,
+                running["id"],
                 self.assemblyai_conn_id,
                 hook.region,
                 self.poll_interval,
@@ -286,10 +288,17 @@ class TranscribeOperator(TranscriptionOperator):
             fingerprint = job.state["fingerprint"]
             kwargs = {"region": hook.region, "deadline": deadline, "fingerprint": fingerprint}
             self._defer_until(deadline, trigger, kwargs)
-        return wait_until_done(hook.client, transcript_id, self.poll_interval, deadline, self._control.pause)
+        return wait_until_done(
+            hook.client,
+            running["id"],
+            self.poll_interval,
+            deadline,
+            self._control.pause,
+            status=running["status"],
+        )
 
     def _wait_before_deferring(
-        self, hook: AssemblyAIHook, job: Submission, transcript_id: str, deadline: float
+        self, hook: AssemblyAIHook, job: Submission, running: Transcript, deadline: float
     ) -> Transcript | None:
         wanted = self.defer_after
         seconds = worker_wait(job.longest_duration()) if isinstance(wanted, str) else wanted
@@ -297,11 +306,12 @@ class TranscribeOperator(TranscriptionOperator):
             self.log.info("Waiting here for up to %.0f s before this task defers.", seconds)
         return wait_before_deferring(
             hook.client,
-            transcript_id,
+            running["id"],
             self.poll_interval,
             min(deadline, time.time() + seconds),
             self._control.pause,
             while_queued=not isinstance(wanted, str),
+            status=running["status"],
         )
 
     def _finish(

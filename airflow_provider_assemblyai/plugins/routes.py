@@ -35,6 +35,7 @@ from airflow_provider_assemblyai.plugins.shown_fields import (
     shown_transcript,
 )
 from airflow_provider_assemblyai.plugins.transcript_roots import (
+    MAX_ANSWER,
     MAX_MANIFEST,
     MAX_TRANSCRIPT,
     find_place,
@@ -63,6 +64,7 @@ def make_app() -> FastAPI:
     app.get("/task", dependencies=[_MAY_READ])(_page)
     app.get("/static/{name}", dependencies=[_MAY_LOG_IN])(_static)
     app.get("/transcript", dependencies=[_MAY_READ])(_transcript)
+    app.get("/answer", dependencies=[_MAY_READ])(_answer)
     app.get("/failures", dependencies=[_MAY_READ])(_failures)
     return app
 
@@ -129,6 +131,11 @@ async def _transcript(request: Request, task: _AskedTask) -> Response:
     return await _read(request, partial(_read_transcript, task))
 
 
+async def _answer(request: Request, task: _AskedTask) -> Response:
+    """Return the JSON of a model's answer that a task instance has recorded."""
+    return await _read(request, partial(_read_answer, task))
+
+
 async def _failures(request: Request, task: _AskedTask) -> Response:
     """Return the rows of the items that are not done, out of the manifest that a batch has recorded."""
     return await _read(request, partial(_read_failures, task))
@@ -139,6 +146,11 @@ def _read_transcript(task: _TaskQuery) -> dict[str, Any]:
     uri = outputs.get("json") if isinstance(outputs, dict) else None
     content = read_place(find_place(uri, roots(task.dag_id)), MAX_TRANSCRIPT)
     return shown_transcript(parse_object(content), media_hosts())
+
+
+def _read_answer(task: _TaskQuery) -> dict[str, Any]:
+    uri = task.recorded("return_value").get("output")
+    return {"answer": parse_object(read_place(find_place(uri, roots(task.dag_id)), MAX_ANSWER))}
 
 
 def _read_failures(task: _TaskQuery) -> dict[str, Any]:

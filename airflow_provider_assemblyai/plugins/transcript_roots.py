@@ -31,6 +31,8 @@ SECTION: Final = "assemblyai"
 #: Bytes of a transcript, and of the part of a manifest that is read. A transcript of ten hours has some 20 MB.
 MAX_TRANSCRIPT: Final = 64 << 20
 MAX_MANIFEST: Final = 64 << 20
+#: Bytes of a model's answer: a large one has some 100 KB.
+MAX_ANSWER: Final = 4 << 20
 
 _LOCAL: Final = ("file", "local")
 #: Nothing is written there, so no task can have recorded a file of its own.

@@ -21,7 +21,13 @@ _LAST_POLL = 5.0
 
 
 def wait_until_done(
-    client: Client, transcript_id: str, poll_interval: float, deadline: float, pause: Callable[[float], None]
+    client: Client,
+    transcript_id: str,
+    poll_interval: float,
+    deadline: float,
+    pause: Callable[[float], None],
+    *,
+    status: str = "",
 ) -> Transcript:
     """
     Poll a transcript until it has ended, well or not, and return it.
@@ -31,10 +37,11 @@ def wait_until_done(
     :param poll_interval: seconds between the first polls.
     :param deadline: seconds since the epoch.
     :param pause: waits some seconds; raises when the task is killed.
+    :param status: of the transcript, as the log has it already.
     :raises AssemblyAIError: waiting ended without an answer, see :func:`.policy.require_completed_event`.
     """
     state = policy.PollState(transcript_id, poll_interval, deadline, policy.FIRST_POLL_DELAY)
-    told = False
+    told = status == "processing"
     while True:
         pause(state.next_delay(time.time(), random.random()))
         end = max(deadline, time.time() + _LAST_POLL)
@@ -60,6 +67,7 @@ def wait_before_deferring(
     pause: Callable[[float], None],
     *,
     while_queued: bool,
+    status: str,
 ) -> Transcript | None:
     """
     Poll a transcript often for a short time, and return it if it has ended by then, well or not.
@@ -70,10 +78,11 @@ def wait_before_deferring(
     :param end: of the wait; seconds since the epoch.
     :param pause: waits some seconds; raises when the task is killed.
     :param while_queued: whether to go on waiting for a job that the service has not begun.
+    :param status: of the transcript, as the log has it already.
     :return: None if it goes on, or cannot be read: a trigger has more patience.
     """
     interval = min(poll_interval, policy.WORKER_INTERVAL)
-    polls, told = 0, False
+    polls, told = 0, status == "processing"
     while (now := time.time()) < end:
         pause(min(policy.next_interval(interval, polls, random.random()), end - now))
         polls += 1

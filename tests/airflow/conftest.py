@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support.processes import free_port
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
 
@@ -51,8 +52,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
     }
     settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws)}
     home = tmp_path_factory.mktemp("airflow")
-    models = {"pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"}}
-    with Airflow(home, dag_folders=folders, settings=settings, connections=models) as running:
+    others = {
+        "pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"},
+        "assemblyai_wrong_key": {"password": "0" * 32},
+        # Nothing listens there.
+        "assemblyai_nowhere": {"host": f"http://127.0.0.1:{free_port()}"},
+    }
+    with Airflow(home, dag_folders=folders, settings=settings, connections=others) as running:
         yield running
 
 

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.browser.conftest import OpenPage, Record
-from tests.browser.test_words import long_transcript
+from tests.support.long_transcript import long_transcript
 
 SERIOUS = ("serious", "critical")
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -86,8 +87,8 @@ def test_the_answer_of_a_model_is_read(page: Page, airflow: Airflow, output: Pat
     call = found.get_by_role("region", name="Call")
     expect(call).to_contain_text("claude-sonnet-4-6")
     expect(call).to_contain_text("Tokens in")
-    answer = airflow.xcom(run, "summarize")["answer"]
-    expect(found.get_by_role("region", name="Answer")).to_contain_text(answer["title"])
+    answer = json.loads(Path(airflow.xcom(run, "summarize")["output"].removeprefix("file://")).read_text())
+    expect(found.get_by_role("region", name="Answer", exact=True)).to_contain_text(answer["title"])
     found.screenshot(path=screenshots / "answer.png", full_page=True)
 
 

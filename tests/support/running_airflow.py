@@ -344,12 +344,18 @@ class Airflow:
 
     def task_logs(self, run: Run, task_id: str, *, try_number: int | None = None, map_index: int = -1) -> str:
         """One try as the UI shows it (the newest by default), one line an event."""
+        events = self.task_events(run, task_id, try_number=try_number, map_index=map_index)
+        return "\n".join(event if isinstance(event, str) else json.dumps(event) for event in events)
+
+    def task_events(
+        self, run: Run, task_id: str, *, try_number: int | None = None, map_index: int = -1
+    ) -> list[Any]:
+        """The same, as the API gives it."""
         number = try_number or max(1, self.task_instance(run, task_id, map_index)["try_number"])
         path = f"{run.path}/taskInstances/{task_id}/logs/{number}"
         answer = self.request("GET", path, params={"map_index": map_index, "full_content": True})
-        return "\n".join(
-            event if isinstance(event, str) else json.dumps(event) for event in answer["content"]
-        )
+        events: list[Any] = answer["content"]
+        return events
 
     def all_log_text(self) -> str:
         """Every byte that Airflow logged or printed so far, without the output of the emulator."""

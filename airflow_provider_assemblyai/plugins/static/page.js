@@ -54,7 +54,15 @@ async function showGateway({ instance, lines }) {
   const keys = ["return_value", "usage", "model", "finish_reason", "request_id", "attempts", "waited_seconds"];
   const [result, value, model, finish_reason, request_id, attempts, waited_seconds] = await Promise.all(keys.map((key) => task.xcom(key)));
   const usage = { value: isRecord(value) ? value : {}, model, finish_reason, request_id, attempts, waited_seconds };
-  return { facts: gatewayFacts({ instance, lines, result, usage, answer: answerOf(result) }), source: null };
+  const answer = answerOf(result) ?? (await writtenAnswer(result));
+  return { facts: gatewayFacts({ instance, lines, result, usage, answer }), source: null };
+}
+
+/** Return the answer that a task has only written to a file, if the deployment lets this page read it. */
+async function writtenAnswer(result) {
+  if (!settings.reads || !isRecord(result) || typeof result.output !== "string") return null;
+  const read = await optional(() => task.read("answer"), null);
+  return read?.answer ?? null;
 }
 
 async function showBatch({ instance, lines }) {
@@ -93,7 +101,7 @@ async function wordsOf(summary) {
 
 function answerOf(result) {
   if (isRecord(result) && "output" in result && "answer" in result) return result.answer;
-  return isRecord(result) && "features" in result ? result.result ?? null : result;
+  return isRecord(result) && "features" in result ? (result.result ?? null) : result;
 }
 
 function heading(instance) {

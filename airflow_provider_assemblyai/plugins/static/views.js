@@ -89,10 +89,15 @@ export function gatewayFacts(found) {
         ["Limit", waiting?.state],
       ]),
     ),
+    noAnswer(found) ? section("Answer", el("p", { class: "note" }, "The answer is in the file below.")) : null,
     answer === null ? null : section("Answer", el("pre", { class: "answer", dir: "auto", tabindex: "0" }, shown(answer))),
     warnings(result),
     files(outputsOf(result)),
   ];
+}
+
+function noAnswer({ instance, answer, result }) {
+  return !isOpen(instance) && answer === null && outputsOf(result) !== null;
 }
 
 function shown(answer) {

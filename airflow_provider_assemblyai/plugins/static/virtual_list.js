@@ -88,9 +88,7 @@ export class VirtualList {
           added.push(index);
         }
       }
-      const changed = this.#measure(added);
-      this.#place();
-      if (!changed) break;
+      if (!this.#measure(added)) break;
     }
     this.#order();
   }
@@ -110,8 +108,9 @@ export class VirtualList {
     if (this.first !== first) this.show(first);
   }
 
-  /** Take the heights of rows, and keep the row at the upper edge where it is. */
+  /** Take the heights of rows, and keep the row at the upper edge where it is, or the end of the list at the lower one. */
   #measure(indexes) {
+    const atEnd = this.box.scrollTop > 0 && this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - 1;
     const anchor = this.#keep ?? this.first;
     const before = this.#offset(anchor);
     let changed = false;
@@ -124,7 +123,9 @@ export class VirtualList {
       }
     }
     const moved = this.#offset(anchor) - before;
-    if (moved) this.box.scrollTop += moved;
+    this.#place();
+    if (atEnd && this.#keep === null) this.box.scrollTop = this.box.scrollHeight;
+    else if (moved) this.box.scrollTop += moved;
     return changed;
   }
 

@@ -33,6 +33,7 @@ with DAG("pages_transcripts", schedule=None, params={"audio": "", "output_path":
             output_path="{{ params.output_path }}",
             config={"multichannel": True},
             push_utterances=True,
+            transfer="url",
             poll_interval=1,
             deferrable=deferrable,
         )
@@ -50,6 +51,7 @@ with DAG(
         poll_interval=1,
         settle_time=2,
         max_in_flight=4,
+        transfer="url",
         on_partial_failure="succeed",
         deferrable=True,
     )

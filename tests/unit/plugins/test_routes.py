@@ -71,7 +71,7 @@ def test_every_route_asks_who_is_there(stranger: TestClient) -> None:
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_routes_know_no_other_method(reader: TestClient, method: str) -> None:
-    for path in ("/task", "/transcript", "/failures", "/static/page.js"):
+    for path in ("/task", "/transcript", "/answer", "/failures", "/static/page.js"):
         assert reader.request(method, path, params=TASK).status_code == 405
 
 
@@ -157,7 +157,7 @@ def test_the_page_knows_whether_files_are_read(
 # What is asked about
 
 
-@pytest.mark.parametrize("path", ["/task", "/transcript", "/failures"])
+@pytest.mark.parametrize("path", ["/task", "/transcript", "/answer", "/failures"])
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -176,7 +176,7 @@ def test_a_question_that_is_none(reader: TestClient, path: str, change: dict[str
     check_headers(answer)
 
 
-@pytest.mark.parametrize("path", ["/task", "/transcript", "/failures"])
+@pytest.mark.parametrize("path", ["/task", "/transcript", "/answer", "/failures"])
 @pytest.mark.parametrize("name", [*TASK, "map_index", "kind"])
 def test_a_parameter_that_is_given_twice(reader: TestClient, path: str, name: str) -> None:
     """What checks rights and what reads must see the same value."""
