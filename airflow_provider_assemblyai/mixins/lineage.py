@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_assemblyai.api.regions import REGIONS
+from airflow_provider_assemblyai.api.transcripts import check_id
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.telemetry import hook_lineage
 from airflow_provider_assemblyai.telemetry.datasets import (
@@ -213,8 +214,10 @@ def transcript_id_of(transcript: object) -> str | None:
 
     :param transcript: the id, or what another task returned for it.
     """
-    given = transcript.get("transcript_id") if isinstance(transcript, Mapping) else transcript
-    return given.strip() or None if isinstance(given, str) and "{" not in given else None
+    try:
+        return check_id(transcript.get("transcript_id") if isinstance(transcript, Mapping) else transcript)
+    except Exception:  # a template that is not rendered, or a mapping of the user's
+        return None
 
 
 def _job_of(result: Mapping[str, Any]) -> _Job | None:

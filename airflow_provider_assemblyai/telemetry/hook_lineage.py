@@ -26,11 +26,11 @@ def report(context: BaseHook, inputs: Iterable[DatasetName], outputs: Iterable[D
     :param outputs: what was written.
     """
     try:
-        # Asked for first: the collector loads the asset handlers of all providers, which takes seconds.
-        if not _readers():
-            return
         from airflow.providers.common.compat.sdk import get_hook_lineage_collector
 
+        # To make the collector loads the asset handlers of all providers, which takes seconds: only for a reader.
+        if not (_is_made(get_hook_lineage_collector) or _readers()):
+            return
         collector = get_hook_lineage_collector()
         for one in inputs:
             collector.add_input_asset(context, uri=_uri(one))
@@ -38,6 +38,12 @@ def report(context: BaseHook, inputs: Iterable[DatasetName], outputs: Iterable[D
             collector.add_output_asset(context, uri=_uri(one))
     except Exception as error:
         log.info("Hook lineage was not told what this task read and wrote: %s.", type(error).__name__)
+
+
+def _is_made(get_collector: Any) -> bool:
+    """Return whether a collector is there already; not all versions of Airflow show it."""
+    cache = getattr(get_collector, "cache_info", None)
+    return AIRFLOW_V_3_2_PLUS if cache is None else bool(cache().currsize)
 
 
 def _readers() -> list[Any]:
