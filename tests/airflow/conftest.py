@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support.airflow_settings import lineage_settings
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
 
@@ -49,8 +50,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
         "password": "moto-secret",
         "extra": {"endpoint_url": object_store, "region_name": "us-east-1"},
     }
-    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws)}
     home = tmp_path_factory.mktemp("airflow")
+    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws), **lineage_settings(home)}
     models = {"pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"}}
     with Airflow(home, dag_folders=folders, settings=settings, connections=models) as running:
         yield running

@@ -55,7 +55,16 @@ def test_names_are_those_of_openlineage() -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *("", "calls/a.wav", "item 3", "file://calls/a.wav", "s3://", "s3:///a.wav", "https://", "https://[bad/a"),
+        *(
+            "",
+            "calls/a.wav",
+            "item 3",
+            "file://calls/a.wav",
+            "s3://",
+            "s3:///a.wav",
+            "https://",
+            "https://[bad/a",
+        ),
         # What is no port may be a part of a password.
         *("https://example.com:99999/a.wav", "https://me:pass/word@example.com/a.wav"),
     ],

@@ -85,7 +85,18 @@ def test_what_is_listed_is_told() -> None:
     }
 
 
-ODD: list[Any] = ["hello " * 50, math.nan, math.inf, True, [1], {"a": "hello"}, {"hello " * 50: 1}, object(), b"hello", ""]
+ODD: list[Any] = [
+    "hello " * 50,
+    math.nan,
+    math.inf,
+    True,
+    [1],
+    {"a": "hello"},
+    {"hello " * 50: 1},
+    object(),
+    b"hello",
+    "",
+]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda value: type(value).__name__)
