@@ -186,11 +186,13 @@ class LineageMixin(_Operator):
         )
 
     def _inputs(self) -> Counted:
-        counter = DatasetCounter()
-        for given in islice(self._read_addresses(), _MAX_LISTED):
+        counter, addresses = DatasetCounter(), iter(self._read_addresses())
+        for given in islice(addresses, _MAX_LISTED):
             if (address := _address_of(given)) is not None:
                 counter.add(address)
-        return counter.counted()
+        is_whole = next(addresses, addresses) is addresses
+        # How many there are is not known where not all were looked at.
+        return [(name, count if is_whole else None) for name, count in counter.counted()]
 
     def _written(self, result: Mapping[str, Any], counted: Counted | None) -> Counted:
         outputs = result.get("outputs")

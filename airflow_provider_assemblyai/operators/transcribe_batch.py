@@ -269,7 +269,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
             stop=self._stop_submitting,
         )
         with closing(client):
-            region = client.hook.region
+            self._region = region = client.hook.region
             while True:
                 executor.run(ended)
                 session.ledger.compact()

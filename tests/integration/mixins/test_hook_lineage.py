@@ -19,7 +19,7 @@ from tests.support.emulator_api import wav
 
 ROOT = Path(__file__).parents[3]
 OPERATORS = "airflow_provider_assemblyai.operators"
-QUICK = {"poll_interval": 0.05, "settle_time": 0.05}
+QUICK: dict[str, Any] = {"poll_interval": 0.05, "settle_time": 0.05}
 
 
 def run(operator: str, with_state_store: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -84,7 +84,13 @@ def test_a_transcription_in_an_object_store(
 
 
 def test_a_batch(emulator: Emulator, calls: list[str], out: Path, deferrable: bool) -> None:
-    batch = {"audios": calls, "output_path": str(out), "deferrable": deferrable, "max_in_flight": 2, **QUICK}
+    batch: dict[str, Any] = {
+        "audios": calls,
+        "output_path": str(out),
+        "deferrable": deferrable,
+        "max_in_flight": 2,
+        **QUICK,
+    }
     found = run("transcribe_batch.TranscribeBatchOperator", **batch)
     assert sorted(found["inputs"]) == calls
     wanted = {f"file://{path}" for path in out.iterdir() if path.is_file()}
@@ -127,7 +133,12 @@ def test_a_clip_and_an_answer(emulator: Emulator, calls: list[str], out: Path) -
         calls[:1],
         sorted(found["result"]["outputs"].values()),
     )
-    answer = {"prompt": "What is new?", "model": "gpt-5", "output_path": str(out), "on_lost_answer": "fail"}
+    answer: dict[str, Any] = {
+        "prompt": "What is new?",
+        "model": "gpt-5",
+        "output_path": str(out),
+        "on_lost_answer": "fail",
+    }
     for _ in range(2):  # the second time it is in the files
         found = run("llm_gateway.LLMGatewayOperator", **answer)
         assert (found["inputs"], found["outputs"]) == ([], [found["result"]["output"]])

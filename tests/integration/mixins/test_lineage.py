@@ -50,8 +50,12 @@ Json = dict[str, Any]
 def event(operator: Any, state: RunState) -> Json:
     """What Airflow's OpenLineage provider would send of an operator."""
     extractor = DefaultExtractor(operator)
-    how = {RunState.START: extractor.extract, RunState.FAIL: partial(extractor.extract_on_failure, None)}
-    lineage = how.get(state, partial(extractor.extract_on_complete, None))()
+    extract: dict[RunState, Callable[[], Any]] = {
+        RunState.START: extractor.extract,
+        RunState.COMPLETE: partial(extractor.extract_on_complete, None),
+        RunState.FAIL: partial(extractor.extract_on_failure, None),
+    }
+    lineage = extract[state]()
     assert lineage is not None
     made = RunEvent(
         eventType=state,
@@ -124,7 +128,7 @@ class Case:
     :param fields: of the facet, beside those that it has under the names of its XComs.
     """
 
-    make: Callable[[], Any]
+    make: Callable[..., Any]
     inputs: list[str]
     outputs: Callable[[Any, Json], list[str]] = lambda result, _: local_names(result["outputs"].values())
     job: Callable[[Any, Json], tuple[str, str] | None] = lambda result, _: (
@@ -155,7 +159,7 @@ def _request(_: Any, pushed: Json) -> tuple[str, str]:
 
 
 URL = f"https://me:{SIGNATURE}@example.com/calls/a.wav?X-Amz-Signature={SIGNATURE}"
-CASES = {
+CASES: dict[Any, Callable[[Any], Case]] = {
     TranscribeOperator: lambda here: Case(
         partial(
             TranscribeOperator,
@@ -450,6 +454,8 @@ def test_a_list_of_thousands_is_named_by_its_folders(out: Path) -> None:
     assert statistics(sent["inputs"]) == {f"2026/{number}": 200 for number in range(40)}
     sent = event(batch(json.dumps([{"audio": one} for one in audios]), out), RunState.START)
     assert statistics(sent["inputs"]) == {f"2026/{number}": 200 for number in range(40)}
+    sent = event(batch(2 * audios, out), RunState.START)
+    assert statistics(sent["inputs"]) == {f"2026/{number}": None for number in range(40)}, "some are not seen"
 
 
 @pytest.mark.parametrize(
