@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.support.airflow_settings import lineage_settings
+from tests.support.airflow_settings import lineage_file, lineage_settings
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
 
@@ -17,6 +17,9 @@ from tests.support.s3 import s3
 Control = Callable[..., Any]
 #: How much a counter of the emulator has grown since the test began.
 CounterDelta = Callable[[str], int]
+
+#: Words of the recording that occur nowhere else in an Airflow.
+CANARIES = ("coffee", "parcel", "heavy snow")
 
 HERE = Path(__file__).parent
 EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
@@ -55,6 +58,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
     models = {"pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"}}
     with Airflow(home, dag_folders=folders, settings=settings, connections=models) as running:
         yield running
+        # Of all tests, those of tasks that failed included.
+        told = lineage_file(home).read_text()
+        for hidden in (running.api_key, ".assemblyai/", *CANARIES):
+            assert hidden not in told
 
 
 @pytest.fixture

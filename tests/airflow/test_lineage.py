@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import Control, local_path
+from tests.airflow.conftest import CANARIES, Control, local_path
 from tests.support.airflow_settings import lineage_file
 from tests.support.captures import marked
 from tests.support.processes import until
@@ -20,7 +20,7 @@ from tests.support.sample import SAMPLE
 #: Words of a recording and of an answer that are nowhere else.
 SPOKEN = "The tangerine xylophone leaves on Monday."
 SUMMARY = {"title": "A velvet anchovy", "summary": "They plan a day out.", "action_items": []}
-WORDS = ("xylophone", "anchovy", "coffee", "parcel", "w1 w2")
+WORDS = ("xylophone", "anchovy", "w1 w2", *CANARIES)
 SPEECH, GATEWAY = "api.assemblyai.com", "llm-gateway.assemblyai.com"
 
 Json = dict[str, Any]
