@@ -19,6 +19,7 @@ from airflow_provider_assemblyai.api.errors import (
 )
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.storage.atomic_files import as_json
+from airflow_provider_assemblyai.telemetry.datasets import DatasetCounter
 
 #: Of the rows.
 VERSION: Final = 1
@@ -151,6 +152,7 @@ class ManifestTotals:
         self.audio_seconds = 0.0
         self.files = 0
         self.models: set[str] = set()
+        self.sources, self.written = DatasetCounter(), DatasetCounter()
 
     def add(self, entry: Mapping[str, Any], times: int) -> dict[str, Any]:
         """Add the last entry of an item that is in the list so many times, and return its line of the manifest."""
@@ -159,6 +161,9 @@ class ManifestTotals:
         self.audio_seconds += row["audio_duration"] or 0.0
         self.files += len(row["outputs"])
         self.models |= {model} if (model := row.get("speech_model_used")) else set()
+        self.sources.add(row["source"])
+        for uri in row["outputs"].values():
+            self.written.add(uri)
         self.statuses[row["status"]] += times
         self.repeated += times - 1
         if row["error_class"]:

@@ -326,7 +326,9 @@ def read_blocks(audio: Audio, deadline: float) -> Generator[bytes, None, None]:
         yield from download(audio.url, deadline=deadline)
         return
     assert audio.path is not None
-    with store_errors("audio", audio.shown), audio.path.open("rb", block_size=_READ_AHEAD) as file:
+    path = audio.path
+    # Not by the path's own method: for hook lineage that would be an input once for each block, and of a batch all of them.
+    with store_errors("audio", audio.shown), path.fs.open(path.path, "rb", block_size=_READ_AHEAD) as file:
         while block := file.read(_BLOCK):
             yield block
 

@@ -1,138 +1,250 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a task read and wrote, for OpenLineage: addresses, ids and numbers, never text.
+What a task read and wrote, and what it cost, for OpenLineage: addresses, ids and numbers, never text.
 
-Nothing here is imported by a task unless the OpenLineage provider asks for it.
+Nothing of OpenLineage is imported by a task unless the OpenLineage provider asks for it. What it asks for is made without
+a request, in a process that has a copy of the operator; a failure of it is none of the task.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
 from airflow_provider_assemblyai.api.regions import REGIONS
-from airflow_provider_assemblyai.api.sanitize import strip_url
+from airflow_provider_assemblyai.api.transcripts import check_id
+from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.telemetry import hook_lineage
+from airflow_provider_assemblyai.telemetry.datasets import (
+    DatasetCounter,
+    DatasetName,
+    dataset_of,
+    transcript_address,
+)
+from airflow_provider_assemblyai.telemetry.task_facts import facts_of
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-#: Datasets of one event: of more, folders are named, and at most so many.
-MAX_DATASETS: Final = 50
-#: Of the facets of this package.
-_PRODUCER: Final = "https://github.com/airflow-provider-assemblyai/airflow-provider-assemblyai"
-#: Numbers and names of a result that are shown.
-_SHOWN: Final = (
-    *("status", "region", "speech_model_used", "audio_duration", "estimated_cost_usd"),
-    *("items", "completed", "failed", "not_submitted", "reused", "repeated", "minutes"),
-    *("captured_seconds", "billed_session_seconds", "turns", "reconnects", "ended_by"),
-    *("model", "usage", "finish_reason", "attempts", "waited_seconds"),
-)
+    _Operator = BaseOperator
+else:
+    _Operator = object
+
+#: Datasets, each with the number of files below it; None if it is one itself.
+Counted: TypeAlias = list[tuple[DatasetName, int | None]]
+
+#: Of a list, what is looked at to name what a task is about to read.
+_MAX_LISTED: Final = 10_000
+#: What the service knows the work by, and the host that does it: calls, clips and jobs; captures have sessions.
+_JOB_IDS: Final = {"request_id": "gateway", "session_id": "short_audio", "transcript_id": "speech"}
 
 
-class LineageMixin:
+class _Job(NamedTuple):
     """
-    Mix it into an operator; it sets ``_result`` when there is something to tell.
+    Work at the service.
 
-    :ivar _result: what the task returns, and what it pushed beside it.
+    :param job_id: what it is known by there.
+    :param host: that does it, in :class:`airflow_provider_assemblyai.api.regions.Hosts`.
     """
 
-    _result: Mapping[str, Any] | None = None
+    job_id: str
+    host: str
 
-    def _read_addresses(self) -> Iterable[str]:
-        """Return the addresses of what the task reads."""
-        return ()
+
+@dataclass(frozen=True)
+class _Told:
+    """
+    What is told of a result.
+
+    :param facts: of :func:`facts_of`.
+    :param job: the work at the service, or None.
+    :param inputs: what was read; None if only the arguments say so.
+    :param outputs: what was written.
+    """
+
+    facts: dict[str, Any]
+    job: _Job | None
+    inputs: Counted | None
+    outputs: Counted
+
+
+class LineageMixin(_Operator):
+    """Mix it into an operator; it calls :meth:`_note_result` when there is something to tell."""
+
+    #: The job that is known before there is a result, that of a trigger's event, and where the work is done.
+    _transcript_id: str | None = None
+    _waited_for: str | None = None
+    _region: str | None = None
+    _told: _Told | None = None
+
+    def _read_addresses(self) -> Iterable[object]:
+        """Return the addresses of what the task reads, as its arguments name them; nothing may be asked for here."""
+        given = self._given_transcript()
+        return () if given is None else (transcript_address(given),)
+
+    def _given_transcript(self) -> str | None:
+        """Return the id of the transcript that the task is given, and so does not make."""
+        return None
+
+    def _note_result(
+        self,
+        result: Mapping[str, Any],
+        *,
+        inputs: Counted | None = None,
+        outputs: Counted | None = None,
+        is_last: bool = True,
+    ) -> None:
+        """
+        Keep what is told of a result; no text of it is kept. No task fails because of it.
+
+        :param result: what the task returns, and what it pushes beside it.
+        :param inputs: what was read, if that is more than the arguments say.
+        :param outputs: what was written, where the result only counts it.
+        :param is_last: whether there is nothing more to come.
+        """
+        try:
+            self._told = told = _Told(
+                facts_of(result), _job_of(result), inputs, self._written(result, outputs)
+            )
+            if is_last:
+                read = self._inputs() if inputs is None else inputs
+                hook = AssemblyAIHook(self.assemblyai_conn_id)  # type: ignore[attr-defined]
+                hook_lineage.report(hook, _files(read), _files(told.outputs))
+        except Exception as error:
+            self.log.info("This task tells no lineage: %s.", type(error).__name__)
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
         """Return what the task is about to read."""
-        return self._lineage({})
+        return self._lineage()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Return what the task has read and written, with its model, minutes, tokens and estimated cost."""
-        return self._lineage(self._result or {})
+        return self._lineage()
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Return the same of a task that has failed, as far as it is known."""
-        return self._lineage(self._result or {})
+        return self._lineage()
 
-    def _lineage(self, result: Mapping[str, Any]) -> OperatorLineage[Any, Any] | None:
-        from airflow.providers.common.compat.openlineage.facet import Dataset, ExternalQueryRunFacet
+    def _lineage(self) -> OperatorLineage[Any, Any] | None:
+        try:
+            return self._make_lineage()
+        except Exception as error:
+            self.log.info("This task tells no lineage: %s.", type(error).__name__)
+            return None
+
+    def _make_lineage(self) -> OperatorLineage[Any, Any]:
         from airflow.providers.openlineage.extractors import OperatorLineage
-
-        addresses = Counter(strip_url(str(one)) for one in self._read_addresses())
-        inputs, outputs = _bounded(addresses), _written(result)
-        facets: dict[str, Any] = {}
-        transcript_id, region = result.get("transcript_id"), result.get("region")
-        if isinstance(transcript_id, str):
-            facets["externalQuery"] = ExternalQueryRunFacet(
-                externalQueryId=transcript_id, source=_place_of(region), producer=_PRODUCER
-            )
-        shown = {name: result[name] for name in _SHOWN if result.get(name) is not None}
-        if len(inputs) < len(addresses):
-            shown["recordings"] = addresses.total()
-        if shown:
-            facets["assemblyai"] = _facet(shown)
-        return OperatorLineage(
-            inputs=[Dataset(*dataset_of(one)) for one in inputs],
-            outputs=[Dataset(*dataset_of(one)) for one in outputs],
-            run_facets=facets,
+        from openlineage.client.event_v2 import InputDataset, OutputDataset
+        from openlineage.client.facet_v2 import (
+            RunFacet,
+            external_query_run,
+            input_statistics_input_dataset,
+            output_statistics_output_dataset,
         )
 
+        from airflow_provider_assemblyai.telemetry.task_facet import KEY, PRODUCER, AssemblyAITaskRunFacet
 
-def dataset_of(address: str) -> tuple[str, str]:
-    """Return namespace and name of what is at an address, as OpenLineage names datasets."""
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme in ("file", "local"):
-        return "file", rest if separator else address
-    place, _, name = rest.partition("/")
-    # The connection is how a task got there, not where it is.
-    place = place.rpartition("@")[2] if scheme not in ("abfs", "abfss", "wasb", "wasbs") else place
-    return f"{scheme}://{place}", name or "/"
+        told = self._told or _Told({}, None, None, [])
+        run_facets: dict[str, RunFacet] = {}
+        region = told.facts.get("region") or self._region
+        if (job := told.job or self._known_job()) is not None:
+            run_facets["externalQuery"] = external_query_run.ExternalQueryRunFacet(
+                externalQueryId=job.job_id, source=_host_of(job, region), producer=PRODUCER
+            )
+        facts = {**({} if region is None else {"region": region}), **told.facts}
+        if facts:
+            run_facets[KEY] = AssemblyAITaskRunFacet(producer=PRODUCER, **facts)
+        in_files = input_statistics_input_dataset.InputStatisticsInputDatasetFacet
+        out_files = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
+        return OperatorLineage(
+            inputs=[
+                InputDataset(
+                    *name,
+                    inputFacets={}
+                    if count is None
+                    else {"inputStatistics": in_files(fileCount=count, producer=PRODUCER)},
+                )
+                for name, count in (self._inputs() if told.inputs is None else told.inputs)
+            ],
+            outputs=[
+                OutputDataset(
+                    *name,
+                    outputFacets={}
+                    if count is None
+                    else {"outputStatistics": out_files(fileCount=count, producer=PRODUCER)},
+                )
+                for name, count in told.outputs
+            ],
+            run_facets=run_facets,
+        )
+
+    def _inputs(self) -> Counted:
+        counter, addresses = DatasetCounter(), iter(self._read_addresses())
+        for given in islice(addresses, _MAX_LISTED):
+            if (address := _address_of(given)) is not None:
+                counter.add(address)
+        is_whole = next(addresses, addresses) is addresses
+        # How many there are is not known where not all were looked at.
+        return [(name, count if is_whole else None) for name, count in counter.counted()]
+
+    def _written(self, result: Mapping[str, Any], counted: Counted | None) -> Counted:
+        outputs = result.get("outputs")
+        addresses = [*outputs.values()] if isinstance(outputs, Mapping) else []
+        addresses += [result.get("output"), result.get("manifest")]
+        transcript_id = result.get("transcript_id")
+        if isinstance(transcript_id, str) and self._given_transcript() is None:
+            addresses.append(transcript_address(transcript_id))
+        names = [dataset_of(one) for one in addresses if isinstance(one, str)]
+        return [*(counted or []), *((name, None) for name in dict.fromkeys(names) if name is not None)]
+
+    def _known_job(self) -> _Job | None:
+        """Return the job that there is before there is a result."""
+        transcript_id = self._given_transcript() or self._transcript_id or self._waited_for
+        return None if transcript_id is None else _Job(transcript_id, "speech")
 
 
-def transcript_address(transcript_id: str, region: object) -> str:
-    """Return the address by which a transcript at the service is known in lineage."""
-    return f"assemblyai://{region or 'us'}/transcript/{transcript_id}"
-
-
-def transcript_addresses(transcript: object, region: object = None) -> list[str]:
+def transcript_id_of(transcript: object) -> str | None:
     """
-    Return the address of a transcript that another task is given.
+    Return the id of a transcript that a task is given, if it is one by now.
 
-    :param transcript: its id, or what a task returned for it.
-    :param region: where it lives, if that is known beside it.
+    :param transcript: the id, or what another task returned for it.
     """
-    told = transcript if isinstance(transcript, Mapping) else {"transcript_id": transcript}
-    named = told.get("transcript_id")
-    return [transcript_address(named, told.get("region") or region)] if isinstance(named, str) else []
+    try:
+        return check_id(transcript.get("transcript_id") if isinstance(transcript, Mapping) else transcript)
+    except Exception:  # a template that is not rendered, or a mapping of the user's
+        return None
 
 
-def _bounded(addresses: Mapping[str, int]) -> list[str]:
-    """Return the addresses, or their folders if there are too many."""
-    if len(addresses) <= MAX_DATASETS:
-        return list(addresses)
-    folders = Counter(address.rpartition("/")[0] for address in addresses)
-    return [folder for folder, _ in folders.most_common(MAX_DATASETS)]
+def _job_of(result: Mapping[str, Any]) -> _Job | None:
+    session_ids = result.get("session_ids")
+    ids = [(result.get(name), host) for name, host in _JOB_IDS.items()]
+    ids += [(one, "streaming") for one in session_ids] if isinstance(session_ids, list) else []
+    return next((_Job(one, host) for one, host in ids if isinstance(one, str) and one), None)
 
 
-def _written(result: Mapping[str, Any]) -> list[str]:
-    outputs = result.get("outputs")
-    found = [str(uri) for uri in outputs.values()] if isinstance(outputs, Mapping) else []
-    found += [str(result[name]) for name in ("output", "manifest") if isinstance(result.get(name), str)]
-    if isinstance(transcript_id := result.get("transcript_id"), str) and isinstance(outputs, Mapping):
-        found.append(transcript_address(transcript_id, result.get("region")))
-    return list(dict.fromkeys(found))
-
-
-def _place_of(region: object) -> str:
+def _host_of(job: _Job, region: object) -> str:
     hosts = REGIONS.get(str(region))
-    return urlsplit(hosts.speech).netloc if hosts is not None else str(region or "")
+    return "assemblyai" if hosts is None else urlsplit(getattr(hosts, job.host)).netloc
 
 
-def _facet(shown: Mapping[str, Any]) -> Any:
-    import attrs
-    from openlineage.client.generated.base import RunFacet
+def _files(counted: Counted) -> list[DatasetName]:
+    """Return what has an address that others know, too."""
+    return [name for name, _ in counted if name.namespace != "assemblyai"]
 
-    fields = {name: attrs.field(default=value) for name, value in shown.items()}
-    return attrs.make_class("AssemblyAIRunFacet", fields, bases=(RunFacet,), kw_only=True)(producer=_PRODUCER)
+
+def _address_of(given: object) -> str | None:
+    """Return the address that an argument holds, a relative path made absolute; None for anything else."""
+    try:
+        text = str(given) if isinstance(given, ObjectStoragePath) else os.fspath(given)  # type: ignore[call-overload]
+    except Exception:  # a class of the user's may do anything
+        return None
+    if not isinstance(text, str) or not text.strip() or "{{" in text:  # not rendered
+        return None
+    return text if "://" in text else os.path.abspath(text)  # noqa: PTH100 - links are not followed

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -15,7 +15,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.links.task_page import TaskPageLink
 from airflow_provider_assemblyai.mixins.cancellation import CancellationMixin
-from airflow_provider_assemblyai.mixins.lineage import LineageMixin, transcript_addresses
+from airflow_provider_assemblyai.mixins.lineage import LineageMixin, transcript_id_of
 from airflow_provider_assemblyai.triggers.base import DeferralTrigger
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ class TranscriptOperator(AssemblyAIOperator):
         self.region = region
         self._check_options()
 
-    def _read_addresses(self) -> Iterable[str]:
-        return transcript_addresses(self.transcript_id, self.region)
+    def _given_transcript(self) -> str | None:
+        return transcript_id_of(self.transcript_id)
 
     def _resolve_transcript(self, **limits: Any) -> tuple[str, AssemblyAIHook]:
         """
@@ -112,4 +112,6 @@ class TranscriptOperator(AssemblyAIOperator):
         :raises InvalidInput: there is no usable id, or two regions are named.
         """
         transcript_id, region = resolve_transcript(self.transcript_id, self.region)
-        return transcript_id, AssemblyAIHook(self.assemblyai_conn_id, region, **limits)
+        hook = AssemblyAIHook(self.assemblyai_conn_id, region, **limits)
+        self._region = hook.region
+        return transcript_id, hook

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Context
@@ -17,7 +17,7 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.results import resolve_transcript
 from airflow_provider_assemblyai.jobs.state_store import task_instance_key
 from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress
-from airflow_provider_assemblyai.mixins.lineage import transcript_addresses
+from airflow_provider_assemblyai.mixins.lineage import transcript_id_of
 from airflow_provider_assemblyai.operators.base import TranscriptReference
 from airflow_provider_assemblyai.operators.paid_call import PaidCallOperator, PaidRequest
 
@@ -57,8 +57,8 @@ class GatewayCallOperator(PaidCallOperator):
             kept = ("transcript_id", "region", "audio_duration")
             self.transcript_id = {name: given[name] for name in kept if name in given}
 
-    def _read_addresses(self) -> Iterable[str]:
-        return transcript_addresses(self.transcript_id, self.region)
+    def _given_transcript(self) -> str | None:
+        return transcript_id_of(self.transcript_id)
 
     @abstractmethod
     def _build_request(

@@ -244,6 +244,7 @@ class PaidCallOperator(AssemblyAIOperator):
         state = self._open_state(context, hook, body, named)
         kept = KeptAnswers(context, named, (self.assemblyai_conn_id, hook.region))
         reporter = CallReporter(context["ti"], body.get("model"), self.log)
+        self._region = hook.region
         metrics.set_tag("region", hook.region)
         metrics.set_tag("model", model)
         return PaidRequest(hook, model, body, outputs, state, kept, reporter, attachment)
@@ -313,6 +314,8 @@ class PaidCallOperator(AssemblyAIOperator):
             "waited_seconds": round(progress["waited_seconds"], 3),
         }
         self._push(context, facts)
+        # Also of an answer that turns out to be of no use: it is paid for.
+        self._note_result(facts, is_last=False)
         return facts
 
     def _push(self, context: Context, xcoms: Mapping[str, Any]) -> None:
@@ -329,7 +332,7 @@ class PaidCallOperator(AssemblyAIOperator):
         :param result: what is returned beside the answer itself.
         :param output: URI of the answer's file.
         """
-        self._result = {**xcoms, **(result or {}), **({} if output is None else {"output": output})}
+        self._note_result({**xcoms, **(result or {}), **({} if output is None else {"output": output})})
         cost: float | None = {**(xcoms.get("usage") or {}), **(result or {})}.get("estimated_cost_usd")
         files = [] if output is None else [output]
         duration = self._audio_duration()

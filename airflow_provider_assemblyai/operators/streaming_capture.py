@@ -215,14 +215,14 @@ class StreamingCaptureOperator(AssemblyAIOperator):
                 outputs=outputs,
                 control=self._control,
                 on_job=self._on_job,
+                on_result=self._note_result,
                 deadline=deadline,
             )
             if source is None:
                 self.log.info(
                     "The recording is over: its result is made from its segments, nothing is streamed."
                 )
-                self._result = published = publisher.publish(context)
-                return published
+                return publisher.publish(context)
             progress = self._capture(source, publisher)
             failure = progress.failure
             if progress.ended_by == "failure" and failure is not None and failure.retryable:
@@ -233,11 +233,10 @@ class StreamingCaptureOperator(AssemblyAIOperator):
                     self.log.warning("What was captured so far is not written yet: %s", error)
                 raise failure
             state_store.mark_recorded()
-            self._result = published = publisher.publish(context, failure)
-            return published
+            return publisher.publish(context, failure)
 
-    def _read_addresses(self) -> Iterable[str]:
-        return () if callable(self.source) else (str(self.source),)
+    def _read_addresses(self) -> Iterable[object]:
+        return () if callable(self.source) else (self.source,)
 
     def _capture(self, source: PcmSource, publisher: ResultPublisher) -> CaptureProgress:
         config, control, state_store = publisher.config, publisher.control, publisher.state_store

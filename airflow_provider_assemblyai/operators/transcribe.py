@@ -40,6 +40,7 @@ from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.jobs.results import Format, Summary
 from airflow_provider_assemblyai.jobs.submission import Submission
 from airflow_provider_assemblyai.links.task_page import push_links, push_shown
+from airflow_provider_assemblyai.mixins.lineage import transcript_id_of
 from airflow_provider_assemblyai.operators.transcribe_base import TranscriptionOperator
 from airflow_provider_assemblyai.polling.blocking import wait_before_deferring, wait_until_done
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event, worker_wait
@@ -168,7 +169,7 @@ class TranscribeOperator(TranscriptionOperator):
                 self._push_transcript_id(context, hook, job, transcript)
                 submitted = results.summarize(transcript, hook.region, push_text=False)
                 job.mark_stored(submitted)
-                self._result = submitted
+                self._note_result(submitted)
                 # What it costs is known when it has ended: the task that waits for it says so.
                 log_success(self.log, f"Submitting transcript {transcript['id']}", cost=None)
                 return submitted
@@ -184,6 +185,8 @@ class TranscribeOperator(TranscriptionOperator):
     ) -> Summary:
         """Go on after the trigger has fired."""
         with fail_fast(), self._report_running_job(context):
+            # Before it is judged: lineage tells of a job that has failed, too.
+            self._waited_for, self._region = transcript_id_of(event), region
             transcript_id = require_completed_event(event, region or "of the connection")
             # Some ways to run a DAG forget what a deferral was given.
             deadline = moment(deadline) or time.time() + self._time_limit(self.timeout)
@@ -194,8 +197,8 @@ class TranscribeOperator(TranscriptionOperator):
             transcript = hook.send(transcripts.get(transcript_id))
             return self._follow(context, hook, job, transcript, deadline, outputs)
 
-    def _read_addresses(self) -> Iterable[str]:
-        return (str(self.audio),)
+    def _read_addresses(self) -> Iterable[object]:
+        return (self.audio,)
 
     def _factory(self) -> SubmissionFactory:
         audio = check_address(self.audio)
@@ -373,7 +376,7 @@ class TranscribeOperator(TranscriptionOperator):
         return self.policy.reuse != "output" and job.state.get("clear_generation") == generation
 
     def _log_success(self, summary: Summary, minutes: float) -> None:
-        self._result = summary
+        self._note_result({**summary, "minutes": minutes})
         log_success(
             self.log,
             f"Transcript {summary['transcript_id']}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -40,6 +41,7 @@ from airflow_provider_assemblyai.batch.session import BatchSession, run_of
 from airflow_provider_assemblyai.batch.shared_client import SharedClient
 from airflow_provider_assemblyai.batch.window import WindowedExecutor
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
+from airflow_provider_assemblyai.jobs.audio import is_url
 from airflow_provider_assemblyai.jobs.billing import log_success
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
@@ -267,7 +269,7 @@ class TranscribeBatchOperator(TranscriptionOperator):
             stop=self._stop_submitting,
         )
         with closing(client):
-            region = client.hook.region
+            self._region = region = client.hook.region
             while True:
                 executor.run(ended)
                 session.ledger.compact()
@@ -298,7 +300,13 @@ class TranscribeBatchOperator(TranscriptionOperator):
         )
         summary = totals.summary(region, manifest)
         plan.remove()
-        self._result = summary
+        self._note_result(
+            {**summary, "model": ", ".join(sorted(totals.models)), "audio_duration": totals.audio_seconds},
+            inputs=totals.sources.counted()
+            if isinstance(self._listed(), list | tuple)
+            else [(name, summary["items"]) for name, _ in self._inputs()],
+            outputs=totals.written.counted(),
+        )
         self.log.info("Summary: %s", json.dumps(summary))
         missing = summary["failed"] + summary["not_submitted"]
         if not summary["items"]:
@@ -421,9 +429,27 @@ class TranscribeBatchOperator(TranscriptionOperator):
         items = Items(self.audios, transcripts.check_config(self.config), self.assemblyai_conn_id, path)
         return BatchSession(context, settings, items, self.log)
 
-    def _read_addresses(self) -> Iterable[str]:
-        given = [self.audios] if isinstance(self.audios, str | ObjectStoragePath) else self.audios
-        return (str(one.get("audio") if isinstance(one, Mapping) else one) for one in given)
+    def _read_addresses(self) -> Iterable[object]:
+        listed = self._listed()
+        if isinstance(listed, str):
+            return (listed,)
+        return (one.get("audio") if isinstance(one, Mapping) else one for one in listed)
+
+    def _listed(self) -> str | Sequence[Any]:
+        """Return the folder that is read, or the list, as far as it is here: nothing may be asked for."""
+        given = self.audios
+        if isinstance(given, PathLike | ObjectStoragePath):
+            given = str(given)
+        if not isinstance(given, str):
+            # What mapped tasks returned comes from Airflow item by item.
+            return given if isinstance(given, list | tuple) else ()
+        if given.lstrip().startswith("["):
+            return json.loads(given)  # type: ignore[no-any-return]
+        glob = None if is_url(given) else re.search(r"[*?[]", given)
+        if glob is None:
+            return given
+        folder = given[: glob.start()].rpartition("/")[0]
+        return folder or ("/" if given.startswith("/") else ".")
 
     def _stop_submitting(self) -> None:
         self._stopped = True

@@ -171,8 +171,8 @@ class TranscribeShortOperator(PaidCallOperator):
             )
         return config
 
-    def _read_addresses(self) -> Iterable[str]:
-        return (str(self.audio),)
+    def _read_addresses(self) -> Iterable[object]:
+        return (self.audio,)
 
     def _is_busy(self, error: AssemblyAIError) -> bool:
         return clips.is_busy(error)
@@ -215,7 +215,8 @@ class TranscribeShortOperator(PaidCallOperator):
     def _log_success(
         self, xcoms: Mapping[str, Any], result: Mapping[str, Any] | None, output: str | None
     ) -> float | None:
-        self._result = summary = cast("Summary", result)
+        summary = cast("Summary", result)
+        self._note_result({**xcoms, **summary, "minutes": minutes_of(summary)})
         log_success(
             self.log,
             f"Session {xcoms.get('session_id')}",

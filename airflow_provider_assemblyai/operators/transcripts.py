@@ -103,7 +103,7 @@ class TranscriptExportOperator(TranscriptOperator):
             summary = results.summarize(
                 transcript, hook.region, push_text=self.push_text, outputs=written, cost=0.0
             )
-            self._result = summary
+            self._note_result({**summary, "minutes": 0.0})
             if self.push_utterances:
                 push_utterances(context, transcript, self.log)
             return summary
@@ -140,4 +140,7 @@ class TranscriptDeleteOperator(TranscriptOperator):
             hook.send(transcripts.delete(transcript_id))
             self.log.info("Transcript %s was deleted from region %s.", transcript_id, hook.region)
             log_success(self.log, f"Deletion of transcript {transcript_id}", cost=0.0)
+            self._note_result(
+                {"transcript_id": transcript_id, "region": hook.region, "estimated_cost_usd": 0.0}
+            )
             return transcript_id

@@ -125,7 +125,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
             minutes=minutes,
         )
         summary = results.summarize(transcript, hook.region, push_text=self.push_text, cost=cost)
-        self._result = summary
+        self._note_result({**summary, "minutes": minutes})
         if self.push_utterances:
             push_utterances(context, transcript, self.log)
         return summary

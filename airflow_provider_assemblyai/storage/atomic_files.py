@@ -299,13 +299,7 @@ class OutputFiles:
         :param suffix: its extension.
         :param content: text, or blocks of bytes.
         """
-        path = self.path(suffix)
-        uri = write_file(path, content)
-        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
-
-        # What is written beside the results is nothing that lineage should show, so it is not written by tracked paths.
-        get_hook_lineage_collector().add_output_asset(context=path, uri=uri)
-        return uri
+        return write_file(self.path(suffix), content)
 
     def path(self, suffix: str) -> ObjectStoragePath:
         """

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support.airflow_settings import lineage_file, lineage_settings
 from tests.support.processes import free_port
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
@@ -17,6 +18,9 @@ from tests.support.s3 import s3
 Control = Callable[..., Any]
 #: How much a counter of the emulator has grown since the test began.
 CounterDelta = Callable[[str], int]
+
+#: Words of the recording that occur nowhere else in an Airflow.
+CANARIES = ("coffee", "parcel", "heavy snow")
 
 HERE = Path(__file__).parent
 EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
@@ -50,8 +54,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
         "password": "moto-secret",
         "extra": {"endpoint_url": object_store, "region_name": "us-east-1"},
     }
-    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws)}
     home = tmp_path_factory.mktemp("airflow")
+    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws), **lineage_settings(home)}
     others = {
         "pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"},
         "assemblyai_wrong_key": {"password": "0" * 32},
@@ -60,6 +64,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
     }
     with Airflow(home, dag_folders=folders, settings=settings, connections=others) as running:
         yield running
+        # Of all tests, those of tasks that failed included.
+        told = lineage_file(home).read_text()
+        for hidden in (running.api_key, ".assemblyai/", *CANARIES):
+            assert hidden not in told
 
 
 @pytest.fixture

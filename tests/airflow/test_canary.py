@@ -21,7 +21,7 @@ import pytest
 from tests.airflow.conftest import HERE
 from tests.airflow.dags.canary import dag
 from tests.support import inventory
-from tests.support.airflow_settings import emulator_command
+from tests.support.airflow_settings import emulator_command, lineage_file, lineage_settings
 from tests.support.captures import marked
 from tests.support.processes import until
 from tests.support.running_airflow import Airflow, Run
@@ -74,7 +74,9 @@ def metrics() -> Iterator[Metrics]:
 @pytest.fixture(scope="module")
 def talkative(tmp_path_factory: pytest.TempPathFactory, metrics: Metrics) -> Iterator[Airflow]:
     """An Airflow of its own, because what it logs would be too much for the others."""
+    home = tmp_path_factory.mktemp("canary")
     settings = {
+        **lineage_settings(home),
         "CANARY_HOOK": HOOK,
         "CANARY_SIGNATURE": SIGNATURE,
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
@@ -84,7 +86,7 @@ def talkative(tmp_path_factory: pytest.TempPathFactory, metrics: Metrics) -> Ite
         "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "1000",
     }
     with Airflow(
-        tmp_path_factory.mktemp("canary"),
+        home,
         dag_folders={"canary": HERE / "dags"},
         settings=settings,
         emulator=emulator_command("scripted"),
@@ -141,7 +143,10 @@ def test_no_secret_is_anywhere(talkative: Airflow, metrics: Metrics, tmp_path: P
     (token,) = set(re.findall(rb'"token"\s*:\s*"([^"]+)"', airflow.taps["canary_tap"].received))
     search.add("the temporary token", token.decode())
     search.search_tables()
-    search.search_files({name: airflow.home / name for name in ("logs", "output")})
+    # Sent by then, because a task ends after its event.
+    told = lineage_file(airflow.home).read_text()
+    assert all(f'"canary.{task.task_id}"' in told for task in dag.tasks)
+    search.search_files({name: airflow.home / name for name in ("logs", "output", "lineage")})
     assert search.found == set()
     assert '"level":"debug"' in airflow.all_log_text(), "all is logged that can be"
     for body in metrics.bodies:

@@ -12,12 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import EXAMPLE_DAGS, Control, CounterDelta, local_path
+from tests.airflow.conftest import CANARIES, EXAMPLE_DAGS, Control, CounterDelta, local_path
 from tests.support.running_airflow import Airflow
 from tests.support.sample import SAMPLE, SAMPLE_TEXT, word_error_rate, words
-
-#: Words of the recording that occur nowhere else in an Airflow.
-CANARIES = ("coffee", "parcel", "heavy snow")
 
 
 @pytest.fixture

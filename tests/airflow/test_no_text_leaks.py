@@ -59,7 +59,7 @@ def test_a_summary_by_id_alone(airflow: Airflow, control: Control, tmp_path: Pat
         "the text was put in"
     )
 
-    everything = {"logs": airflow.home / "logs", "output": airflow.home / "output"}
+    everything = {name: airflow.home / name for name in ("logs", "output", "lineage")}
     search.search_tables()
     search.search_files(everything)
     assert search.found == set()
@@ -71,6 +71,7 @@ def test_a_summary_by_id_alone(airflow: Airflow, control: Control, tmp_path: Pat
     assert "table xcom" in found
     assert "table rendered_task_instance_fields" in found
     assert "logs/dag_id=assemblyai_transcript_to_summary" in found
+    assert "lineage/events.jsonl" in found
 
 
 def test_nor_where_the_service_understands_it(airflow: Airflow, control: Control, tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_nor_where_the_service_understands_it(airflow: Airflow, control: Control
     assert all(found["custom_formatting"]["status"] == "success" for found in mapped)
 
     search.search_tables()
-    search.search_files({"logs": airflow.home / "logs", "output": airflow.home / "output"})
+    search.search_files({name: airflow.home / name for name in ("logs", "output", "lineage")})
     # The mapped task has no output_path: its text belongs into XCom, and is kept for its retries before that.
     tables = ("xcom", "task_state_store")
     assert search.found <= {f"{needle} is in table {table}" for needle in needles() for table in tables}

@@ -47,12 +47,34 @@ def option_variables(by_section: Mapping[str, Mapping[str, str]]) -> dict[str, s
     }
 
 
+def lineage_file(home: Path) -> Path:
+    """Where the events of OpenLineage are, one in a line, in the folder `lineage` of an Airflow."""
+    return home / "lineage" / "events.jsonl"
+
+
+def lineage_settings(home: Path) -> dict[str, str]:
+    """What has an Airflow write the events of OpenLineage to a file."""
+    (path := lineage_file(home)).parent.mkdir(parents=True, exist_ok=True)
+    transport = {"type": "file", "log_file_path": str(path), "append": True}
+    return option_variables(
+        {
+            # A busy machine must be slow, not wrong: by default an event that takes 10 seconds is given up.
+            "openlineage": {
+                "disabled": "False",
+                "transport": json.dumps(transport),
+                "execution_timeout": "300",
+            }
+        }
+    )
+
+
 def clean_environment() -> dict[str, str]:
     """This process's environment without what would configure Airflow, reach a real account, or add a proxy."""
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith(("AIRFLOW", "ASSEMBLYAI", "PYTEST")) and name.upper() != "NO_PROXY"
+        if not name.upper().startswith(("AIRFLOW", "ASSEMBLYAI", "OPENLINEAGE", "PYTEST"))
+        and name.upper() != "NO_PROXY"
     }
     return inherited | {
         "NO_PROXY": "127.0.0.1,localhost",
@@ -108,6 +130,8 @@ def airflow_environment(
         },
         # The triggers of a killed triggerer go to another one after so many seconds.
         "triggerer": {"triggerer_health_check_threshold": "90", "runner_health_check_threshold": "90"},
+        # It sends two events for each task; who tests them turns it on, see `lineage_settings`.
+        "openlineage": {"disabled": "True"},
         "workers": {
             # Longer than a write may wait for SQLite's lock: a request that is sent twice can be refused.
             "execution_api_timeout": "180",

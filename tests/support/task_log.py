@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 #: Lines of these loggers are kept; Airflow's own differ between its versions.
 OURS = re.compile(r"airflow_provider_assemblyai|airflow\.task\.operators\.airflow_provider_assemblyai")
+
+#: Lines that are there only if something took long enough.
+_TIMING = re.compile(r"Transcript \S+ is processing\.|\d+ of \d+ transcripts have ended, ")
 
 #: What differs between two runs, and what stands in its place.
 _VARIABLE = (
@@ -31,6 +35,8 @@ def as_text(events: Iterable[Any], places: Mapping[str, str]) -> str:
     for event in events:
         if not isinstance(event, dict) or not (_is_ours(event) or event.get("error_detail")):
             continue
+        if _TIMING.match(event["event"]):
+            continue
         lines.append(f"{str(event.get('level') or '').upper()} {event['event']}".strip())
         for error in event.get("error_detail") or ():
             lines += ["Traceback"] if error.get("frames") else []
@@ -40,7 +46,8 @@ def as_text(events: Iterable[Any], places: Mapping[str, str]) -> str:
         text = text.replace(found, name)
     for pattern, name in _VARIABLE:
         text = pattern.sub(name, text)
-    return text
+    # How often something is tried again is left to chance.
+    return "\n".join(line for line, _ in groupby(text.split("\n")))
 
 
 def _is_ours(event: Mapping[str, Any]) -> bool:

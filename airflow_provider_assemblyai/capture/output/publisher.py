@@ -49,6 +49,7 @@ class ResultPublisher:
     :param outputs: where the files go.
     :param control: of the task.
     :param on_job: called with id and region of the job that the fallback submits.
+    :param on_result: called with the summary of what was written, its model and its minutes, whatever comes after that.
     :param deadline: of the task; seconds since the epoch.
     """
 
@@ -59,6 +60,7 @@ class ResultPublisher:
     outputs: OutputFiles
     control: TaskControl
     on_job: Callable[[str, str], None]
+    on_result: Callable[[Mapping[str, Any]], None]
     deadline: float
 
     def publish(
@@ -111,24 +113,28 @@ class ResultPublisher:
             written["wav"] = wav
         cost = self._cost(data, job)
         summary = self._summary(data, whole, job and str(job[1]["id"]), written, cost)
+        if not unfinished:
+            self._mark_published(context, summary)
+        # Older models do not name themselves.
+        model = whole.get("speech_model_used") or config.streaming.get("speech_model")
+        minutes = data.billed_seconds / 60 + (minutes_of(job[1]) if job else 0.0)
+        minutes = minutes if summary["estimated_cost_usd"] != 0.0 else 0.0
+        self.on_result({**summary, "model": model, "minutes": minutes})
         if full_disk is not None:
             raise StorageError(f"{full_disk} The text is kept: {', '.join(written.values())}.") from full_disk
         if not unfinished:
-            self._mark_published(context, summary)
             if config.push_utterances:
                 push_utterances(context, whole, self.control.log)
             self.segments.delete_audio(data)
             if wav is not None and "wav" not in written:
                 ObjectFolder(self.outputs.prefix).remove([f"{self.outputs.name}.wav"])
             self._raise_if_incomplete(summary, failure, has_fallback=job is not None)
-            minutes = data.billed_seconds / 60 + (minutes_of(job[1]) if job else 0.0)
             log_success(
                 self.control.log,
                 f"The capture of {summary['captured_seconds']:.1f} s",
                 cost=summary["estimated_cost_usd"],
-                # Older models do not name themselves.
-                model=whole.get("speech_model_used") or self.config.streaming.get("speech_model"),
-                minutes=minutes if summary["estimated_cost_usd"] != 0.0 else 0.0,
+                model=model,
+                minutes=minutes,
                 files=written.values(),
             )
         return summary
@@ -209,6 +215,7 @@ class ResultPublisher:
             )
             raise gone from None
         self.control.log.info("%s What was stored of it is used.", gone)
+        self.on_result({**summary, "minutes": 0.0})
         self._raise_if_incomplete(summary, failure, has_fallback=True)
         log_success(
             self.control.log,

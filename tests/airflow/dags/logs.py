@@ -43,7 +43,7 @@ with DAG(
     LLMGatewayOperator(
         task_id="nowhere", model="gpt-5", prompt="Say hello.", assemblyai_conn_id="assemblyai_nowhere"
     )
-    TranscribeOperator(task_id="no_audio", audio="{{ params.text }}", deferrable=True)
+    TranscribeOperator(task_id="no_audio", audio="{{ params.text }}", deferrable=True, defer_after=0)
     TranscribeOperator(
         task_id="no_speech",
         audio="{{ params.silence }}",
