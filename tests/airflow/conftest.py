@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
+from tests.support.statsd import StatsdReceiver
 
 #: Calls a control route of the emulator: method, path, body.
 Control = Callable[..., Any]
@@ -40,7 +41,17 @@ def s3_client(object_store: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iterator[Airflow]:
+def statsd() -> Iterator[StatsdReceiver]:
+    """Takes the metrics that the Airflow of this folder sends."""
+    receiver = StatsdReceiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, object_store: str, statsd: StatsdReceiver
+) -> Iterator[Airflow]:
     """One Airflow for all tests of this folder: starting it costs more than most of them."""
     folders = {"examples": EXAMPLE_DAGS, "tests": HERE / "dags"}
     aws = {
@@ -49,7 +60,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
         "password": "moto-secret",
         "extra": {"endpoint_url": object_store, "region_name": "us-east-1"},
     }
-    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws)}
+    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws), **statsd.settings}
     home = tmp_path_factory.mktemp("airflow")
     models = {"pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"}}
     with Airflow(home, dag_folders=folders, settings=settings, connections=models) as running:
