@@ -70,9 +70,13 @@ METRICS: Final[dict[str, Metric]] = {
     "assemblyai.estimated_cost_usd": Metric(
         "counter", _MODEL, "US dollars by list price: an estimate, never a bill."
     ),
-    "assemblyai.llm_gateway.calls": Metric("counter", _MODEL, "Calls of models that were answered."),
+    "assemblyai.llm_gateway.calls": Metric(
+        "counter", _MODEL, "Calls of models and of Speech Understanding that were answered."
+    ),
     "assemblyai.llm_gateway.refused": Metric(
-        "counter", _MODEL, "Calls that were refused for want of capacity. They are made again."
+        "counter",
+        _MODEL,
+        "Refusals of such calls for want of capacity. A call that is refused waits, and is made again.",
     ),
     "assemblyai.llm_gateway.tokens.input": Metric("counter", _MODEL, "Tokens that models read."),
     "assemblyai.llm_gateway.tokens.output": Metric("counter", _MODEL, "Tokens that models wrote."),

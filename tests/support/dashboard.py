@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,16 @@ _SUFFIXES = ("_total", "_milliseconds", "_sum", "_count", "_bucket")
 _NAMES = {"airflow_" + name.replace(".", "_"): name for name in METRICS}
 
 
-def panels() -> Iterator[dict[str, Any]]:
-    """Yield all panels, those of rows that are folded included; rows themselves are none."""
-    for panel in DASHBOARD["panels"]:
-        if panel["type"] == "row":
-            yield from panel.get("panels", ())
-        else:
-            yield panel
+def panels() -> list[dict[str, Any]]:
+    """Return all panels, those of rows that are folded included; rows themselves are none."""
+    rows = [panel for panel in DASHBOARD["panels"] if panel["type"] == "row"]
+    folded = [panel for row in rows for panel in row["panels"]]
+    return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"] + folded
 
 
-def queries() -> Iterator[str]:
-    """Yield all queries of the panels."""
-    for panel in panels():
-        for target in panel["targets"]:
-            yield target["expr"]
+def queries() -> list[str]:
+    """Return all queries of the panels."""
+    return [target["expr"] for panel in panels() for target in panel["targets"]]
 
 
 def metrics_in(query: str) -> set[str]:
