@@ -18,6 +18,9 @@ from tests.support.statsd import StatsdReceiver
 
 #: Sends every metric, with tags as long and as odd as they can be.
 SCRIPT = """
+from contextlib import suppress
+with suppress(ImportError):  # every task and triggerer has it, and it sets up the backend
+    import airflow.sdk.serde
 from airflow_provider_assemblyai.telemetry import metrics
 metrics.prepare()
 odd = {"dag_id": "d\\u00e4,g=" * 60, "task_id": "t|a:s k\\n" * 40, "region": "us", "model": "a/b-1.5,x=y#" * 20}
