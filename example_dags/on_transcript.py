@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, Param, task
@@ -11,6 +12,19 @@ from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOp
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 
 # [START on_transcript]
+ID = re.compile("[0-9A-Za-z]{6,16}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+def is_completed(payload: Any) -> bool:
+    # An event that was made by hand may hold anything, and must not fail the others of its run.
+    if not isinstance(payload, dict) or payload.get("status") != "completed":
+        return False
+    return ID.fullmatch(str(payload.get("transcript_id"))) is not None and payload.get("region") in (
+        "us",
+        "eu",
+    )
+
+
 transcripts = Asset(
     "assemblyai_transcripts",
     watchers=[AssetWatcher(name="completed", trigger=TranscriptEventTrigger(status="completed"))],
@@ -27,13 +41,11 @@ with DAG(
 
     @task
     def completed(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        # One run may be for many transcripts. An event that was made by hand may name none.
+        # One run may be for many transcripts, some of which were told twice.
         extras = [event.extra or {} for event in triggering_asset_events[transcripts]]
         # The trigger's events hold a payload; one that a webhook relay created is the payload itself.
         payloads = [extra.get("payload", extra) for extra in extras]
-        return [
-            one for one in payloads if isinstance(one, dict) and isinstance(one.get("transcript_id"), str)
-        ]
+        return list({one["transcript_id"]: one for one in payloads if is_completed(one)}.values())
 
     TranscriptExportOperator.partial(
         task_id="export",

@@ -36,6 +36,7 @@ from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import AudioSource, Transfer, former_identity
 from airflow_provider_assemblyai.jobs.billing import (
+    Tags,
     count_completed,
     count_cost,
     count_failed,
@@ -179,6 +180,10 @@ class ItemProcessor:
         """Fetch the result of a job that has ended; it may have to be submitted again."""
         return self._follow(in_flight, self._resume_job)
 
+    @property
+    def _region(self) -> str:
+        return self.client.hook.region
+
     def _reserve(self, item: Item) -> None:
         """
         Set aside what an item costs, as far as that is known.
@@ -210,8 +215,8 @@ class ItemProcessor:
     def _on_gone(self, in_flight: InFlightItem) -> None:
         """Count a job of this run that is not there any more, but did not fail: it is paid for."""
         gone = in_flight.end_job()
-        count_minutes("billed", gone.minutes)
-        count_cost(gone.cost_usd)
+        count_minutes("billed", gone.minutes, region=self._region)
+        count_cost(gone.cost_usd, region=self._region)
 
     def _leave_out(self, unsent: InFlightItem, error: ItemError) -> None:
         """Record that an item was not submitted, and why."""
@@ -231,7 +236,9 @@ class ItemProcessor:
             completed = job.follow(
                 transcript,
                 lambda running: None,
-                on_failed=lambda failed: count_failed(minutes_of(failed, job.state.get("duration"))),
+                on_failed=lambda failed: count_failed(
+                    minutes_of(failed, job.state.get("duration")), region=self._region
+                ),
             )
             if completed is None:
                 return in_flight
@@ -339,19 +346,21 @@ class ItemProcessor:
         gone = in_flight.settle(minutes, cost)
         entry = self._result_entry(in_flight, "completed", transcript=transcript, outputs=outputs, cost=cost)
         self.ledger.append(entry)
-        model = transcript.get("speech_model_used")
+        tags: Tags = {"model": transcript.get("speech_model_used"), "region": self._region}
         if in_flight.run == self.settings.run:
-            count_completed(1, model, in_flight.job_state.get("submitted_at"), self.client.hook.region)
-            count_minutes("billed", minutes + gone.minutes)
-            count_cost((cost or 0.0) + gone.cost_usd)
+            count_completed(
+                minutes + gone.minutes,
+                (cost or 0.0) + gone.cost_usd,
+                in_flight.job_state.get("submitted_at"),
+                **tags,
+            )
             spent = spent_in(entry, self.settings.prices.request_rate(in_flight.item.config))
             self._spend(
                 minutes + gone.minutes - (duration or 0.0) / 60,
                 spent.cost_usd - earlier - (in_flight.cost_usd or 0.0),
             )
         else:
-            count_reused(model, self.client.hook.region)
-            count_minutes("reused", minutes)
+            count_reused(minutes, **tags)
         with self._lock:
             self._failures_in_a_row = 0
 
@@ -365,7 +374,7 @@ class ItemProcessor:
         entry = self._result_entry(in_flight, "completed", outputs=dict(stored["outputs"]))
         entry["result"] = stored
         self.ledger.append(entry)
-        count_minutes("reused", stored["minutes"])
+        count_reused(stored["minutes"], model=stored["speech_model_used"], region=self._region)
         return None
 
     def _is_there(self, stored: ManifestRow) -> bool:
@@ -440,7 +449,7 @@ class ItemProcessor:
             "error": error.message if error else None,
             "audio_duration": reply.get("audio_duration"),
             "minutes": round(minutes_of(reply, duration), 4) if not left_out else 0.0,
-            "region": self.client.hook.region,
+            "region": self._region,
             "outputs": outputs or {},
             "speech_model_used": sanitize(reply.get("speech_model_used") or "") or None,
             "estimated_cost_usd": cost,

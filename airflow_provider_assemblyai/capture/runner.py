@@ -49,6 +49,8 @@ _WATCH: Final = 1.0
 _FENCING_CHECK: Final = 5.0
 #: Seconds of the recording between two lines about the progress; never what was spoken.
 _LOG_INTERVAL: Final = 60.0
+#: Seconds of the recording between two measurements of the lag.
+_MEASURE_INTERVAL: Final = 5.0
 #: Seconds that the streamers get to end their sessions; the second while the task is being killed.
 _JOIN: Final = 15.0
 _QUICK_JOIN: Final = 3.0
@@ -197,7 +199,7 @@ class CaptureRunner:
         return self._spool.closed and all(streamer.finished.is_set() for streamer in self._streamers)
 
     def _watch(self) -> None:
-        saved = checked = logged = time.monotonic()
+        saved = checked = logged = measured = time.monotonic()
         while not self._complete():
             self._control.check()
             now = time.monotonic()
@@ -211,6 +213,9 @@ class CaptureRunner:
             if now - saved >= self._clock.real_seconds(self._config.segment * 1000):
                 saved = now
                 self._save_segment(self._progress)
+            if now - measured >= self._clock.real_seconds(_MEASURE_INTERVAL * 1000):
+                measured = now
+                metrics.timing("assemblyai.streaming.lag", self._progress.lag)
             if now - logged >= self._clock.real_seconds(_LOG_INTERVAL * 1000):
                 logged = now
                 self._log_progress()
@@ -227,7 +232,6 @@ class CaptureRunner:
     def _log_progress(self) -> None:
         progress = self._progress
         channels = progress.channels
-        metrics.gauge("assemblyai.streaming.lag", progress.lag)
         self._control.log.info(
             "%s of %s recorded, %s sent, %s heard; backlog %.1f s, turns %d, sessions %d, "
             "reconnects %d, gaps %d.",

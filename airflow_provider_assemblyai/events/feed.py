@@ -21,9 +21,12 @@ from math import inf
 from typing import Any, Protocol, TypeVar
 
 from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, AuthenticationError, InvalidInput
 from airflow_provider_assemblyai.api.retry_rules import spread, stated_wait
 from airflow_provider_assemblyai.api.sanitize import sanitize
+from airflow_provider_assemblyai.api.transcripts import Page
+from airflow_provider_assemblyai.client.http import AsyncClient
 from airflow_provider_assemblyai.events.watermark import (
     ListedTranscript,
     ListReader,
@@ -32,6 +35,7 @@ from airflow_provider_assemblyai.events.watermark import (
     Watermark,
 )
 from airflow_provider_assemblyai.polling.connection import Account, Connection, LoopLocal, sleep_until_woken
+from airflow_provider_assemblyai.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +199,7 @@ class TranscriptFeed:
     async def snapshots(self) -> AsyncGenerator[Numbered]:
         """Read the list again and again, for ever."""
         numbers = count(1)
+        await asyncio.to_thread(metrics.prepare)
         try:
             while True:
                 while not self._subscribers:
@@ -236,7 +241,7 @@ class TranscriptFeed:
         for _ in range(_MOST_PAGES):
             while not account.feed_budget.take(now := time.time()):  # noqa: ASYNC110 - it names the moment
                 await asyncio.sleep(account.feed_budget.next_at(now) - now)
-            page = await account.client.send(call)
+            page = await _read_page(account.client, call)
             reached = await _in_turns(reader.add(page["transcripts"], self._floor))
             following = call.next_page(page, seen)
             if reached or following is None:
@@ -277,6 +282,16 @@ async def _in_turns(steps: Steps[T]) -> T:
                 result: T = end.value
                 return result
             await asyncio.sleep(0)
+
+
+async def _read_page(client: AsyncClient, call: Call[Page]) -> Page:
+    region = client.hosts.region
+    metrics.count("assemblyai.polls", region=region)
+    try:
+        return await client.send(call)
+    except AssemblyAIError:
+        metrics.count("assemblyai.polls.failed", region=region)
+        raise
 
 
 def _describe(error: Exception) -> str:

@@ -5,13 +5,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from airflow_provider_assemblyai.api.prices.estimates import billed_channels
 from airflow_provider_assemblyai.api.sanitize import sanitize
 from airflow_provider_assemblyai.telemetry import metrics
 
 Kind = Literal["billed", "failed", "reused"]
+
+
+class Tags(TypedDict, total=False):
+    """Of what is counted, where that is not the same for the whole task."""
+
+    model: object
+    region: str
+
+
+_MINUTES: Final[dict[Kind, str]] = {
+    "billed": "assemblyai.audio_minutes.billed",
+    "failed": "assemblyai.audio_minutes.failed",
+    "reused": "assemblyai.audio_minutes.reused",
+}
 
 
 def minutes_of(transcript: Mapping[str, Any], known: float | None = None) -> float:
@@ -25,55 +39,61 @@ def minutes_of(transcript: Mapping[str, Any], known: float | None = None) -> flo
     return float(seconds) * billed_channels(transcript) / 60
 
 
-def count_minutes(kind: Kind, minutes: float) -> None:
+def count_minutes(kind: Kind, minutes: float, **tags: Unpack[Tags]) -> None:
     """
     Add to the metric ``assemblyai.audio_minutes.<kind>``; ``billed`` and ``failed`` also add to ``submitted``.
 
     :param minutes: of audio.
     """
-    for name in (kind,) if kind == "reused" else (kind, "submitted"):
-        metrics.count(f"assemblyai.audio_minutes.{name}", minutes)
+    metrics.count(_MINUTES[kind], minutes, **tags)
+    if kind != "reused":
+        metrics.count("assemblyai.audio_minutes.submitted", minutes, **tags)
 
 
 def count_completed(
-    jobs: int, model: str | None, submitted_at: float | None, region: str | None = None
+    minutes: float, cost: float | None, submitted_at: float | None = None, **tags: Unpack[Tags]
 ) -> None:
     """
-    Count jobs that ended with a transcript, and how long the last of them took.
+    Count a job that ended with a transcript, what it cost, and how long it took.
 
-    :param jobs: how many.
-    :param model: the one that ran.
+    :param minutes: that are billed.
+    :param cost: USD, or None if there is no estimate.
     :param submitted_at: seconds since the epoch; states of older versions do not say so.
-    :param region: where the transcript lives, if the task has not told yet.
     """
-    metrics.count("assemblyai.jobs.completed", jobs, model=model, region=region)
+    metrics.count("assemblyai.jobs.completed", **tags)
     if submitted_at is not None:
-        seconds = time.time() - submitted_at
-        metrics.timing("assemblyai.job_duration", seconds, model=model, region=region)
+        metrics.timing("assemblyai.job_duration", time.time() - submitted_at, **tags)
+    count_minutes("billed", minutes, **tags)
+    count_cost(cost, **tags)
 
 
-def count_reused(model: str | None, region: str | None = None) -> None:
-    """Count a transcript that was there already."""
-    metrics.count("assemblyai.jobs.reused", model=model, region=region)
+def count_reused(minutes: float, **tags: Unpack[Tags]) -> None:
+    """
+    Count a transcript that was there already.
+
+    :param minutes: of its audio.
+    """
+    metrics.count("assemblyai.jobs.reused", **tags)
+    count_minutes("reused", minutes, **tags)
 
 
-def count_failed(minutes: float) -> None:
+def count_failed(minutes: float, **tags: Unpack[Tags]) -> None:
     """
     Count a job that the service failed.
 
     :param minutes: of its audio, if they are known.
     """
-    metrics.count("assemblyai.jobs.failed")
-    count_minutes("failed", minutes)
+    metrics.count("assemblyai.jobs.failed", **tags)
+    count_minutes("failed", minutes, **tags)
 
 
-def count_cost(cost: float | None) -> None:
+def count_cost(cost: float | None, **tags: Unpack[Tags]) -> None:
     """
     Add to the metric ``assemblyai.estimated_cost_usd``; what a task re-uses is not counted.
 
     :param cost: USD, or None if there is no estimate.
     """
-    metrics.count("assemblyai.estimated_cost_usd", cost or 0.0)
+    metrics.count("assemblyai.estimated_cost_usd", cost or 0.0, **tags)
 
 
 def log_success(

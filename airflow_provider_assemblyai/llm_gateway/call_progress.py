@@ -23,6 +23,7 @@ class CallProgress(TypedDict, total=False):
     :ivar attempts: how often the service was called.
     :ivar refusals: how often in a row it had no capacity.
     :ivar waited_seconds: the sum of all waits.
+    :ivar told_seconds: of the waits, those that were counted with an answer.
     :ivar waiting_since: when the last wait began.
     :ivar startup_seconds: from the start of the process to the first line of this package.
     :ivar repairing: whether an answer that does not fit its schema was paid for already.
@@ -36,6 +37,7 @@ class CallProgress(TypedDict, total=False):
     attempts: int
     refusals: int
     waited_seconds: float
+    told_seconds: float
     waiting_since: float
     startup_seconds: float | None
     repairing: bool

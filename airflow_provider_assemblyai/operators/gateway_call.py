@@ -20,6 +20,7 @@ from airflow_provider_assemblyai.llm_gateway.call_progress import CallProgress
 from airflow_provider_assemblyai.mixins.lineage import transcript_id_of
 from airflow_provider_assemblyai.operators.base import TranscriptReference
 from airflow_provider_assemblyai.operators.paid_call import PaidCallOperator, PaidRequest
+from airflow_provider_assemblyai.telemetry import metrics
 
 
 class GatewayCallOperator(PaidCallOperator):
@@ -83,6 +84,15 @@ class GatewayCallOperator(PaidCallOperator):
     def _lives_there(self) -> bool:
         # An id alone may be one of another region: only what another task returned tells.
         return isinstance(self.transcript_id, Mapping) and bool(self.transcript_id.get("region"))
+
+    def _count_answer(self, progress: CallProgress) -> None:
+        metrics.count("assemblyai.llm_gateway.calls")
+        waited, told = progress["waited_seconds"], progress.get("told_seconds", 0.0)
+        metrics.timing("assemblyai.llm_gateway.waited", waited - told)
+        progress["told_seconds"] = waited
+
+    def _count_refusal(self) -> None:
+        metrics.count("assemblyai.llm_gateway.refused")
 
     def _is_busy(self, error: AssemblyAIError) -> bool:
         return llm_gateway.is_busy(error)

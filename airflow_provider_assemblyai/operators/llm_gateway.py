@@ -246,6 +246,9 @@ class LLMGatewayOperator(TranscriptMarkerMixin, GatewayCallOperator):
             suggestion = llm_gateway.suggest_models(request.model, self._list_models(request.hook))
             message = f"{error} {suggestion}".strip()
             raise ApiError(message, status=error.status, request_id=error.request_id) from error
+        # Here, because a kept answer is reported again by each try that finds it.
+        metrics.count("assemblyai.llm_gateway.tokens.input", answer.usage["input_tokens"] or 0)
+        metrics.count("assemblyai.llm_gateway.tokens.output", answer.usage["output_tokens"] or 0)
         answer = replace(answer, model=answer.model or request.model)
         self._keep(request, slot, body, asdict(answer))
         return answer
@@ -281,8 +284,6 @@ class LLMGatewayOperator(TranscriptMarkerMixin, GatewayCallOperator):
             answer.usage["output_tokens"],
             answer.request_id,
         )
-        metrics.count("assemblyai.llm_gateway.tokens.input", answer.usage["input_tokens"] or 0)
-        metrics.count("assemblyai.llm_gateway.tokens.output", answer.usage["output_tokens"] or 0)
         facts = {
             "usage": {**usage, "estimated_cost_usd": cost},
             "model": answer.model,

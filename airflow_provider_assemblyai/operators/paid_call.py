@@ -209,6 +209,12 @@ class PaidCallOperator(AssemblyAIOperator):
     def _is_lost(self, error: AssemblyAIError, progress: CallProgress) -> bool:
         """Return whether a call may have been made and billed although there is no answer."""
 
+    def _count_answer(self, progress: CallProgress) -> None:
+        """Count a call that was answered now."""
+
+    def _count_refusal(self) -> None:
+        """Count a call that was refused for want of capacity."""
+
     @abstractmethod
     def _complete(self, context: Context, request: PaidRequest, progress: CallProgress) -> Any:
         """Make the call, deliver its answer, and return what the task returns."""
@@ -409,8 +415,7 @@ class PaidCallOperator(AssemblyAIOperator):
                 self._wait_for_capacity(request, error, progress)
             else:
                 progress["refusals"] = 0
-                metrics.count("assemblyai.llm_gateway.calls")
-                metrics.timing("assemblyai.llm_gateway.waited", progress["waited_seconds"])
+                self._count_answer(progress)
                 return answer
 
     def _call_once(self, request: PaidRequest, call: Call[T], progress: CallProgress) -> T:
@@ -451,7 +456,7 @@ class PaidCallOperator(AssemblyAIOperator):
         """Wait until there may be capacity; a task that is deferrable does not do that here."""
         now = time.time()
         progress["refusals"] += 1
-        metrics.count("assemblyai.llm_gateway.refused")
+        self._count_refusal()
         retry_after = error.retry_after if isinstance(error, ApiError) else None
         seconds = max(1.0, backoff(progress["refusals"] + 1, error, random.random()))
         if asks_too_much(error):

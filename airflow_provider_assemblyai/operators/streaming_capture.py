@@ -50,6 +50,7 @@ from airflow_provider_assemblyai.links.task_page import TaskPageLink, push_links
 from airflow_provider_assemblyai.operators.base import AssemblyAIOperator
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, output_name
 from airflow_provider_assemblyai.storage.file_owners import claim_name
+from airflow_provider_assemblyai.telemetry import metrics
 
 Source = str | os.PathLike[str] | Callable[[], Iterable[bytes]]
 Seconds = float | timedelta
@@ -190,6 +191,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
             if not callable(self.source):
                 check_source(self.source)
             config = self._capture_config()
+            metrics.set_tag("model", config.streaming.get("speech_model") or streaming.DEFAULT_SPEECH_MODEL)
             named = OutputFiles.at(self.output_path, self._output_name(), context["ti"].map_index)
             owner = ("capture", *task_instance_key(context))
             state_store = CaptureStateStore(
@@ -241,7 +243,9 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     def _capture(self, source: PcmSource, publisher: ResultPublisher) -> CaptureProgress:
         config, control, state_store = publisher.config, publisher.control, publisher.state_store
         # Read here: other threads may not ask Airflow.
-        connect = Connector(AssemblyAIHook(self.assemblyai_conn_id).client, config)
+        hook = AssemblyAIHook(self.assemblyai_conn_id)
+        connect = Connector(hook.client, config)
+        metrics.set_tag("region", hook.region)
         writer = SegmentWriter(publisher.segments, self.log)
         elapsed_ms, state = 0, state_store.state
         if state is not None:

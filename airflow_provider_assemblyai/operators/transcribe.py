@@ -27,9 +27,7 @@ from airflow_provider_assemblyai.jobs import results
 from airflow_provider_assemblyai.jobs.audio import check_address, check_source_id, upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import (
     count_completed,
-    count_cost,
     count_failed,
-    count_minutes,
     count_reused,
     log_success,
     minutes_of,
@@ -352,13 +350,11 @@ class TranscribeOperator(TranscriptionOperator):
             self.log.warning("Transcript %s: %s", transcript["id"], warning)
         reused = job.mark_stored(summary)
         minutes = jobs * minutes_of(transcript, known)
-        metrics.set_tag("model", transcript.get("speech_model_used"))
+        model = transcript.get("speech_model_used")
         if reused:
-            count_reused(transcript.get("speech_model_used"))
+            count_reused(minutes, model=model)
         else:
-            count_completed(jobs, transcript.get("speech_model_used"), job.state.get("submitted_at"))
-        count_minutes("reused" if reused else "billed", minutes)
-        count_cost(0.0 if reused else cost)
+            count_completed(minutes, cost, job.state.get("submitted_at"), model=model)
         if self.delete_after and not job.state.get("shared"):
             self._delete(job)
         if reused and not self._is_of_this_run(job):
@@ -402,6 +398,7 @@ class TranscribeOperator(TranscriptionOperator):
         if self._is_of_this_run(job):
             summary["estimated_cost_usd"] = job.state["summary"].get("estimated_cost_usd")
             minutes = minutes_of(summary)
+        count_reused(minutes_of(summary), model=summary["speech_model_used"], region=job.identity["region"])
         self._log_success(summary, minutes)
         return summary
 

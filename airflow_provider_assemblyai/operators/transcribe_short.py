@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.jobs.audio import (
     files_of,
     upload_shortfall,
 )
-from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
+from airflow_provider_assemblyai.jobs.billing import count_completed, count_reused, log_success, minutes_of
 from airflow_provider_assemblyai.jobs.clips import Clip, read_clip
 from airflow_provider_assemblyai.jobs.masking import mask_url_secrets
 from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
@@ -207,8 +207,7 @@ class TranscribeShortOperator(PaidCallOperator):
             push_utterances(context, transcript, self.log)
         if summary["outputs"]:
             self._record_delivered(request, _stored(summary, xcoms))
-        count_minutes("billed", minutes_of(summary))
-        count_cost(summary["estimated_cost_usd"])
+        count_completed(minutes_of(summary), summary["estimated_cost_usd"])
         self._log_success(xcoms, summary, None)
         return summary
 
@@ -270,7 +269,7 @@ class TranscribeShortOperator(PaidCallOperator):
     def _restore(self, text: str, stored: StoredAnswer) -> Summary:
         # What was stored before there were estimates has none.
         summary = cast("Summary", {"estimated_cost_usd": None, **cast("Summary", stored["result"])})
-        count_minutes("reused", minutes_of(summary))
+        count_reused(minutes_of(summary))
         if not self.push_text:
             return summary
         try:

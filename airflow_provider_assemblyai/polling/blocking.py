@@ -7,12 +7,15 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 from airflow_provider_assemblyai.api import transcripts
+from airflow_provider_assemblyai.api.call import Call
 from airflow_provider_assemblyai.api.errors import AssemblyAIError, TaskKilled
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.polling import policy
+from airflow_provider_assemblyai.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ def wait_until_done(
         pause(state.next_delay(time.time(), random.random()))
         end = max(deadline, time.time() + _LAST_POLL)
         try:
-            transcript = client.send(transcripts.get(transcript_id), deadline=end)
+            transcript = poll(partial(client.send, deadline=end), transcript_id, client.hosts.region)
         except TaskKilled:
             raise
         except AssemblyAIError as error:
@@ -87,9 +90,8 @@ def wait_before_deferring(
         pause(min(policy.next_interval(interval, polls, random.random()), end - now))
         polls += 1
         try:
-            transcript = client.send(
-                transcripts.get(transcript_id), deadline=max(end, time.time() + _LAST_POLL)
-            )
+            send = partial(client.send, deadline=max(end, time.time() + _LAST_POLL))
+            transcript = poll(send, transcript_id, client.hosts.region)
         except TaskKilled:
             raise
         except AssemblyAIError as error:
@@ -110,3 +112,23 @@ def _tell_processing(transcript: Transcript, told: bool) -> bool:
         log.info("Transcript %s is processing.", transcript["id"])
         return True
     return told
+
+
+def poll(
+    send: Callable[[Call[Transcript]], Transcript], transcript_id: str, region: str | None
+) -> Transcript:
+    """
+    Read a transcript to see whether it has ended, and count that.
+
+    :param send: sends the call.
+    :param transcript_id: which.
+    :param region: where it lives.
+    """
+    metrics.count("assemblyai.polls", region=region)
+    try:
+        return send(transcripts.get(transcript_id))
+    except TaskKilled:
+        raise
+    except AssemblyAIError:
+        metrics.count("assemblyai.polls.failed", region=region)
+        raise

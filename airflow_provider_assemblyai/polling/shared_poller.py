@@ -178,6 +178,7 @@ class AccountPoller:
 
     async def _run(self) -> None:
         try:
+            await asyncio.to_thread(metrics.prepare)
             async with self._account.opened():
                 while (pause := await self._step()) is not None:
                     await sleep_until_woken(self._wake, pause)
@@ -188,6 +189,7 @@ class AccountPoller:
             self._fail_all(error)
         finally:
             self._retire()
+            self._measure()
             for request in self._requests:
                 request.cancel()
             await asyncio.gather(*self._requests, return_exceptions=True)
@@ -202,8 +204,7 @@ class AccountPoller:
         budget = self._account.budget
         if now >= self._measured_at + _GAUGES:
             self._measured_at = now
-            metrics.gauge("assemblyai.in_flight", self._scheduler.pending, region=self._region)
-            metrics.gauge("assemblyai.status_budget_used", budget.used(now), region=self._region)
+            self._measure()
         while self._queue and len(self._requests) < _PARALLEL and self._scheduler.blocked_until(now) <= now:
             if not self._scheduler.is_wanted(self._queue[0]):
                 self._scheduler.reschedule(self._queue.popleft(), now)
@@ -219,6 +220,18 @@ class AccountPoller:
         if self._queue and len(self._requests) < _PARALLEL:
             moments.append(max(self._scheduler.blocked_until(now), budget.next_at(now)))
         return max(0.0, min(moments) - time.time())
+
+    def _measure(self) -> None:
+        """Tell what this triggerer waits for in the region; a batch on a worker must not seem to be a triggerer."""
+        if metrics.in_task():
+            return
+        now, region = time.time(), self._region
+        # Other accounts may be in the same region: one value is for all of them.
+        here = [one for one in self._pollers.values() if one._region == region]
+        in_flight = sum(one._scheduler.pending for one in here)
+        used = max((one._account.budget.used(now) for one in here), default=0.0)
+        metrics.gauge("assemblyai.in_flight", in_flight, region=region)
+        metrics.gauge("assemblyai.status_budget_used", used, region=region)
 
     def _start_request(self, poll: PollRequest) -> None:
         task = asyncio.get_running_loop().create_task(self._send(poll))

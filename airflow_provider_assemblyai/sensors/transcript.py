@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -21,17 +21,29 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_assemblyai.api import transcript_status, transcripts
 from airflow_provider_assemblyai.api.call import moment
-from airflow_provider_assemblyai.api.errors import AssemblyAIError, InvalidInput, TranscriptTimeout
+from airflow_provider_assemblyai.api.errors import (
+    AssemblyAIError,
+    InvalidInput,
+    TranscriptFailed,
+    TranscriptTimeout,
+)
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.api.validation import check_bool, check_seconds
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook, fail_fast
 from airflow_provider_assemblyai.jobs import results
-from airflow_provider_assemblyai.jobs.billing import count_cost, count_minutes, log_success, minutes_of
+from airflow_provider_assemblyai.jobs.billing import (
+    count_completed,
+    count_failed,
+    log_success,
+    minutes_of,
+)
 from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.jobs.results import Summary
 from airflow_provider_assemblyai.links.task_page import push_links
 from airflow_provider_assemblyai.operators.base import TranscriptOperator
+from airflow_provider_assemblyai.polling.blocking import poll
 from airflow_provider_assemblyai.polling.policy import PollEvent, require_completed_event
+from airflow_provider_assemblyai.telemetry.metrics import task_tags
 from airflow_provider_assemblyai.triggers.transcript import TranscriptTrigger
 
 #: Seconds that a look is given, also the last one.
@@ -99,7 +111,7 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
         with fail_fast():
             deadline = time.time() + self.timeout if self._deadline is None else self._deadline
             transcript_id, hook = self._resolve_transcript(deadline=deadline, min_timeout=_LEAST_TIME)
-            transcript = hook.send(transcripts.get(transcript_id))
+            transcript = poll(hook.send, transcript_id, hook.region)
             if transcript["status"] in ("queued", "processing"):
                 return None
             return self._summarize(context, hook, transcript)
@@ -110,12 +122,18 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
 
         A task that did not wait for it could not tell; one that did has told, and its cost is not counted again.
         """
-        transcript_status.require_completed(transcript)
+        ti, told = context["ti"], self._is_cost_told()
+        try:
+            transcript_status.require_completed(transcript)
+        except TranscriptFailed as failed:
+            # A retry would see the same job again.
+            if not told and (not failed.retryable or ti.try_number > ti.max_tries):
+                with self._tags(ti, hook):
+                    count_failed(minutes_of(transcript))
+            raise
         cost, minutes = hook.prices.transcript_cost(transcript), minutes_of(transcript)
-        if self._is_cost_told():
+        if told:
             cost = minutes = 0.0
-        count_minutes("billed", minutes)
-        count_cost(cost)
         log_success(
             self.log,
             f"Transcript {transcript['id']}",
@@ -128,7 +146,13 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
         self._note_result({**summary, "minutes": minutes})
         if self.push_utterances:
             push_utterances(context, transcript, self.log)
+        if not told:
+            with self._tags(ti, hook):
+                count_completed(minutes, cost, model=transcript.get("speech_model_used"))
         return summary
+
+    def _tags(self, ti: Any, hook: AssemblyAIHook) -> AbstractContextManager[None]:
+        return task_tags(dag_id=ti.dag_id, task_id=ti.task_id, region=hook.region)
 
     def _is_cost_told(self) -> bool:
         """Return whether the task whose summary the sensor was given has told what the transcript cost."""

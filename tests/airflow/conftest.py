@@ -13,6 +13,7 @@ from tests.support.airflow_settings import lineage_file, lineage_settings
 from tests.support.processes import free_port
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
+from tests.support.statsd import StatsdReceiver
 
 #: Calls a control route of the emulator: method, path, body.
 Control = Callable[..., Any]
@@ -45,7 +46,17 @@ def s3_client(object_store: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iterator[Airflow]:
+def statsd() -> Iterator[StatsdReceiver]:
+    """Takes the metrics that the Airflow of this folder sends."""
+    receiver = StatsdReceiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, object_store: str, statsd: StatsdReceiver
+) -> Iterator[Airflow]:
     """One Airflow for all tests of this folder: starting it costs more than most of them."""
     folders = {"examples": EXAMPLE_DAGS, "tests": HERE / "dags"}
     aws = {
@@ -55,7 +66,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
         "extra": {"endpoint_url": object_store, "region_name": "us-east-1"},
     }
     home = tmp_path_factory.mktemp("airflow")
-    settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws), **lineage_settings(home)}
+    settings = {
+        "AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws),
+        **lineage_settings(home),
+        **statsd.settings,
+    }
     others = {
         "pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"},
         "assemblyai_wrong_key": {"password": "0" * 32},

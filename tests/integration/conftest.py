@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath, Stats, TaskDeferred
@@ -136,11 +136,33 @@ def old_context() -> dict[str, Any]:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Metrics as Airflow's backend gets them."""
+    """Counters as Airflow's backend gets them, whatever their tags."""
     found: Counter[str] = Counter()
     monkeypatch.setattr(
-        Stats, "incr", staticmethod(lambda name, count: found.update({name: count})), raising=False
+        Stats, "incr", staticmethod(lambda name, count, *, tags: found.update({name: count})), raising=False
     )
+    return found
+
+
+class Sent(NamedTuple):
+    """A metric as Airflow's backend gets it."""
+
+    method: str
+    name: str
+    value: float
+    tags: dict[str, str]
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
+    """Every metric, in their order."""
+    found: list[Sent] = []
+
+    def taker(method: str) -> Any:
+        return staticmethod(lambda name, value, *, tags: found.append(Sent(method, name, value, tags)))
+
+    for method in ("incr", "gauge", "timing"):
+        monkeypatch.setattr(Stats, method, taker(method), raising=False)
     return found
 
 

@@ -32,6 +32,7 @@ from airflow_provider_assemblyai.operators.transcripts import (
 )
 from airflow_provider_assemblyai.operators.understand import Understanding, UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
+from airflow_provider_assemblyai.telemetry.metrics import METRICS
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 from tests.third_party_clients import page_table
 from tests.third_party_clients.clients import read_clients
@@ -128,6 +129,18 @@ def test_every_parameter_of_the_event_trigger_is_in_a_table() -> None:
     assert table == parameters(TranscriptEventTrigger)
     documented = set(re.findall(r":param (\w+):", TranscriptEventTrigger.__doc__ or ""))
     assert documented == parameters(TranscriptEventTrigger)
+
+
+def test_the_table_of_metrics_is_the_one_in_the_code() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    rows = [
+        f"| `{name}` | {metric.kind} | {', '.join(f'`{tag}`' for tag in metric.tags)} | {metric.meaning} |"
+        for name, metric in METRICS.items()
+    ]
+    found = [line for line in page.splitlines() if line.startswith("| `assemblyai.")]
+    assert found == rows, "\n".join(rows)
+    others = [path for path in PAGES if path != "docs/metrics.md"]
+    assert not any("| `assemblyai." in (ROOT / path).read_text() for path in others), "one table"
 
 
 def test_every_parameter_and_result_of_understanding_is_in_a_table() -> None:

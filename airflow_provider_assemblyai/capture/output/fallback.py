@@ -13,6 +13,7 @@ from airflow_provider_assemblyai.api.errors import RETENTION, NotFoundError, Tra
 from airflow_provider_assemblyai.api.transcripts import Transcript
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
+from airflow_provider_assemblyai.jobs.billing import count_failed, minutes_of
 from airflow_provider_assemblyai.jobs.factory import SubmissionFactory
 from airflow_provider_assemblyai.jobs.results import RESULT_TIMEOUT
 from airflow_provider_assemblyai.jobs.state import ReusePolicy
@@ -63,7 +64,14 @@ def transcribe_recording(
             return wait_until_done(hook.client, running["id"], _POLL, deadline, control.pause)
 
         assert submitted is not None, "without what restores a result there is one, or an error"
-        completed = job.follow(submitted, wait, on_job=lambda made: on_job(made["id"], hook.region))
+        completed = job.follow(
+            submitted,
+            wait,
+            on_job=lambda made: on_job(made["id"], hook.region),
+            on_failed=lambda failed: count_failed(
+                minutes_of(failed, job.state.get("duration")), region=hook.region
+            ),
+        )
     except (TranscriptDeleted, NotFoundError) as gone:
         gone.advise(
             f"The transcript of the stored audio has gone from the service, which keeps one for {RETENTION}. Nothing is "

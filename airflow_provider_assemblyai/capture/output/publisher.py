@@ -30,7 +30,7 @@ from airflow_provider_assemblyai.capture.state import CaptureStateStore
 from airflow_provider_assemblyai.client.task_control import TaskControl
 from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs import captions, results
-from airflow_provider_assemblyai.jobs.billing import count_cost, log_success, minutes_of
+from airflow_provider_assemblyai.jobs.billing import count_completed, count_cost, log_success, minutes_of
 from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.storage.atomic_files import OutputFiles, as_json
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
@@ -114,7 +114,7 @@ class ResultPublisher:
         cost = self._cost(data, job)
         summary = self._summary(data, whole, job and str(job[1]["id"]), written, cost)
         if not unfinished:
-            self._mark_published(context, summary)
+            self._mark_published(context, summary, job)
         # Older models do not name themselves.
         model = whole.get("speech_model_used") or config.streaming.get("speech_model")
         minutes = data.billed_seconds / 60 + (minutes_of(job[1]) if job else 0.0)
@@ -139,18 +139,12 @@ class ResultPublisher:
             )
         return summary
 
-    def _mark_published(self, context: Context, summary: CaptureSummary) -> None:
+    def _mark_published(self, context: Context, summary: CaptureSummary, job: Job | None) -> None:
         """Record that the result is whole, and count what it cost, once."""
         started, generation = self.state_store.started, context["ti"].max_tries
         if started["phase"] != "published":
             self.state_store.mark_published({**summary, "text": None}, generation)
-            count_cost(summary["estimated_cost_usd"])
-            metrics.count(
-                "assemblyai.streaming.billed_seconds",
-                summary["billed_session_seconds"],
-                region=summary["region"],
-            )
-            metrics.count("assemblyai.streaming.reconnects", summary["reconnects"], region=summary["region"])
+            self._count(summary, job)
         else:
             stored = {**summary, "text": None}
             published_by = started.get("clear_generation")
@@ -158,6 +152,17 @@ class ResultPublisher:
                 # A task that was cleared takes the result up, and pays nothing.
                 summary["estimated_cost_usd"] = 0.0
             self.state_store.mark_published(stored, published_by)
+
+    def _count(self, summary: CaptureSummary, job: Job | None) -> None:
+        region, job_cost = summary["region"], None
+        if job is not None:
+            hook, made = job
+            job_cost = hook.prices.transcript_cost(made, self.config.fallback_config)
+            model = made.get("speech_model_used")
+            count_completed(minutes_of(made), job_cost, model=model, region=hook.region)
+        count_cost(round((summary["estimated_cost_usd"] or 0.0) - (job_cost or 0.0), 6), region=region)
+        metrics.count("assemblyai.streaming.billed_seconds", summary["billed_session_seconds"], region=region)
+        metrics.count("assemblyai.streaming.reconnects", summary["reconnects"], region=region)
 
     def _cost(self, data: CaptureData, job: Job | None) -> float | None:
         prices = AssemblyAIHook(self.conn_id).prices

@@ -19,7 +19,6 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     ObjectStoragePath,
-    Stats,
     TaskDeferred,
 )
 
@@ -38,7 +37,7 @@ from airflow_provider_assemblyai.operators.transcripts import (
 from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 from tests.hostile.server import hostile
-from tests.integration.conftest import SPOKEN, TaskInstance
+from tests.integration.conftest import SPOKEN, Sent, TaskInstance
 from tests.support.emulator_api import wav
 from tests.support.odd_values import NotTrueOrFalse
 
@@ -185,16 +184,16 @@ def test_times_are_asked_for_where_a_format_needs_them(
         )
 
 
-def test_metrics(emulator: Emulator, context: Any, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[tuple[str, float]] = []
-    counts = staticmethod(lambda name, minutes: counted.append((name, minutes)))
-    monkeypatch.setattr(Stats, "incr", counts, raising=False)
+def test_metrics(emulator: Emulator, context: Any, clip: str, sent: list[Sent]) -> None:
     operator(clip).execute(context)
-    assert counted == [
+    assert [(one.name, one.value) for one in sent] == [
+        ("assemblyai.jobs.completed", 1),
         ("assemblyai.audio_minutes.billed", 3 / 60),
         ("assemblyai.audio_minutes.submitted", 3 / 60),
         ("assemblyai.estimated_cost_usd", 0.00025),
     ]
+    tags = {"dag_id": "a_dag", "task_id": "a_task", "region": "us", "model": clips.MODEL}
+    assert all(one.tags == tags for one in sent)
 
 
 def test_nothing_of_it_is_logged(
