@@ -35,12 +35,13 @@ export function section(title, ...children) {
  * Return a list of terms and values; those without a value are left out.
  *
  * @param {Array<[string, Node|string|number|null]>} rows
+ * @param {string} name - of its class.
  */
-export function facts(rows) {
+export function facts(rows, name = "facts") {
   const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return el(
     "dl",
-    { class: "facts" },
+    { class: name },
     known.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))),
   );
 }

@@ -231,5 +231,5 @@ function warnings(summary) {
 function files(outputs) {
   const known = Object.entries(outputs ?? {}).filter(([, uri]) => typeof uri === "string");
   if (!known.length) return null;
-  return section("Files", facts(known.map(([name, uri]) => [name, el("code", { class: "address" }, uri)])));
+  return section("Files", facts(known.map(([name, uri]) => [name, el("code", { class: "address" }, uri)]), "facts files"));
 }

@@ -31,6 +31,7 @@ export class VirtualList {
     this.#heights = Float64Array.from({ length: size }, (_, index) => estimate(index));
     this.#offsets = new Float64Array(size + 1);
     box.addEventListener("scroll", () => this.#schedule(), { passive: true });
+    box.addEventListener("keydown", (event) => this.#onKey(event));
     new ResizeObserver(() => this.#remeasure()).observe(box);
     this.update();
   }
@@ -91,6 +92,16 @@ export class VirtualList {
       if (!this.#measure(added)) break;
     }
     this.#order();
+  }
+
+  /** Go to the very end: the browser's own way there ends where the end was before rows on the way were measured. */
+  #onKey(event) {
+    if (event.key !== "End" || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    for (let round = 0; round < ROUNDS; round += 1) {
+      this.box.scrollTop = this.box.scrollHeight;
+      this.update();
+    }
   }
 
   #schedule() {

@@ -29,7 +29,7 @@ with DAG("pages_transcripts", schedule=None, params={"audio": "", "output_path":
     for task_id, deferrable in (("deferred", True), ("blocking", False)):
         TranscribeOperator(
             task_id=task_id,
-            audio="{{ params.audio }}?for=" + task_id,
+            audio="{{ params.audio }}&for=" + task_id,
             output_path="{{ params.output_path }}",
             config={"multichannel": True},
             push_utterances=True,
