@@ -18,6 +18,8 @@ Control = Callable[..., Any]
 CounterDelta = Callable[[str], int]
 
 HERE = Path(__file__).parent
+#: The path below which users reach this Airflow, as its workers know it: links of tasks carry it.
+PREFIX = "/tools/airflow"
 EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
 
 
@@ -50,9 +52,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, object_store: str) -> Iter
         "extra": {"endpoint_url": object_store, "region_name": "us-east-1"},
     }
     settings = {"AIRFLOW_CONN_MY_AWS_CONN": json.dumps(aws)}
+    # The api-server that the other tests ask has no prefix: those that it has serve nothing without it.
+    public = {"AIRFLOW__API__BASE_URL": f"https://intranet.example{PREFIX}"}
     home = tmp_path_factory.mktemp("airflow")
     models = {"pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"}}
-    with Airflow(home, dag_folders=folders, settings=settings, connections=models) as running:
+    with Airflow(
+        home, dag_folders=folders, settings=settings, worker_settings=public, connections=models
+    ) as running:
         yield running
 
 
