@@ -24,6 +24,8 @@ CounterDelta = Callable[[str], int]
 CANARIES = ("coffee", "parcel", "heavy snow")
 
 HERE = Path(__file__).parent
+#: The path below which users reach this Airflow, as its workers know it: links of tasks carry it.
+PREFIX = "/tools/airflow"
 EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
 
 
@@ -71,13 +73,17 @@ def airflow(
         **lineage_settings(home),
         **statsd.settings,
     }
+    # The api-server that the other tests ask has no prefix: those that it has serve nothing without it.
+    public = {"AIRFLOW__API__BASE_URL": f"https://intranet.example{PREFIX}"}
     others = {
         "pydanticai_assemblyai_default": {"conn_type": "pydanticai_assemblyai"},
         "assemblyai_wrong_key": {"password": "0" * 32},
         # Nothing listens there.
         "assemblyai_nowhere": {"host": f"http://127.0.0.1:{free_port()}"},
     }
-    with Airflow(home, dag_folders=folders, settings=settings, connections=others) as running:
+    with Airflow(
+        home, dag_folders=folders, settings=settings, worker_settings=public, connections=others
+    ) as running:
         yield running
         # Of all tests, those of tasks that failed included.
         told = lineage_file(home).read_text()

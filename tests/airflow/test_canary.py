@@ -3,26 +3,33 @@
 The way of every secret through an Airflow that logs all it can: success, failure, retry, deferral and a crash.
 
 The key, the secret of a webhook, a temporary token, the signature of a URL, the words of a recording, also those that
-were redacted, and the answers of models are nowhere but in the files that were asked for.
+were redacted, and the answers of models are nowhere but in the files that were asked for. The page of a task shows none of
+them either, but for the words where the deployment has it read those files.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from fastapi.routing import APIRoute
 
+from airflow_provider_assemblyai.plugins import routes
+from airflow_provider_assemblyai.plugins.routes import make_app
 from tests.airflow.conftest import HERE
 from tests.airflow.dags.canary import dag
 from tests.support import inventory
 from tests.support.airflow_settings import emulator_command, lineage_file, lineage_settings
 from tests.support.captures import marked
+from tests.support.emulator_control import TIMEOUT
 from tests.support.processes import until
 from tests.support.running_airflow import Airflow, Run
 from tests.support.secret_search import SecretSearch
@@ -35,6 +42,7 @@ SPOKEN = (
 WORDS = ("trombone", "Quibbleton", "Rosalind")
 ANSWER = "A zanzibar velocipede."
 HOOK, SIGNATURE = (f"canary-{name}-{secrets.token_hex(8)}" for name in ("hook", "signature"))
+STATIC = Path(routes.__file__).with_name("static")
 #: Of these files the user knows what they hold: results, and what a capture or a paid answer is made of.
 RESULTS = re.compile(r"(transcribed|killed|short|batch|captured|asked|understood|decorated|exported)/.*")
 
@@ -152,7 +160,9 @@ def test_no_secret_is_anywhere(talkative: Airflow, metrics: Metrics, tmp_path: P
     for body in metrics.bodies:
         search.search_text(body.decode("latin-1"), "a metric")
     assert any(b"assemblyai" in body for body in metrics.bodies), "metrics were taken"
+    search_pages(airflow, airflow.url, run, search)
     assert search.found == set()
+    check_reader(airflow, run, out, search.needles)
 
     # In the files are words, because that is what they are for; and no secret.
     results = SecretSearch(
@@ -169,6 +179,56 @@ def test_no_secret_is_anywhere(talkative: Airflow, metrics: Metrics, tmp_path: P
     for place in words.found:
         assert RESULTS.match(place.partition("out/")[2]), place
         assert not re.search(r"\.assemblyai/[^/]*\.json$", place), f"a record holds words: {place}"
+
+
+def search_pages(airflow: Airflow, url: str, run: Run, search: SecretSearch) -> dict[str, requests.Response]:
+    """Search all that the plugin answers to a user for all tasks of a run; returns the answers by route and task."""
+    answers = {}
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {airflow.token}"
+        paths = [route.path for route in make_app().routes if isinstance(route, APIRoute)]
+        files = [path.name for path in STATIC.iterdir()]
+        assert len(paths) > 3
+        assert len(files) > 5
+        for path in paths:
+            for name in files if "{name}" in path else ("",):
+                for instance in airflow.task_instances(run):
+                    asked = {key: instance[key] for key in ("dag_id", "task_id", "map_index")}
+                    answer = session.get(
+                        f"{url}/assemblyai{path.format(name=name)}",
+                        params={**asked, "run_id": run.run_id},
+                        timeout=TIMEOUT,
+                    )
+                    where = f"{path.format(name=name)} of {instance['task_id']}"
+                    assert answer.status_code in (200, 404), where
+                    answers[where] = answer
+                    search.search_text(f"{answer.headers}\n{answer.text}", where)
+                    if name:
+                        break
+    return answers
+
+
+def check_reader(airflow: Airflow, run: Run, out: Path, needles: Mapping[str, str]) -> None:
+    """Where the deployment has the page read files, it shows words, and of what was redacted those that are left."""
+    settings = {"AIRFLOW__ASSEMBLYAI__TRANSCRIPT_ROOTS": str(out)}
+    secrets_only = {name: secret for name, secret in needles.items() if "word" not in name}
+    search = SecretSearch(airflow, secrets_only)
+    with airflow.api_server("-reader", settings) as url:
+        answers = search_pages(airflow, url, run, search)
+    assert search.found == set()
+    (row,) = answers["/failures of batch"].json()["rows"]
+    assert row["source"] == "https://example.com/second.wav"
+    for task_id in ("transcribed", "killed", "exported"):
+        found = answers[f"/transcript of {task_id}"]
+        assert "trombone" in found.text
+        assert found.json()["redact_pii"] is True
+        for word in ("Rosalind", "Quibbleton"):
+            assert word not in found.text
+        whole = json.loads(next((out / task_id).glob("*.json")).read_text())
+        assert "Quibbleton" in json.dumps(whole["entities"])
+        assert "Quibbleton" in whole["unredacted_text"]
+    for task_id in ("short", "captured"):
+        assert answers[f"/transcript of {task_id}"].status_code == 200
 
 
 def kill_once(airflow: Airflow, run: Run, task_id: str) -> Any:

@@ -18,8 +18,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +70,7 @@ class Airflow:
         *,
         dag_folders: Mapping[str, Path],
         settings: Mapping[str, str] | None = None,
+        worker_settings: Mapping[str, str] | None = None,
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         emulator: Sequence[str] = emulator_command("whisper"),
         taps: Sequence[str] = (),
@@ -82,6 +83,8 @@ class Airflow:
         self.processes: dict[str, Process] = {}
         self._dag_folders = dag_folders
         self._settings = dict(settings or {})
+        # Tasks are children of the scheduler.
+        self._own_settings = {"scheduler": dict(worker_settings or {})}
         self._connections = {CONNECTION_ID: {}, **(connections or {})}
         self._emulator_command = emulator
         self._tapped = taps
@@ -150,13 +153,44 @@ class Airflow:
             self.start_component(name)
         until(self._ready, timeout=deadline - time.monotonic(), what="a healthy Airflow", interval=0.5)
 
-    def start_component(self, name: str, *, instance: str = "") -> Process:
-        """Start a component; `instance` is appended to the name of one more of its kind."""
-        arguments = [part.format_map(self._ports) for part in COMPONENTS[name]]
+    def start_component(
+        self,
+        name: str,
+        *,
+        instance: str = "",
+        settings: Mapping[str, str] | None = None,
+        ports: Mapping[str, int] | None = None,
+    ) -> Process:
+        """Start a component; `instance` is appended to the name of one more of its kind, which may have own settings."""
+        arguments = [part.format_map({**self._ports, **(ports or {})}) for part in COMPONENTS[name]]
         command = [sys.executable, "-m", "airflow", *arguments]
-        process = self._process_set.start(name + instance, command, self._env, self.home)
+        env = {**self._env, **self._own_settings.get(name, {}), **(settings or {})}
+        process = self._process_set.start(name + instance, command, env, self.home)
         self.processes[name + instance] = process
         return process
+
+    @contextmanager
+    def api_server(self, instance: str, settings: Mapping[str, str], prefix: str = "") -> Iterator[str]:
+        """One more api-server on the same database, with settings of its own; its address."""
+        port = free_port()
+        url = f"http://127.0.0.1:{port}{prefix}"
+        process = self.start_component(
+            "api-server", instance=instance, settings=settings, ports={"port": port}
+        )
+
+        def ready() -> bool:
+            process.require_running()
+            try:
+                return self._http.get(f"{url}/api/v2/monitor/health", timeout=TIMEOUT).ok
+            except requests.RequestException:
+                return False
+
+        try:
+            until(ready, what=f"the api-server{instance}", interval=0.5)
+            yield url
+        finally:
+            process.kill()
+            del self.processes[f"api-server{instance}"]
 
     def stop(self) -> None:
         """End everything; a process that is left is an error."""
@@ -193,7 +227,8 @@ class Airflow:
             return False
         if not (tasks.ok and answer.ok):
             return False
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self.token: str = answer.json()["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {self.token}"
         return True
 
     def _log_in(self) -> requests.Response:
@@ -313,6 +348,12 @@ class Airflow:
     def xcom(self, run: Run, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         path = f"{run.path}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.request("GET", path, params={"map_index": map_index})["value"]
+
+    def links(self, run: Run, task_id: str, map_index: int = -1) -> JsonDict:
+        """The buttons of a task: name -> address, None as long as there is none."""
+        path = f"{run.path}/taskInstances/{task_id}/links"
+        found: JsonDict = self.request("GET", path, params={"map_index": map_index})["extra_links"]
+        return found
 
     def clear(self, run: Run, *task_ids: str, downstream: bool = False) -> None:
         """Run tasks again (all when none is named), as a user's click on Clear does."""

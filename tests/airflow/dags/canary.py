@@ -34,6 +34,10 @@ CONFIG = {
     "redact_pii": True,
     "redact_pii_policies": ["person_name"],
     "redact_pii_return_unredacted": True,
+    # What these find quotes what was said.
+    "entity_detection": True,
+    "sentiment_analysis": True,
+    "auto_chapters": True,
 }
 
 

@@ -271,6 +271,8 @@ def test_airflow_finds_the_plugin() -> None:
     (app,) = AssemblyAIPlugin.fastapi_apps
     assert app["url_prefix"] == URL_PREFIX
     assert isinstance(app["app"], PageApp)
+    # What Airflow mounts has the headers.
+    check_headers(TestClient(app["app"]).get("/task"))
 
 
 def test_loading_the_plugin_costs_workers_nothing() -> None:
