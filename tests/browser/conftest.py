@@ -27,6 +27,8 @@ CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 #: Milliseconds: a busy machine must be slow, not wrong.
 DEADLINE = 120_000
 expect.set_options(timeout=DEADLINE)
+#: From which the page may play; no test asks it.
+MEDIA_HOST = "media.example.com"
 PASSWORD = "a password for the tests of the page"
 
 #: Returns a page of a user who has logged in; options are those of a browser context.
@@ -42,7 +44,10 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory, output: Path) -> Iterator[Airflow]:
     folders = {"examples": EXAMPLE_DAGS, "tests": HERE / "dags"}
-    settings = {"AIRFLOW__ASSEMBLYAI__TRANSCRIPT_ROOTS": str(output)}
+    settings = {
+        "AIRFLOW__ASSEMBLYAI__TRANSCRIPT_ROOTS": str(output),
+        "AIRFLOW__ASSEMBLYAI__MEDIA_HOSTS": MEDIA_HOST,
+    }
     with Airflow(
         tmp_path_factory.mktemp("airflow"),
         dag_folders=folders,
@@ -152,7 +157,7 @@ def _is_refusal(text: str) -> bool:
 
 
 def _check_host(url: str, airflow: Airflow, problems: list[str]) -> None:
-    if not url.startswith((airflow.url, "blob:", "data:")):
+    if not url.startswith((airflow.url, f"https://{MEDIA_HOST}/", "blob:", "data:")):
         problems.append(f"asked {url}")
 
 

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import OpenPage, Record
+from tests.browser.conftest import MEDIA_HOST, OpenPage, Record
 from tests.support.long_transcript import long_transcript
+from tests.support.sample import SAMPLE
 
 #: Elements of the whole page, however long the recording is.
 MOST_ELEMENTS = 400
@@ -187,6 +189,54 @@ HOSTILE = {
     "controls": "a\u0000b\u0007c\u2028d",
     "half a character": "a\ud800b",
 }
+
+
+def test_a_recording_is_played_and_its_words_follow(page: Page, record: Record) -> None:
+    words = [
+        {"text": f"word{second}", "start": second * 1000, "end": second * 1000 + 900, "confidence": 0.9}
+        for second in range(20)
+    ]
+    turn = {"speaker": "A", "start": 0, "end": 20_000, "text": " ".join(str(one["text"]) for one in words)}
+    transcript = {
+        "id": "played",
+        "audio_url": f"https://{MEDIA_HOST}/call.wav",
+        "utterances": [turn | {"words": words}],
+    }
+    address = record("played", transcript)
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(path=SAMPLE, content_type="audio/wav")
+
+    page.route(f"https://{MEDIA_HOST}/**", answer)
+    page.goto(address)
+    player = page.get_by_role("region", name="Recording").locator("audio")
+    expect(page.locator(".words .now")).to_have_count(0)
+    assert asked == [], "no host is asked before it is played"
+    player.evaluate("player => player.play()")
+    expect(page.locator(".words .now")).to_have_text(re.compile(r"word[1-9]"))
+    page.get_by_label("Go to").fill("0:15")
+    page.get_by_label("Go to").press("Enter")
+    expect(page.locator(".words .now")).to_have_text(re.compile(r"word1[5-9]"))
+    assert set(asked) == {f"https://{MEDIA_HOST}/call.wav"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"https://{MEDIA_HOST}/call.wav?signature=abc",
+        f"https://user@{MEDIA_HOST}/call.wav",
+        f"http://{MEDIA_HOST}/call.wav",
+        "https://other.example.com/call.wav",
+        "javascript:alert(1)",
+    ],
+)
+def test_no_other_address_is_played(page: Page, record: Record, address: str) -> None:
+    transcript = {"id": "silent", "audio_url": address, "utterances": [], "text": "Only words."}
+    page.goto(record("silent", transcript))
+    expect(page.get_by_role("region", name="Words of the transcript")).to_contain_text("Only words.")
+    expect(page.locator("audio")).to_have_count(0)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
