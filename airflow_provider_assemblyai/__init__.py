@@ -71,7 +71,8 @@ def _configuration() -> dict[str, Any]:
             "transcript_roots": _option(
                 "Folders and object store prefixes, separated by blanks, below which the page may read the JSON of a "
                 "transcript, and the manifest of a batch, that the task itself has recorded. ``{dag_id}`` in one is replaced "
-                "by the DAG's id. Users who may read the XComs of a DAG may then read these files of it.",
+                "by the DAG's id; without it, the author of any DAG can show what is below. Users who may read the XComs of a DAG "
+                "may then read these files of it.",
                 "s3://aws_default@recordings/transcripts/{dag_id}",
             ),
             "media_hosts": _option(

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -69,26 +70,14 @@ def make_app() -> FastAPI:
     return app
 
 
-class _TaskQuery:
-    """The task instance that is asked about: nothing else of a request counts."""
+@dataclass(frozen=True)
+class _Task:
+    """A task instance: nothing else of a request counts."""
 
-    def __init__(
-        self,
-        request: Request,
-        dag_id: Annotated[str, Query(min_length=1, max_length=250)],
-        run_id: Annotated[str, Query(min_length=1, max_length=250)],
-        task_id: Annotated[str, Query(min_length=1, max_length=250)],
-        map_index: Annotated[int, Query(ge=-1, le=_MAX_INDEX)] = -1,
-    ) -> None:
-        # Of a name that is given twice, Airflow's check could have read the other value.
-        names = [name for name, _ in request.query_params.multi_items()]
-        if len(names) != len(set(names)):
-            raise HTTPException(400, "A parameter is given more than once.")
-        for value in (dag_id, run_id, task_id):
-            # Airflow takes ~ for all of them, the page makes paths, and a database takes no NUL.
-            if value in ("~", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", value):
-                raise HTTPException(404, "There is no such task instance.")
-        self.dag_id, self.run_id, self.task_id, self.map_index = dag_id, run_id, task_id, map_index
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
 
     def recorded(self, key: str) -> dict[str, Any]:
         """Return a summary that the task has pushed; an empty one if there is none."""
@@ -106,7 +95,27 @@ class _TaskQuery:
         return row[-1] if row and tuple(row[:-1]) == asked and isinstance(row[-1], dict) else {}
 
 
-_AskedTask = Annotated[_TaskQuery, Depends()]
+# A function, because older versions of FastAPI do not find the types that a class in this place names.
+def _asked_task(
+    request: Request,
+    dag_id: Annotated[str, Query(min_length=1, max_length=250)],
+    run_id: Annotated[str, Query(min_length=1, max_length=250)],
+    task_id: Annotated[str, Query(min_length=1, max_length=250)],
+    map_index: Annotated[int, Query(ge=-1, le=_MAX_INDEX)] = -1,
+) -> _Task:
+    """Return the task instance that is asked about, if it can be one."""
+    # Of a name that is given twice, Airflow's check could have read the other value.
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) != len(set(names)):
+        raise HTTPException(400, "A parameter is given more than once.")
+    for value in (dag_id, run_id, task_id):
+        # Airflow takes ~ for all of them, the page makes paths, and a database takes no NUL.
+        if value in ("~", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", value):
+            raise HTTPException(404, "There is no such task instance.")
+    return _Task(dag_id, run_id, task_id, map_index)
+
+
+_AskedTask = Annotated[_Task, Depends(_asked_task)]
 
 
 def _page(task: _AskedTask) -> Response:
@@ -141,19 +150,19 @@ async def _failures(request: Request, task: _AskedTask) -> Response:
     return await _read(request, partial(_read_failures, task))
 
 
-def _read_transcript(task: _TaskQuery) -> dict[str, Any]:
+def _read_transcript(task: _Task) -> dict[str, Any]:
     outputs = task.recorded("return_value").get("outputs")
     uri = outputs.get("json") if isinstance(outputs, dict) else None
     content = read_place(find_place(uri, roots(task.dag_id)), MAX_TRANSCRIPT)
     return shown_transcript(parse_object(content), media_hosts())
 
 
-def _read_answer(task: _TaskQuery) -> dict[str, Any]:
+def _read_answer(task: _Task) -> dict[str, Any]:
     uri = task.recorded("return_value").get("output")
     return {"answer": parse_object(read_place(find_place(uri, roots(task.dag_id)), MAX_ANSWER))}
 
 
-def _read_failures(task: _TaskQuery) -> dict[str, Any]:
+def _read_failures(task: _Task) -> dict[str, Any]:
     summary = task.recorded("return_value") or task.recorded("summary")
     rows: list[dict[str, Any]] = []
     for line in read_lines(find_place(summary.get("manifest"), roots(task.dag_id)), MAX_MANIFEST):
