@@ -239,4 +239,6 @@ def __getattr__(name: str) -> Any:
     """Make ``app`` when uvicorn asks for it: a test makes its own."""
     if name != "app":
         raise AttributeError(name)
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     return make_app({name: os.environ.get(name, "") for name in (*_NEEDED, *_DEFAULTS)})
