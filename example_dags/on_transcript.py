@@ -19,10 +19,8 @@ def is_completed(payload: Any) -> bool:
     # An event that was made by hand may hold anything, and must not fail the others of its run.
     if not isinstance(payload, dict) or payload.get("status") != "completed":
         return False
-    return ID.fullmatch(str(payload.get("transcript_id"))) is not None and payload.get("region") in (
-        "us",
-        "eu",
-    )
+    transcript_id, region = payload.get("transcript_id"), payload.get("region")
+    return ID.fullmatch(str(transcript_id)) is not None and region in ("us", "eu")
 
 
 transcripts = Asset(

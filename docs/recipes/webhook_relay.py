@@ -86,6 +86,7 @@ class Relay:
         self._asset = given["ASSET_NAME"]
         self._asset_id: int | None = None
         self._token: str | None = None
+        self._logging_in = asyncio.Lock()
         self._told: OrderedDict[str, None] = OrderedDict()
         self._relaying: dict[str, asyncio.Task[bool]] = {}
         self._http: httpx.AsyncClient
@@ -180,20 +181,25 @@ class Relay:
 
     async def _airflow(self, method: str, path: str, **given: Any) -> httpx.Response:
         """Call Airflow's public API, with a new token if the old one has expired."""
-        known = self._token is not None
-        answer = await self._with_token(method, path, given)
-        if answer.status_code == 401 and known:
-            self._token = None
-            answer = await self._with_token(method, path, given)
+        token = await self._log_in()
+        answer = await self._with_token(token, method, path, given)
+        if answer.status_code == 401:
+            if self._token == token:
+                self._token = None
+            answer = await self._with_token(await self._log_in(), method, path, given)
         return answer
 
-    async def _with_token(self, method: str, path: str, given: dict[str, Any]) -> httpx.Response:
-        if self._token is None:
-            login = await self._http.post(f"{self._airflow_url}/auth/token", json=self._login)
-            if not login.is_success:
-                raise Trouble(f"Airflow answers the login with {login.status_code}")
-            self._token = str(login.json()["access_token"])
-        headers = {"Authorization": f"Bearer {self._token}"}
+    async def _log_in(self) -> str:
+        async with self._logging_in:  # one after the other: the first token is for all
+            if self._token is None:
+                answer = await self._http.post(f"{self._airflow_url}/auth/token", json=self._login)
+                if not answer.is_success:
+                    raise Trouble(f"Airflow answers the login with {answer.status_code}")
+                self._token = str(answer.json()["access_token"])
+            return self._token
+
+    async def _with_token(self, token: str, method: str, path: str, given: dict[str, Any]) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"}
         return await self._http.request(method, f"{self._airflow_url}/api/v2{path}", headers=headers, **given)
 
 
@@ -233,4 +239,6 @@ def __getattr__(name: str) -> Any:
     """Make ``app`` when uvicorn asks for it: a test makes its own."""
     if name != "app":
         raise AttributeError(name)
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     return make_app({name: os.environ.get(name, "") for name in (*_NEEDED, *_DEFAULTS)})

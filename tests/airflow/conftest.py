@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import boto3
 import pytest
 
 from tests.support.airflow_settings import lineage_file, lineage_settings
-from tests.support.processes import free_port
+from tests.support.processes import free_port, until
 from tests.support.running_airflow import Airflow
 from tests.support.s3 import s3
 from tests.support.statsd import StatsdReceiver
@@ -19,6 +20,8 @@ from tests.support.statsd import StatsdReceiver
 Control = Callable[..., Any]
 #: How much a counter of the emulator has grown since the test began.
 CounterDelta = Callable[[str], int]
+#: Unpauses a DAG that watches assets.
+Watch = Callable[[str], None]
 
 #: Words of the recording that occur nowhere else in an Airflow.
 CANARIES = ("coffee", "parcel", "heavy snow")
@@ -112,3 +115,58 @@ def control(airflow: Airflow) -> Iterator[Control]:
 def local_path(uri: str) -> Path:
     """The path of a `file://` URI."""
     return Path(uri.removeprefix("file://"))
+
+
+@pytest.fixture(scope="module")
+def watch(airflow: Airflow) -> Iterator[Watch]:
+    """
+    Unpauses a DAG and waits for the first poll for its assets; at the end all are paused again.
+
+    Not in between: SQLite gives the number of a deleted trigger to the next one, and a triggerer that has not yet
+    noticed takes the new one for the old.
+    """
+    unpaused: set[str] = set()
+
+    def polls() -> int:
+        requests = airflow.emulator.requests()
+        return sum(one["method"] == "GET" and one["path"] == "/v2/transcript" for one in requests)
+
+    def watch(dag_id: str) -> None:
+        if dag_id in unpaused:
+            return
+        before = polls()
+        unpaused.add(dag_id)
+        _pause(airflow, dag_id, paused=False)
+        until(lambda: polls() > before, what=f"a poll for {dag_id}")
+
+    yield watch
+    for dag_id in unpaused:
+        _pause(airflow, dag_id, paused=True)
+    until(lambda: not _watchers_run(airflow), what="the end of all watchers")
+
+
+def _watchers_run(airflow: Airflow) -> bool:
+    """Whether an asset has a trigger, or a triggerer still runs one."""
+    # The second is its name in Airflow 3.1.
+    (table,) = {"asset_watcher", "asset_trigger"} & set(airflow.tables())
+    if airflow.query(f"select count(*) as number from {table}")[0]["number"]:
+        return True
+    outputs = [
+        process.read_output() for name, process in airflow.processes.items() if name.startswith("triggerer")
+    ]
+    # A restart has ended all triggers of the process before it.
+    outputs = [text.rpartition("Starting the triggerer")[2] for text in outputs]
+    began, ended = r"trigger ID \d+ starting", r"trigger completed .*name='ID \d+'"
+    return any(len(re.findall(began, text)) > len(re.findall(ended, text)) for text in outputs)
+
+
+def _pause(airflow: Airflow, dag_id: str, *, paused: bool) -> None:
+    """Pause or unpause as the switch of the UI does, and have the file parsed at once."""
+
+    def known() -> dict[str, Any] | None:
+        found = airflow.request("GET", "/dags", params={"limit": 100})["dags"]
+        return next((dag for dag in found if dag["dag_id"] == dag_id), None)
+
+    dag = until(known, what=f"DAG {dag_id} to be parsed")
+    airflow.request("PATCH", f"/dags/{dag_id}", body={"is_paused": paused})
+    airflow.request("PUT", f"/parseDagFile/{dag['file_token']}")

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
@@ -33,61 +31,6 @@ def submit(airflow: Airflow, control: Control) -> Submit:
     return submit
 
 
-@pytest.fixture(scope="module")
-def watch(airflow: Airflow) -> Iterator[Callable[[str], None]]:
-    """
-    Unpauses a DAG and waits for the first poll for its assets; at the end all are paused again.
-
-    Not in between: SQLite gives the number of a deleted trigger to the next one, and a triggerer that has not yet
-    noticed takes the new one for the old.
-    """
-    unpaused: set[str] = set()
-
-    def polls() -> int:
-        requests = airflow.emulator.requests()
-        return sum(one["method"] == "GET" and one["path"] == "/v2/transcript" for one in requests)
-
-    def watch(dag_id: str) -> None:
-        if dag_id in unpaused:
-            return
-        before = polls()
-        unpaused.add(dag_id)
-        _pause(airflow, dag_id, paused=False)
-        until(lambda: polls() > before, what=f"a poll for {dag_id}")
-
-    yield watch
-    for dag_id in unpaused:
-        _pause(airflow, dag_id, paused=True)
-    until(lambda: not _watchers_run(airflow), what="the end of all watchers")
-
-
-def _watchers_run(airflow: Airflow) -> bool:
-    """Whether an asset has a trigger, or a triggerer still runs one."""
-    # The second is its name in Airflow 3.1.
-    (table,) = {"asset_watcher", "asset_trigger"} & set(airflow.tables())
-    if airflow.query(f"select count(*) as number from {table}")[0]["number"]:
-        return True
-    outputs = [
-        process.read_output() for name, process in airflow.processes.items() if name.startswith("triggerer")
-    ]
-    # A restart has ended all triggers of the process before it.
-    outputs = [text.rpartition("Starting the triggerer")[2] for text in outputs]
-    began, ended = r"trigger ID \d+ starting", r"trigger completed .*name='ID \d+'"
-    return any(len(re.findall(began, text)) > len(re.findall(ended, text)) for text in outputs)
-
-
-def _pause(airflow: Airflow, dag_id: str, *, paused: bool) -> None:
-    """Pause or unpause as the switch of the UI does, and have the file parsed at once."""
-
-    def known() -> dict[str, Any] | None:
-        found = airflow.request("GET", "/dags", params={"limit": 100})["dags"]
-        return next((dag for dag in found if dag["dag_id"] == dag_id), None)
-
-    dag = until(known, what=f"DAG {dag_id} to be parsed")
-    airflow.request("PATCH", f"/dags/{dag_id}", body={"is_paused": paused})
-    airflow.request("PUT", f"/parseDagFile/{dag['file_token']}")
-
-
 def events_of(airflow: Airflow, asset: str) -> list[str]:
     """Ids of the transcripts that became events of an asset, in their order."""
     rows = airflow.query(
@@ -95,7 +38,9 @@ def events_of(airflow: Airflow, asset: str) -> list[str]:
         " where asset.name = ? order by asset_event.id",
         asset,
     )
-    return [json.loads(row["extra"])["payload"]["transcript_id"] for row in rows]
+    # Those of a webhook relay have no payload.
+    payloads = [json.loads(row["extra"]).get("payload", {}) for row in rows]
+    return [payload["transcript_id"] for payload in payloads if payload]
 
 
 def wait_for(airflow: Airflow, asset: str, *transcripts: str) -> list[str]:

@@ -99,6 +99,15 @@ def test_users_see_only_their_extras() -> None:
     assert set(installed[1].split(",")) == extras
 
 
+def test_recipes_are_checked_like_code_and_stay_out_of_the_wheel() -> None:
+    tools = PYPROJECT["tool"]
+    assert list((ROOT / "docs/recipes").glob("*.py"))
+    assert "docs/recipes" in tools["mypy"]["files"]
+    assert not {"include", "exclude", "extend-exclude"} & set(tools["ruff"])
+    # What is not named here goes into the sdist only.
+    assert tools["hatch"]["build"]["targets"] == {"wheel": {"packages": ["airflow_provider_assemblyai"]}}
+
+
 def test_addresses_are_of_one_repository() -> None:
     urls = PYPROJECT["project"]["urls"]
     assert set(urls) == {"documentation", "source", "changelog", "issues"}
