@@ -44,9 +44,7 @@ def test_a_connection_is_made_and_tested(page: Page, airflow: Airflow, screensho
     assert answer.json()["message"] == message
 
 
-def test_the_example_is_triggered_and_its_words_are_read(
-    page: Page, airflow: Airflow, output: Path, screenshots: Path
-) -> None:
+def test_the_example_is_triggered_and_its_words_are_read(page: Page, airflow: Airflow, output: Path) -> None:
     page.goto(f"{airflow.url}/dags/assemblyai_transcribe")
     page.get_by_role("button", name="Trigger").first.click()
     page.locator("[name=element_audio]").fill(str(SAMPLE))
@@ -73,7 +71,6 @@ def test_the_example_is_triggered_and_its_words_are_read(
     files = found.get_by_role("region", name="Files")
     for uri in summary["outputs"].values():
         expect(files).to_contain_text(uri)
-    found.screenshot(path=screenshots / "transcript.png", full_page=True)
 
 
 def test_the_answer_of_a_model_is_read(page: Page, airflow: Airflow, output: Path, screenshots: Path) -> None:
@@ -137,12 +134,14 @@ def test_where_no_words_are_the_page_says_where_they_are(page: Page, record: Rec
     expect(page.locator("body")).not_to_contain_text("outside")
 
 
-def test_subtitles_are_downloaded(page: Page, airflow: Airflow, output: Path) -> None:
+def test_subtitles_are_downloaded(page: Page, airflow: Airflow, output: Path, screenshots: Path) -> None:
     conf = {"audio": str(SAMPLE), "output_path": str(output / "downloads"), "config": {"multichannel": True}}
     run = airflow.trigger("assemblyai_transcribe", conf)
     assert airflow.wait(run) == "success", airflow.describe(run)
     page.goto(task_page(airflow, run, "transcribe", "transcript"))
     page.get_by_role("region", name="Words of the transcript").wait_for()
+    page.get_by_role("listitem").first.wait_for()
+    page.screenshot(path=screenshots / "transcript.png", full_page=True)
     texts = {}
     for ending in ("txt", "srt", "vtt"):
         with page.expect_download() as download:

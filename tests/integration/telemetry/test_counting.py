@@ -292,7 +292,9 @@ def test_the_lag_of_a_capture(
 # --- triggerers --------------------------------------------------------------------------------------------
 
 
-def wait_until_done(connection: FakeConnection, ids: list[str], name: str, limit: float = 600) -> Any:
+def wait_until_done(
+    connection: FakeConnection, ids: list[str], name: str, limit: float = 600, first_poll: float = 0
+) -> Any:
     return asyncio.create_task(
         shared_poller.wait_for_transcripts(
             get_connection(name, connection),
@@ -300,6 +302,7 @@ def wait_until_done(connection: FakeConnection, ids: list[str], name: str, limit
             poll_interval=0.02,
             ready_at=time.time(),
             deadline=time.time() + limit,
+            first_poll_at=time.time() + first_poll,
         )
     )
 
@@ -312,9 +315,9 @@ def test_what_waits_for_two_accounts_of_a_region_is_one_number(
     ids = submit(5)
 
     async def main() -> None:
-        # The second key knows none of them, and waits all the same.
+        # The second key knows none of them: it waits for its first poll, which does not come.
         one = wait_until_done(FakeConnection(emulator), ids[:3], "one")
-        other = wait_until_done(FakeConnection(emulator, "another-key"), ids[3:], "other")
+        other = wait_until_done(FakeConnection(emulator, "another-key"), ids[3:], "other", first_poll=500)
         await until(lambda: 5 in timers(sent, "in_flight"))
         other.cancel()
         await asyncio.to_thread(emulator.advance, 3600)
