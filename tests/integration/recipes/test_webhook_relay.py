@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import runpy
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import requests
 
@@ -486,6 +489,33 @@ def test_a_sender_that_hangs_up_does_not_stop_the_event(
         emulator.wait_for_held()
     emulator.release()
     until(lambda: airflow.told() == [(made, "completed")], what="the event", interval=0.05)
+
+
+def test_a_server_that_cancels_one_notice_does_not_cancel_the_other(
+    settings: dict[str, str], airflow: Airflow, emulator: Emulator
+) -> None:
+    """Uvicorn does not, when a sender hangs up; others do."""
+    app = runpy.run_path(str(RECIPES / "webhook_relay.py"))["make_app"](settings)
+    made = ended(submit())
+
+    async def main() -> int:
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+
+            def send() -> asyncio.Task[httpx.Response]:
+                posted = client.post("http://relay/", json=about(made), headers={HEADER: SECRET})
+                return asyncio.ensure_future(posted)
+
+            emulator.hold(method="GET", path="/v2/transcript/{id}")
+            first, second = send(), send()
+            await asyncio.to_thread(emulator.wait_for_held)
+            first.cancel()
+            await asyncio.wait([first])
+            emulator.release()
+            return (await second).status_code
+
+    assert asyncio.run(main()) == 200
+    assert airflow.told() == [(made, "completed")]
 
 
 def raw_request(

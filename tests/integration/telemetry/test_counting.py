@@ -332,6 +332,17 @@ def test_what_waits_for_two_accounts_of_a_region_is_one_number(
     assert totals(sent)["polls"] > totals(sent)["polls.failed"]
 
 
+def test_a_triggerer_that_stops_leaves_no_number_behind(emulator: Emulator, sent: list[Sent]) -> None:
+    ids = submit(2)
+
+    async def main() -> None:
+        wait_until_done(FakeConnection(emulator), ids, "one")
+        await until(lambda: 2 in timers(sent, "in_flight"))
+
+    asyncio.run(main())  # which cancels what still waits
+    assert timers(sent, "in_flight") == [2, 0]
+
+
 def test_what_waits_on_a_worker_is_no_triggerer(emulator: Emulator, sent: list[Sent]) -> None:
     ids = submit(2, "https://example.com/a.wav")
 
