@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import shutil
+import tempfile
 import threading
 import wave
 from collections.abc import Callable, Iterator
@@ -36,9 +37,10 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where tasks write, and what the page may read."""
-    return tmp_path_factory.mktemp("transcripts")
+def output() -> Iterator[Path]:
+    """Where tasks write, and what the page may read; the name is on pictures of the docs."""
+    with tempfile.TemporaryDirectory(prefix="transcripts-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
