@@ -29,7 +29,7 @@ def media_hosts() -> list[str]:
 
 class Policed:
     """
-    Adds the headers to every answer of an application, whoever in it makes the answer.
+    Adds the headers to every answer of an application, wherever in it the answer is made.
 
     :param app: the ASGI application.
     """

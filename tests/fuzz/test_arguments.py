@@ -146,7 +146,7 @@ def good_values(folder: Path, address: str) -> dict[str, st.SearchStrategy[Any]]
         "UnderstandOperator.transcript_id": transcript,
         "TranscriptTrigger.transcript_id": st.just(TRANSCRIPT),
         **dict.fromkeys(("deferrable", "delete_after", "wait_for_completion", "keep_audio"), BOOLEANS),
-        **dict.fromkeys(("push_text", "push_answer", "push_result"), BOOLEANS),
+        **dict.fromkeys(("push_text", "push_answer", "push_result", "push_utterances"), BOOLEANS),
         **dict.fromkeys(
             ("TranscribeOperator.push_text", "TranscribeShortOperator.push_text"), st.none() | BOOLEANS
         ),
