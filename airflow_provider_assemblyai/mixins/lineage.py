@@ -142,11 +142,13 @@ class LineageMixin(_Operator):
     def _make_lineage(self) -> OperatorLineage[Any, Any]:
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.event_v2 import InputDataset, OutputDataset
-        from openlineage.client.facet_v2 import (
-            RunFacet,
-            external_query_run,
-            input_statistics_input_dataset,
-            output_statistics_output_dataset,
+        from openlineage.client.facet_v2 import RunFacet
+        from openlineage.client.generated.external_query_run import ExternalQueryRunFacet
+        from openlineage.client.generated.input_statistics_input_dataset import (
+            InputStatisticsInputDatasetFacet as InputStatistics,
+        )
+        from openlineage.client.generated.output_statistics_output_dataset import (
+            OutputStatisticsOutputDatasetFacet as OutputStatistics,
         )
 
         from airflow_provider_assemblyai.telemetry.task_facet import KEY, PRODUCER, AssemblyAITaskRunFacet
@@ -155,35 +157,26 @@ class LineageMixin(_Operator):
         run_facets: dict[str, RunFacet] = {}
         region = told.facts.get("region") or self._region
         if (job := told.job or self._known_job()) is not None:
-            run_facets["externalQuery"] = external_query_run.ExternalQueryRunFacet(
+            run_facets["externalQuery"] = ExternalQueryRunFacet(
                 externalQueryId=job.job_id, source=_host_of(job, region), producer=PRODUCER
             )
         facts = {**({} if region is None else {"region": region}), **told.facts}
         if facts:
             run_facets[KEY] = AssemblyAITaskRunFacet(producer=PRODUCER, **facts)
-        in_files = input_statistics_input_dataset.InputStatisticsInputDatasetFacet
-        out_files = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
-        return OperatorLineage(
-            inputs=[
-                InputDataset(
-                    *name,
-                    inputFacets={}
-                    if count is None
-                    else {"inputStatistics": in_files(fileCount=count, producer=PRODUCER)},
-                )
-                for name, count in (self._inputs() if told.inputs is None else told.inputs)
-            ],
-            outputs=[
+        inputs, outputs = [], []
+        for name, count in self._inputs() if told.inputs is None else told.inputs:
+            files_in = InputStatistics(fileCount=count, producer=PRODUCER)
+            inputs.append(
+                InputDataset(*name, inputFacets={"inputStatistics": files_in} if count is not None else {})
+            )
+        for name, count in told.outputs:
+            files_out = OutputStatistics(fileCount=count, producer=PRODUCER)
+            outputs.append(
                 OutputDataset(
-                    *name,
-                    outputFacets={}
-                    if count is None
-                    else {"outputStatistics": out_files(fileCount=count, producer=PRODUCER)},
+                    *name, outputFacets={"outputStatistics": files_out} if count is not None else {}
                 )
-                for name, count in told.outputs
-            ],
-            run_facets=run_facets,
-        )
+            )
+        return OperatorLineage(inputs, outputs, run_facets)
 
     def _inputs(self) -> Counted:
         counter, addresses = DatasetCounter(), iter(self._read_addresses())
