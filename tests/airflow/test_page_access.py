@@ -33,7 +33,7 @@ from tests.support.running_airflow import Airflow, NotRunning, Run
 BUCKET = "page-access"
 OTHER_BUCKET = "page-access-secret"
 #: Words of the recordings of each DAG, and of nothing else.
-WORDS = {"page_a": "marmalade", "page_b": "zeppelin"}
+WORDS = {"page_a": "gondola", "page_b": "zeppelin"}
 SECRET = "periwinkle"
 ROLES = {"alice": "user", "bob": "user", "carol": "user", "mallory": "user", "vera": "viewer", "ada": "admin"}
 RIGHTS = {
