@@ -45,14 +45,14 @@ def push_utterances(context: Context, transcript: Mapping[str, Any], log: Any) -
 
 def _turns(transcript: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the turns; of a transcript without speakers or channels its words, cut at pauses."""
-    if turns := transcript.get("utterances"):
+    if turns := _objects(transcript.get("utterances")):
         yield from turns
         return
     words: list[Mapping[str, Any]] = []
     length = 0
-    for word in transcript.get("words") or ():
+    for word in _objects(transcript.get("words")):
         if words:
-            paused = (word.get("start") or 0) - (words[-1].get("end") or 0) > _PAUSE_MS
+            paused = _number(word.get("start")) - _number(words[-1].get("end")) > _PAUSE_MS
             ended = length > _LONG and str(words[-1].get("text")).endswith((".", "?", "!"))
             if paused or ended:
                 yield _turn_of(words)
@@ -77,7 +77,7 @@ def _turn_of(words: list[Mapping[str, Any]]) -> dict[str, Any]:
 def _compact(turn: Mapping[str, Any]) -> list[Any]:
     text = str(turn.get("text") or "")
     low, at, units = [], 0, 0
-    for word in turn.get("words") or ():
+    for word in _objects(turn.get("words")):
         written = str(word.get("text") or "")
         begin = text.find(written, at) if written else -1
         if begin < 0:
@@ -85,10 +85,19 @@ def _compact(turn: Mapping[str, Any]) -> list[Any]:
         units += _units(text[at:begin])
         at = begin + len(written)
         first, units = units, units + _units(written)
-        if (word.get("confidence") or 0.0) < _LOW_CONFIDENCE:
+        if _number(word.get("confidence")) < _LOW_CONFIDENCE:
             low.append([first, units])
     speaker = turn.get("speaker") or turn.get("channel")
     return [None if speaker is None else str(speaker), turn.get("start"), turn.get("end"), text, low]
+
+
+def _objects(values: object) -> list[Mapping[str, Any]]:
+    return [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
+
+
+def _number(value: object) -> float:
+    """Return a number, 0 for anything else: what is paid for must not fail because of one odd word."""
+    return value if isinstance(value, int | float) else 0
 
 
 def _units(text: str) -> int:

@@ -8,9 +8,11 @@ The endpoints are found; each is asked once, so that damaged forms of its real a
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +32,7 @@ from airflow_provider_assemblyai.events.watermark import ListReader, Watermark
 from airflow_provider_assemblyai.jobs import captions
 from airflow_provider_assemblyai.jobs.audio import upload_shortfall
 from airflow_provider_assemblyai.jobs.billing import minutes_of
+from airflow_provider_assemblyai.jobs.pushed_words import push_utterances
 from airflow_provider_assemblyai.jobs.results import summarize
 from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, parse_answer
 from tests.fuzz.answers import ATTACKS, JSON, bounded, contents, damaged, each, parsers
@@ -155,6 +158,11 @@ def use_transcript(value: Any) -> None:
     assert duration is None or (isinstance(duration, int | float) and 0 <= duration < math.inf)
     assert 0 <= minutes_of(value, 60.0) < math.inf
     upload_shortfall(60.0, value.get("audio_duration"))
+    pushed: dict[str, Any] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    context: Any = {"ti": ti}
+    push_utterances(context, value, logging.getLogger(__name__))
+    json.dumps(pushed, allow_nan=False).encode()
     transcript_status.require_completed(value)
 
 
