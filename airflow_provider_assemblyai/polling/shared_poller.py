@@ -135,7 +135,10 @@ class _Waiter:
         self.poller.register(self)
 
     def tell_processing(self, transcript_id: str) -> None:
-        if self.context is not None and self.on_processing is not None and not self.done.done():
+        if self.context is None or self.on_processing is None or self.done.done():
+            return
+        # A log that cannot be written must not end the waits of all others, for which this poller works as well.
+        with suppress(Exception):
             self.context.run(self.on_processing, transcript_id)
 
     def leave(self) -> None:

@@ -157,6 +157,27 @@ def test_the_begin_of_the_work_is_told_once_to_each_in_its_own_context(
     assert sorted(told) == [("a", first), ("b", first), ("c", second)]
 
 
+def test_a_waiter_that_cannot_take_it_ends_no_wait(emulator: Emulator, connection: FakeConnection) -> None:
+    called: list[str] = []
+    ids = submit(2)
+
+    def fail(transcript_id: str) -> None:
+        called.append(transcript_id)
+        raise OSError("no space left for the log")
+
+    async def main() -> list[list[PollEvent]]:
+        waiting = [
+            asyncio.create_task(wait(connection, [ids[0]], on_processing=fail)),
+            asyncio.create_task(wait(connection, [ids[1]])),
+        ]
+        await until(lambda: bool(called))
+        await asyncio.to_thread(emulator.advance, 3600)
+        return await asyncio.gather(*waiting)
+
+    events = asyncio.run(main())
+    assert [(one[0]["transcript_id"], one[0]["outcome"]) for one in events] == [(one, "done") for one in ids]
+
+
 def test_nothing_is_polled_when_nothing_waits(
     emulator: Emulator, connection: FakeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
