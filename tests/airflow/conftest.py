@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.airflow_settings import lineage_file, lineage_settings
 from tests.support.processes import free_port, until
-from tests.support.running_airflow import Airflow
+from tests.support.running_airflow import Airflow, Run
 from tests.support.s3 import s3
+from tests.support.sample import SAMPLE
 from tests.support.statsd import StatsdReceiver
 
 #: Calls a control route of the emulator: method, path, body.
@@ -110,6 +111,17 @@ def control(airflow: Airflow) -> Iterator[Control]:
     call("POST", "/release", {})
     call("POST", "/llm-answers", {"answers": []})
     call("POST", "/transcript-text", {"text": None})
+
+
+def transcribe_folder(airflow: Airflow, s3_client: Any, bucket: str) -> Run:
+    """A batch of two recordings in a new bucket, by the example; its run, which has succeeded."""
+    s3_client.create_bucket(Bucket=bucket)
+    for key in ("in/monday/call.wav", "in/tuesday/call.wav"):
+        s3_client.upload_file(str(SAMPLE), bucket, key)
+    conf = {"audios": f"s3://my_aws_conn@{bucket}/in", "output_path": f"s3://my_aws_conn@{bucket}/out"}
+    run = airflow.trigger("assemblyai_transcribe_folder", conf)
+    assert airflow.wait(run) == "success", airflow.describe(run)
+    return run
 
 
 def local_path(uri: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import Control, CounterDelta, local_path
+from tests.airflow.conftest import Control, CounterDelta, local_path, transcribe_folder
 from tests.support.processes import until
 from tests.support.running_airflow import Airflow, NotRunning
 from tests.support.sample import SAMPLE
@@ -31,18 +31,14 @@ def urls(count: int, seconds: float = 3) -> list[str]:
 
 
 def test_a_folder_in_one_task(airflow: Airflow, counted: CounterDelta, s3_client: Any) -> None:
-    s3_client.create_bucket(Bucket="calls")
-    for key in ("in/monday/call.wav", "in/tuesday/call.wav"):
-        s3_client.upload_file(str(SAMPLE), "calls", key)
-    conf = {"audios": "s3://my_aws_conn@calls/in", "output_path": "s3://my_aws_conn@calls/out"}
-    run = airflow.trigger("assemblyai_transcribe_folder", conf)
-    assert airflow.wait(run) == "success", airflow.describe(run)
+    run = transcribe_folder(airflow, s3_client, "calls")
     summary = airflow.xcom(run, "transcribe")
     assert (summary["items"], summary["completed"], summary["failed"]) == (2, 2, 0)
     assert "2 of 2 are done" in airflow.xcom(run, "report")
     assert airflow.was_deferred(run, "transcribe")
 
     s3_client.upload_file(str(SAMPLE), "calls", "in/wednesday/call.wav")
+    conf = {"audios": "s3://my_aws_conn@calls/in", "output_path": "s3://my_aws_conn@calls/out"}
     run = airflow.trigger("assemblyai_transcribe_folder", conf)
     assert airflow.wait(run) == "success", airflow.describe(run)
     summary = airflow.xcom(run, "transcribe")

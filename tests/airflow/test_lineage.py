@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import CANARIES, Control, local_path
+from tests.airflow.conftest import CANARIES, Control, local_path, transcribe_folder
 from tests.support.airflow_settings import lineage_file
 from tests.support.captures import marked
 from tests.support.processes import until
@@ -150,12 +150,7 @@ def test_tasks_that_are_mapped(airflow: Airflow, control: Control, tmp_path: Pat
 
 def test_a_batch(airflow: Airflow, control: Control, s3_client: Any) -> None:
     control("POST", "/transcript-text", {"text": SPOKEN})
-    s3_client.create_bucket(Bucket="lineage")
-    for key in ("in/monday/call.wav", "in/tuesday/call.wav"):
-        s3_client.upload_file(str(SAMPLE), "lineage", key)
-    conf = {"audios": "s3://my_aws_conn@lineage/in/", "output_path": "s3://my_aws_conn@lineage/out"}
-    run = airflow.trigger("assemblyai_transcribe_folder", conf)
-    assert airflow.wait(run) == "success", airflow.describe(run)
+    run = transcribe_folder(airflow, s3_client, "lineage")
     assert airflow.was_deferred(run, "transcribe")
     summary = airflow.xcom(run, "transcribe")
     started, done = sent(airflow, run, "transcribe")

@@ -297,19 +297,19 @@ def test_what_may_not_be_read_is_told_without_names(
             )
 
     begin = attached(Refusing())
-    monkeypatch.setenv(SETTING, f"{begin}bucket/root")
+    monkeypatch.setenv(SETTING, f"{begin}bucket/calls")
     caplog.set_level(logging.WARNING)
     with pytest.raises(StorageError) as caught:
-        read("memory://bucket/root/one.json")
+        read("memory://bucket/calls/one.json")
     assert str(caught.value) == "The API server cannot read the file. Its log says why."
     assert "GetObject" in caplog.text
     assert caught.value.__suppress_context__
 
 
 def test_a_connection_that_is_missing_is_told_without_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SETTING, "s3://no_such_connection@bucket/root")
+    monkeypatch.setenv(SETTING, "s3://no_such_connection@bucket/calls")
     with pytest.raises(StorageError) as caught:
-        read("s3://bucket/root/one.json")
+        read("s3://bucket/calls/one.json")
     assert "no_such_connection" not in str(caught.value)
 
 
@@ -344,9 +344,9 @@ def test_lines(
 ) -> None:
     if kind == "store":
         fs = Store()
-        fs.pipe_file("/bucket/root/lines", content)
-        monkeypatch.setenv(SETTING, f"{attached(fs)}bucket/root")
-        place = find_place("memory://bucket/root/lines", roots("calls"))
+        fs.pipe_file("/bucket/calls/lines", content)
+        monkeypatch.setenv(SETTING, f"{attached(fs)}bucket/calls")
+        place = find_place("memory://bucket/calls/lines", roots("calls"))
     else:
         (root / "lines").write_bytes(content)
         place = find_place(f"{root}/lines", roots("calls"))
@@ -364,39 +364,39 @@ def store(monkeypatch: pytest.MonkeyPatch) -> tuple[Store, Store]:
     ours, theirs = Store(), Store()
     for fs in (ours, theirs):
         fs.store = {}
-    ours.pipe_file("/bucket/root/one.json", WORDS)
-    for path in ("/bucket/root-secret/one.json", "/bucket/secret.json", "/other/root/one.json"):
+    ours.pipe_file("/bucket/calls/one.json", WORDS)
+    for path in ("/bucket/calls-secret/one.json", "/bucket/secret.json", "/other/calls/one.json"):
         ours.pipe_file(path, SECRET)
-    theirs.pipe_file("/bucket/root/one.json", SECRET)
-    monkeypatch.setenv(SETTING, f"{attached(ours)}bucket/root/")
+    theirs.pipe_file("/bucket/calls/one.json", SECRET)
+    monkeypatch.setenv(SETTING, f"{attached(ours)}bucket/calls/")
     attach("memory", conn_id="theirs", fs=theirs)
     return ours, theirs
 
 
 @pytest.mark.parametrize("place", ["", "theirs@", "a@b@", "theirs:password@", "@"])
 def test_the_connection_is_the_roots(store: tuple[Store, Store], place: str) -> None:
-    assert read(f"memory://{place}bucket/root/one.json") == WORDS
+    assert read(f"memory://{place}bucket/calls/one.json") == WORDS
 
 
 @pytest.mark.parametrize(
     "uri",
     [
-        "memory://bucket/root-secret/one.json",
-        "memory://bucket/root/../secret.json",
-        "memory://bucket/root//one.json",
-        "memory:///bucket/root/one.json",
-        "memory://bucket/rootone.json",
+        "memory://bucket/calls-secret/one.json",
+        "memory://bucket/calls/../secret.json",
+        "memory://bucket/calls//one.json",
+        "memory:///bucket/calls/one.json",
+        "memory://bucket/callsone.json",
         "memory://bucket/secret.json",
-        "memory://other/root/one.json",
-        "memory://bucket@other/root/one.json",
-        "memory://BUCKET/root/one.json",
-        "/bucket/root/one.json",
-        "file:///bucket/root/one.json",
-        "s3://bucket/root/one.json",
-        "s3a://bucket/root/one.json",
-        "memory::memory://bucket/root/one.json",
-        "memory:bucket/root/one.json",
-        "http://bucket/root/one.json",
+        "memory://other/calls/one.json",
+        "memory://bucket@other/calls/one.json",
+        "memory://BUCKET/calls/one.json",
+        "/bucket/calls/one.json",
+        "file:///bucket/calls/one.json",
+        "s3://bucket/calls/one.json",
+        "s3a://bucket/calls/one.json",
+        "memory::memory://bucket/calls/one.json",
+        "memory:bucket/calls/one.json",
+        "http://bucket/calls/one.json",
     ],
 )
 def test_another_bucket_prefix_or_scheme_is_refused(store: tuple[Store, Store], uri: str) -> None:
@@ -421,11 +421,11 @@ def test_an_object_that_is_newer_than_the_last_listing(monkeypatch: pytest.Monke
 
     fs = Caching()
     fs.store = {}
-    monkeypatch.setenv(SETTING, f"{attached(fs)}bucket/root")
+    monkeypatch.setenv(SETTING, f"{attached(fs)}bucket/calls")
     with pytest.raises(InvalidInput, match="not there"):
-        read("memory://bucket/root/two.json")
-    fs.pipe_file("/bucket/root/two.json", WORDS)
-    assert read("memory://bucket/root/two.json") == WORDS
+        read("memory://bucket/calls/two.json")
+    fs.pipe_file("/bucket/calls/two.json", WORDS)
+    assert read("memory://bucket/calls/two.json") == WORDS
 
 
 # The setting
