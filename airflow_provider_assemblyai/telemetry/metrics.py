@@ -104,8 +104,9 @@ _MOST_CHARACTERS: Final[dict[str, int]] = {
 #: All that every backend of Airflow takes in a tag.
 _REFUSED: Final = re.compile(r"[^A-Za-z0-9_./-]")
 
-#: Of the task that this process runs; a triggerer runs none.
-_tags: dict[str, str] = {}
+#: Of the tasks that this process runs, in the order in which they began: one at a time in a worker, none in a triggerer.
+#: Where tasks run side by side, in threads, they need not end in that order.
+_running: list[dict[str, str]] = []
 
 
 @contextmanager
@@ -115,24 +116,22 @@ def task_tags(**tags: object) -> Iterator[None]:
 
     :param tags: by name; None leaves one out.
     """
-    before = dict(_tags)
-    _tags.update(_known(tags))
+    mine = {**_current(), **_known(tags)}
+    _running.append(mine)
     try:
         yield
     finally:
-        _tags.clear()
-        _tags.update(before)
+        _running[:] = [tags for tags in _running if tags is not mine]
 
 
 def in_task() -> bool:
     """Return whether this process runs a task: what is counted then is that task's."""
-    return bool(_tags)
+    return bool(_running)
 
 
 def set_tag(name: Tag, value: object) -> None:
     """Give all further metrics of the running task a tag; nothing where no task runs."""
-    if _tags:
-        _tags.update(_known({name: value}))
+    _current().update(_known({name: value}))
 
 
 def count(name: str, amount: float = 1, **tags: object) -> None:
@@ -163,12 +162,16 @@ def prepare() -> None:
 def _send(method: str, name: str, kind: str, value: float, tags: Mapping[str, object]) -> None:
     metric = METRICS[name]
     assert metric.kind == kind, name
-    known = {**_tags, **_known(tags)}
+    known = {**_current(), **_known(tags)}
     if "hostname" in metric.tags:
         known["hostname"] = _hostname()
     sent = {tag: known[tag] for tag in metric.tags if tag in known}
     with suppress(Exception):  # a backend that is not there must not fail what is paid for
         getattr(_stats(), method)(name, value, tags=sent)
+
+
+def _current() -> dict[str, str]:
+    return _running[-1] if _running else {}
 
 
 @cache

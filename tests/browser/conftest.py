@@ -109,15 +109,15 @@ def session_cookies(browser: Browser, airflow: Airflow) -> Any:
     """What the login of a user has left in the browser."""
     context = browser.new_context()
     context.set_default_timeout(DEADLINE)
-    log_in(context.new_page(), airflow)
+    log_in(context.new_page(), airflow.url)
     cookies = context.cookies()
     context.close()
     return cookies
 
 
-def log_in(page: Page, airflow: Airflow) -> None:
+def log_in(page: Page, url: str) -> None:
     """Fill in the form, and come to Airflow's first page."""
-    page.goto(f"{airflow.url}/")
+    page.goto(f"{url}/")
     page.locator("input[name=username]").fill("admin")
     page.locator("input[name=password]").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()

@@ -54,9 +54,7 @@ def test_the_example_is_triggered_and_its_words_are_read(page: Page, airflow: Ai
     assert airflow.wait(run) == "success", airflow.describe(run)
 
     page.goto(f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/transcribe/details")
-    page.get_by_role("link", name="Transcript", exact=True).click()
-    # Another tab on Airflow 3.1 and 3.2, the same one from 3.3 on.
-    found = until(lambda: _page_of(page, "/assemblyai/task"), what="the page of the task")
+    found = _follow(page, "Transcript")
     expect(found).to_have_title("transcribe · AssemblyAI")
     words = found.get_by_role("region", name="Words of the transcript")
     expect(words).to_contain_text("blue coffee cup")
@@ -79,8 +77,7 @@ def test_the_answer_of_a_model_is_read(page: Page, airflow: Airflow, output: Pat
     assert airflow.wait(run) == "success", airflow.describe(run)
 
     page.goto(f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/summarize/details")
-    page.get_by_role("link", name="Answer", exact=True).click()
-    found = until(lambda: _page_of(page, "/assemblyai/task"), what="the page of the task")
+    found = _follow(page, "Answer")
     call = found.get_by_role("region", name="Call")
     expect(call).to_contain_text("claude-sonnet-4-6")
     expect(call).to_contain_text("Tokens in")
@@ -166,5 +163,12 @@ def _newest_run(airflow: Airflow, dag_id: str) -> Run | None:
     return Run(dag_id, runs["dag_runs"][0]["dag_run_id"]) if runs["dag_runs"] else None
 
 
-def _page_of(page: Page, part: str) -> Page | None:
-    return next((one for one in page.context.pages if part in one.url), None)
+def _follow(page: Page, link: str) -> Page:
+    """Click on the button of a task, and return its page: another tab on Airflow 3.1 and 3.2, the same one from 3.3 on."""
+    page.get_by_role("link", name=link, exact=True).click()
+
+    def found() -> Page | None:
+        page.wait_for_timeout(100)  # in which the browser tells of its tabs
+        return next((one for one in page.context.pages if "/assemblyai/task" in one.url), None)
+
+    return until(found, what="the page of the task")

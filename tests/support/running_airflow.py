@@ -174,6 +174,7 @@ class Airflow:
         """One more api-server on the same database, with settings of its own; its address."""
         port = free_port()
         url = f"http://127.0.0.1:{port}{prefix}"
+        settings = {"AIRFLOW__API__BASE_URL": url, **settings}
         process = self.start_component(
             "api-server", instance=instance, settings=settings, ports={"port": port}
         )

@@ -39,6 +39,26 @@ with DAG("pages_transcripts", schedule=None, params={"audio": "", "output_path":
         )
 
 with DAG(
+    "pages_mapped",
+    schedule=None,
+    params={"audios": Param([], type="array"), "output_path": ""},
+    render_template_as_native_obj=True,
+):
+
+    @task
+    def list_audios(params: dict[str, Any] | None = None) -> list[str]:
+        assert params is not None
+        return list(params["audios"])
+
+    TranscribeOperator.partial(
+        task_id="transcribe",
+        output_path="{{ params.output_path }}",
+        transfer="url",
+        poll_interval=1,
+        deferrable=True,
+    ).expand(audio=list_audios())
+
+with DAG(
     "pages_batch",
     schedule=None,
     params={"audios": Param([], type="array"), "output_path": ""},

@@ -107,6 +107,18 @@ def test_tags_are_of_the_task_as_long_as_it_runs(sent: list[Any]) -> None:
     ]
 
 
+def test_tasks_side_by_side_leave_no_tags_behind(sent: list[Any]) -> None:
+    first, second = metrics.task_tags(dag_id="first"), metrics.task_tags(dag_id="second")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    metrics.count(COUNTER)
+    second.__exit__(None, None, None)
+    metrics.count(COUNTER)
+    assert [tags for _, _, tags in sent] == [{"dag_id": "second"}, {}]
+    assert not metrics.in_task()
+
+
 def test_what_no_task_sets_is_no_tag(sent: list[Any]) -> None:
     metrics.set_tag("model", "left over")
     metrics.count(COUNTER)
