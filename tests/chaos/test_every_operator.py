@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +31,8 @@ from airflow_provider_assemblyai.operators.understand import UnderstandOperator
 from airflow_provider_assemblyai.sensors.transcript import TranscriptSensor
 from tests.support import inventory
 from tests.support.captures import listens, marked
+from tests.support.forked_processes import ForkedProcess
 
-WORKER = Path(__file__).parents[1] / "support" / "operator_worker.py"
-ROOT = Path(__file__).parents[2]
 KNOWN = "1b5e1e6c-4a0a-4d7e-9d5b-0d2f3c4b5a69"
 URL = "https://example.com/calls/monday.mp3"
 _QUICK: dict[str, Any] = {"poll_interval": 0.05, "settle_time": 0.05, "output_path": "{folder}/out"}
@@ -114,27 +111,21 @@ class Worker:
     folder: Path
     emulator: Emulator
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> ForkedProcess:
         given = {
             "operator": inventory.path_of(self.operator),
             "arguments": json.loads(json.dumps(self.arguments).replace("{folder}", str(self.folder))),
             "store": str(self.folder / "store.json"),
         }
-        env = {
-            **os.environ,
-            "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT": self.emulator.connection_json,
-            "PYTHONPATH": str(ROOT),
-        }
-        return subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(given)], env=env, stdout=subprocess.PIPE, text=True
-        )
+        env = {**os.environ, "AIRFLOW_CONN_ASSEMBLYAI_DEFAULT": self.emulator.connection_json}
+        return ForkedProcess("operator_worker", json.dumps(given), env)
 
     def outcome(self) -> dict[str, Any]:
         """What a try comes to: a result or an error."""
         process = self.start()
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, "it ended with an error that is not ours"
-        lines = [line for line in output.splitlines() if line.startswith(('{"result"', '{"error"'))]
+        assert process.wait() == 0, process.errors()[-4000:]  # an error that is not ours
+        lines = [line for line in process.output().splitlines() if line.startswith(('{"result"', '{"error"'))]
+        process.close()
         found: dict[str, Any] = json.loads(lines[-1])
         return found
 
@@ -156,8 +147,7 @@ def test_a_kill_at_the_request_that_counts(
     emulator.hold(when=when, **case.at)
     process = worker.start()
     emulator.wait_for_held(timeout=300)
-    process.kill()
-    process.communicate()
+    process.close()
     emulator.release(then="reset")
     outcome = worker.outcome()
     assert billed(emulator) - before <= case.units

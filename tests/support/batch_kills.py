@@ -23,7 +23,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_assemblyai.commands.stored_files import stored_files
 from airflow_provider_assemblyai.emulator import Emulator, serve
 from airflow_provider_assemblyai.storage.object_folder import ObjectFolder
-from tests.support.worker_processes import LONGEST, WorkerProcess
+from tests.support.forked_processes import LONGEST
+from tests.support.worker_processes import WorkerProcess
 
 #: Of the items: those that the service cannot use, and those that are uploaded.
 BAD, UPLOADED = 20, 10

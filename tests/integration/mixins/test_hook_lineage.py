@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_assemblyai.emulator import Emulator
 from tests.support import lineage_worker
 from tests.support.emulator_api import wav
+from tests.support.forked_processes import ForkedProcess
 
 ROOT = Path(__file__).parents[3]
 OPERATORS = "airflow_provider_assemblyai.operators"
@@ -29,16 +30,10 @@ def run(operator: str, with_state_store: bool = False, **arguments: Any) -> dict
         "arguments": arguments,
         "with_state_store": with_state_store,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.lineage_worker", json.dumps(given)],
-        env={**os.environ, **lineage_worker.READER},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    worker = ForkedProcess("lineage_worker", json.dumps(given), {**os.environ, **lineage_worker.READER})
+    assert worker.wait() == 0, worker.errors()
+    found: dict[str, Any] = json.loads(worker.output().splitlines()[-1])
+    worker.close()
     assert found["collector"] == "HookLineageCollector", "Airflow has a reader"
     assert ".assemblyai" not in str(found["inputs"] + found["outputs"])
     return found
