@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import requests
-
 from tests.support.airflow_settings import clean_environment
-from tests.support.processes import Process, ProcessSet, free_port, until
+from tests.support.processes import Process, ProcessSet, until
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 HEADER = "X-Webhook-Secret"
@@ -20,8 +19,9 @@ HEADER = "X-Webhook-Secret"
 _PATIENT = (
     "import uvicorn, webhook_relay;"
     "webhook_relay.READ_TIMEOUT = webhook_relay.RELAY_TIMEOUT = 300.0;"
-    "uvicorn.run('webhook_relay:app', port={port})"
+    "uvicorn.run('webhook_relay:app', port=0)"
 )
+_ADDRESS = re.compile(r"running on (http://127\.0\.0\.1:\d+) ")
 
 
 @contextmanager
@@ -35,22 +35,18 @@ def running_relay(
     :param settings: environment variables.
     :param own_deadlines: whether it is as impatient as the service.
     """
-    processes, port = ProcessSet(folder), free_port()
-    command = ["-c", _PATIENT.format(port=port)]
+    processes, command = ProcessSet(folder), ["-c", _PATIENT]
     if own_deadlines:
-        command = ["-m", "uvicorn", "webhook_relay:app", "--port", str(port)]
+        command = ["-m", "uvicorn", "webhook_relay:app", "--port", "0"]
     try:
         environment = {**clean_environment(), **settings}
         relay = processes.start("relay", [sys.executable, *command], environment, RECIPES)
-        url = f"http://127.0.0.1:{port}/"
 
-        def answers() -> bool:
+        def address() -> str | None:
             relay.require_running()
-            with suppress(requests.ConnectionError):
-                return requests.get(url, timeout=60).status_code == 405
-            return False
+            found = _ADDRESS.search(relay.read_output())
+            return f"{found[1]}/" if found else None
 
-        until(answers, what="the relay", interval=0.05)
-        yield url, relay
+        yield until(address, what="the relay", interval=0.05), relay
     finally:
         processes.stop()
