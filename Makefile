@@ -18,6 +18,8 @@ PARALLEL := -n 5
 # uv takes the interpreters that are there, and trusts the certificates of this machine: a TLS proxy's are among them.
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS ?= 1
+# Tests start many processes. Where Python may not write files of its own, each would compile all of Airflow again.
+export UV_COMPILE_BYTECODE ?= 1
 # pip has its own name for this variable.
 ifneq ($(SSL_CERT_FILE),)
 export PIP_CERT ?= $(SSL_CERT_FILE)

@@ -21,7 +21,7 @@ WORKERS = ("batch_worker", "lineage_worker", "operator_worker")
 #: Seconds after which a worker has surely got stuck.
 LONGEST = 1800.0
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([f"tests.support.{name}" for name in WORKERS])
+_FORKS.set_forkserver_preload([f"tests.support.{name}" for name in (*WORKERS, "preloaded")])
 
 
 class ForkedProcess:
