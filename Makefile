@@ -12,8 +12,8 @@ UV_SYNC := $(BIN)/uv sync --frozen --inexact --all-extras --group dev
 LOCKED := pyproject.toml uv.lock
 # The binaries of another Airflow, with a home of their own.
 OTHER = AIRFLOW_HOME=$(CURDIR)/.venv-airflow-$(V)/airflow .venv-airflow-$(V)/bin
-# Two processes have an Airflow each; most tests wait for time to pass, and leave others the processor.
-PARALLEL := -n 5
+# Three processes have an Airflow each; most tests wait for time to pass, and leave others the processor.
+PARALLEL := -n 8
 
 # uv takes the interpreters that are there, and trusts the certificates of this machine: a TLS proxy's are among them.
 export UV_PYTHON_DOWNLOADS := never

@@ -9,7 +9,9 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 pytest_plugins = ["airflow_provider_assemblyai.emulator.pytest_plugin"]
 
 #: Of the tests in a real Airflow those that wait longest: they have a second Airflow, beside that of the others.
-LONG_WAITS = ("test_capture", "test_events", "test_gateway_gate", "test_llm_gateway")
+LONG_WAITS = ("test_capture", "test_events", "test_gateway_gate")
+#: Those that have an Airflow of their own anyway.
+OWN_AIRFLOW = "test_canary"
 
 
 class AirflowScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
@@ -19,6 +21,8 @@ class AirflowScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdi
         folder, _, name = nodeid.partition("tests/airflow/")
         if folder or not name:
             return nodeid
+        if name.startswith(OWN_AIRFLOW):
+            return OWN_AIRFLOW
         return "airflow, long waits" if name.startswith(LONG_WAITS) else "airflow"
 
 
