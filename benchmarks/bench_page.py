@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from measurement import count_of, print_table, print_verdict, print_versions
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support.long_transcript import long_transcript
 from tests.support.running_airflow import Airflow
@@ -162,12 +162,12 @@ def _look(browser: Browser, address: str) -> Look:
     page.get_by_role("link", name="Dags").first.wait_for()
     page.add_init_script(_WATCH)
     page.goto(address)
-    page.wait_for_function("window.words !== undefined")
+    page.locator(".row").first.wait_for()
     page.evaluate(
         "document.querySelector('.words').scrollTop = document.querySelector('.words').scrollHeight / 2"
     )
     page.get_by_label("Find", exact=True).fill("snow")
-    page.wait_for_function("document.querySelector('.found').textContent !== ''")
+    expect(page.get_by_role("status").first).not_to_be_empty(timeout=_DEADLINE)
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     found = page.evaluate(
         """() => ({
