@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and objects of any store."""
+"""The command assemblyai-ledger: what is stored below an output path, and how it is repaired."""

@@ -98,6 +98,12 @@ def test_every_module_has_a_room_with_a_layer() -> None:
         assert len(list(folder.glob("[!_]*.py"))) <= 14, folder
 
 
+def test_every_room_says_what_it_is_for() -> None:
+    said = [ast.get_docstring(ast.parse(path.read_text())) for path in ROOT.rglob("__init__.py")]
+    assert all(said)
+    assert len(set(said)) == len(said), "in words of its own"
+
+
 def test_the_emulator_and_the_provider_do_not_know_each_other() -> None:
     for path in ROOT.rglob("*.py"):
         inside = path.is_relative_to(ROOT / "emulator")
