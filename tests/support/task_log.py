@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any
+
+import airflow_provider_assemblyai
 
 #: Lines of these loggers are kept; Airflow's own differ between its versions.
 OURS = re.compile(r"airflow_provider_assemblyai|airflow\.task\.operators\.airflow_provider_assemblyai")
@@ -51,4 +56,19 @@ def as_text(events: Iterable[Any], places: Mapping[str, str]) -> str:
 
 
 def _is_ours(event: Mapping[str, Any]) -> bool:
+    if event.get("logger") == "task":
+        # Airflow 3.1 names no logger.
+        return (event.get("filename"), event.get("lineno")) in _our_log_lines()
     return bool(OURS.match(str(event.get("logger") or "")))
+
+
+@cache
+def _our_log_lines() -> frozenset[tuple[str, int]]:
+    """File names and line numbers of all that this package logs."""
+    found: set[tuple[str, int]] = set()
+    for path in Path(airflow_provider_assemblyai.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and re.search(r"\blog\.\w+$", ast.unparse(node.func)):
+                assert node.end_lineno is not None
+                found.update((path.name, line) for line in range(node.lineno, node.end_lineno + 1))
+    return frozenset(found)
