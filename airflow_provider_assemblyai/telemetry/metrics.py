@@ -105,8 +105,8 @@ _MOST_CHARACTERS: Final[dict[str, int]] = {
 _REFUSED: Final = re.compile(r"[^A-Za-z0-9_./-]")
 
 #: Of the tasks that this process runs, in the order in which they began: one at a time in a worker, none in a triggerer.
-#: Where tasks run side by side, in threads, they need not end in that order.
-_running: list[dict[str, str]] = []
+#: Where tasks run side by side, in threads, they need not end in that order; each adds and deletes its own entry, in one step.
+_running: dict[object, dict[str, str]] = {}
 
 
 @contextmanager
@@ -116,12 +116,12 @@ def task_tags(**tags: object) -> Iterator[None]:
 
     :param tags: by name; None leaves one out.
     """
-    mine = {**_current(), **_known(tags)}
-    _running.append(mine)
+    mine = object()
+    _running[mine] = {**_current(), **_known(tags)}
     try:
         yield
     finally:
-        _running[:] = [tags for tags in _running if tags is not mine]
+        del _running[mine]
 
 
 def in_task() -> bool:
@@ -171,7 +171,8 @@ def _send(method: str, name: str, kind: str, value: float, tags: Mapping[str, ob
 
 
 def _current() -> dict[str, str]:
-    return _running[-1] if _running else {}
+    running = list(_running.values())
+    return running[-1] if running else {}
 
 
 @cache
