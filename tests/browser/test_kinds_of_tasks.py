@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
@@ -39,6 +40,10 @@ def test_a_capture_that_has_ended(page: Page, airflow: Airflow, output: Path, sc
     words = page.get_by_role("region", name="Words of the transcript")
     expect(words).to_contain_text("blue coffee cup")
     assert word_error_rate(words.inner_text()) <= 0.05
+    summary = page.get_by_role("region", name="Summary")
+    # The sound is sent as it was spoken, and a session may be open a little longer.
+    for fact in (r"Recorded26 s", r"Billed\d+ s", r"Sessions1", r"Reconnects0", r"Ended bysource"):
+        expect(summary).to_contain_text(re.compile(fact), use_inner_text=False)
     page.screenshot(path=screenshots / "capture-done.png", full_page=True)
 
 
