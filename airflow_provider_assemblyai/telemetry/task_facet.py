@@ -18,7 +18,7 @@ SCHEMA_URL: Final = (
     "/docs/openlineage/1-0-0/AssemblyAITaskRunFacet.json#/$defs/AssemblyAITaskRunFacet"
 )
 
-#: What a task of this package did: see docs/lineage.md. Fields that do not apply are left out of the event.
+#: What a task of this package did: see docs/operations/lineage.md. Fields that do not apply are left out of the event.
 AssemblyAITaskRunFacet = attrs.make_class(
     "AssemblyAITaskRunFacet",
     {name: attrs.field(default=None) for name in FIELDS},

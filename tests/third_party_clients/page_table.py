@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of clients in ``docs/emulator.md``: every client that was tried writes its row."""
+"""The table of clients in ``docs/testing/emulator.md``: every client that was tried writes its row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from tests.third_party_clients.clients import ROOT, Client, read_clients
 
-PAGE = ROOT / "docs" / "emulator.md"
+PAGE = ROOT / "docs" / "testing" / "emulator.md"
 _HEAD = "| Client | Version | Where the address goes | What was tried | Result |\n|---|---|---|---|---|\n"
 _TABLE = re.compile(r"(<!-- clients: begin -->\n).*?(<!-- clients: end -->\n)", re.DOTALL)
 

@@ -2,7 +2,7 @@
 """Clients made by others work with the emulator as with the service.
 
 Each is used by a script, in an environment of its own that `make test-clients` has made. A script prints a line for
-each of its steps; a row of the table in docs/emulator.md is made of them.
+each of its steps; a row of the table in docs/testing/emulator.md is made of them.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from tests.third_party_clients.clients import read_clients
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
 
 
 def region(path: str, name: str) -> str:
@@ -106,7 +106,7 @@ def test_every_parameter_is_in_a_table() -> None:
 
 def test_every_field_of_a_connection_is_in_a_table() -> None:
     table = section("Connection")
-    pages = {"assemblyai": table, "pydanticai_assemblyai": (ROOT / "docs/common-ai.md").read_text()}
+    pages = {"assemblyai": table, "pydanticai_assemblyai": (ROOT / "docs/guides/common-ai.md").read_text()}
     for connection in get_provider_info()["connection-types"]:
         page = pages[connection["connection-type"]]
         for name, field in connection["conn-fields"].items():
@@ -117,44 +117,48 @@ def test_every_field_of_a_connection_is_in_a_table() -> None:
 
 
 def test_every_parameter_of_a_gateway_task_is_in_a_table() -> None:
-    table = first_cells(section("StreamingCaptureOperator", (ROOT / "docs/streaming-capture.md").read_text()))
+    table = first_cells(
+        section("StreamingCaptureOperator", (ROOT / "docs/concepts/live-recordings.md").read_text())
+    )
     assert parameters(StreamingCaptureOperator) | set(CaptureSummary.__annotations__) == table
-    table = first_cells(section("LLMGatewayOperator", (ROOT / "docs/llm-gateway.md").read_text()))
+    table = first_cells(section("LLMGatewayOperator", (ROOT / "docs/concepts/llm-gateway.md").read_text()))
     pushed = {"usage", "model", "finish_reason", "request_id", "attempts", "waited_seconds", "rate_limit"}
     assert table == parameters(LLMGatewayOperator) | pushed
 
 
 def test_every_parameter_of_the_event_trigger_is_in_a_table() -> None:
-    table = first_cells(section("TranscriptEventTrigger", (ROOT / "docs/events.md").read_text()))
+    table = first_cells(section("TranscriptEventTrigger", (ROOT / "docs/guides/events.md").read_text()))
     assert table == parameters(TranscriptEventTrigger)
     documented = set(re.findall(r":param (\w+):", TranscriptEventTrigger.__doc__ or ""))
     assert documented == parameters(TranscriptEventTrigger)
 
 
 def test_the_table_of_metrics_is_the_one_in_the_code() -> None:
-    page = (ROOT / "docs/metrics.md").read_text()
+    page = (ROOT / "docs/operations/metrics.md").read_text()
     rows = [
         f"| `{name}` | {metric.kind} | {', '.join(f'`{tag}`' for tag in metric.tags)} | {metric.meaning} |"
         for name, metric in METRICS.items()
     ]
     found = [line for line in page.splitlines() if line.startswith("| `assemblyai.")]
     assert found == rows, "\n".join(rows)
-    others = [path for path in PAGES if path != "docs/metrics.md"]
+    others = [path for path in PAGES if path != "docs/operations/metrics.md"]
     assert not any("| `assemblyai." in (ROOT / path).read_text() for path in others), "one table"
 
 
 def test_every_parameter_and_result_of_understanding_is_in_a_table() -> None:
-    table = first_cells(section("UnderstandOperator", (ROOT / "docs/understanding.md").read_text()))
+    table = first_cells(
+        section("UnderstandOperator", (ROOT / "docs/guides/speech-understanding.md").read_text())
+    )
     assert table == parameters(UnderstandOperator) | set(Understanding.__annotations__) | set(FEATURES)
 
 
 def test_every_parameter_of_a_batch_is_in_a_table() -> None:
-    table = first_cells(section("TranscribeBatchOperator", (ROOT / "docs/batch.md").read_text()))
+    table = first_cells(section("TranscribeBatchOperator", (ROOT / "docs/concepts/batches.md").read_text()))
     assert table == parameters(TranscribeBatchOperator) | set(BatchSummary.__annotations__)
 
 
 def test_every_parameter_setting_and_format_of_short_clips_is_in_a_table() -> None:
-    page = (ROOT / "docs/short-clips.md").read_text()
+    page = (ROOT / "docs/guides/short-clips.md").read_text()
     table = first_cells(section("TranscribeShortOperator", page))
     assert table == parameters(TranscribeShortOperator) | set(results.Summary.__annotations__)
     assert first_cells(section("Settings", page)) == set(ClipConfig.__annotations__)
@@ -164,7 +168,7 @@ def test_every_parameter_setting_and_format_of_short_clips_is_in_a_table() -> No
 def test_the_price_of_short_clips_is_said_where_they_are_described() -> None:
     price = f"{PRICES['us']['sync']:.2f} USD"
     row = next(line for line in README.splitlines() if line.startswith("| `TranscribeShortOperator`"))
-    page = (ROOT / "docs/short-clips.md").read_text()
+    page = (ROOT / "docs/guides/short-clips.md").read_text()
     for text in (row, page, TranscribeShortOperator.__doc__ or ""):
         assert re.search(rf"{price} (for an|an) hour( of audio)? by", " ".join(text.split())), text
         assert "list price" in text
@@ -177,7 +181,14 @@ def test_the_price_of_short_clips_is_said_where_they_are_described() -> None:
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("batch", "emulator", "events", "llm-gateway", "streaming-capture", "understanding")
+            for name in (
+                "concepts/batches",
+                "testing/emulator",
+                "guides/events",
+                "concepts/llm-gateway",
+                "concepts/live-recordings",
+                "guides/speech-understanding",
+            )
         ),
     ],
 )
@@ -217,7 +228,7 @@ def test_every_parameter_is_in_the_docstring(operator: Any) -> None:
 
 def test_every_format_is_on_the_pages_and_in_the_help() -> None:
     formats = " ".join(results.FORMATS)
-    for text in (README, (ROOT / "docs/batch.md").read_text()):
+    for text in (README, (ROOT / "docs/concepts/batches.md").read_text()):
         assert f"any of `{formats}`" in text
     for operator in (TranscribeOperator, TranscribeBatchOperator, TranscriptExportOperator):
         documented = re.search(r":param formats:(.*?):param", docstrings_of(operator), re.DOTALL)
@@ -233,7 +244,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", ["docs/streaming-capture.md", "docs/on-call.md"])
+@pytest.mark.parametrize("page", ["docs/concepts/live-recordings.md", "docs/operations/on-call.md"])
 def test_pages_say_how_long_a_transcript_is_kept_and_what_to_do_after_that(page: str) -> None:
     text = " ".join((ROOT / page).read_text().split())
     assert RETENTION in text

@@ -25,7 +25,7 @@ CHOICE = 'must be none, auto, or {"type": "function", "function": {"name": ...}}
 
 def test_the_reference_is_complete() -> None:
     rows = "\n".join(f"| `{name}` | {field.effect} |" for name, field in FIELDS.items())
-    assert rows in (ROOT / "docs/emulator.md").read_text(), "The table of fields is to be:\n" + rows
+    assert rows in (ROOT / "docs/testing/emulator.md").read_text(), "The table of fields is to be:\n" + rows
 
 
 def wrong(name: str, words: str, *values: Any) -> list[tuple[str, Any, str]]:

@@ -114,4 +114,4 @@ def test_the_page_names_the_policies_that_find_nothing() -> None:
         ", ".join(f"`{name}`" for name in lacking[:-1])
         + f" and `{lacking[-1]}` are accepted and find nothing"
     )
-    assert words in (ROOT / "docs/emulator.md").read_text()
+    assert words in (ROOT / "docs/testing/emulator.md").read_text()

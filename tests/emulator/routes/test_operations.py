@@ -74,7 +74,7 @@ class Row(NamedTuple):
 
 
 def table() -> Iterator[Row]:
-    page = (ROOT / "docs/emulator.md").read_text()
+    page = (ROOT / "docs/testing/emulator.md").read_text()
     section = page.partition("## Operations of the service\n")[2].partition("\n## ")[0]
     for line in section.splitlines():
         if not line.startswith("|") or line.startswith(("|---", "| Method ", "| **")):

@@ -115,7 +115,7 @@ def test_a_parameter_for_the_other_engine_is_in_its_options(name: str) -> None:
 def test_the_reference_is_complete() -> None:
     rows = [f"| `{name}` | {parameter.effect} |" for name, parameter in PARAMETERS.items()]
     rows += [f"| `{old}` | deprecated name of `{new}` |" for old, (new, _) in DEPRECATED.items()]
-    page = (ROOT / "docs/emulator.md").read_text()
+    page = (ROOT / "docs/testing/emulator.md").read_text()
     assert "\n".join(rows) in page, "The table of parameters is to be:\n" + "\n".join(rows)
 
 
