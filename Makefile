@@ -34,7 +34,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
 .PHONY: help install demo test fuzz test-airflow test-python test-clients test-distributed test-speech-drops check
-.PHONY: test-browser chaos chaos-quick chaos-batch live check-spec dist dist-check
+.PHONY: test-browser docs docs-serve chaos chaos-quick chaos-batch live check-spec dist dist-check
 .PHONY: bench-gateway bench-import bench-page bench-streaming bench-upload bench-waiting
 
 help: ## list the targets
@@ -76,6 +76,12 @@ test-browser: ## the pages in Airflow's UI, with Debian's Chromium; with V=3.1 (
 	@tests/browser/install-chromium
 	@$(MAKE) --no-print-directory $(if $(V),.venv-airflow-$(V),.venv)/.installed-browser
 	$(if $(V),$(OTHER),$(BIN))/python -m pytest tests/browser
+
+docs: install .venv/.installed-docs ## build the documentation site into build/site; a warning is an error
+	$(BIN)/python -m mkdocs build
+
+docs-serve: install .venv/.installed-docs ## show the documentation at http://127.0.0.1:8000 while you write it
+	$(BIN)/python -m mkdocs serve
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check

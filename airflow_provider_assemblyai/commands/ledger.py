@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: of the command line. Default: those of this process.
     """
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         root = ObjectFolder(open_path(options.path, "PATH") / ".assemblyai")
         status: int = options.run(root, options)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="assemblyai-ledger", description=__doc__.strip().splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="show|check|repair|unlock")
     for run, summary in (

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: arguments; those of the process when absent.
     :return: exit status: 0 after a signal, 2 when it could not start.
     """
-    options = _parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     # Until the event loop takes the signals over: loading a model takes a moment.
     for number in _SIGNALS:
         signal.signal(number, _exit)
@@ -89,7 +89,7 @@ def _exit(number: int, frame: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="assemblyai-emulator",
         description="A local AssemblyAI: the service's protocol on a port of this machine.",
