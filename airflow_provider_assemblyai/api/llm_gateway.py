@@ -79,7 +79,14 @@ _BUSY: Final = (429, 503, 529)
 
 
 class Usage(TypedDict):
-    """Tokens of one answer; None where the service gave no number."""
+    """
+    Tokens of one answer; None where the service gave no number.
+
+    :ivar input_tokens: that the model read.
+    :ivar output_tokens: that the model wrote.
+    :ivar cached_tokens: of those read, what came from the service's cache.
+    :ivar total_tokens: read and written.
+    """
 
     input_tokens: int | None
     output_tokens: int | None

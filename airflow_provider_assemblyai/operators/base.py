@@ -29,9 +29,10 @@ class AssemblyAIOperator(CancellationMixin, LineageMixin, BaseOperator):
     """
     Base of the operators: the connection, and retries that are not 0 by default.
 
-    :param assemblyai_conn_id: the connection to use (templated).
-    :param retries: as in every operator, but 2 by default: a retry goes on where a crash has ended a try.
-    :param retry_delay: as in every operator, but 30 s by default.
+    :param assemblyai_conn_id: the Airflow connection with the API key and the region (templated).
+    :param retries: how often Airflow runs the task again, as in every operator, but 2 by default: a retry
+        goes on where a crash has ended a try.
+    :param retry_delay: seconds between two tries, as in every operator, but 30 s by default.
     """
 
     operator_extra_links: Collection[BaseOperatorLink] = (TaskPageLink(),)
@@ -85,9 +86,10 @@ class TranscriptOperator(AssemblyAIOperator):
     """
     Base of the tasks for one transcript that exists already.
 
-    :param transcript_id: its id, or what a task of this package returned for it (templated).
-    :param region: the job's region, if ``transcript_id`` is only an id and the region is not the
-        connection's (templated).
+    :param transcript_id: the id of the transcript, or what a task of this package returned for it, which
+        includes the region (templated).
+    :param region: ``us`` or ``eu``: where the transcript lives (templated). Needed only if ``transcript_id``
+        is just an id and its region is not the connection's.
     """
 
     template_fields: Sequence[str] = ("transcript_id", "region", "assemblyai_conn_id")

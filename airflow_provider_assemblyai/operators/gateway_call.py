@@ -31,8 +31,15 @@ class GatewayCallOperator(PaidCallOperator):
     named after the transcript id and the task id, with the map index in mapped tasks; with a digest where another task,
     or without a transcript another run, has that name.
 
-    :param transcript_id: an id, or what a task of this package returned for it (templated).
-    :param region: where to ask (templated). Default: where the transcript lives, else the connection's.
+    :param transcript_id: the id of a transcript, or what a task of this package returned for it, which
+        includes the region (templated).
+    :param region: ``us`` or ``eu``: where to call (templated). Default: where the transcript lives, else the
+        connection's. From a connection of region ``eu``, a call goes elsewhere only for a transcript that
+        lives there, or if the connection allows it.
+    :param output_path: an absolute directory, or an object store prefix, for the answer's file (templated):
+        ``<transcript id>.<task id>.txt`` or ``.json``, in mapped tasks with ``-<map index>``. Where another
+        task, or without a transcript another run, has that name, 8 hex digits are added.
+    :xcom request_id: the service's id of the request: give it to AssemblyAI's support.
     """
 
     template_fields: Sequence[str] = ("transcript_id", "output_path", "region", "assemblyai_conn_id")

@@ -63,28 +63,37 @@ class LLMGatewayOperator(TranscriptMarkerMixin, GatewayCallOperator):
     (transcript), :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator` (file, waiting, lost answers)
     and :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 
-    :param prompt: what to ask (templated). The service itself puts the text of ``transcript_id`` in the place of
-        ``{{ transcript }}``, so that none is in Airflow; without that marker the text comes last.
-    :param messages: a whole conversation instead: a list of dicts with ``role`` and ``content`` (templated).
-    :param system_prompt: what the model shall be, and how it shall answer (templated).
-    :param model: the model's id (templated). Default: ``llm_model`` of the connection; there is no other.
-    :param response_format: a JSON schema as a dict, or a pydantic model class: the answer is checked, and returned
-        as a dict.
-    :param repair: how often, 0 or 1, to ask again for an answer that fits. That is paid for, too.
+    :param prompt: what to ask (templated). The service itself puts the text of ``transcript_id`` in the place
+        of ``{{ transcript }}``, so that no text is in Airflow. Without that marker the text comes last.
+    :param messages: a whole conversation in the place of ``prompt``: a list of dicts with ``role`` and
+        ``content``, or its JSON text (templated).
+    :param system_prompt: the role of the model, and how it should answer (templated).
+    :param model: the id of the model (templated). Default: ``llm_model`` of the connection. There is no other
+        default, because models are retired.
+    :param response_format: a JSON schema as a dict, or a pydantic model class. The answer is checked against
+        it, and returned as a dict.
+    :param repair: 1 asks once more if the answer does not fit ``response_format``. That call is paid for,
+        too.
     :param tools: functions that the model may ask to be called, in the service's own form.
-    :param tool_choice: ``none``, ``auto``, or ``{"type": "function", "function": {"name": ...}}`` for one of them; None
-        leaves it to the model.
-    :param max_tokens: the longest answer. The service's own default is 1000, and it truncates silently.
-    :param temperature: 0 to 2; None leaves it to the model.
-    :param fallbacks: models that the service asks in turn if the first fails, in the service's own form.
-    :param fallback_config: how, in the service's own form.
-    :param extra_body: anything else the service takes, such as ``reasoning``.
-    :param on_truncation: what to do with an answer that is not whole, because ``max_tokens`` cut it off or a filter, a
-        refusal or a fault of the model ended it: ``fail`` or ``return``.
-    :param push_answer: whether the XCom holds the answer. Default: only without ``output_path``.
-    :return: the text; with ``response_format`` the value; if the model asks for tools to be called, a dict with
-        ``tool_calls`` and ``text``. With ``output_path`` a dict with ``output``, the file's URI, and ``answer``.
-        Also pushed: ``usage``, ``model``, ``finish_reason``, ``request_id``, ``attempts``, ``waited_seconds``.
+    :param tool_choice: ``none``, ``auto``, or ``{"type": "function", "function": {"name": ...}}`` for one of
+        the tools. Default: the model decides.
+    :param max_tokens: the longest answer, in tokens. The service's own default is 1000.
+    :param temperature: 0 to 2. Default: that of the model.
+    :param fallbacks: models that the service asks in turn if the first one fails, in the service's own form.
+    :param fallback_config: settings for ``fallbacks``, in the service's own form.
+    :param extra_body: other fields of the request, such as ``reasoning``, ``post_processing_steps`` or
+        ``cache_control``.
+    :param on_truncation: what to do with an answer that is not whole, because ``max_tokens`` cut it off or a
+        filter, a refusal or a fault of the model ended it: ``fail`` or ``return``.
+    :param push_answer: whether the XCom holds the answer. Default: only without ``output_path``. With one, an
+        answer over 256 KiB is left out with a warning.
+    :return: the text; with ``response_format`` the value. If the model asks for tools to be called, a dict
+        with ``tool_calls`` and ``text``. With ``output_path`` a dict with ``output``, the URI of the file,
+        and ``answer`` or None.
+    :xcom usage: tokens (``input_tokens``, ``output_tokens``, ``cached_tokens``, ``total_tokens``), a repair
+        included, and ``estimated_cost_usd``; null where it is not known.
+    :xcom model: the model that answered. With ``fallbacks`` that is not always the one that was asked first.
+    :xcom finish_reason: why the model stopped, in the words of its provider, or null.
     :raises AirflowFailException: a retry cannot help, or would pay for the same again.
     :raises AssemblyAIError: a retry can help.
 

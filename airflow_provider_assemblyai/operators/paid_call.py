@@ -101,16 +101,20 @@ class PaidCallOperator(AssemblyAIOperator):
     A subclass builds the request, makes the call, delivers the answer, and restores an answer that an earlier try
     has delivered.
 
-    :param output_path: directory or object store prefix for the answer's file (templated).
-    :param deferrable: wait for capacity in the triggerer, without a worker slot. Default: ``[operators]
-        default_deferrable`` of the Airflow configuration.
-    :param wait_for_turn: whether to wait for a turn of the rate limiter before the first call, too: True, False, or
-        ``auto``: in mapped tasks, and where the connection states ``requests_per_minute``; only if deferrable.
-    :param max_wait: seconds, or a ``timedelta``, to wait for capacity, all in all.
-    :param timeout: seconds, or a ``timedelta``, for the whole call, to the last byte of its answer. Giving up costs the
-        same as the answer.
-    :param on_lost_answer: a call that was sent and not answered may be billed. ``retry`` leaves it to the retries of
-        the task to call again; ``fail`` never does, also not after a kill.
+    :param output_path: an absolute directory, or an object store prefix, for the answer's file (templated).
+    :param deferrable: wait for capacity in the triggerer, without a worker slot.
+    :param wait_for_turn: whether a deferrable task waits for a turn of the rate limiter before its first
+        call, too. ``auto``: in mapped tasks, and where the connection has ``requests_per_minute``.
+    :param max_wait: seconds to wait for capacity, in total.
+    :param timeout: seconds for the whole call, to the last byte of its answer, at most 24 h. A call that
+        times out costs the same as an answer.
+    :param on_lost_answer: a call whose answer did not arrive may be billed. ``retry`` fails the try, and a
+        retry of the task calls again; ``fail`` never calls again, also not after a kill, until the task is
+        cleared.
+    :xcom attempts: requests that were made, refused ones included.
+    :xcom waited_seconds: seconds that were spent waiting for capacity.
+    :xcom rate_limit: of a task that waited for a turn: what the answer stated about the limit, and when the
+        call was released, sent and answered.
     """
 
     template_fields: Sequence[str] = ("output_path", "assemblyai_conn_id")

@@ -60,36 +60,49 @@ class StreamingCaptureOperator(AssemblyAIOperator):
     """
     Record a source for a given time, with live text, and always end the session.
 
-    :param source: a local file (read in real time), an address (``http(s)``, HLS, Icecast, RTSP, RTMP), a
-        named pipe, or a callable that yields 16-bit PCM of 16 kHz (templated).
-    :param duration: seconds that are recorded at most (templated).
-    :param output_path: directory or object store prefix (templated). Files are named after the source's stem,
-        with the map index in mapped tasks, and with a digest where another run has that name; segments are written below ``.assemblyai`` while the recording goes on.
-    :param config: query parameters of the streaming service, passed through untouched (templated);
-        ``speech_model`` is added if it names none.
-    :param formats: what to write at the end: ``json``, ``txt``, ``srt``, ``vtt`` (templated). Default: ``json``
-        and ``txt``.
-    :param chars_per_caption: characters a subtitle may have.
-    :param keep_audio: keep the audio as well, as a WAV file.
-    :param channels: 2 keeps the first two channels of the source apart, with a session each.
-    :param push_text: whether the returned summary holds the text; one over 256 KiB is left out.
-    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
-        speech, 1 MiB at most.
-    :param segment: seconds between two segments, at most 60: what a killed process loses.
-    :param stop_when_silent: seconds without a word after which the capture ends.
-    :param inactivity_timeout: seconds without audio after which the service ends a session, 5 to 3600.
-    :param max_reconnects: new sessions after connections that broke, for each channel.
-    :param catch_up_rate: how much faster than real time audio is sent after an outage, until it is caught up: 1.0 (never
-        faster) to 4.0. The service closes sessions that get too far ahead; then the rest is sent in real time.
-    :param drain_timeout: seconds after the recording for audio that could not be sent in time.
-    :param on_partial: ``succeed`` although something is missing, or ``fail`` once the files are written.
-    :param fallback: ``transcribe`` submits the stored audio as a pre-recorded job if text is missing.
-    :param fallback_config: what to ask that job for (templated).
-    :param start_within: seconds after its time within which a run may begin; a later one is skipped.
-    :param assemblyai_conn_id: the connection to use (templated).
-    :param retries: as in every operator, but not 0 by default: a retry captures the rest.
-    :param retry_delay: as in every operator; short, because a live source does not wait.
+    :param source: what to record (templated): a local file, read in real time; an address (``http(s)``, HLS,
+        Icecast, RTSP, RTMP); a named pipe; or a callable that returns an iterator of 16-bit PCM of 16 kHz.
+    :param duration: seconds to record, at most 31 days (templated). Never more than this is recorded.
+    :param output_path: an absolute directory, or an object store prefix, for the files (templated). They are
+        named after the source's stem (of a callable: the task id), in mapped tasks with ``-<map index>``. If
+        another run has that name in this path, 8 hex digits are added. Segments are written below
+        ``.assemblyai`` while the recording goes on.
+    :param config: query parameters of the streaming service, as a dict or its JSON text; passed through
+        untouched (templated). Unless it names them, ``speech_model`` is ``universal-3-6-pro``, and the
+        service is asked to report what it hears (``session_heartbeat``, and ``acknowledge_silence`` where the
+        model has it).
+    :param formats: which files to write at the end: any of ``json``, ``txt``, ``srt``, ``vtt`` (templated).
+        Default: ``json`` and ``txt``.
+    :param chars_per_caption: the most characters that a subtitle has. Default: 128, like the service.
+    :param keep_audio: write the audio, too: ``<name>.wav``, 16 kHz.
+    :param channels: 2 keeps the first two channels of the source apart, with one session each, and
+        ``channel`` at every word.
+    :param push_text: whether the returned summary holds the text. A text over 256 KiB is left out with a
+        warning.
+    :param push_utterances: push what was said, by speaker and time, for the page of the task. That is some 85
+        KiB of XCom for an hour of speech; more than 1 MiB is not pushed.
+    :param segment: seconds of a segment, at most 60. A killed process loses at most one segment.
+    :param stop_when_silent: seconds without a word after which the capture ends early. Default: never.
+    :param inactivity_timeout: seconds without audio after which the service ends a session by itself, 5 to
+        3600.
+    :param max_reconnects: new sessions after broken connections, for each channel and try.
+    :param catch_up_rate: how much faster than real time audio is sent after an outage until it is caught up:
+        1.0 (never faster) to 4.0.
+    :param drain_timeout: seconds after the recording for audio that could not be sent in time. A backlog of
+        so many seconds takes as long divided by ``catch_up_rate``.
+    :param on_partial: what the task does if parts of the capture are missing: ``succeed`` or ``fail``. The
+        files are written in any case.
+    :param fallback: ``transcribe`` submits the stored audio as a pre-recorded job if text is missing, by the
+        protocol that never pays twice.
+    :param fallback_config: the ``config`` of that job, as in ``TranscribeOperator`` (templated).
+    :param start_within: seconds after its time within which a run may begin. A later run is skipped, so that
+        a backfill does not record today's program for last month.
+    :param assemblyai_conn_id: the Airflow connection with the API key and the region (templated).
+    :param retries: as in every operator, but not 0 by default: a retry captures the rest of the duration.
+    :param retry_delay: seconds between two tries, as in every operator; 5 s by default, because a live source
+        does not wait.
     :return: a :class:`airflow_provider_assemblyai.capture.output.merge.CaptureSummary`.
+    :xcom utterances: with ``push_utterances``: what was said, for the page of the task.
     :raises AirflowSkipException: it is too late to begin.
     :raises AirflowFailException: a retry cannot help: bad input, a refused key, or ``on_partial='fail'``.
     :raises AssemblyAIError: a retry can help.

@@ -58,32 +58,41 @@ class TranscribeOperator(TranscriptionOperator):
     (request, files, transfer, waiting, lost answers) and of
     :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 
-    :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath`` (templated). Its stem
-        names the files, with the map index in mapped tasks; where another recording has that name, with a digest.
-    :param source_id: your name for the recording, for audio whose URL is another one each time (templated). It replaces
-        the address in what makes two submissions the same job, and names the files. Default: the address itself,
-        without a signature.
-    :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
-        A text over 256 KiB is left out with a warning.
-    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
-        speech, 1 MiB at most.
+    :param audio: an ``http(s)`` URL, a local path, a URI of an object store such as ``s3://conn@bucket/key``,
+        or an ``ObjectStoragePath`` (templated). The files are named after its stem, in mapped tasks with
+        ``-<map index>``. The first recording of a name keeps it; another one gets 8 hex digits, the same in
+        every run, and a warning.
+    :param source_id: your name for the recording, if its URL is another one each time (templated). It
+        replaces the address in what makes two submissions the same job, and it names the files. Default: the
+        address without a signature.
+    :param output_path: an absolute directory, or an object store prefix, for the files (templated). The same
+        recording replaces its own files: put ``{{ run_id }}`` or ``{{ ds }}`` into the path to keep runs
+        apart.
+    :param push_text: whether the returned summary holds the text. Default: only without ``output_path``. A
+        text over 256 KiB is left out with a warning.
+    :param push_utterances: push what was said, by speaker and time, for the page of the task. That is some 85
+        KiB of XCom for an hour of speech; more than 1 MiB is not pushed.
     :param delete_after: delete the transcript and the uploaded audio from the service once the files are
-        written; needs ``json`` among the formats.
-    :param wait_for_completion: False returns as soon as the job is accepted.
-    :param defer_after: seconds to wait on the worker before the task defers, if it is deferrable; 0 is at once.
-        ``auto``: up to 10 s, if the audio is known to be so short that its job ends before a trigger would look for
-        it, and if the service does not queue it.
-    :param timeout: seconds to wait for the result; no request lasts longer. The job goes on after that, and is billed.
-    :param reuse: what a task that is cleared after it ended well does: take up the finished transcript (True),
-        or submit a new job (False). ``"output"`` also takes up what another run left below the same
-        ``output_path`` for the same input. A retry always takes up what an earlier try submitted.
-    :param on_kill: ``keep`` leaves the job alone: it cannot be cancelled and is billed. ``delete`` deletes it if
-        it is done by then and the task is finally over.
-    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`. ``transcript_id`` is also pushed by
-        itself the moment it exists.
-    :raises AirflowFailException: a retry cannot help: bad input, a refused key, audio the service cannot
+        written. Needs ``json`` among the formats.
+    :param wait_for_completion: ``False`` returns as soon as the service has accepted the job.
+    :param defer_after: seconds that a deferrable task waits on the worker before it defers; 0 defers at once.
+        ``auto`` waits up to 10 s, but only if the audio is known to last at most 8 minutes and the service
+        does not queue the job.
+    :param timeout: seconds to wait for the result; no request of the task lasts longer. The job goes on after
+        that, and is billed; the error names its id.
+    :param reuse: what a task does that is cleared after it succeeded: ``True`` uses the finished transcript
+        again, ``False`` submits a new job. ``"output"`` also uses what another run left below the same
+        ``output_path`` for the same input. A retry always goes on with what an earlier try submitted.
+    :param on_kill: ``keep`` leaves the job alone: it cannot be cancelled, and is billed. ``delete`` deletes
+        its transcript if the job is completed by then and the task will not be retried.
+    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
+    :xcom transcript_id: the transcript id, as soon as it exists.
+    :xcom timeline: for the page of the task: when the recording was uploaded and the job was submitted and
+        done.
+    :xcom utterances: with ``push_utterances``: what was said, for the page of the task.
+    :raises AirflowFailException: a retry cannot help: bad input, a refused key, audio that the service cannot
         use.
-    :raises AssemblyAIError: a retry can help.
+    :raises AssemblyAIError: a retry can help: network errors, 429 and 5xx answers, failures of the service.
 
     https://www.assemblyai.com/docs/speech-to-text/pre-recorded-audio
     """

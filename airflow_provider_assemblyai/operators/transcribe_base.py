@@ -24,27 +24,31 @@ class TranscriptionOperator(AssemblyAIOperator):
     """
     Base of the operators that transcribe recordings.
 
-    :param config: what to ask for beside the audio, passed through untouched (templated); ``speech_models``
-        is added if no model is named.
-    :param output_path: directory or object store prefix for the files (templated).
-    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
-        ``redacted_audio`` (templated). Default: ``json`` and ``txt``.
-    :param chars_per_caption: characters a subtitle line may have.
-    :param transfer: ``url`` hands the address over, ``presign`` has the object store sign one, ``upload``
-        sends the bytes. ``auto``: public URLs are handed over, stores that can sign for a public host
-        sign, anything else is uploaded (at most 2.2 GB).
-    :param presign_expiry: seconds that a signed URL works; it must outlast the service's queue.
-    :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
-        default_deferrable`` of the Airflow configuration.
-    :param poll_interval: seconds between the first looks; they grow to 30 s.
+    :param config: what to ask the service for beside the audio, as a dict or its JSON text; passed through
+        untouched (templated). Unless it names a model, ``speech_models`` is set to ``universal-3-5-pro``,
+        then ``universal-2``.
+    :param output_path: an absolute directory, or an object store prefix, for the files (templated).
+    :param formats: which files to write: any of ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``,
+        ``paragraphs``, ``redacted_audio`` (templated). Default: ``json`` and ``txt``.
+    :param chars_per_caption: the most characters that a subtitle line has.
+    :param transfer: how the service gets the audio. ``url`` passes the address on, ``presign`` lets the
+        object store sign a URL, ``upload`` sends the bytes with constant memory, at most 2.2 GB. ``auto``
+        passes public URLs on, signs where the store can do that for a public host, and uploads everything
+        else.
+    :param presign_expiry: seconds that a signed URL works. It must outlast the service's queue.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    :param poll_interval: seconds between two status requests. On a worker the interval grows to 30 s. In the
+        triggerer it stays the same, because one request serves all tasks.
     :param timeout: seconds to wait for the result. A job goes on after that, and is billed.
-    :param on_same_url: a public URL is not unique. If an answer was lost, and a job of the same URL and config
-        was made since: it is ours (``adopt``), none of ours (``resubmit``), or a reason to stop (``fail``).
-    :param on_missing: what to do if the service does not know the recorded id: ``fail`` or ``resubmit``.
-    :param max_resubmits: submissions of a recording after the first, over all tries, when its jobs fail for the
-        service's reasons.
-    :param settle_time: seconds between the two looks that must both find nothing before an answer that was lost
-        is taken for a job that was never made.
+    :param on_same_url: what to do if the answer to a submission was lost, and the account has a newer job
+        with the same public URL and config, which may be of another program. ``adopt`` uses that job,
+        ``resubmit`` submits another one, ``fail`` stops.
+    :param on_missing: what to do if the service does not know the recorded transcript id: ``fail``, or
+        ``resubmit``, which pays again.
+    :param max_resubmits: how often a recording is submitted again, over all tries, when its jobs fail for the
+        service's own reasons. Failed jobs are not billed.
+    :param settle_time: seconds between the two searches for a lost submission. Only if both find nothing, the
+        job counts as never made.
     """
 
     template_fields: Sequence[str] = ("config", "output_path", "formats", "assemblyai_conn_id")

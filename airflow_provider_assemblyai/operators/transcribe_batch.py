@@ -101,25 +101,30 @@ class TranscribeBatchOperator(TranscriptionOperator):
     :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries). The ``config`` of an
     item overrides the operator's.
 
-    :param audios: a list of ``http(s)`` URLs, local paths, URIs of object stores or ``{"audio": ..., "config": {...},
-        "source_id": ...}``, where all but ``audio`` may be missing; or a folder or glob of any store; or a list as JSON text (templated). Below a folder, files with an audio or
-        video extension are taken.
-    :param output_path: directory or object store prefix for files, manifest and ledger (templated).
-    :param max_in_flight: jobs that are at the service at the same time. Three times the account's concurrency keeps
-        it busy while a worker fetches results and fills the window.
-    :param upload_workers: threads that upload, submit and fetch.
-    :param max_audio_minutes: refuse a list that is surely longer, before anything of it is submitted; and submit
-        nothing more when so much was submitted.
-    :param max_cost_usd: the same for the estimated cost by list price, of everything that this run submits, earlier
-        tries included. What has no known price is refused.
-    :param on_partial_failure: what the task does if items failed: ``fail``, ``skip`` or ``succeed``.
+    :param audios: what to transcribe (templated): a list of ``http(s)`` URLs, local paths, URIs of object
+        stores or dicts ``{"audio": ..., "config": {...}, "source_id": ...}``, of which only ``audio`` is
+        required; the same list as JSON text; or a folder or glob of any store. Below a folder, files with an
+        audio or video extension are taken.
+    :param output_path: an absolute directory, or an object store prefix, for files, manifest and ledger
+        (templated).
+    :param max_in_flight: jobs that are at the service at the same time, at most 100,000. Three times the
+        account's concurrency keeps it busy while a worker fetches results.
+    :param upload_workers: threads that upload, submit and fetch, at most 256. Each holds one transcript in
+        memory.
+    :param max_audio_minutes: a cap. A list that is known to be longer is refused before anything is
+        submitted; and when so many minutes were submitted, no more are.
+    :param max_cost_usd: a cap in US dollars by list price, of everything that this run submits, earlier tries
+        included. What has no known price is refused.
+    :param on_partial_failure: what the task does if items are not done: ``fail``, ``skip`` or ``succeed``.
+        The files of all others, the manifest and the XCom ``summary`` are there in any case.
     :param retry_failed: which items that failed in an earlier run are tried again: those whose error may pass
         (``transient``), or ``all``.
     :param on_locked: what to do while another task works on the same output path: ``wait`` or ``fail``.
-    :param timeout: seconds for the whole batch; ``execution_timeout``, if it is shorter. Jobs go on after that, and
-        are billed; a retry fetches them.
-    :return: a :class:`airflow_provider_assemblyai.batch.manifest.BatchSummary`, which is also pushed as ``summary``
-        before the task fails or is skipped because of its items.
+    :param timeout: seconds for the whole batch; ``execution_timeout``, if that is shorter. Jobs go on after
+        that, and are billed; a retry fetches their results.
+    :return: a :class:`airflow_provider_assemblyai.batch.manifest.BatchSummary`.
+    :xcom summary: what the task returns, pushed before the task fails or is skipped because of its items.
+    :xcom progress: for the page of the task: counts of items while the batch goes on.
     :raises AirflowFailException: a retry cannot help: bad input, a refused key, items that would fail again.
     :raises AssemblyAIError: a retry can help, and does only what is missing.
 

@@ -63,28 +63,32 @@ class TranscribeShortOperator(PaidCallOperator):
     else need :class:`airflow_provider_assemblyai.operators.transcribe.TranscribeOperator`. It has its own price: 0.30 USD
     for an hour of audio by list price.
 
-    :param audio: ``http(s)`` URL, local path, URI of an object store, or ``ObjectStoragePath``, of at most 200 MB
-        (templated). 16-bit WAV and raw PCM are sent as they are; anything else is converted in memory, which needs the
-        extra ``media``. What begins like encoded audio is never sent as raw PCM. Its stem names the files, with the map
-        index in mapped tasks; where another recording has that name, with a digest.
-    :param source_id: your name for the recording, for audio whose URL is another one each time (templated). It names the
-        files in the place of the address.
-    :param config: what to ask for, a :class:`airflow_provider_assemblyai.api.short_audio.clips.ClipConfig` (templated).
-        Any other setting is refused. Raw PCM needs ``sample_rate`` and ``channels``.
-    :param output_path: directory or object store prefix for the files (templated).
-    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs`` (templated). The
-        last four ask for the times of words. Default: ``json`` and ``txt``.
-    :param chars_per_caption: characters a subtitle line may have.
+    :param audio: an ``http(s)`` URL, a local path, a URI of an object store, or an ``ObjectStoragePath``, of
+        at most 200 MB (templated). The worker reads it. 16-bit WAV and raw PCM are sent as they are; anything
+        else is converted in memory, which needs the extra ``media``. What begins like encoded audio is never
+        sent as raw PCM. The files have the names that ``TranscribeOperator`` gives them.
+    :param source_id: your name for the recording, if its URL is another one each time (templated). It names
+        the files in the place of the address.
+    :param config: what to ask for, a :class:`airflow_provider_assemblyai.api.short_audio.clips.ClipConfig` or
+        its JSON text (templated). Any other setting is refused. Raw PCM needs ``sample_rate`` and
+        ``channels``.
+    :param output_path: an absolute directory, or an object store prefix, for the files (templated).
+    :param formats: which files to write: any of ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``,
+        ``paragraphs`` (templated). The last four are made on the worker from the words and their times.
+        Default: ``json`` and ``txt``.
+    :param chars_per_caption: the most characters that a subtitle line has.
     :param push_text: whether the returned summary holds the text. Default: only without ``output_path``.
-    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
-        speech, 1 MiB at most.
-    :param wait_for_turn: whether to wait for a turn of the rate limiter before the request, too: True, False, or
-        ``auto``, as in other paid calls; only if deferrable.
-    :param timeout: seconds, or a ``timedelta``, for the whole request, to the last byte of its answer; also for reading
-        ``audio`` from a URL. Giving up costs the same as the answer.
-    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary` whose ``transcript_id`` is None. Also pushed:
-        ``session_id``, ``attempts``, ``waited_seconds``.
-    :raises AirflowFailException: a retry cannot help: bad input, a refused key, audio the service cannot use.
+    :param push_utterances: push what was said, by speaker and time, for the page of the task. That is some 85
+        KiB of XCom for an hour of speech; more than 1 MiB is not pushed.
+    :param wait_for_turn: whether a deferrable task waits for a turn of the rate limiter before the request,
+        too. ``auto`` does so in mapped tasks.
+    :param timeout: seconds for the whole request, to the last byte of its answer, at most 24 h; also for
+        reading ``audio`` from a URL. A request that times out costs the same as an answer.
+    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary` whose ``transcript_id`` is None.
+    :xcom session_id: the service's id of the request: give it to AssemblyAI's support.
+    :xcom utterances: with ``push_utterances``: what was said, for the page of the task.
+    :raises AirflowFailException: a retry cannot help: bad input, a refused key, audio that the service cannot
+        use.
     :raises AssemblyAIError: a retry can help.
 
     https://www.assemblyai.com/docs/sync-stt/getting-started/transcribe-a-short-audio-file

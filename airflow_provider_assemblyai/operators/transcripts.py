@@ -30,18 +30,21 @@ class TranscriptExportOperator(TranscriptOperator):
     It has also the parameters of :class:`airflow_provider_assemblyai.operators.base.TranscriptOperator` (transcript,
     connection, retries).
 
-    :param output_path: directory or object store prefix (templated).
-    :param formats: what to write: ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``, ``paragraphs``,
-        ``redacted_audio`` (templated).
-    :param name: what the files are named, without extension (templated); with a digest where another transcript has
-        that name. Default: the transcript id.
-    :param chars_per_caption: characters a subtitle line may have.
+    :param output_path: an absolute directory, or an object store prefix, for the files (templated).
+    :param formats: which files to write: any of ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``,
+        ``paragraphs``, ``redacted_audio`` (templated).
+    :param name: what the files are named, without extension (templated). Where another transcript has that
+        name, a digest is added. Default: the transcript id.
+    :param chars_per_caption: the most characters that a subtitle line has.
     :param push_text: whether the returned summary holds the text.
-    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
-        speech, 1 MiB at most.
-    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
+    :param push_utterances: push what was said, by speaker and time, for the page of the task. That is some 85
+        KiB of XCom for an hour of speech; more than 1 MiB is not pushed.
+    :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`. Exporting costs nothing, so its
+        ``estimated_cost_usd`` is 0.
+    :xcom utterances: with ``push_utterances``: what was said, for the page of the task.
     :raises AirflowFailException: a retry cannot help: an unknown id, a failed or deleted transcript.
-    :raises AssemblyAIError: a retry can help: the job is still running, the service or store is not there.
+    :raises AssemblyAIError: a retry can help: the job is still running, the service or the store is not
+        there.
 
     https://www.assemblyai.com/docs/api-reference/transcripts
     """

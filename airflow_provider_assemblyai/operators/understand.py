@@ -67,17 +67,23 @@ class UnderstandOperator(GatewayCallOperator):
     (region), :class:`airflow_provider_assemblyai.operators.paid_call.PaidCallOperator` (file, waiting, lost answers)
     and :class:`airflow_provider_assemblyai.operators.base.AssemblyAIOperator` (connection, retries).
 
-    :param transcript_id: an id, or what a task of this package returned for it (templated).
-    :param features: what to run: the service's own ``request`` object, such as
-        ``{"summarization": {"summary_type": "bullets"}}``; several in one call count once against the limit
-        (templated).
-    :param push_result: whether the XCom holds what was found, which is text of the recording. Default: only
-        without ``output_path``. With one, of more than 256 KiB the largest parts are left out.
-    :param on_failed_feature: what to do if one of several features fails: ``fail``, after the file is written, or
-        ``warn``.
+    :param transcript_id: the id of a completed transcript, or what a task of this package returned for it,
+        which includes the region (templated).
+    :param features: what to run: the service's own ``request`` object, such as ``{"summarization":
+        {"summary_type": "bullets"}}``, as a dict or its JSON text (templated). Several features in one call
+        count as one call against the limit.
+    :param output_path: an absolute directory, or an object store prefix, for the file with the whole answer
+        (templated): ``<transcript id>.<task id>.json``, in mapped tasks with ``-<map index>``.
+    :param push_result: whether the XCom holds the results, which are text of the recording. Default: only
+        without ``output_path``. With one, the largest parts of more than 256 KiB are left out with a warning.
+    :param on_failed_feature: what to do if one of several features failed. ``fail``: the task fails, after
+        the other results are in the file or in the XCom ``partial``. ``warn``: the task goes on without it.
+        If all of them failed, the task fails.
     :return: an :class:`Understanding`.
-    :raises AirflowFailException: a retry cannot help, or would pay again: a request that is refused, an unknown
-        transcript, a feature that failed.
+    :xcom partial: without ``output_path``: the results of the features that succeeded, if the task fails
+        because of another one.
+    :raises AirflowFailException: a retry cannot help, or would pay again: a request that is refused, an
+        unknown transcript, a feature that failed.
     :raises AssemblyAIError: a retry can help: no capacity within ``max_wait``, the service is not there.
 
     https://www.assemblyai.com/docs/speech-understanding/translation

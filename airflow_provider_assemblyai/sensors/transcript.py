@@ -58,14 +58,14 @@ class TranscriptSensor(TranscriptOperator, BaseSensorOperator):
     connection, retries) and those of every sensor.
 
     :param push_text: whether the returned summary holds the text, if it has at most 256 KiB.
-    :param push_utterances: push what was said, by speaker and time, for the task's page: some 85 KiB of XCom for an hour of
-        speech, 1 MiB at most.
-    :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators]
-        default_deferrable`` of the Airflow configuration.
-    :param poke_interval: seconds between two looks; in deferrable mode between the first ones.
+    :param push_utterances: push what was said, by speaker and time, for the page of the task. That is some 85
+        KiB of XCom for an hour of speech; more than 1 MiB is not pushed.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    :param poke_interval: seconds between two status requests, as in every sensor.
     :param timeout: seconds to wait, as in every sensor. Default: ``[sensors] default_timeout``.
     :param max_wait: the longest interval of ``exponential_backoff``, as in every sensor.
     :return: a :class:`airflow_provider_assemblyai.jobs.results.Summary`.
+    :xcom utterances: with ``push_utterances``: what was said, for the page of the task.
     :raises AirflowSensorTimeout: the time is over; with ``soft_fail`` the task is skipped.
     :raises AirflowFailException: a retry cannot help: a failed transcript, an unknown id, a refused key.
     :raises AssemblyAIError: a retry can help.

@@ -40,6 +40,9 @@ def parse(text: str | None) -> Docstring:
     text = _ADDRESS.sub("", text)
     head, *rest = _FIELD.split(text)
     summary, _, body = head.strip().partition("\n\n")
+    if summary.endswith("::"):
+        # The code that follows belongs to it.
+        summary, body = summary.removesuffix("::") + ".", f"::\n\n{body}"
     parsed = Docstring(_joined(summary), body.strip(), {}, found[-1] if found else None)
     for kind, name, value in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
         parsed.fields.setdefault(kind, {})[name or ""] = _joined(value)

@@ -85,7 +85,9 @@ class Page:
 
 def pages() -> dict[str, Page]:
     """Return all reference pages by their path below the documentation's folder."""
-    made = {name: partial(_class_page, load(path)) for name, path in CLASSES.items()}
+    made: dict[str, Callable[[], Page]] = {
+        name: partial(_class_page, load(path)) for name, path in CLASSES.items()
+    }
     made |= {
         "triggers": _triggers_page,
         "connection": _connection_page,
@@ -257,7 +259,7 @@ def _parameter_table(of: type, texts: dict[str, str], templated: Any) -> str:
             f"`{name}`",
             type_of(parameter.annotation) + (", templated" if name in templated else ""),
             default_of(parameter),
-            _markdown(texts.get(name, "").replace(" (templated)", "")),
+            _sentence(_markdown(texts[name].replace(" (templated)", ""))),
         )
         for name, parameter in parameters(of).items()
         if name in texts

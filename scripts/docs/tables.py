@@ -18,6 +18,7 @@ _ALIASES: Final = {
     "Source": "str | Callable",
     "TranscriptReference": "str | dict",
     "Format": "str",
+    "ItemOutcome": "str",
 }
 #: Other ways to hand over the same value: a task's result, JSON text of a template.
 _LEFT_OUT: Final = ("XComArg", "None")
@@ -60,6 +61,8 @@ def default_of(parameter: inspect.Parameter) -> str:
         return "required"
     if parameter.name == "deferrable":
         return "`[operators] default_deferrable`"
+    if callable(value):
+        return f"`{value.__module__}.{value.__name__}`"
     if isinstance(value, timedelta):
         return f"`timedelta(seconds={value.total_seconds():g})`"
     if isinstance(value, int | float) and not isinstance(value, bool):
