@@ -34,7 +34,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
 .PHONY: help install demo test fuzz test-airflow test-python test-clients test-distributed test-speech-drops check
-.PHONY: test-browser docs docs-serve chaos chaos-quick chaos-batch live check-spec dist dist-check
+.PHONY: test-browser test-first-steps docs docs-serve chaos chaos-quick chaos-batch live check-spec dist dist-check
 .PHONY: bench-gateway bench-import bench-page bench-streaming bench-upload bench-waiting
 
 help: ## list the targets
@@ -64,6 +64,9 @@ test-python: $(BIN)/uv ## unit and integration tests on another Python: make tes
 test-clients: install ## the emulator with clients made by others, each in an environment of its own
 	$(BIN)/python -m tests.third_party_clients.environments
 	$(BIN)/python -m pytest tests/third_party_clients
+
+test-first-steps: install ## the first pages of the documentation, followed on a machine that has nothing yet
+	$(BIN)/python -m pytest tests/first_steps
 
 test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two Celery workers, two triggerers; one of each dies
 	$(BIN)/python -m pytest tests/distributed
