@@ -216,6 +216,7 @@ class Service:
             upload=upload.token if upload else None,
             duplicate_webhook=self.faults.on_submit("duplicate_webhook") is not None,
             speakers=options.speakers or self.settings.speakers,
+            held=self.faults.on_submit("hold_job") is not None,
         )
         self.store.add(record)
         self.counters.project(project).accepted += 1
@@ -436,13 +437,16 @@ class Service:
         return self.held.to_list()
 
     def release(self, id: int | None = None, then: str = CONTINUE) -> int:
-        """Let stopped requests go on.
+        """Let stopped requests go on, and with all of them the jobs that are held.
 
-        :param id: of one; all when absent.
+        :param id: of one request; all when absent.
         :param then: ``continue``, or ``reset`` to break their connections.
-        :return: how many.
+        :return: how many requests.
         """
-        return self.held.release(None if id is None else [id], then)
+        if id is not None:
+            return self.held.release([id], then)
+        self.jobs.release(self.store.records.values())
+        return self.held.release(None, then)
 
     def set_clock(self, advance: float = 0, speed: float | None = None) -> float:
         """Skip time, or let it run faster or slower.

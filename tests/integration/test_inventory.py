@@ -91,6 +91,7 @@ VARIANTS: Mapping[type[kinds.Fault], Rules] = {
     kinds.Hold: [{"when": "before"}, {"when": "after"}],
     kinds.ClockSkew: [{"seconds": -600}, {"seconds": 600}],
     kinds.FailJob: [{"error": "server"}, {"error": "download"}],
+    kinds.HoldJob: [{}],
     kinds.ListLag: [{"seconds": 0.02}],
     kinds.DuplicateWebhook: [{}],
     kinds.RefuseCall: [
@@ -424,13 +425,12 @@ def begin(emulator: Emulator, walk: Walk, rules: Rules) -> None:
 
 @contextmanager
 def broken_when_held(emulator: Emulator) -> Iterator[None]:
-    """Break the connection of a request as soon as it is held."""
+    """Break the connection of a request as soon as it is held, and let go a job that is."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.02):
-            if emulator.held():
-                emulator.release(then="reset")
+            emulator.release(then="reset")
 
     thread = threading.Thread(target=watch)
     thread.start()

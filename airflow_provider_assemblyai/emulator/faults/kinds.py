@@ -242,6 +242,10 @@ class FailJob(SubmitFault):
     error = Option(types.choice(*JOB_ERRORS), "server")
 
 
+class HoldJob(SubmitFault):
+    """The transcript stays in processing until held requests are released, all of them."""
+
+
 class ListLag(SubmitFault):
     """The transcript appears in the list `seconds` late."""
 

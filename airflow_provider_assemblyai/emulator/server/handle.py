@@ -98,13 +98,15 @@ class Emulator:
         return self.held()
 
     def release(self, *numbers: int, then: str = "continue") -> int:
-        """Let stopped requests go on.
+        """Let stopped requests go on, and with all of them the jobs that are held.
 
-        :param numbers: which; all when none is given.
+        :param numbers: of requests; all when none is given.
         :param then: ``continue``, or ``reset`` to break their connections.
-        :return: how many.
+        :return: how many requests.
         """
-        return self._call(self._service.held.release, numbers or None, then)
+        if numbers:
+            return self._call(self._service.held.release, numbers, then)
+        return self._call(self._service.release, then=then)
 
     def advance(self, seconds: float) -> float:
         """Skip time; returns the emulator's new time.

@@ -12,7 +12,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -102,6 +102,18 @@ class Jobs:
             wait = max(0.0, self._due[0][0] - self.clock.now()) if self._due else None
             await self.clock.next_change(wait)
 
+    def release(self, records: Iterable[Record]) -> None:
+        """Let jobs that were held go on.
+
+        :param records: all that there are.
+        """
+        for record in records:
+            if record.held:
+                record.held = False
+                if record.status == PROCESSING:
+                    self._schedule(record, self.clock.now())
+        self.clock.wake()
+
     def counts(self) -> dict[str, int]:
         """Jobs that wait, and jobs in processing."""
         return {QUEUED: len(self._waiting), PROCESSING: self._active}
@@ -137,8 +149,8 @@ class Jobs:
         self._schedule(record, record.ready_at)
 
     def _schedule(self, record: Record, at: float) -> None:
-        """Plan the end, unless the job waits for an engine or for reads."""
-        if record.running or record.polls_left > 0:
+        """Plan the end, unless the job waits for an engine, for reads, or to be released."""
+        if record.running or record.held or record.polls_left > 0:
             return
         self._serial += 1
         heapq.heappush(self._due, (max(at, record.ready_at or at), self._serial, record))

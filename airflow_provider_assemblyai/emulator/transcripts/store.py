@@ -53,6 +53,7 @@ class Record:
     :param ready_at: when the job may end; ``None`` before it has started.
     :param polls_left: reads that still see it in processing.
     :param running: whether an engine works on it.
+    :param held: whether it stays in processing until it is released.
     :param media: the file it was made from, kept only until its redacted copy is written.
     :param media_is_temporary: whether that file has to be deleted then.
     :param redacting: whether the redacted copy is still being made.
@@ -76,6 +77,7 @@ class Record:
     ready_at: float | None = None
     polls_left: int = 0
     running: bool = False
+    held: bool = False
     outcome: Recognition | Exception | None = None
     script: str | None = None
     seed: str = ""

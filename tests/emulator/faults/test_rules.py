@@ -173,6 +173,16 @@ def test_a_job_fault(api: Api, emulator: Emulator) -> None:
     assert api.transcribe()["status"] == "completed"
 
 
+def test_a_held_job(api: Api, emulator: Emulator) -> None:
+    emulator.fault("hold_job")
+    held, other = api.submit(), api.submit()
+    emulator.advance(86_400)
+    assert api.get(f"/v2/transcript/{other}").json()["status"] == "completed"
+    assert api.get(f"/v2/transcript/{held}").json()["status"] == "processing"
+    assert emulator.release() == 0, "no request is held"
+    assert api.get(f"/v2/transcript/{held}").json()["status"] == "completed"
+
+
 def test_a_late_row_and_a_wrong_clock(api: Api, emulator: Emulator) -> None:
     emulator.fault("list_lag", seconds=20)
     late, soon = api.submit(), api.submit()

@@ -16,7 +16,7 @@ from airflow_provider_assemblyai.emulator.transcripts.request_fields import FIEL
 from tests.support.emulator_api import AUDIO, Api
 from tests.support.processes import until
 
-PAGE = Path(__file__).parents[3] / "docs" / "emulator.md"
+PAGE = Path(__file__).parents[3] / "docs" / "testing" / "emulator.md"
 ACTED_ON, ECHOED_ONLY = "acted on", "echoed only"
 DETECT: dict[str, Any] = {"language_detection": True}
 PII: dict[str, Any] = {"redact_pii": True}

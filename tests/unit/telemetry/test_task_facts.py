@@ -19,7 +19,7 @@ from airflow_provider_assemblyai.telemetry.task_facts import FIELDS, facts_of
 from tests.support import inventory
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "lineage.md").read_text()
+PAGE = (ROOT / "docs" / "operations" / "lineage.md").read_text()
 
 
 def test_every_operator_tells_its_lineage() -> None:
