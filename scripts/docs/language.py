@@ -33,7 +33,8 @@ def sentences(text: str) -> Iterator[str]:
     text = re.sub(r"!?\[([^\]]*)\](\([^)]*\)|\[[^\]]*\])", r"\1", text)
     text = re.sub(r"^\[[^\]]+\]: \S+$", "", text, flags=re.MULTILINE)
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |\d+\. |\||#))", text):
-        for cell in block.split("|") if block.lstrip().startswith("|") else [block]:
+        # A cell of a table may be a list.
+        for cell in re.split(r"[|;]", block) if block.lstrip().startswith("|") else [block]:
             plain = " ".join(re.sub(r"`[^`]*`", "code", cell).split()).lstrip("#-*> ")
             yield from (part for part in re.split(r"(?<=[.!?])\s+(?=[\w(\"*])", plain) if part)
 

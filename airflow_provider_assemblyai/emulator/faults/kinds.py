@@ -2,7 +2,7 @@
 """All fault kinds. Each is one class: its name, what it does (docstring), its options, and for those on the wire ``respond``.
 
 The base class of a kind is when it takes effect. Faults that are not on the wire take effect where the transcript, the
-model or the session is. The checks of rules, ``--help`` and the table in ``docs/testing/emulator.md`` come from here.
+model or the session is. The checks of rules, ``--help`` and the table in ``docs/testing/faults.md`` come from here.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Emulator:
     def fault(self, kind: str, **rule: Any) -> None:
         """Put a fault rule in force.
 
-        :param kind: of the fault, see ``docs/testing/emulator.md`` or ``assemblyai-emulator --help``.
+        :param kind: of the fault, see ``docs/testing/faults.md`` or ``assemblyai-emulator --help``.
         :param rule: the other keys of the rule: which requests it meets, and the options of the kind.
         :raises OptionError: for a rule that is not understood.
         """

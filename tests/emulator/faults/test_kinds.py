@@ -124,7 +124,7 @@ def test_help_describes_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_reference_is_complete() -> None:
-    page = (ROOT / "docs/testing/emulator.md").read_text()
+    page = (ROOT / "docs/testing/faults.md").read_text()
     rows: list[str] = []
     for effect in EFFECTS:
         rows += [f"| **{effect.summary()}** | | |"]
