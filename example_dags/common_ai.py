@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# [START common_ai]
 """Tasks of Airflow's common.ai provider with models of the LLM Gateway; needs the extra `common-ai`.
 
 The connection `pydanticai_assemblyai_default` is of type `pydanticai_assemblyai` and holds the API key.
@@ -17,7 +18,6 @@ from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 
 
-# [START common_ai]
 class Summary(BaseModel):
     title: str
     action_items: list[str]
@@ -71,4 +71,4 @@ with DAG(
     summary = summarize()
     transcribe >> summary
     answer(summary)
-    # [END common_ai]
+# [END common_ai]

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# [START subtitles]
 """Write subtitles into an object store, and read one of them back."""
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ with DAG(
         "output_path": Param("s3://my_aws_conn@subtitles/shows", type="string", description="where files go"),
     },
 ):
-    # [START subtitles]
     subtitles = TranscribeOperator(
         task_id="subtitles",
         audio="{{ params.audio }}",
@@ -35,4 +35,4 @@ with DAG(
             return sum(" --> " in line for line in file)
 
     count_captions(subtitles.output)
-    # [END subtitles]
+# [END subtitles]

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# [START voice_message]
 """Transcribe a voice message of up to two minutes in one request, and route it by what it says."""
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ with DAG(
         "keyterms": Param(["Harbour Street"], type="array", description="names to expect"),
     },
 ):
-    # [START voice_message]
     message = TranscribeShortOperator(
         task_id="message",
         audio="{{ params.audio }}",  # a URL, a path, s3://conn@bucket/key, gs://...
@@ -32,4 +32,4 @@ with DAG(
         return "deliveries" if "parcel" in summary["text"].lower() else "reception"
 
     route(message.output)
-    # [END voice_message]
+# [END voice_message]

@@ -261,6 +261,7 @@ class ItemProcessor:
             found["phase"] = "submitted"
         in_flight.item = with_content_version(in_flight.item)
         if not in_flight.may_have_job:
+            results.check_redacted_audio(self.settings.formats, in_flight.item.config)
             self._reserve(in_flight.item)  # before the recording is read
         source = self._source(in_flight.item)
         fingerprint = self._fingerprint(in_flight, source)

@@ -100,6 +100,20 @@ def check_formats(given: object, known: Sequence[F]) -> tuple[F, ...]:
     return tuple(dict.fromkeys(given))
 
 
+def check_redacted_audio(formats: Sequence[str], config: Mapping[str, Any]) -> None:
+    """
+    Return if the service will have every file that is to be fetched.
+
+    :param formats: what is to be written.
+    :param config: what is asked for.
+    :raises InvalidInput: it makes no redacted copy of the audio. The job would be paid for, and the task would fail.
+    """
+    if "redacted_audio" in formats and not config.get("redact_pii_audio"):
+        raise InvalidInput(
+            "formats: 'redacted_audio' needs redact_pii_audio in config: without it the service makes no such file."
+        )
+
+
 def check_caption_length(chars: int | None) -> int | None:
     """
     Return the characters that a caption may have.

@@ -231,6 +231,7 @@ class TranscribeOperator(TranscriptionOperator):
             raise InvalidInput(
                 "delete_after needs 'json' among the formats: nothing else keeps the whole result."
             )
+        results.check_redacted_audio(formats, transcripts.check_config(self.config))
         return formats
 
     def _follow(

@@ -29,7 +29,8 @@ class TranscriptionOperator(AssemblyAIOperator):
         then ``universal-2``.
     :param output_path: an absolute directory, or an object store prefix, for the files (templated).
     :param formats: which files to write: any of ``json``, ``txt``, ``srt``, ``vtt``, ``sentences``,
-        ``paragraphs``, ``redacted_audio`` (templated). Default: ``json`` and ``txt``.
+        ``paragraphs``, ``redacted_audio``, which needs ``redact_pii_audio`` in ``config`` (templated). Default:
+        ``json`` and ``txt``.
     :param chars_per_caption: the most characters that a subtitle line has.
     :param transfer: how the service gets the audio. ``url`` passes the address on, ``presign`` lets the
         object store sign a URL, ``upload`` sends the bytes with constant memory, at most 2.2 GB. ``auto``

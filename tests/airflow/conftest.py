@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.support.airflow_settings import lineage_file, lineage_settings
+from tests.support.airflow_settings import emulator_command, lineage_file, lineage_settings
 from tests.support.processes import free_port, until
 from tests.support.running_airflow import Airflow, Run
 from tests.support.s3 import s3
@@ -86,7 +86,13 @@ def airflow(
         "assemblyai_nowhere": {"host": f"http://127.0.0.1:{free_port()}"},
     }
     with Airflow(
-        home, dag_folders=folders, settings=settings, worker_settings=public, connections=others
+        home,
+        dag_folders=folders,
+        settings=settings,
+        worker_settings=public,
+        connections=others,
+        # Of recordings whose speakers are to be told apart on one channel.
+        emulator=emulator_command("whisper", "--speakers", "2"),
     ) as running:
         yield running
         # Of all tests, those of tasks that failed included.

@@ -112,6 +112,22 @@ def test_in_a_list(
     assert (emulator.counters()["accepted"], emulator.counters()["uploads"]) == (1, 0)
 
 
+def test_redacted_audio_that_the_service_would_not_make(
+    emulator: Emulator, context: Any, run: Callable[..., Any], out: Path, deferrable: bool
+) -> None:
+    redaction = {"redact_pii": True, "redact_pii_policies": ["date"], "redact_pii_audio": True}
+    audios: list[Any] = [
+        {"audio": "https://example.com/a.wav", "config": redaction},
+        "https://example.com/b.wav",
+    ]
+    operator = make_operator(audios, out, formats=["redacted_audio"], deferrable=deferrable)
+    summary = run(operator, context)
+    assert (summary["completed"], summary["errors"]) == (1, {"InvalidInput": 1})
+    assert emulator.counters()["accepted"] == 1
+    (failed,) = [line for line in manifest(out) if line["status"] == "failed"]
+    assert "needs redact_pii_audio" in failed["error"]
+
+
 def test_in_a_list_whose_other_jobs_are_waited_for(
     emulator: Emulator, context: Any, run: Callable[..., Any], out: Path
 ) -> None:

@@ -218,6 +218,12 @@ def test_delete_after_without_json(context: Any, tmp_path: Path) -> None:
     fails(context, "needs 'json'", formats=["txt"], output_path=str(tmp_path), delete_after=True)
 
 
+@pytest.mark.parametrize("config", [None, {"redact_pii": True}, {"redact_pii_audio": False}])
+def test_redacted_audio_that_the_service_would_not_make(context: Any, tmp_path: Path, config: Any) -> None:
+    formats = ["json", "redacted_audio"]
+    fails(context, "needs redact_pii_audio", formats=formats, config=config, output_path=str(tmp_path))
+
+
 def test_output_that_cannot_be_written(context: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     fails(context, "output_path", output_path=str(tmp_path / "file"))
