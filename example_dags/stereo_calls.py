@@ -22,7 +22,7 @@ with DAG(
     doc_md=__doc__,
     params={
         "audio": Param("/data/calls/latest.wav", type="string", description="URL or path"),
-        "config": Param(TWO_CHANNELS, type="object", description="how the speakers are told apart"),
+        "config": Param(TWO_CHANNELS, type="object", description="how the speakers are distinguished"),
         "names": Param(NAMES, type="object", description="channel or speaker -> name"),
         "output_path": Param("/tmp/transcripts", type="string", description="where files go"),
     },

@@ -91,7 +91,7 @@ def airflow(
         settings=settings,
         worker_settings=public,
         connections=others,
-        # Of recordings whose speakers are to be told apart on one channel.
+        # Of recordings with one channel, where a request wants speaker labels.
         emulator=emulator_command("whisper", "--speakers", "2"),
     ) as running:
         yield running

@@ -65,13 +65,13 @@ class ClipConfig(TypedDict, total=False):
     """
     What can be asked for beside the audio; one line per setting.
 
-    :ivar prompt: an instruction that replaces the service's own, 6,000 characters at most.
-    :ivar keyterms_prompt: words to expect, 100 terms of 8,000 characters at most.
-    :ivar conversation_context: the turns before this one, the newest last.
-    :ivar language_codes: the languages that are spoken.
-    :ivar sample_rate: of raw PCM.
-    :ivar channels: of raw PCM, 1 or 2.
-    :ivar timestamps: whether words have times.
+    :ivar prompt: an instruction that replaces the service's own, at most 6,000 characters.
+    :ivar keyterms_prompt: words to expect, at most 100 terms of 8,000 characters in all.
+    :ivar conversation_context: the turns before this one, the newest last; a text is one turn.
+    :ivar language_codes: the languages that are spoken; the service ignores them with a ``prompt``.
+    :ivar sample_rate: of raw PCM, together with ``channels``: 8000, 16000, 22050, 24000, 32000, 44100 or 48000 Hz.
+    :ivar channels: of raw PCM, together with ``sample_rate``: 1 or 2.
+    :ivar timestamps: whether the words in the ``json`` file have times. Formats that need them ask for them.
     """
 
     prompt: str
