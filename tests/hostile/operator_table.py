@@ -122,6 +122,8 @@ _WEBHOOK: Final = {
 _QUICK: Final[Mapping[str, Any]] = {"timeout": SHORT, "poll_interval": 0.05, "settle_time": 0.05}
 _EXPORTS: Final = ("srt", "vtt", "sentences", "paragraphs", "redacted-audio", "redacted.mp3")
 _FORMATS: Final = ["json", "txt", "srt", "vtt", "sentences", "paragraphs", "redacted_audio"]
+#: Without it the redacted audio is refused before anything is sent.
+_REDACTION: Final = {"redact_pii": True, "redact_pii_policies": ["date"], "redact_pii_audio": True}
 _RESULTS: Final = {name: at(name) for name in _EXPORTS}
 _JOB: Final[Mapping[str, Target]] = {
     "newest": at("list"),
@@ -154,7 +156,7 @@ ROWS: Final[Mapping[type, Row]] = {
             "output_path": "{folder}/out",
             "formats": _FORMATS,
             "delete_after": True,
-            "config": _WEBHOOK,
+            "config": {**_WEBHOOK, **_REDACTION},
             **_QUICK,
         },
         {**_JOB, "source": at("source.wav"), "upload": at("upload"), **_RESULTS, "delete": at("delete")},
@@ -167,6 +169,7 @@ ROWS: Final[Mapping[type, Row]] = {
             "audios": ["{files}/source.wav", {"audio": _URL, "config": _WEBHOOK}],
             "output_path": "{folder}/out",
             "formats": _FORMATS,
+            "config": _REDACTION,
             "on_partial_failure": "succeed",
             **_QUICK,
         },
