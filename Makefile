@@ -34,7 +34,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
 .PHONY: help install demo test fuzz test-airflow test-python test-clients test-distributed test-speech-drops check
-.PHONY: test-browser test-first-steps docs docs-serve chaos chaos-quick chaos-batch live check-spec dist dist-check
+.PHONY: test-browser test-first-steps test-docs docs docs-serve docs-publish chaos chaos-quick chaos-batch live check-spec dist dist-check
 .PHONY: bench-gateway bench-import bench-page bench-streaming bench-upload bench-waiting
 
 help: ## list the targets
@@ -85,6 +85,15 @@ docs: install .venv/.installed-docs ## build the documentation site into build/s
 
 docs-serve: install .venv/.installed-docs ## show the documentation at http://127.0.0.1:8000 while you write it
 	$(BIN)/python -m mkdocs serve
+
+docs-publish: install .venv/.installed-docs ## push the site of a version to the branch gh-pages: make docs-publish VERSION=v0.1.0 (or main)
+	@case "$(VERSION)" in main|v[0-9]*) ;; *) echo "make docs-publish needs VERSION=main or a tag such as v0.1.0." >&2; exit 2 ;; esac
+	$(if $(filter main,$(VERSION)),$(BIN)/mike deploy --push dev,$(BIN)/mike deploy --push --update-aliases $(VERSION:v%=%) latest)
+	$(if $(filter main,$(VERSION)),,$(BIN)/mike set-default --push latest)
+
+test-docs: docs .venv/.installed-browser ## the site in Debian's Chromium: search, accessibility, no other hosts
+	@tests/browser/install-chromium
+	$(BIN)/python -m pytest tests/site
 
 check: install ## formatting, lint and types
 	$(BIN)/ruff format --check

@@ -43,7 +43,7 @@ class _FirstRow(TypedDict):
 
 class ManifestRow(_FirstRow, total=False):
     """
-    One line of the manifest.
+    What is known of one item at its end.
 
     :ivar source: the address of the recording, without what opens it.
     :ivar transcript_id: id of the transcript, or None.
@@ -61,6 +61,18 @@ class ManifestRow(_FirstRow, total=False):
 
     speech_model_used: str | None
     estimated_cost_usd: float | None
+
+
+class ManifestLine(ManifestRow):
+    """
+    A row as the manifest has it.
+
+    :ivar version: of this format, 1.
+    :ivar reused: whether an earlier run had completed it.
+    """
+
+    version: int
+    reused: bool
 
 
 class Minutes(TypedDict):

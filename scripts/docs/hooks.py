@@ -7,12 +7,16 @@ Pages below docs/ are plain Markdown that any builder takes.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from scripts.docs import elsewhere, reference
+# Not every command that builds the site has the root of the repository on its path.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from scripts.docs import elsewhere, reference  # noqa: E402
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -19,7 +19,7 @@ from airflow_provider_assemblyai import get_provider_info
 from airflow_provider_assemblyai.api import llm_gateway as gateway_api
 from airflow_provider_assemblyai.api import streaming, transcripts, understanding
 from airflow_provider_assemblyai.api.short_audio import clips
-from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestRow, Minutes
+from airflow_provider_assemblyai.batch.manifest import BatchSummary, ManifestLine, Minutes
 from airflow_provider_assemblyai.capture.output.merge import CaptureSummary, Gap
 from airflow_provider_assemblyai.commands import ledger
 from airflow_provider_assemblyai.decorators.llm_gateway import llm_gateway_task
@@ -157,13 +157,18 @@ def keys_of(result: type) -> dict[str, tuple[str, str]]:
 
     :param result: the class.
     """
-    found: dict[str, tuple[str, str]] = {}
-    for one in reversed([result, *getattr(result, "__orig_bases__", ())]):
-        texts = docstrings.parse(getattr(one, "__doc__", "")).fields.get("ivar", {})
-        for name, text in texts.items():
-            found[name] = ("", text)
-    types = inspect.get_annotations(result) | getattr(result, "__annotations__", {})
-    return {name: (_annotation(types[name]), found.get(name, ("", ""))[1]) for name in types}
+    texts: dict[str, str] = {}
+    types: dict[str, Any] = {}
+    for one in _with_bases(result):
+        texts |= docstrings.parse(one.__doc__).fields.get("ivar", {})
+        types |= inspect.get_annotations(one)
+    return {name: (_annotation(kind), texts.get(name, "")) for name, kind in types.items()}
+
+
+def _with_bases(result: Any) -> list[Any]:
+    """Return a ``TypedDict`` and those that it extends, the oldest first."""
+    bases = [base for base in getattr(result, "__orig_bases__", ()) if hasattr(base, "__annotations__")]
+    return [*(older for base in bases for older in _with_bases(base)), result]
 
 
 def error_classes() -> list[type]:
@@ -180,7 +185,7 @@ def error_classes() -> list[type]:
 
 def endpoints() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield the functions that make a call: the name that a DAG imports, and the function."""
-    for module in (transcripts, gateway_api, understanding, clips):
+    for module in (transcripts, gateway_api, understanding, clips, streaming):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             returned = str(function.__annotations__.get("return", ""))
             if (
@@ -441,7 +446,7 @@ def _xcoms_page() -> Page:
 def _manifest_page() -> Page:
     rows = [
         (f"`{name}`", shown, _sentence(_markdown(text)))
-        for name, (shown, text) in keys_of(ManifestRow).items()
+        for name, (shown, text) in keys_of(ManifestLine).items()
     ]
     return _page(
         "Manifest",

@@ -111,7 +111,12 @@ def test_recipes_are_checked_like_code_and_stay_out_of_the_wheel() -> None:
 def test_addresses_are_of_one_repository() -> None:
     urls = PYPROJECT["project"]["urls"]
     assert set(urls) == {"documentation", "source", "changelog", "issues"}
-    assert all(url.startswith(urls["source"]) for url in urls.values())
+    assert all(urls[name].startswith(urls["source"]) for name in ("source", "changelog", "issues"))
+    owner, name = urls["source"].split("/")[-2:]
+    assert urls["documentation"] == f"https://{owner}.github.io/{name}/"
+    site = re.search(r"^site_url: (\S+)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert site
+    assert site[1] == urls["documentation"]
     for page in ("README.md", "SECURITY.md", "CODE_OF_CONDUCT.md", ".github/ISSUE_TEMPLATE/config.yml"):
         for address in re.findall(
             r"https://github\.com/[\w-]+/airflow-provider-assemblyai", (ROOT / page).read_text()
