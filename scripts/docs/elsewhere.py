@@ -25,7 +25,17 @@ def pages(root: Path) -> dict[str, str]:
 
     :param root: of the repository.
     """
-    return {page: _with_links((root / source).read_text(), source, root) for page, source in SOURCES.items()}
+    found = {page: _with_links((root / source).read_text(), source, root) for page, source in SOURCES.items()}
+    return found | {"glossary.md": _glossary(root)}
+
+
+def _glossary(root: Path) -> str:
+    """The words that the project uses, without the column for those who change the code."""
+    section = (root / "CONTRIBUTING.md").read_text().partition("## Glossary\n")[2].partition("\n#")[0]
+    rows = [line.strip("| ").split(" | ")[:2] for line in section.splitlines() if line.startswith("| ")]
+    lines = ["| word | means |", "|---|---|", *(f"| {word} | {meaning} |" for word, meaning in rows[1:])]
+    opening = "One word has one meaning, in pages, log lines and code."
+    return "\n".join(["# Glossary", "", opening, "", *lines, ""])
 
 
 def _with_links(text: str, source: str, root: Path) -> str:

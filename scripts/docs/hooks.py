@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 # Not every command that builds the site has the root of the repository on its path.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from scripts.docs import elsewhere, reference  # noqa: E402
+from scripts.docs import elsewhere, reference
 
 
 def on_files(files: Files, config: Any) -> Files:

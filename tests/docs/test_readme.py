@@ -47,7 +47,7 @@ def test_its_code_is_that_of_the_example() -> None:
 
 def test_its_links_work_on_the_package_index() -> None:
     site = f"{URLS['documentation']}latest/"
-    pages = {path for path in (ROOT / "docs").rglob("*.md")}
+    pages = set((ROOT / "docs").rglob("*.md"))
     known = (
         {str(path.relative_to(ROOT / "docs")) for path in pages}
         | set(reference.pages())
