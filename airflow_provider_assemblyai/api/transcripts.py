@@ -519,7 +519,9 @@ def check_id(value: object) -> str:
     :raises InvalidInput: if it is anything else, so that no request is spent on it.
     """
     if not _is_id(value):
-        raise InvalidInput(f"{shown(value)} is not a transcript id.")
+        raise InvalidInput(
+            f"{shown(value)} is not a transcript id: give the id that a task returned as transcript_id, or all that it returned."
+        )
     return value  # type: ignore[return-value]
 
 
@@ -531,18 +533,19 @@ def _no_model(config: Mapping[str, Any]) -> bool:
     return config.get("speech_models") is None and config.get("speech_model") is None
 
 
-def check_config(config: object) -> dict[str, Any]:
+def check_config(config: object, name: str = "config") -> dict[str, Any]:
     """
     Return a copy of ``config`` after refusing what the service is certain to refuse.
 
     :param config: a dict, or a JSON object as text: that is what ``{{ params.config | tojson }}`` gives.
+    :param name: the argument it came from, for the message.
     :raises InvalidInput: if it is not a dict, names the audio, or gives a known parameter a wrong type.
     """
-    asked = check_object("config", {} if config is None else config)
+    asked = check_object(name, {} if config is None else config)
     if "audio_url" in asked:
-        raise InvalidInput("config must not hold audio_url: the audio is the operator's own argument.")
-    check_fields("config", asked, TranscriptConfig)
+        raise InvalidInput(f"{name} must not hold audio_url: the audio is the operator's own argument.")
+    check_fields(name, asked, TranscriptConfig)
     if asked.get("speech_models") == []:
-        raise InvalidInput("config: speech_models must name at least one model.")
-    check_json("config", asked)
+        raise InvalidInput(f"{name}: speech_models must name at least one model.")
+    check_json(name, asked)
     return dict(asked)

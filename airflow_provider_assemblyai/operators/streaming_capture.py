@@ -285,7 +285,7 @@ class StreamingCaptureOperator(AssemblyAIOperator):
 
     def _capture_config(self) -> CaptureConfig:
         check_text("assemblyai_conn_id", self.assemblyai_conn_id)
-        fallback_config = transcripts.check_config(self.fallback_config)
+        fallback_config = transcripts.check_config(self.fallback_config, "fallback_config")
         return CaptureConfig(
             duration=self._duration(),
             streaming=streaming.check_config(self.config),

@@ -277,7 +277,10 @@ def test_a_connection_that_cannot_work_is_refused(emulator: Emulator, connection
     ]
     connection.error = None
     (event,) = asyncio.run(wait(connection, ["nonsense"]))
-    assert (event["outcome"], event["detail"]) == ("refused", "'nonsense' is not a transcript id.")
+    assert (event["outcome"], event["detail"]) == (
+        "refused",
+        "'nonsense' is not a transcript id: give the id that a task returned as transcript_id, or all that it returned.",
+    )
 
 
 def test_an_error_of_the_lookup_reaches_the_waiters(emulator: Emulator, connection: FakeConnection) -> None:
