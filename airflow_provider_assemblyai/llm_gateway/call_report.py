@@ -92,4 +92,4 @@ class CallReporter:
         try:
             self._task_instance.xcom_push(key=REPORT_KEY, value=dict(report))
         except Exception as error:
-            self._log.info("The rate limiter is not told of this call: %s", sanitize(str(error)))
+            self._log.info("This call is not reported to the rate limiter: %s", sanitize(str(error)))

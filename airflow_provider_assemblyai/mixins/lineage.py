@@ -118,7 +118,7 @@ class LineageMixin(_Operator):
                 hook = AssemblyAIHook(self.assemblyai_conn_id)  # type: ignore[attr-defined]
                 hook_lineage.report(hook, _files(read), _files(told.outputs))
         except Exception as error:
-            self.log.info("This task tells no lineage: %s.", type(error).__name__)
+            self.log.info("This task reports no lineage: %s.", type(error).__name__)
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
         """Return what the task is about to read."""
@@ -136,7 +136,7 @@ class LineageMixin(_Operator):
         try:
             return self._make_lineage()
         except Exception as error:
-            self.log.info("This task tells no lineage: %s.", type(error).__name__)
+            self.log.info("This task reports no lineage: %s.", type(error).__name__)
             return None
 
     def _make_lineage(self) -> OperatorLineage[Any, Any]:

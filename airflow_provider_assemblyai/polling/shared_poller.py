@@ -188,7 +188,7 @@ class AccountPoller:
                 # Before the client is closed, which takes time: the next waiter needs another poller.
                 self._retire()
         except Exception as error:
-            log.exception("Waiting for transcripts broke off.")
+            log.exception("Waiting for transcripts ended with an error.")
             self._fail_all(error)
         finally:
             self._retire()
@@ -283,7 +283,7 @@ class AccountPoller:
             raise
         except Exception as error:
             # Whatever one answer does to us, it ends one request and not the waits of the account.
-            log.exception("A request for the state of transcripts failed in a way that it should not.")
+            log.exception("Reading the state of transcripts failed with an unexpected error.")
             raise UnexpectedReply(f"The state cannot be read ({type(error).__name__}).") from None
 
     async def _on_refused_key(

@@ -37,7 +37,7 @@ def report(context: BaseHook, inputs: Iterable[DatasetName], outputs: Iterable[D
         for one in outputs:
             collector.add_output_asset(context, uri=_uri(one))
     except Exception as error:
-        log.info("Hook lineage was not told what this task read and wrote: %s.", type(error).__name__)
+        log.info("Hook lineage lacks what this task read and wrote: %s.", type(error).__name__)
 
 
 def _is_made(get_collector: Any) -> bool:

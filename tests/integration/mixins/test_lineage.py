@@ -549,7 +549,7 @@ def test_a_failure_of_lineage_is_none_of_the_task(
     assert task.get_openlineage_facets_on_complete(None) is None
     assert task.get_openlineage_facets_on_failure(None) is None
     logged = f"{caplog.text}{capsys.readouterr()}"
-    assert "tells no lineage: RuntimeError" in logged
+    assert "reports no lineage: RuntimeError" in logged
     assert SPOKEN not in logged
 
 
