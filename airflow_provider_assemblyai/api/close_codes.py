@@ -52,7 +52,7 @@ CLOSE_CODES: Final[dict[int, tuple[CloseAction, str]]] = {
     4004: ("reconnect", "The service does not know the session any more."),
     4008: ("reconnect", "The session expired."),
     4010: ("reconnect", "The session was closed before."),
-    4029: ("wait", "The service was asked too often."),
+    4029: ("wait", "Too many requests were sent to the service."),
     4030: ("reconnect", "The session went on at another socket."),
     4031: ("reconnect", "The session was idle for too long."),
     4032: ("fail", "The pieces of audio were too short."),
@@ -123,7 +123,7 @@ def refused_handshake(status: int, detail: str = "") -> CloseReason:
     :param detail: the body.
     """
     detail = sanitize(detail)
-    meaning = f"The service answered HTTP {status} where a session was asked for."
+    meaning = f"The service answered HTTP {status} to the request for a session."
     if status == 429 or (status == 403 and _TOO_MANY.search(detail)):
         return CloseReason(status, "wait", meaning, detail)
     return CloseReason(status, "reconnect" if status >= 500 or status == 408 else "fail", meaning, detail)

@@ -32,16 +32,16 @@ _HINTS: Final = (
     ("duration is too short", "The service takes recordings from 160 ms on: leave shorter ones out."),
     (
         "no spoken audio",
-        "There is no speech from which a language could be told: set config's language_code, or "
+        "There is no speech from which a language could be detected: set config's language_code, or "
         "language_detection_options with on_no_speech_detected='fallback' and a fallback_language.",
     ),
     (
         "speech threshold",
-        "Less of it is speech than config's speech_threshold asks for: lower that, or leave it out.",
+        "Less of it is speech than config's speech_threshold requires: lower that, or leave it out.",
     ),
     (
         "confidence threshold",
-        "Its language is less sure than config's language_confidence_threshold asks for: lower that, or set language_code.",
+        "Its language is less sure than config's language_confidence_threshold requires: lower that, or set language_code.",
     ),
 )
 

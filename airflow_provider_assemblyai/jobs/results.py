@@ -149,7 +149,7 @@ def resolve_transcript(transcript: object, region: str | None = None) -> tuple[s
     home = named_region(transcript.get("region"))
     if named and home and check_region(named) != check_region(home):
         raise InvalidInput(
-            f"The transcript lives in region {check_region(home)}, but region={shown(named)} was asked for."
+            f"The transcript lives in region {check_region(home)}, but region={shown(named)} was given."
         )
     return transcripts.check_id(given), named or home
 

@@ -233,7 +233,7 @@ class LLMGatewayOperator(TranscriptMarkerMixin, GatewayCallOperator):
                 if error.reason != "invalid" or not self.repair or slot == "repair":
                     self._name_place(error, request, slot, body)
                     raise
-                self.log.warning("%s It is asked once more.", error)
+                self.log.warning("%s The question is sent once more.", error)
                 progress["repairing"] = True
                 slot = "repair"
                 body = {**body, "messages": repair_messages(body["messages"], answer.text, error.problem)}

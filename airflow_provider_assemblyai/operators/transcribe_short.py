@@ -238,7 +238,7 @@ class TranscribeShortOperator(PaidCallOperator):
         except ApiError as error:
             if not clips.has_failed(error):
                 raise
-            self.log.warning("%s The service is asked once more.", error)
+            self.log.warning("%s The clip is sent once more.", error)
             progress["asked_again"] = True
             self._control.pause(_BEFORE_REPEAT)
             return self._call(request, call, progress)
