@@ -360,6 +360,48 @@ def test_the_message_of_a_class_is_the_one_that_comes(name: str, tmp_path: Path)
         assert any(as_pattern(quote).search(message) for quote in quoted), message
 
 
+#: Messages of arguments that only this package gives, in the rows of deferred tasks.
+OF_DEFERRALS = {
+    "refusal must be a dict, not ….",
+    "state must be a dict, not ….",
+    "transcript_ids must be a list, not ….",
+}
+
+
+def is_telling(text: str) -> bool:
+    """Return whether enough of a message is written down to know it by."""
+    return len(re.findall(r"\w", text)) > 8
+
+
+def test_every_message_is_on_a_page(
+    service: RefusingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = first_cells(sections(page("errors"), 2)["Every other message"])
+    shown = [one for one in (*quotes(page("errors")), *rows) if is_telling(one) or one in rows]
+    known = {name: texts for name, texts in package_texts.error_texts().items() if name not in INTERNAL}
+    texts = {text for found in known.values() for text in found if re.search(r"\w", text)}
+    assert texts >= OF_DEFERRALS
+    missing = {
+        text
+        for text in texts - OF_DEFERRALS
+        if not any(
+            as_pattern(one).search(text) or as_pattern(text.rstrip(" ….")).search(one) for one in shown
+        )
+    }
+    # What is tried for the page of bad input is quoted there.
+    for number, case in enumerate(
+        one for table in TABLES.values() for cases in table.values() for one in cases
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        message = message_of(case, Place(folder, monkeypatch, service.address, caplog))
+        missing -= {text for text in missing if as_pattern(text).search(message)}
+    assert missing == set()
+    for row in rows:
+        assert any(as_pattern(row).search(text) for text in texts), row
+    assert len(rows) == len(set(rows))
+
+
 # --- service codes ---------------------------------------------------------------------------------------
 
 
