@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -203,13 +204,17 @@ def pydantic_model(model: str, **changes: Any) -> Callable[[Place], Any]:
     return call
 
 
+_NEW = count(1)
+
+
 def logged_roots(text: str) -> Callable[[Place], Any]:
     """Return what reads the option ``transcript_roots``, and raises what was logged about it."""
 
     def call(place: Place) -> None:
         from airflow_provider_assemblyai.plugins.transcript_roots import roots
 
-        place.monkeypatch.setenv(f"{SECTION}TRANSCRIPT_ROOTS", text)
+        # What is wrong with a setting is logged once in a process.
+        place.monkeypatch.setenv(f"{SECTION}TRANSCRIPT_ROOTS", text + " " * next(_NEW))
         place.caplog.clear()
         with place.caplog.at_level(logging.ERROR), unmuted():
             found = roots("a_dag")
@@ -521,4 +526,13 @@ OPTIONS: dict[str, list[Case]] = {
         Called(logged_roots("https://example.com/transcripts")),
         Called(logged_roots("s3://{dag_id}@bucket/transcripts")),
     ],
+}
+
+#: What follows the name in a heading, and the cases of it.
+TABLES: dict[str, dict[str, list[Case]]] = {
+    "": PARAMETERS,
+    " of the hook": HOOK,
+    " of the connection": FIELDS,
+    " of the Pydantic AI connection": PYDANTICAI_FIELDS,
+    " of the configuration": OPTIONS,
 }

@@ -7,16 +7,14 @@ import inspect
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseSensorOperator
 from airflow.sdk.execution_time import task_runner
 
-from airflow_provider_assemblyai import get_provider_info
 from airflow_provider_assemblyai.api import llm_gateway, transcript_status, transcripts, understanding
 from airflow_provider_assemblyai.api.call import Call, Reply
 from airflow_provider_assemblyai.api.close_codes import CLOSE_CODES, close_reason
@@ -39,8 +37,6 @@ from airflow_provider_assemblyai.capture.audio.sources import open_source
 from airflow_provider_assemblyai.client import reasons
 from airflow_provider_assemblyai.client.http import Client
 from airflow_provider_assemblyai.client.task_control import TaskControl
-from airflow_provider_assemblyai.decorators.llm_gateway import llm_gateway_task
-from airflow_provider_assemblyai.hooks.assemblyai import AssemblyAIHook
 from airflow_provider_assemblyai.jobs.state import JOB
 from airflow_provider_assemblyai.jobs.state_store import open_task_state
 from airflow_provider_assemblyai.llm_gateway.structured_output import OutputSchema, parse_answer
@@ -48,157 +44,13 @@ from airflow_provider_assemblyai.operators.transcribe import TranscribeOperator
 from airflow_provider_assemblyai.polling.policy import check_event, require_completed_event
 from airflow_provider_assemblyai.storage.atomic_files import store_errors
 from airflow_provider_assemblyai.storage.records import open_lines, parse_object
-from airflow_provider_assemblyai.triggers.base import DeferralTrigger
 from tests.docs import package_texts
-from tests.docs.bad_input_cases import (
-    FIELDS,
-    HOOK,
-    OPTIONS,
-    PARAMETERS,
-    PYDANTICAI_FIELDS,
-    TRANSCRIPT,
-    Case,
-    Place,
-    message_of,
-)
-from tests.fuzz.strategies import arguments_of
+from tests.docs.bad_input_cases import TRANSCRIPT
+from tests.docs.troubleshooting_pages import INTERNAL, as_pattern, first_cells, page, quotes, sections
 from tests.integration.conftest import StateStore, TaskInstance
-from tests.support import emulator_api, inventory
-from tests.support.refusing_server import RefusingServer
-
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "docs" / "troubleshooting"
-
-
-def page(name: str) -> str:
-    return (FOLDER / f"{name}.md").read_text()
-
-
-def sections(text: str, level: int) -> dict[str, str]:
-    """Return heading -> what is below it, up to the next heading of the same or a higher level."""
-    parts = re.split(rf"^(#{{1,{level}}}) (.+)$", text, flags=re.MULTILINE)
-    found: dict[str, str] = {}
-    for marks, title, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        if len(marks) == level:
-            assert title not in found, f"two headings are called {title}"
-            found[title] = body
-    return found
-
-
-# --- bad input -------------------------------------------------------------------------------------------
-
-#: What follows the name in a heading, and the cases of it.
-TABLES: dict[str, dict[str, list[Case]]] = {
-    "": PARAMETERS,
-    " of the hook": HOOK,
-    " of the connection": FIELDS,
-    " of the Pydantic AI connection": PYDANTICAI_FIELDS,
-    " of the configuration": OPTIONS,
-}
-#: What is not refused here, and why.
-UNCHECKED = {
-    "`op_args`": "Airflow collects it, and Python checks the call",
-    "`op_kwargs`": "the same",
-    "`multiple_outputs`": "Airflow reads it",
-    "`pause` of the hook": "for the operators of this package",
-    "`deadline` of the hook": "for the operators of this package",
-    "`min_timeout` of the hook": "for the operators of this package",
-    "`before` of the hook": "for the operators of this package",
-    "`max_session` of the hook": "it is moved into its range",
-    "`llm_model` of the connection": "only the service knows the models of an account",
-    "`fallback_conn_ids` of the Pydantic AI connection": "the common.ai provider reads it",
-    "`media_hosts` of the configuration": "what is no host is left out without a word",
-}
-
-
-def user_classes() -> list[type]:
-    """Operators, sensors and triggers that users write: not those that a task defers to."""
-    triggers = [one for one in inventory.triggers() if not issubclass(one, DeferralTrigger)]
-    return [*inventory.operators(), *triggers]
-
-
-def wanted_headings() -> set[str]:
-    names: set[str] = set()
-    for cls in user_classes():
-        names |= set(arguments_of(cls, also=(BaseSensorOperator,)))
-    names |= set(inspect.signature(llm_gateway_task).parameters) - {"kwargs"}
-    hook = set(inspect.signature(AssemblyAIHook.__init__).parameters)
-    for method in inventory.hook_methods().values():
-        hook |= set(inspect.signature(method).parameters)
-    found = {f"`{name}`" for name in names} | {f"`{name}` of the hook" for name in hook - names - {"self"}}
-    places = {"assemblyai": "the connection", "pydanticai_assemblyai": "the Pydantic AI connection"}
-    for connection in get_provider_info()["connection-types"]:
-        place = places[connection["connection-type"]]
-        found |= {f"`{name}` of {place}" for name in connection["conn-fields"]}
-    # Those of every connection that are not hidden in the form.
-    found |= {f"`{name}` of the connection" for name in ("password", "host", "extra")}
-    options = get_provider_info()["config"]["assemblyai"]["options"]
-    return found | {f"`{name}` of the configuration" for name in options}
-
-
-def test_every_parameter_field_and_option_has_its_heading() -> None:
-    assert set(sections(page("bad-input"), 3)) == wanted_headings()
-
-
-def test_what_is_refused_is_tried_for_every_heading() -> None:
-    tried = {
-        f"`{name}`{suffix}" for suffix, table in TABLES.items() for name, cases in table.items() if cases
-    }
-    assert tried | set(UNCHECKED) == wanted_headings()
-    assert tried & set(UNCHECKED) == set()
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[RefusingServer]:
-    """A service that counts what is asked, and refuses it."""
-    with RefusingServer() as server:
-        yield server
-
-
-def quotes(body: str) -> list[str]:
-    """Return the messages that are quoted below a heading."""
-    return re.findall(r"^- `(.+)`$", body, re.MULTILINE)
-
-
-@pytest.mark.parametrize("title", sorted(wanted_headings()))
-def test_the_message_on_the_page_is_the_one_that_comes(
-    title: str,
-    service: RefusingServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    body = sections(page("bad-input"), 3)[title]
-    assert "\nAccepted: " in body
-    assert "\nWrite instead: " in body
-    quoted = quotes(body)
-    if title in UNCHECKED:
-        assert not quoted
-        assert "Refused: nothing here." in body
-        return
-    _, name, suffix = title.split("`")
-    service.new_client()
-    messages = []
-    for number, case in enumerate(TABLES[suffix][name]):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        messages.append(message_of(case, Place(folder, monkeypatch, service.address, caplog)))
-    assert service.asked() == 0
-    for quote in quoted:
-        assert any(quote in message for message in messages), (quote, messages)
-    for message in messages:
-        assert any(quote in message for quote in quoted), message
-
+from tests.support import emulator_api
 
 # --- errors ----------------------------------------------------------------------------------------------
-
-#: Exceptions of the package that no user sees, and why.
-INTERNAL = {
-    "BrokenBody": "the client makes a TransportError of it",
-    "ConnectionLost": "the streaming session ends with close code 1006",
-    "HandshakeRefused": "the streaming session ends with its reason",
-    "_LeftOut": "the manifest has the class that it carries",
-}
 
 
 def kinds_of(cls: type) -> set[str]:
@@ -333,10 +185,6 @@ RAISED: dict[str, list[Callable[[Path], Any]]] = {
 }
 
 
-def as_pattern(quote: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, quote.split(package_texts.VALUE))), re.DOTALL)
-
-
 @pytest.mark.parametrize(
     "name", sorted(set(package_texts.exception_classes()) - set(INTERNAL) - {"AssemblyAIError"})
 )
@@ -358,48 +206,6 @@ def test_the_message_of_a_class_is_the_one_that_comes(name: str, tmp_path: Path)
         assert any(as_pattern(quote).search(text) for text in (*messages, *known)), quote
     for message in messages:
         assert any(as_pattern(quote).search(message) for quote in quoted), message
-
-
-#: Messages of arguments that only this package gives, in the rows of deferred tasks.
-OF_DEFERRALS = {
-    "refusal must be a dict, not ….",
-    "state must be a dict, not ….",
-    "transcript_ids must be a list, not ….",
-}
-
-
-def is_telling(text: str) -> bool:
-    """Return whether enough of a message is written down to know it by."""
-    return len(re.findall(r"\w", text)) > 8
-
-
-def test_every_message_is_on_a_page(
-    service: RefusingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    rows = first_cells(sections(page("errors"), 2)["Every other message"])
-    shown = [one for one in (*quotes(page("errors")), *rows) if is_telling(one) or one in rows]
-    known = {name: texts for name, texts in package_texts.error_texts().items() if name not in INTERNAL}
-    texts = {text for found in known.values() for text in found if re.search(r"\w", text)}
-    assert texts >= OF_DEFERRALS
-    missing = {
-        text
-        for text in texts - OF_DEFERRALS
-        if not any(
-            as_pattern(one).search(text) or as_pattern(text.rstrip(" ….")).search(one) for one in shown
-        )
-    }
-    # What is tried for the page of bad input is quoted there.
-    for number, case in enumerate(
-        one for table in TABLES.values() for cases in table.values() for one in cases
-    ):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        message = message_of(case, Place(folder, monkeypatch, service.address, caplog))
-        missing -= {text for text in missing if as_pattern(text).search(message)}
-    assert missing == set()
-    for row in rows:
-        assert any(as_pattern(row).search(text) for text in texts), row
-    assert len(rows) == len(set(rows))
 
 
 # --- service codes ---------------------------------------------------------------------------------------
@@ -544,10 +350,6 @@ WITHOUT_A_TEXT = {
     ("operators/understand.py", "…"): "the last warning of the result, which is on the page",
     ("jobs/billing.py", "… is done: ……."): "the closing line, in parts",
 }
-
-
-def first_cells(text: str) -> list[str]:
-    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
 
 def other_lines() -> set[str]:
