@@ -20,6 +20,8 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS ?= 1
 # Tests start many processes. Where Python may not write files of its own, each would compile all of Airflow again.
 export UV_COMPILE_BYTECODE ?= 1
+# What MkDocs says about its own future is not about these pages.
+export NO_MKDOCS_2_WARNING := 1
 # pip has its own name for this variable.
 ifneq ($(SSL_CERT_FILE),)
 export PIP_CERT ?= $(SSL_CERT_FILE)
