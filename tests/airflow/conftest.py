@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ HERE = Path(__file__).parent
 #: The path below which users reach this Airflow, as its workers know it: links of tasks carry it.
 PREFIX = "/tools/airflow"
 EXAMPLE_DAGS = HERE.parents[1] / "example_dags"
+#: A DAG that is no example to follow, so it is not among them.
+SDK_DAG = HERE.parents[1] / "docs" / "recipes" / "sdk_in_a_python_operator.py"
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +67,9 @@ def airflow(
     tmp_path_factory: pytest.TempPathFactory, object_store: str, statsd: StatsdReceiver
 ) -> Iterator[Airflow]:
     """One Airflow for all tests of this folder: starting it costs more than most of them."""
-    folders = {"examples": EXAMPLE_DAGS, "tests": HERE / "dags"}
+    recipes = tmp_path_factory.mktemp("recipes")
+    shutil.copy(SDK_DAG, recipes)
+    folders = {"examples": EXAMPLE_DAGS, "tests": HERE / "dags", "recipes": recipes}
     aws = {
         "conn_type": "aws",
         "login": "moto",
