@@ -41,14 +41,18 @@ class TranscriptEventTrigger(StoredTrigger, BaseEventTrigger):
     is kept in the state store of the asset (Airflow 3.3 and newer), and all triggers with the same connection,
     region and interval share one poll.
 
-    Airflow stores these arguments unencrypted, so there is no key among them.
+    There is no event for a transcript that was deleted before a poll saw it.
+
+    Airflow stores these arguments unencrypted, so there is no key, no signature and no text among them.
 
     :param assemblyai_conn_id: the connection to poll with.
     :param region: where to poll, instead of the connection's region.
-    :param status: ``completed``, ``error``, or ``any`` of the two.
-    :param audio_url_prefix: only transcripts of audio whose URL, without its query, begins with this.
+    :param status: which transcripts to report: those that are ``completed``, those that failed (``error``), or ``any`` of
+        the two.
+    :param audio_url_prefix: only transcripts of audio whose URL, without its query, begins with this. A prefix with a
+        user, a query or a fragment is refused.
     :param since: also what was submitted from then on and has ended already; a datetime, or ISO 8601, UTC where
-        it has no zone. None: what ends after the first poll.
+        it has no zone. None: what ends after the first poll, and was submitted at most six hours before it.
     :param poll_interval: seconds between two polls.
     :raises InvalidInput: an argument that cannot work.
 
