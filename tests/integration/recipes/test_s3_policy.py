@@ -81,7 +81,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Allow]:
         processes.stop()
 
 
-def work(context: dict[str, Any], conn: str) -> None:
+def work(context: Any, conn: str) -> None:
     """What tasks do with a store."""
     recording = f"s3://{conn}@recordings/calls/monday.wav"
     one = TranscribeOperator(
