@@ -46,7 +46,8 @@ def broken(page: str, texts: Mapping[str, str], files: set[str]) -> Iterator[str
         path, _, anchor = target.partition("#")
         if path.startswith(REPOSITORY):
             # The branch has what this checkout has.
-            if path.removeprefix(REPOSITORY) not in files:
+            name = path.removeprefix(REPOSITORY)
+            if name not in files and not any(file.startswith(f"{name}/") for file in files):
                 yield target
         elif "://" not in target and not target.startswith("mailto:"):
             found = posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page

@@ -83,7 +83,9 @@ def test_files_of_code_are_run_by_tests() -> None:
         for block in code_blocks.blocks(text)
         if block.marker and block.source is not None
     }
-    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    tests = "\n".join(
+        path.read_text() for kind in ("py", "sh") for path in (ROOT / "tests").rglob(f"*.{kind}")
+    )
     for path in sorted(named):
         if path.startswith("tests/"):
             continue
