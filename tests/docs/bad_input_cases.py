@@ -268,6 +268,7 @@ PARAMETERS: dict[str, list[Case]] = {
         ran(TranscribeOperator, output_path=OUT, formats=5),
         made(TranscribeOperator, formats=["srt"]),
         ran(TranscribeShortOperator, output_path=OUT, formats=["redacted_audio"]),
+        ran(TranscribeOperator, output_path=OUT, formats=["redacted_audio"]),
     ],
     "chars_per_caption": [
         made(TranscribeOperator, output_path=OUT, chars_per_caption=0),
