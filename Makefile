@@ -12,7 +12,7 @@ UV_SYNC := $(BIN)/uv sync --frozen --inexact --all-extras --group dev
 LOCKED := pyproject.toml uv.lock
 # The binaries of another Airflow, with a home of their own.
 OTHER = AIRFLOW_HOME=$(CURDIR)/.venv-airflow-$(V)/airflow .venv-airflow-$(V)/bin
-# Three processes have an Airflow each; most tests wait for time to pass, and leave others the processor.
+# Four processes have an Airflow each; most tests wait for time to pass, and leave others the processor.
 PARALLEL := -n 8
 
 # uv takes the interpreters that are there, and trusts the certificates of this machine: a TLS proxy's are among them.

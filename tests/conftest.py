@@ -10,6 +10,8 @@ pytest_plugins = ["airflow_provider_assemblyai.emulator.pytest_plugin"]
 
 #: Of the tests in a real Airflow those that wait longest: they have a second Airflow, beside that of the others.
 LONG_WAITS = ("test_capture", "test_events", "test_gateway_gate")
+#: Those that have a third one, so that none of them takes much longer than the others.
+GUIDES = ("test_guides", "test_lineage", "test_page_access")
 #: Those that have an Airflow of their own anyway.
 OWN_AIRFLOW = "test_canary"
 
@@ -23,6 +25,8 @@ class AirflowScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdi
             return nodeid
         if name.startswith(OWN_AIRFLOW):
             return OWN_AIRFLOW
+        if name.startswith(GUIDES):
+            return "airflow, guides"
         return "airflow, long waits" if name.startswith(LONG_WAITS) else "airflow"
 
 

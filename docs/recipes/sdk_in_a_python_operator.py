@@ -7,10 +7,10 @@ It is here to be compared with example_dags/transcribe.py, not to be copied.
 
 from __future__ import annotations
 
+# [START sdk_in_a_python_operator]
 from datetime import timedelta
 from pathlib import Path
 
-# [START sdk_in_a_python_operator]
 import assemblyai as aai
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, Connection
