@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# [START on_transcript]
 """Whenever a transcript of the account is completed, write its text to a file: also if another client submitted it."""
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from airflow.sdk import DAG, Asset, AssetWatcher, Param, task
 from airflow_provider_assemblyai.operators.transcripts import TranscriptExportOperator
 from airflow_provider_assemblyai.triggers.events import TranscriptEventTrigger
 
-# [START on_transcript]
 ID = re.compile("[0-9A-Za-z]{6,16}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -39,7 +39,7 @@ with DAG(
 
     @task
     def completed(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        # One run may be for many transcripts, some of which were told twice.
+        # One run may be for many transcripts, some of which were reported twice.
         extras = [event.extra or {} for event in triggering_asset_events[transcripts]]
         # The trigger's events hold a payload; one that a webhook relay created is the payload itself.
         payloads = [extra.get("payload", extra) for extra in extras]
