@@ -36,7 +36,7 @@ export ASSEMBLYAI_LIVE_MAX_USD ?= 0.50
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-airflow-%/.installed-dev
 .PHONY: help install demo test fuzz test-airflow test-python test-clients test-distributed test-speech-drops check
-.PHONY: test-browser test-first-steps test-docs docs docs-serve docs-publish chaos chaos-quick chaos-batch live check-spec dist dist-check
+.PHONY: test-browser test-page-commands test-docs docs docs-serve docs-publish chaos chaos-quick chaos-batch live check-spec dist dist-check
 .PHONY: bench-gateway bench-import bench-page bench-streaming bench-upload bench-waiting
 
 help: ## list the targets
@@ -67,8 +67,8 @@ test-clients: install ## the emulator with clients made by others, each in an en
 	$(BIN)/python -m tests.third_party_clients.environments
 	$(BIN)/python -m pytest tests/third_party_clients
 
-test-first-steps: install ## the first pages of the documentation, followed on a machine that has nothing yet
-	$(BIN)/python -m pytest tests/first_steps
+test-page-commands: install ## what the pages say you type: the first steps on a machine that has nothing yet, every command, the tests of a project
+	$(BIN)/python -m pytest -n 2 tests/page_commands
 
 test-distributed: install .venv/.installed-distributed ## PostgreSQL, Redis, two Celery workers, two triggerers; one of each dies
 	$(BIN)/python -m pytest tests/distributed

@@ -7,7 +7,7 @@ Each block has an HTML comment on the line above it::
     <!-- example_dags/subtitles.py: subtitles -->   that region of a file that a test runs
     <!-- docs/recipes/webhook_relay.py -->          the whole file
     <!-- output -->                                 what a program prints
-    <!-- followed by tests/first_steps -->          what a test types as the page says it
+    <!-- followed by tests/page_commands -->          what a test types as the page says it
     <!-- not run here: it needs Docker -->          only its syntax is checked
 
 ``python -m scripts.docs.code_blocks`` writes the code of all files into the pages.
@@ -60,7 +60,7 @@ class Block:
     @property
     def is_followed(self) -> bool:
         """Whether a test types it as the page says it."""
-        return (self.marker or "").startswith("followed by tests/first_steps")
+        return (self.marker or "").startswith("followed by tests/page_commands")
 
     @property
     def source(self) -> str | None:

@@ -41,7 +41,7 @@ def test_its_code_is_that_of_the_example() -> None:
     assert targets == ["demo", "test"]
     (install,) = (block.code for block in code_blocks.blocks(README) if "pip install" in block.code)
     # The variable is the one of the page, whose commands a test runs.
-    variable = code_blocks.read("tests/docs/commands/connection.sh", "variables").splitlines()[0]
+    variable = code_blocks.read("tests/page_commands/commands/connection.sh", "variables").splitlines()[0]
     assert install.splitlines()[1].replace('"us"', '"eu"') == variable
 
 

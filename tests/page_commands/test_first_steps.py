@@ -25,7 +25,7 @@ from tests.support.processes import free_port, until
 from tests.support.sample import SAMPLE
 
 ROOT = Path(__file__).parents[2]
-FOLLOWED = "followed by tests/first_steps"
+FOLLOWED = "followed by tests/page_commands"
 REPOSITORY = "https://github.com/airflow-provider-assemblyai/airflow-provider-assemblyai"
 #: Words of the sample, which a small model hears without doubt.
 WORDS = ("blue coffee cup", "look for your parcel", "heavy snow", "tomorrow morning", "lovely day")
