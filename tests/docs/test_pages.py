@@ -19,6 +19,11 @@ from scripts.docs import code_blocks, elsewhere, language, links, reference
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = {str(path.relative_to(ROOT / "docs")): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
+#: Those that live elsewhere, by the name that they have there.
+OUTSIDE = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", ROOT / "samples" / "README.md"]
+}
 #: Whose first paragraph says what you get, and whose last section what to read next.
 GUIDING = ("start/", "guides/", "concepts/", "testing/", "operations/", "troubleshooting/")
 
@@ -64,9 +69,9 @@ def test_links_of_generated_pages_lead_somewhere() -> None:
     assert not {page: wrong for page, wrong in found.items() if wrong}
 
 
-@pytest.mark.parametrize("page", sorted(WRITTEN))
+@pytest.mark.parametrize("page", sorted({**WRITTEN, **OUTSIDE}))
 def test_code_has_a_source_that_a_test_runs(page: str) -> None:
-    for block in code_blocks.blocks(WRITTEN[page]):
+    for block in code_blocks.blocks({**WRITTEN, **OUTSIDE}[page]):
         where = f"{page}, line {block.line}"
         if block.is_output or block.is_followed or block.not_run:
             continue
@@ -92,9 +97,9 @@ def test_files_of_code_are_run_by_tests() -> None:
         assert Path(path).stem in tests, f"no test speaks of {path}"
 
 
-@pytest.mark.parametrize("page", sorted(WRITTEN))
+@pytest.mark.parametrize("page", sorted({**WRITTEN, **OUTSIDE}))
 def test_syntax_of_code_that_is_not_run(page: str) -> None:
-    for block in code_blocks.blocks(WRITTEN[page]):
+    for block in code_blocks.blocks({**WRITTEN, **OUTSIDE}[page]):
         if block.is_output or block.source is not None:
             continue
         check_syntax(block.language, block.code)
