@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -318,7 +318,7 @@ class Listener:
                     continue  # it has a turn to end first
                 client.message("Error", error_code=3007, error=TOO_FAST)
                 client.frame(CLOSE, struct.pack("!H", 3007))
-                client.read_until()
+                self._wait_for_the_end()
             if len(self._waiting) > self._most_ahead * SECOND or self._heard > self._most_heard * SECOND:
                 return
             if "Terminate" in client.messages and not self._waiting:
@@ -329,7 +329,13 @@ class Listener:
                     "Termination", audio_duration_seconds=seconds, session_duration_seconds=seconds
                 )
                 client.frame(CLOSE, struct.pack("!H", 1000))
-                client.read_until()
+                self._wait_for_the_end()
+
+    def _wait_for_the_end(self) -> NoReturn:
+        """The other thread reads; with two of them each would get parts of a frame."""
+        while not self._gone:
+            threading.Event().wait(0.01)
+        raise Gone
 
     def _hear(self, client: Client, audio: bytes) -> None:
         self._heard += len(audio)
