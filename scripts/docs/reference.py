@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,10 @@ SETTINGS: Final[dict[str, type]] = {
     "LLM Gateway: extra_body": gateway_api.ExtraFields,
     **{f"Speech Understanding: {name}": kind for name, kind in understanding.FEATURES.items()},
 }
+
+_OF_BASES: Final = re.compile(
+    r"^It has (?:also )?the\s+parameters\s+of\s.*?\.(?:\s+|\Z)", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -250,12 +255,8 @@ def _class_page(of: type) -> Page:
 
 
 def _without_bases(doc: Docstring) -> str:
-    """The sentences that point to the base classes: a page has their parameters in one table."""
-    return "\n\n".join(
-        paragraph
-        for paragraph in doc.body.split("\n\n")
-        if not paragraph.startswith(("It has also the param", "It has the param"))
-    )
+    """The body without the sentence that points to the base classes: a page has their parameters in one table."""
+    return _OF_BASES.sub("", doc.body)
 
 
 def _parameter_table(of: type, texts: dict[str, str], templated: Any) -> str:
