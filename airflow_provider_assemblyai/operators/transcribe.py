@@ -160,6 +160,8 @@ class TranscribeOperator(TranscriptionOperator):
             push_links(self, context)
             formats = self._checked_formats()
             factory, folder = replace(self._factory(), deadline=deadline), None
+            # Not after a deferral: what is paid for by then is written as far as it goes.
+            results.check_redacted_audio(formats, factory.config)
             if formats:
                 files = factory.outputs(context)
                 files.check_writable(*results.suffixes_of(formats))
@@ -231,7 +233,6 @@ class TranscribeOperator(TranscriptionOperator):
             raise InvalidInput(
                 "delete_after needs 'json' among the formats: nothing else keeps the whole result."
             )
-        results.check_redacted_audio(formats, transcripts.check_config(self.config))
         return formats
 
     def _follow(

@@ -291,6 +291,25 @@ def test_a_scrubbed_record_is_never_a_result(emulator: Emulator, context: Any) -
         operator().execute_complete(context, event)
 
 
+def test_after_a_deferral_what_is_paid_for_is_written_as_far_as_it_goes(
+    emulator: Emulator, context: Any, tmp_path: Path
+) -> None:
+    """The task of an older version, which did not refuse a format that the request cannot give."""
+    arguments: dict[str, Any] = {"deferrable": True, "output_path": str(tmp_path)}
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(formats=["json"], defer_after=0, **arguments).execute(context)
+    task = operator(formats=["json", "redacted_audio"], **arguments)
+    event: Any = {
+        "transcript_id": context["ti"].xcoms["transcript_id"],
+        "outcome": "done",
+        "detail": "completed",
+    }
+    with pytest.raises(AirflowFailException):
+        task.execute_complete(context, event, **(deferred.value.kwargs or {}))
+    (path,) = tmp_path.glob("*.json")
+    assert json.loads(path.read_text())["status"] == "completed"
+
+
 def test_trigger_arguments_hold_no_secret_and_no_text(emulator: Emulator, context: Any) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         operator(audio=f"{URL}?sig=SIGNATURE", deferrable=True).execute(context)
